@@ -1,0 +1,152 @@
+//! The credentials that a request can carry, and API keys.
+//!
+//! Must never store or log a secret: what is kept of one is its SHA-256.
+
+use super::Principal;
+use super::service::AuthService;
+use crate::error::Error;
+use crate::ids::ApiKeyId;
+use crate::limits;
+use crate::ports::store::{ApiKey, NewApiKey};
+use crate::text;
+use crate::time::Timestamp;
+use crate::users::FieldError;
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+
+/// Begins every API key, so that scanners for leaked secrets can find it.
+const API_KEY_MARK: &str = "tgk_";
+/// How much of a key lists show.
+const SHOWN_CHARS: usize = API_KEY_MARK.len() + 8;
+
+/// A credential as received, not verified.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Credential<'a> {
+    /// `Authorization: Bearer …`.
+    Bearer(&'a str),
+    /// `Authorization: Api-Key …`.
+    ApiKey(&'a str),
+    /// `X-Session-Token: …`.
+    Session(&'a str),
+}
+
+impl Credential<'_> {
+    /// Its length in bytes.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Bearer(secret) | Self::ApiKey(secret) | Self::Session(secret) => secret.len(),
+        }
+    }
+}
+
+impl fmt::Debug for Credential<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bearer(_) => "Bearer(…)",
+            Self::ApiKey(_) => "ApiKey(…)",
+            Self::Session(_) => "Session(…)",
+        })
+    }
+}
+
+/// What is stored and looked up instead of a secret. Secrets are 32 random bytes, so a plain hash
+/// is enough, and looking one up by its hash tells nothing through its timing.
+pub(super) fn hash(secret: &str) -> String {
+    text::hex(&Sha256::digest(secret))
+}
+
+/// A new API key; `key` is shown this once.
+#[derive(Clone)]
+pub struct CreatedApiKey {
+    /// The record.
+    pub record: ApiKey,
+    /// The secret.
+    pub key: String,
+}
+
+impl AuthService {
+    /// Makes an API key for the caller.
+    ///
+    /// # Errors
+    /// [`Error::Validation`], or [`Error::BadRequest`] when the caller has too many.
+    pub async fn create_api_key(
+        &self,
+        owner: &Principal,
+        name: &str,
+        expires_at: Option<Timestamp>,
+    ) -> Result<CreatedApiKey, Error> {
+        let now = self.clock.now();
+        check(name, expires_at, now)?;
+        let store = self.store.scoped(owner.scope());
+        if store.api_keys(owner.user_id()).await?.len() >= limits::API_KEYS_PER_USER {
+            return Err(Error::BadRequest(format!(
+                "You have {} API keys, which is the most; delete one first",
+                limits::API_KEYS_PER_USER
+            )));
+        }
+        let key = format!("{API_KEY_MARK}{}", self.entropy.secret());
+        let new = NewApiKey {
+            user_id: owner.user_id(),
+            name: name.to_owned(),
+            prefix: text::prefix(&key, SHOWN_CHARS).to_owned(),
+            hash: hash(&key),
+            created_at: now,
+            expires_at,
+        };
+        let record = store.insert_api_key(new).await?;
+        Ok(CreatedApiKey { record, key })
+    }
+
+    /// The caller's API keys, newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn api_keys(&self, owner: &Principal) -> Result<Vec<ApiKey>, Error> {
+        Ok(self
+            .store
+            .scoped(owner.scope())
+            .api_keys(owner.user_id())
+            .await?)
+    }
+
+    /// Deletes one of the caller's API keys.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete_api_key(&self, owner: &Principal, id: ApiKeyId) -> Result<(), Error> {
+        let deleted = self
+            .store
+            .scoped(owner.scope())
+            .delete_api_key(owner.user_id(), id)
+            .await?;
+        if deleted {
+            Ok(())
+        } else {
+            Err(Error::NotFound("API key".to_owned()))
+        }
+    }
+}
+
+fn check(name: &str, expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    if name.trim().is_empty() {
+        errors.push(FieldError::new("name", "This field may not be blank"));
+    } else if name.chars().count() > limits::NAME_CHARS || name.chars().any(char::is_control) {
+        let message = format!(
+            "Use at most {} characters, none of control",
+            limits::NAME_CHARS
+        );
+        errors.push(FieldError::new("name", message));
+    }
+    if expires_at.is_some_and(|end| end <= now) {
+        errors.push(FieldError::new(
+            "expires_at",
+            "Choose a moment in the future",
+        ));
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Validation(errors))
+    }
+}

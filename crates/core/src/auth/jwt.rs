@@ -1,0 +1,220 @@
+//! Access and refresh tokens: JSON Web Tokens signed with HS256 and nothing else.
+//!
+//! Must never accept a token whose algorithm, issuer, audience, type or time is not the one asked
+//! for, and never read the ambient clock: the caller says what time it is.
+
+use crate::ids::UserId;
+use crate::site::Site;
+use crate::time::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The issuer of every token.
+const ISSUER: &str = "tollgate";
+/// How far the clocks of two servers of one installation may be apart.
+const LEEWAY_SECONDS: i64 = 5;
+
+/// What a token is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum TokenType {
+    /// Proves who makes a request.
+    Access,
+    /// Can be exchanged once for a new pair.
+    Refresh,
+}
+
+/// Every claim is required.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    typ: TokenType,
+    jti: Uuid,
+    iat: i64,
+    exp: i64,
+}
+
+/// What a verified token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Verified {
+    /// Whose it is.
+    pub(super) user: UserId,
+    /// Its own id.
+    pub(super) id: Uuid,
+}
+
+/// Signs and verifies tokens with one key.
+pub(super) struct Tokens {
+    header: Header,
+    sign: EncodingKey,
+    verify: DecodingKey,
+    validation: Validation,
+}
+
+impl Tokens {
+    pub(super) fn new(key: &[u8; 32]) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        validation.set_issuer(&[ISSUER]);
+        // Both are checked below: the time with our clock, the audience with the request's site.
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Self {
+            header: Header::new(Algorithm::HS256),
+            sign: EncodingKey::from_secret(key),
+            verify: DecodingKey::from_secret(key),
+            validation,
+        }
+    }
+
+    /// A token for `user` of `site`. None when signing fails, which a 32-byte key rules out.
+    pub(super) fn issue(
+        &self,
+        site: &Site,
+        user: UserId,
+        kind: (TokenType, Duration),
+        id: Uuid,
+        now: Timestamp,
+    ) -> Option<String> {
+        let (typ, ttl) = kind;
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            aud: site.slug.clone(),
+            sub: user.to_string(),
+            typ,
+            jti: id,
+            iat: now.as_seconds(),
+            exp: now.plus(ttl).as_seconds(),
+        };
+        jsonwebtoken::encode(&self.header, &claims, &self.sign).ok()
+    }
+
+    /// What `token` says, if it is ours, of this type, for this site, and valid now.
+    pub(super) fn verify(
+        &self,
+        token: &str,
+        site: &Site,
+        typ: TokenType,
+        now: Timestamp,
+    ) -> Option<Verified> {
+        let data = jsonwebtoken::decode::<Claims>(token, &self.verify, &self.validation).ok()?;
+        let claims = data.claims;
+        let now = now.as_seconds();
+        let in_time = now < claims.exp.saturating_add(LEEWAY_SECONDS)
+            && claims.iat <= now.saturating_add(LEEWAY_SECONDS);
+        let fits = claims.aud == site.slug && claims.typ == typ && in_time;
+        let user = UserId(claims.sub.parse().ok()?);
+        fits.then_some(Verified {
+            user,
+            id: claims.jti,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SiteId;
+    use crate::limits::ACCESS_TOKEN_TTL;
+
+    fn site(slug: &str) -> Site {
+        let created_at = Timestamp::from_micros(0);
+        Site {
+            id: SiteId(1),
+            slug: slug.into(),
+            name: slug.into(),
+            domains: vec![],
+            created_at,
+        }
+    }
+
+    const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    fn token(tokens: &Tokens) -> String {
+        let kind = (TokenType::Access, ACCESS_TOKEN_TTL);
+        tokens
+            .issue(&site("a"), UserId(7), kind, Uuid::from_u128(9), NOW)
+            .unwrap()
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_site_type_time_and_key_only() {
+        let tokens = Tokens::new(&[1; 32]);
+        let token = token(&tokens);
+        let good = Some(Verified {
+            user: UserId(7),
+            id: Uuid::from_u128(9),
+        });
+        let access = TokenType::Access;
+        assert_eq!(tokens.verify(&token, &site("a"), access, NOW), good);
+        let late = NOW.plus(ACCESS_TOKEN_TTL);
+        assert_eq!(
+            tokens.verify(&token, &site("a"), access, late),
+            good,
+            "leeway"
+        );
+        let later = late.plus(Duration::from_secs(5));
+        assert_eq!(tokens.verify(&token, &site("a"), access, later), None);
+        let before = Timestamp::from_micros(NOW.as_micros() - 60_000_000);
+        assert_eq!(tokens.verify(&token, &site("a"), access, before), None);
+        assert_eq!(tokens.verify(&token, &site("b"), access, NOW), None);
+        assert_eq!(
+            tokens.verify(&token, &site("a"), TokenType::Refresh, NOW),
+            None
+        );
+        assert_eq!(
+            Tokens::new(&[2; 32]).verify(&token, &site("a"), access, NOW),
+            None
+        );
+    }
+
+    #[test]
+    fn other_algorithms_and_missing_claims_are_refused() {
+        let tokens = Tokens::new(&[1; 32]);
+        let good = token(&tokens);
+        let (_, rest) = good.split_once('.').unwrap();
+        // {"typ":"JWT","alg":"none"} and {"alg":"HS512"}
+        for header in [
+            "eyJ0eXAiOiJKV1QiLCJhbGciOiJub25lIn0",
+            "eyJhbGciOiJIUzUxMiJ9",
+        ] {
+            let forged = format!("{header}.{rest}");
+            assert_eq!(
+                tokens.verify(&forged, &site("a"), TokenType::Access, NOW),
+                None
+            );
+        }
+        let hs512 = jsonwebtoken::encode(
+            &Header::new(Algorithm::HS512),
+            &serde_json::json!({"iss": "tollgate", "aud": "a", "sub": "7", "typ": "access",
+                "jti": Uuid::from_u128(9), "iat": NOW.as_seconds(), "exp": NOW.as_seconds() + 60}),
+            &EncodingKey::from_secret(&[1; 32]),
+        );
+        assert_eq!(
+            tokens.verify(&hs512.unwrap(), &site("a"), TokenType::Access, NOW),
+            None
+        );
+        for missing in ["iss", "aud", "sub", "typ", "jti", "iat", "exp"] {
+            let mut claims = serde_json::json!({"iss": "tollgate", "aud": "a", "sub": "7",
+                "typ": "access", "jti": Uuid::from_u128(9), "iat": NOW.as_seconds(),
+                "exp": NOW.as_seconds() + 60});
+            claims.as_object_mut().unwrap().remove(missing);
+            let key = EncodingKey::from_secret(&[1; 32]);
+            let token =
+                jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+            let verified = tokens.verify(&token, &site("a"), TokenType::Access, NOW);
+            assert_eq!(verified, None, "{missing}");
+        }
+        for junk in ["", ".", "..", "a.b.c", "💥.💥.💥"] {
+            assert_eq!(
+                tokens.verify(junk, &site("a"), TokenType::Access, NOW),
+                None,
+                "{junk}"
+            );
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Who may do what: principals, roles, permissions, and the credentials that prove them.
+
+mod access;
+mod attempts;
+mod credentials;
+mod jwt;
+mod password;
+mod permission;
+mod principal;
+mod principals;
+mod roles;
+mod service;
+mod sites;
+
+pub use access::{AppAccess, Right, SiteAccess, right};
+pub use credentials::{CreatedApiKey, Credential};
+pub use password::{Password, Passwords};
+pub use permission::{Permission, RoleName};
+pub use principal::Principal;
+pub use principals::Principals;
+pub use roles::{AppRole, RoleService};
+pub use service::{
+    AuthParts, AuthService, NO_CREDENTIAL, Session, SignIn, TokenPair,
+};
+pub use sites::{DEFAULT_SITE, SiteDirectory};

@@ -1,0 +1,94 @@
+//! The one table of rights.
+
+use crate::function::text_enum;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A built-in role of an app, or of the whole site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleName {
+    /// Everything within its app or site, short of making superusers.
+    Admin,
+    /// Deploys, subscribes, executes and reads.
+    Developer,
+    /// Reads.
+    Viewer,
+}
+
+text_enum!(RoleName { Admin => "admin", Developer => "developer", Viewer => "viewer" });
+
+impl RoleName {
+    /// All roles, most powerful first.
+    pub const ALL: [Self; 3] = [Self::Admin, Self::Developer, Self::Viewer];
+}
+
+/// One thing that a request may need the right to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Permission {
+    /// `events.subscribe`: subscribe a function of the app, or end that.
+    EventsSubscribe,
+    /// `apps.create`: make an app.
+    AppsCreate,
+    /// `apps.manage`: change or delete an app.
+    AppsManage,
+    /// `functions.read`: see functions, versions and code.
+    FunctionsRead,
+    /// `functions.deploy`: create, change, activate and delete functions.
+    FunctionsDeploy,
+    /// `functions.execute`: run a function.
+    FunctionsExecute,
+    /// `invocations.read`: see every invocation; without it, only one's own.
+    InvocationsRead,
+    /// `users.read`: see other users.
+    UsersRead,
+    /// `users.manage`: create, change and delete users.
+    UsersManage,
+    /// `roles.assign`: give and take roles.
+    RolesAssign,
+}
+
+text_enum!(Permission {
+    EventsSubscribe => "events.subscribe",
+    AppsCreate => "apps.create",
+    AppsManage => "apps.manage",
+    FunctionsRead => "functions.read",
+    FunctionsDeploy => "functions.deploy",
+    FunctionsExecute => "functions.execute",
+    InvocationsRead => "invocations.read",
+    UsersRead => "users.read",
+    UsersManage => "users.manage",
+    RolesAssign => "roles.assign",
+});
+
+impl RoleName {
+    /// Whether this role includes `permission`.
+    pub const fn includes(self, permission: Permission) -> bool {
+        match permission {
+            Permission::FunctionsRead | Permission::InvocationsRead | Permission::UsersRead => true,
+            Permission::EventsSubscribe
+            | Permission::FunctionsDeploy
+            | Permission::FunctionsExecute => matches!(self, Self::Admin | Self::Developer),
+            Permission::AppsCreate
+            | Permission::AppsManage
+            | Permission::UsersManage
+            | Permission::RolesAssign => matches!(self, Self::Admin),
+        }
+    }
+}
+
+/// What `is_staff` alone gives, in the whole site: managing users, and reading.
+pub(super) const fn staff_may(permission: Permission) -> bool {
+    match permission {
+        Permission::UsersRead
+        | Permission::UsersManage
+        | Permission::FunctionsRead
+        | Permission::InvocationsRead => true,
+        Permission::EventsSubscribe
+        | Permission::AppsCreate
+        | Permission::AppsManage
+        | Permission::FunctionsDeploy
+        | Permission::FunctionsExecute
+        | Permission::RolesAssign => false,
+    }
+}

@@ -1,0 +1,95 @@
+//! A verified caller.
+
+use super::permission::{Permission, staff_may};
+use crate::error::Error;
+use crate::ids::{AppId, SiteId, UserId};
+use crate::ports::store::RoleGrant;
+use crate::site::{Authority, TenantScope};
+use crate::users::User;
+use std::sync::Arc;
+
+/// A user whose credential was verified, with the roles that count now.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    scope: TenantScope,
+    user: Arc<User>,
+    grants: Arc<[RoleGrant]>,
+    chain_depth: u32,
+}
+
+impl Principal {
+    /// Only for this crate's verification code.
+    pub(crate) fn verified(scope: TenantScope, user: User, grants: Vec<RoleGrant>) -> Self {
+        Self { scope, user: Arc::new(user), grants: grants.into(), chain_depth: 0 }
+    }
+
+    /// For embedders and the command line, which act with the program's own right.
+    pub fn by_authority(
+        authority: &Authority,
+        site: SiteId,
+        user: User,
+        grants: Vec<RoleGrant>,
+    ) -> Self {
+        Self::verified(authority.scope(site), user, grants)
+    }
+
+    /// The same caller, acting from within a function that stands `depth` deep in a chain.
+    #[must_use]
+    pub(crate) fn within_chain(mut self, depth: u32) -> Self {
+        self.chain_depth = depth;
+        self
+    }
+
+    /// How many functions stand between this caller and the request from outside.
+    pub const fn chain_depth(&self) -> u32 {
+        self.chain_depth
+    }
+
+    /// The roles that count now.
+    pub fn grants(&self) -> &[RoleGrant] {
+        &self.grants
+    }
+
+    /// The key to the site's data.
+    pub const fn scope(&self) -> TenantScope {
+        self.scope
+    }
+
+    /// The user.
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The user's number.
+    pub fn user_id(&self) -> UserId {
+        self.user.id
+    }
+
+    /// Whether the caller may do this in `app`, or in the whole site when `app` is none.
+    pub fn may(&self, permission: Permission, app: Option<AppId>) -> bool {
+        self.user.is_superuser
+            || (self.user.profile.is_staff && staff_may(permission))
+            || self.grants.iter().any(|grant| {
+                (grant.app_id.is_none() || grant.app_id == app) && grant.role.includes(permission)
+            })
+    }
+
+    /// Whether the caller may do this in at least one app or in the site.
+    pub fn may_somewhere(&self, permission: Permission) -> bool {
+        self.may(permission, None)
+            || self.grants.iter().any(|grant| grant.role.includes(permission))
+    }
+
+    /// The same as [`Self::may`], as an error that names what is missing.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub fn require(&self, permission: Permission, app: Option<AppId>) -> Result<(), Error> {
+        if self.may(permission, app) {
+            return Ok(());
+        }
+        Err(Error::Forbidden(format!(
+            "You need the permission '{permission}' for this; ask an administrator for a role that includes it"
+        )))
+    }
+}

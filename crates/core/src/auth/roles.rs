@@ -1,0 +1,203 @@
+//! Giving and taking roles.
+//!
+//! A role's slug is `"app:role"` for one app and `"role"` for the whole site. Only who holds
+//! `roles.assign` in the whole site comes this far, and that role includes every other, so nobody
+//! gives more than they hold.
+
+use super::access::{AppAccess, SiteAccess, right};
+use super::{Permission, Principals, RoleName};
+use crate::app::App;
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::limits;
+use crate::ports::store::{RoleGrant, ScopedStore, Store};
+use crate::time::{Clock, Timestamp};
+use crate::users::FieldError;
+use std::sync::Arc;
+
+/// Gives and takes roles.
+pub struct RoleService {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    principals: Arc<Principals>,
+}
+
+/// A role that an app offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppRole {
+    /// `"app:role"`.
+    pub slug: String,
+    /// The role.
+    pub role: RoleName,
+    /// What it allows.
+    pub permissions: Vec<Permission>,
+}
+
+impl RoleService {
+    /// Puts the service together.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, principals: Arc<Principals>) -> Self {
+        Self {
+            store,
+            clock,
+            principals,
+        }
+    }
+
+    /// Gives every role to every user. Returns how many pairs changed.
+    ///
+    /// # Errors
+    /// [`Error::Validation`] that names the role or user that does not exist.
+    pub async fn assign(
+        &self,
+        access: &SiteAccess<right::RolesAssign>,
+        roles: &[String],
+        usernames: &[String],
+        expires_at: Option<Timestamp>,
+    ) -> Result<u64, Error> {
+        let now = self.clock.now();
+        if expires_at.is_some_and(|end| end <= now) {
+            let error = FieldError::new("expires_at", "Choose a moment in the future");
+            return Err(Error::Validation(vec![error]));
+        }
+        let scope = access.principal().scope();
+        let store = self.store.scoped(scope);
+        let (users, mut grants) = resolve(&*store, roles, usernames).await?;
+        for grant in &mut grants {
+            grant.expires_at = expires_at;
+        }
+        let changed = store.assign_roles(users.clone(), grants, now).await?;
+        users
+            .iter()
+            .for_each(|user| self.principals.invalidate(scope.site_id(), *user));
+        Ok(changed)
+    }
+
+    /// Takes every role from every user. Returns how many pairs there were.
+    ///
+    /// # Errors
+    /// [`Error::Validation`] that names the role or user that does not exist.
+    pub async fn revoke(
+        &self,
+        access: &SiteAccess<right::RolesAssign>,
+        roles: &[String],
+        usernames: &[String],
+    ) -> Result<u64, Error> {
+        let scope = access.principal().scope();
+        let store = self.store.scoped(scope);
+        let (users, grants) = resolve(&*store, roles, usernames).await?;
+        let removed = store.revoke_roles(users.clone(), grants).await?;
+        users
+            .iter()
+            .for_each(|user| self.principals.invalidate(scope.site_id(), *user));
+        Ok(removed)
+    }
+
+    /// The roles of an app.
+    pub fn app_roles(&self, access: &AppAccess<right::FunctionsRead>) -> Vec<AppRole> {
+        RoleName::ALL
+            .map(|role| AppRole::of(access.app(), role))
+            .into()
+    }
+}
+
+impl Permission {
+    /// All permissions.
+    pub const ALL: [Self; 10] = [
+        Self::EventsSubscribe,
+        Self::AppsCreate,
+        Self::AppsManage,
+        Self::FunctionsRead,
+        Self::FunctionsDeploy,
+        Self::FunctionsExecute,
+        Self::InvocationsRead,
+        Self::UsersRead,
+        Self::UsersManage,
+        Self::RolesAssign,
+    ];
+}
+
+impl AppRole {
+    fn of(app: &App, role: RoleName) -> Self {
+        let includes = |permission: &Permission| role.includes(*permission);
+        let permissions = Permission::ALL.into_iter().filter(includes).collect();
+        Self {
+            slug: format!("{}:{role}", app.slug),
+            role,
+            permissions,
+        }
+    }
+}
+
+/// Finds users and roles, or says which of them does not exist.
+async fn resolve(
+    store: &dyn ScopedStore,
+    roles: &[String],
+    usernames: &[String],
+) -> Result<(Vec<UserId>, Vec<RoleGrant>), Error> {
+    let mut errors = Vec::new();
+    check_count("roles", roles, &mut errors);
+    check_count("usernames", usernames, &mut errors);
+    if !errors.is_empty() {
+        return Err(Error::Validation(errors));
+    }
+    let mut grants = Vec::with_capacity(roles.len());
+    for slug in roles {
+        match find_role(store, slug).await? {
+            Some(grant) => grants.push(grant),
+            None => errors.push(unknown("roles", "role", slug)),
+        }
+    }
+    let mut users = Vec::with_capacity(usernames.len());
+    for username in usernames {
+        match store.user_by_username(username).await? {
+            Some(user) => users.push(user.id),
+            None => errors.push(unknown("usernames", "user", username)),
+        }
+    }
+    if errors.is_empty() {
+        Ok((users, grants))
+    } else {
+        Err(Error::Validation(errors))
+    }
+}
+
+async fn find_role(store: &dyn ScopedStore, slug: &str) -> Result<Option<RoleGrant>, Error> {
+    let (app, role) = match slug.split_once(':') {
+        Some((app, role)) => (Some(app), role),
+        None => (None, slug),
+    };
+    let Some(role) = RoleName::from_text(role) else {
+        return Ok(None);
+    };
+    let Some(app_slug) = app else {
+        return Ok(Some(RoleGrant {
+            app_id: None,
+            app_slug: None,
+            role,
+            expires_at: None,
+        }));
+    };
+    let app = store.app(app_slug).await?;
+    Ok(app.map(|app| RoleGrant {
+        app_id: Some(app.id),
+        app_slug: Some(app.slug),
+        role,
+        expires_at: None,
+    }))
+}
+
+fn check_count(field: &'static str, values: &[String], errors: &mut Vec<FieldError>) {
+    if values.is_empty() {
+        errors.push(FieldError::new(field, "Name at least one"));
+    } else if values.len() > limits::ROLE_ASSIGNMENT {
+        let message = format!("Name at most {} at once", limits::ROLE_ASSIGNMENT);
+        errors.push(FieldError::new(field, message));
+    }
+}
+
+fn unknown(field: &'static str, what: &str, name: &str) -> FieldError {
+    FieldError::new(
+        field,
+        format!("There is no {what} '{}'", crate::text::prefix(name, 100)),
+    )
+}

@@ -1,0 +1,53 @@
+//! From a finished run to what is written over its record.
+
+use crate::invocation::{Completion, Failure, NewInvocation};
+use crate::ports::dispatch::FinishedRun;
+use crate::task::{Input, State, Task, retry_delay};
+
+/// The completion of one attempt, decided by [`crate::task`].
+///
+/// `random` is any number, for jitter. A run that the rules say cannot end so is a bug; it is
+/// recorded as failed rather than left open.
+pub fn completion(
+    invocation: &NewInvocation,
+    attempt: u32,
+    finished: FinishedRun,
+    random: u64,
+) -> Completion {
+    let task = Task {
+        state: State::Running,
+        attempt,
+        max_attempts: invocation.max_attempts,
+        waiter: invocation.waiter,
+    };
+    let (input, delay) = match &finished.report.result {
+        Ok(_) => (Input::Succeed, None),
+        Err(Failure { kind, retry_after, .. }) => {
+            let delay = retry_delay(attempt, random, *retry_after);
+            (Input::Fail { kind: *kind, delay, at: finished.finished_at }, Some(delay))
+        }
+    };
+    let state = task.apply(input).map_or(State::Failed, |(task, _)| task.state);
+    let due_at = match (state, delay) {
+        (State::Retrying, Some(delay)) => Some(finished.finished_at.plus(delay)),
+        _ => None,
+    };
+    let (result, failure) = match finished.report.result {
+        Ok(value) => (Some(value), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    Completion {
+        site_id: invocation.site_id,
+        id: invocation.id,
+        attempt,
+        state,
+        result,
+        failure,
+        changes: None,
+        logs: finished.report.logs,
+        worker: finished.report.worker,
+        started_at: finished.started_at,
+        finished_at: finished.finished_at,
+        due_at,
+    }
+}

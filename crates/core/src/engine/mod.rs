@@ -1,0 +1,207 @@
+//! The engine: the parts put together, shared by all services.
+//!
+//! Services are thin and stateless around one [`Engine`]; what is kept between requests (caches,
+//! id blocks) stands here.
+
+mod completion;
+mod host;
+mod ids;
+mod patch;
+mod publish;
+mod resolve;
+mod stage;
+mod waited;
+
+pub use completion::completion;
+pub use crate::platform::{Platform, PlatformParts};
+pub use host::{HostFactory, NobodysHost};
+pub use publish::{EventService, Prepared, Publication, PublishResponse, PublishedTask};
+pub use resolve::QueueCoordinator;
+pub use stage::{Agreement, PreStage};
+pub(crate) use waited::WaitedRun;
+
+use crate::auth::{Principal, Principals};
+use crate::cache::Cache;
+use crate::entropy::Entropy;
+use crate::event::EventType;
+use crate::function::Executable;
+use crate::ids::{FunctionId, SiteId, VersionId};
+use crate::invocation::InvocationChanged;
+use crate::json::JsonText;
+use crate::ports::dispatch::{Acting, Dispatcher};
+use crate::ports::runtime::Runtimes;
+use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
+use crate::registry::UserParams;
+use crate::site::TenantScope;
+use crate::subscriber::Subscription;
+use crate::time::Clock;
+use ids::IdSource;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// What an engine is made of.
+pub struct Parts {
+    /// Storage.
+    pub store: Arc<dyn Store>,
+    /// Carries tasks to runtimes.
+    pub dispatcher: Arc<dyn Dispatcher>,
+    /// Runs code.
+    pub runtimes: Runtimes,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What an operator may change.
+    pub settings: Settings,
+}
+
+/// What an operator may change.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long the whole PRE stage of one operation may take.
+    pub pre_budget: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { pre_budget: crate::limits::PRE_BUDGET_DEFAULT }
+    }
+}
+
+type Subscriptions = Arc<[Subscription]>;
+
+/// The shared heart of all services.
+pub struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) dispatcher: Arc<dyn Dispatcher>,
+    pub(crate) runtimes: Runtimes,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Settings,
+    pub(crate) user_ids: IdSource,
+    pub(crate) invocation_ids: IdSource,
+    subscriptions: Cache<(SiteId, EventType), Subscriptions>,
+    versions: Cache<(SiteId, VersionId), Option<Arc<Executable>>>,
+    changes: broadcast::Sender<InvocationChanged>,
+    host: OnceLock<Arc<dyn HostFactory>>,
+    principals: Arc<Principals>,
+}
+
+/// Sites × event types, and function versions, that are kept in memory.
+const CACHED: usize = 50_000;
+/// Changes that a slow watcher may lag behind before it loses some.
+const CHANGES_KEPT: usize = 1024;
+
+impl Engine {
+    /// Puts the parts together.
+    pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
+        Arc::new(Self {
+            store: parts.store,
+            dispatcher: parts.dispatcher,
+            runtimes: parts.runtimes,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            settings: parts.settings,
+            user_ids: IdSource::new(IdKind::User),
+            invocation_ids: IdSource::new(IdKind::Invocation),
+            subscriptions: Cache::new(CACHED),
+            versions: Cache::new(CACHED),
+            changes: broadcast::channel(CHANGES_KEPT).0,
+            host: OnceLock::new(),
+            principals,
+        })
+    }
+
+    pub(crate) fn scoped(&self, scope: TenantScope) -> Arc<dyn ScopedStore> {
+        self.store.scoped(scope)
+    }
+
+    pub(crate) fn queue(&self) -> Arc<dyn SystemStore> {
+        self.store.system(Reason::Execute)
+    }
+
+    /// Every change of an invocation's state in this process, all sites mixed: callers filter.
+    pub fn watch(&self) -> broadcast::Receiver<InvocationChanged> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn tell_watchers(&self, change: InvocationChanged) {
+        // Nobody watching is no error.
+        let _ = self.changes.send(change);
+    }
+
+    /// What publishing `event` in this site runs, in order of priority, then id.
+    pub(crate) async fn subscriptions(
+        &self,
+        scope: TenantScope,
+        event: EventType,
+    ) -> Result<Subscriptions, crate::error::Error> {
+        let load = async { Ok(self.scoped(scope).subscriptions(event).await?.into()) };
+        self.subscriptions.get_or_load((scope.site_id(), event), load).await
+    }
+
+    /// What a stored row's version runs; none when its function is gone or switched off.
+    pub(crate) async fn version(
+        &self,
+        site: SiteId,
+        version: VersionId,
+    ) -> Result<Option<Arc<Executable>>, crate::error::Error> {
+        let load = async {
+            Ok(self.queue().executable_version(site, version).await?.map(Arc::new))
+        };
+        self.versions.get_or_load((site, version), load).await
+    }
+
+    /// Functions or subscriptions of a site were written.
+    pub(crate) fn functions_changed(&self, site: SiteId) {
+        self.subscriptions.invalidate(|(of, _)| *of == site);
+        self.versions.invalidate(|(of, _)| *of == site);
+    }
+
+    /// Makes sure that the next call of a function finds a ready worker. Code that does not load
+    /// shows itself at the first call, so a failure here is only noted.
+    pub(crate) async fn warm(&self, scope: TenantScope, function: FunctionId) {
+        let executable = match self.scoped(scope).executable(function).await {
+            Ok(Some(executable)) => Arc::new(executable),
+            Ok(None) | Err(_) => return,
+        };
+        if let Ok(runtime) = self.runtimes.of(&executable.source)
+            && let Err(failure) = runtime.warm(&executable).await
+        {
+            tracing::warn!(function.slug = executable.function_slug, %failure, "function does not warm up");
+        }
+    }
+
+    /// A function was deleted or switched off: its runs end, its workers go.
+    pub(crate) fn function_stopped(&self, site: SiteId, function: FunctionId) {
+        self.functions_changed(site);
+        self.dispatcher.cancel_function(function);
+        for runtime in self.runtimes.all() {
+            runtime.retire(site, function);
+        }
+    }
+
+    /// Lets running functions reach the API. Called once, when the API has been put together; a
+    /// second call changes nothing.
+    pub fn serve_functions(&self, host: Arc<dyn HostFactory>) {
+        let _ = self.host.set(host);
+    }
+
+    /// In whose name functions run that `principal` causes.
+    pub(crate) fn acting(&self, principal: &Principal) -> Acting {
+        let user_data = JsonText::of(&UserParams::from(principal.user())).ok();
+        let host = match self.host.get() {
+            Some(factory) => {
+                factory.host(principal.clone().within_chain(principal.chain_depth() + 1))
+            }
+            None => Arc::new(NobodysHost),
+        };
+        Acting { user_data, host }
+    }
+
+    /// In nobody's name: public calls, and runs whose user is gone.
+    pub(crate) fn acting_for_nobody() -> Acting {
+        Acting { user_data: None, host: Arc::new(NobodysHost) }
+    }
+}

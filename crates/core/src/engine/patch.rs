@@ -1,0 +1,98 @@
+//! Enrichment: merge patches of PRE functions, applied in order, checked after each.
+
+use crate::invocation::{Failure, FailureKind};
+use crate::json::merge_patch;
+use crate::registry::EventSpec;
+use crate::users::Profile;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Applies one function's patch to the proposed values.
+///
+/// # Errors
+/// [`FailureKind::Enrichment`], naming the field and the function, when the patch reaches outside
+/// the event's enrichable fields or gives values that could not be saved. `proposed` is unchanged
+/// then.
+pub(super) fn enrich(
+    spec: &EventSpec,
+    function_name: &str,
+    proposed: &mut Profile,
+    patch: &Value,
+) -> Result<(), Failure> {
+    let fail = |field: &str, reason: &str| {
+        let message = format!(
+            "Function '{function_name}' returned an enrichment of '{field}' that {reason}"
+        );
+        Failure::new(FailureKind::Enrichment, message)
+    };
+    for field in patch.as_object().into_iter().flat_map(serde_json::Map::keys) {
+        if !spec.enrichable.contains(&field.as_str()) {
+            let allowed = match spec.enrichable {
+                [] => format!("is not allowed: {} lets functions change nothing", spec.event),
+                fields => format!("is not allowed; it may change {}", fields.join(", ")),
+            };
+            return Err(fail(field, &allowed));
+        }
+    }
+    let first = patch.as_object().and_then(|fields| fields.keys().next());
+    let unreadable = |error: serde_json::Error| {
+        fail(first.map_or("params", String::as_str), &format!("cannot be saved: {error}"))
+    };
+    let mut value = serde_json::to_value(&*proposed).map_err(unreadable)?;
+    merge_patch(&mut value, patch);
+    let enriched = Profile::deserialize(&value).map_err(unreadable)?;
+    if let Some(error) = enriched.check().first() {
+        return Err(fail(error.field, &format!("cannot be saved: {}", error.message)));
+    }
+    *proposed = enriched;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventType;
+    use crate::registry::{Event, spec};
+    use serde_json::json;
+
+    fn proposed() -> Profile {
+        match spec(EventType::PreUserCreate).sample_event() {
+            Event::PreUserCreate(profile) => profile,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn apply(patch: Value) -> Result<Profile, String> {
+        let mut profile = proposed();
+        enrich(&spec(EventType::PreUserCreate), "F", &mut profile, &patch)
+            .map(|()| profile)
+            .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn allowed_fields_change_and_the_rest_stays() {
+        let enriched = apply(json!({"first_name": "Jane", "attributes": {"a": 1}})).unwrap();
+        assert_eq!(enriched.first_name, "Jane");
+        assert_eq!(Value::Object(enriched.attributes), json!({"plan": "free", "a": 1}));
+        assert_eq!(enriched.email, proposed().email);
+        assert_eq!(apply(json!({"first_name": null})).unwrap().first_name, "");
+        assert_eq!(apply(json!({})).unwrap(), proposed());
+    }
+
+    #[test]
+    fn anything_else_is_broken_and_says_why() {
+        for (patch, part) in [
+            (json!({"is_staff": true}), "'is_staff'"),
+            (json!({"username": "root"}), "it may change email"),
+            (json!({"nonsense": 1}), "'nonsense'"),
+            (json!({"email": "nope"}), "valid e-mail"),
+            (json!({"email": null}), "missing field"),
+            (json!({"is_active": "yes"}), "'is_active'"),
+            (json!({"attributes": [1]}), "'attributes'"),
+        ] {
+            let message = apply(patch.clone()).unwrap_err();
+            assert!(message.contains(part), "{patch}: {message}");
+            assert!(message.contains("'F'"), "{message}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! From a claimed row to a run: finds its code and in whose name it runs.
+
+use super::Engine;
+use crate::error::Error;
+use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
+use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
+use crate::ports::store::Claimed;
+use async_trait::async_trait;
+use std::sync::Arc;
+
+/// The engine as the dispatcher sees it.
+pub struct QueueCoordinator(Arc<Engine>);
+
+impl QueueCoordinator {
+    /// For `engine`'s own dispatcher.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self(engine)
+    }
+
+    async fn acting(&self, row: &NewInvocation) -> Result<Acting, Error> {
+        let Some(user) = row.user_id else {
+            return Ok(Engine::acting_for_nobody());
+        };
+        let engine = &self.0;
+        let principal = engine.principals.of(row.site_id, user).await?;
+        Ok(principal.map_or_else(Engine::acting_for_nobody, |principal| {
+            engine.acting(&principal.within_chain(row.chain_depth))
+        }))
+    }
+}
+
+#[async_trait]
+impl Coordinator for QueueCoordinator {
+    async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure> {
+        let row = &claimed.invocation;
+        let unavailable = |error: Error| Failure::new(FailureKind::Unavailable, error.to_string());
+        let executable = self.0.version(row.site_id, row.version_id).await.map_err(unavailable)?;
+        let Some(executable) = executable else {
+            let message = "The function was deleted or switched off before this run";
+            return Err(Failure::new(FailureKind::Deleted, message));
+        };
+        let acting = self.acting(row).await.map_err(unavailable)?;
+        Ok(TaskRun {
+            invocation: row.clone(),
+            attempt: claimed.attempt,
+            executable,
+            acting,
+            deadline: None,
+        })
+    }
+
+    fn announce(&self, change: InvocationChanged) {
+        self.0.tell_watchers(change);
+    }
+}

@@ -1,0 +1,152 @@
+//! The PRE stage: waits for every function's verdict and adds them up. It fails closed.
+
+use super::patch::enrich;
+use super::waited::WaitedRun;
+use crate::error::Error;
+use crate::invocation::{Completion, Failure, FailureKind};
+use crate::json::JsonText;
+use crate::ports::store::ScopedStore;
+use crate::registry::EventSpec;
+use crate::subscriber::Subscription;
+use crate::users::Profile;
+use crate::verdict::{Refusal, RefusedBy, Verdict};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The functions of one PRE event, under way, in the order in which their patches apply.
+pub struct PreStage {
+    spec: EventSpec,
+    store: Arc<dyn ScopedStore>,
+    members: Vec<Member>,
+}
+
+struct Member {
+    subscription: Subscription,
+    run: WaitedRun,
+    patch: Option<Value>,
+}
+
+/// Every function agreed.
+pub struct Agreement {
+    /// The proposed values with all patches applied.
+    pub profile: Profile,
+    members: Vec<Member>,
+}
+
+impl Agreement {
+    /// The results to be written with the change. Call it when the write is certain to follow.
+    pub fn take_completions(&mut self) -> Vec<Completion> {
+        let ended = "The stage had already ended";
+        self.members
+            .iter_mut()
+            .map(|member| Completion {
+                changes: member.patch.as_ref().map(JsonText::from),
+                ..member.run.take_completion(ended)
+            })
+            .collect()
+    }
+}
+
+impl PreStage {
+    pub(super) fn new(
+        spec: EventSpec,
+        store: Arc<dyn ScopedStore>,
+        runs: impl IntoIterator<Item = (Subscription, WaitedRun)>,
+    ) -> Self {
+        let members = runs
+            .into_iter()
+            .map(|(subscription, run)| Member { subscription, run, patch: None })
+            .collect();
+        Self { spec, store, members }
+    }
+
+    /// Waits for all verdicts, or the first refusal, and applies the enrichments to `profile`.
+    ///
+    /// Dropping the future cancels what still runs.
+    ///
+    /// # Errors
+    /// [`Error::PreStage`] when a function refused or broke; every run is on record by then.
+    pub async fn decide(mut self, mut profile: Profile) -> Result<Agreement, Error> {
+        if let Some((index, verdict)) = self.first_refusal().await {
+            return Err(self.refuse(index, verdict).await);
+        }
+        if let Err((index, failure)) = self.enrich(&mut profile) {
+            self.members[index].run.fail(failure.clone());
+            return Err(self.refuse(index, Verdict::Broken(failure)).await);
+        }
+        Ok(Agreement { profile, members: self.members })
+    }
+
+    /// Notes patches as they come in and stops at the first verdict that is a no.
+    async fn first_refusal(&mut self) -> Option<(usize, Verdict)> {
+        let mut verdicts: FuturesUnordered<_> = self
+            .members
+            .iter_mut()
+            .enumerate()
+            .map(|(index, member)| async move {
+                let finished = member.run.wait().await;
+                let options = &member.subscription.options;
+                match Verdict::of(&finished.report.result, options.on_timeout) {
+                    Verdict::Allow => None,
+                    Verdict::Enrich(patch) => {
+                        member.patch = Some(patch);
+                        None
+                    }
+                    refusal @ (Verdict::Deny { .. } | Verdict::Broken(_)) => Some((index, refusal)),
+                }
+            })
+            .collect();
+        while let Some(verdict) = verdicts.next().await {
+            if verdict.is_some() {
+                return verdict;
+            }
+        }
+        None
+    }
+
+    fn enrich(&self, profile: &mut Profile) -> Result<(), (usize, Failure)> {
+        for (index, member) in self.members.iter().enumerate() {
+            if let Some(patch) = &member.patch {
+                let name = &member.subscription.executable.function_name;
+                enrich(&self.spec, name, profile, patch).map_err(|failure| (index, failure))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cancels the rest, writes all results and names who refused.
+    async fn refuse(mut self, index: usize, verdict: Verdict) -> Error {
+        let by = self.refused_by(index, &verdict);
+        let broken = matches!(verdict, Verdict::Broken(_));
+        let reason = format!("Function '{}' refused first", by.function_name);
+        let completions =
+            self.members.iter_mut().map(|member| member.run.take_completion(&reason)).collect();
+        if let Err(error) = self.store.complete(completions).await {
+            return error.into();
+        }
+        Error::PreStage(Box::new(Refusal { event: self.spec.event, broken, by: vec![by] }))
+    }
+
+    fn refused_by(&self, index: usize, verdict: &Verdict) -> RefusedBy {
+        let Member { subscription, run, .. } = &self.members[index];
+        let (kind, message, fields) = match verdict {
+            Verdict::Deny { message, errors } => ("denied", message.clone(), errors.clone()),
+            Verdict::Broken(failure) => (failure.kind.as_str(), failure.message.clone(), None),
+            Verdict::Allow | Verdict::Enrich(_) => {
+                (FailureKind::Cancelled.as_str(), String::new(), None)
+            }
+        };
+        RefusedBy {
+            subscriber_id: subscription.id,
+            function_id: subscription.executable.function_id,
+            function_name: subscription.executable.function_name.clone(),
+            function_slug: subscription.executable.function_slug.clone(),
+            task_id: run.invocation().task_id,
+            invocation_id: run.invocation().id,
+            kind,
+            message,
+            fields,
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! A run that a caller waits for, with the promise that its record always ends.
+//!
+//! Whatever happens to the caller, also that it goes away in the middle, the record is completed:
+//! by whoever takes the completion, else on drop as cancelled.
+
+use super::{Engine, completion};
+use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
+use crate::ports::dispatch::{FinishedRun, RunHandle, TaskRun};
+use crate::ports::runtime::RunReport;
+use crate::ports::store::ScopedStore;
+use std::sync::Arc;
+
+/// A run under way or ended, not yet recorded.
+pub(crate) struct WaitedRun {
+    engine: Arc<Engine>,
+    store: Arc<dyn ScopedStore>,
+    invocation: NewInvocation,
+    handle: Option<RunHandle>,
+    finished: Option<FinishedRun>,
+    recorded: bool,
+}
+
+impl WaitedRun {
+    /// Hands the record to the writer and the run to the dispatcher; waits for neither.
+    ///
+    /// A refusal by the dispatcher is a run that has already failed: see [`Self::refused`].
+    pub(crate) fn start(engine: &Arc<Engine>, store: &Arc<dyn ScopedStore>, run: TaskRun) -> Self {
+        let invocation = run.invocation.clone();
+        store.insert_invocations_later(vec![invocation.clone()]);
+        let mut waited = Self {
+            engine: Arc::clone(engine),
+            store: Arc::clone(store),
+            invocation,
+            handle: None,
+            finished: None,
+            recorded: false,
+        };
+        match engine.dispatcher.run_now(run) {
+            Ok(handle) => waited.handle = Some(handle),
+            Err(failure) => waited.finished = Some(waited.ended_with(failure)),
+        }
+        waited
+    }
+
+    pub(crate) fn invocation(&self) -> &NewInvocation {
+        &self.invocation
+    }
+
+    /// Why the dispatcher did not take it, if so.
+    pub(crate) fn refused(&self) -> Option<&Failure> {
+        match &self.finished {
+            Some(finished) if self.handle.is_none() => finished.report.result.as_ref().err(),
+            _ => None,
+        }
+    }
+
+    /// Waits for the end and shows it.
+    pub(crate) async fn wait(&mut self) -> &FinishedRun {
+        let finished = match self.finished.take() {
+            Some(finished) => finished,
+            None => self.ended().await,
+        };
+        self.finished.insert(finished)
+    }
+
+    async fn ended(&mut self) -> FinishedRun {
+        let report = match &mut self.handle {
+            Some(handle) => handle.await,
+            None => None,
+        };
+        report.unwrap_or_else(|| {
+            let message = "The server stopped before this run ended";
+            self.ended_with(Failure::new(FailureKind::Unavailable, message))
+        })
+    }
+
+    /// The completion to be written, now the taker's duty. A run that has not ended is ended as
+    /// cancelled, for the reason given.
+    pub(crate) fn take_completion(&mut self, if_unfinished: &str) -> Completion {
+        self.recorded = true;
+        let finished = self.finished.take().unwrap_or_else(|| {
+            self.ended_with(Failure::new(FailureKind::Cancelled, if_unfinished))
+        });
+        self.handle = None;
+        let completion = completion(&self.invocation, 1, finished, 0);
+        self.engine.tell_watchers(completion.change());
+        completion
+    }
+
+    /// Replaces the result by a failure that was found afterwards.
+    pub(crate) fn fail(&mut self, failure: Failure) {
+        if let Some(finished) = &mut self.finished {
+            finished.report.result = Err(failure);
+        }
+    }
+
+    fn ended_with(&self, failure: Failure) -> FinishedRun {
+        FinishedRun {
+            report: RunReport::failed(failure),
+            started_at: self.invocation.queued_at,
+            finished_at: self.engine.clock.now(),
+        }
+    }
+}
+
+impl Drop for WaitedRun {
+    fn drop(&mut self) {
+        if !self.recorded {
+            let completion = self.take_completion("The caller went away");
+            self.store.complete_later(vec![completion]);
+        }
+    }
+}

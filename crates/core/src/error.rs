@@ -1,0 +1,104 @@
+//! Why an operation did not happen: one closed type, without transport codes.
+//!
+//! The server maps each variant to a status and an error code in one exhaustive `match`.
+
+use crate::event::{EventType, InvalidEventType};
+use crate::function::CodeError;
+use crate::ids::FunctionId;
+use crate::invocation::Invocation;
+use crate::ports::store::{Conflict, StoreError};
+use crate::users::FieldError;
+use crate::verdict::Refusal;
+use std::time::Duration;
+
+/// Why an operation did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself is wrong.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Values that cannot be stored, per field.
+    #[error("{}", first_message(.0))]
+    Validation(Vec<FieldError>),
+    /// The name is no event type.
+    #[error(transparent)]
+    InvalidEventType(#[from] InvalidEventType),
+    /// A function subscribes at most once to each event type.
+    #[error("Function {function} is already subscribed to event '{event}'")]
+    AlreadySubscribed {
+        /// The function.
+        function: FunctionId,
+        /// The event type.
+        event: EventType,
+    },
+    /// The subscription to be ended does not exist.
+    #[error("Function {function} was not subscribed to event '{event}'")]
+    NotSubscribed {
+        /// The function.
+        function: FunctionId,
+        /// The event type.
+        event: EventType,
+    },
+    /// The function to be subscribed does not exist in this site.
+    #[error("Function with id {0} does not exist")]
+    FunctionDoesNotExist(FunctionId),
+    /// The code was refused.
+    #[error("{0}")]
+    Code(#[from] CodeError),
+    /// No credential, or one that proves nothing.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// The credential is good and the right is missing.
+    #[error("{0}")]
+    Forbidden(String),
+    /// There is no such thing in this site.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// Something else already stands there.
+    #[error("{0}")]
+    Conflict(#[from] Conflict),
+    /// A PRE function refused, or broke.
+    #[error("{0}")]
+    PreStage(Box<Refusal>),
+    /// A function that was executed and waited for gave no result.
+    #[error("{}", failure_message(.0))]
+    FunctionFailed(Box<Invocation>),
+    /// A chain of events and calls grew too deep.
+    #[error("{0}")]
+    Chain(String),
+    /// Too many attempts.
+    #[error("Too many attempts; try again in {} seconds", .0.as_secs().max(1))]
+    RateLimited(Duration),
+    /// This server cannot do it now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(StoreError),
+    /// A bug.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict(conflict) => Self::Conflict(conflict),
+            other => Self::Store(other),
+        }
+    }
+}
+
+fn first_message(errors: &[FieldError]) -> String {
+    errors.first().map_or_else(
+        || "The request is not valid".to_owned(),
+        |error| format!("{}: {}", error.field, error.message),
+    )
+}
+
+fn failure_message(invocation: &Invocation) -> String {
+    invocation.failure.as_ref().map_or_else(
+        || format!("Function '{}' failed", invocation.function_name),
+        |failure| failure.message.clone(),
+    )
+}

@@ -1,0 +1,269 @@
+//! Functions, their immutable versions, and what a runtime needs to run one.
+//!
+//! Must never run anything: running is the business of the runtimes behind [`crate::ports`].
+
+use crate::ids::{AppId, FunctionId, SiteId, VersionId};
+use crate::limits;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a function is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecutionMode {
+    /// The user's code, in a worker process.
+    App,
+    /// An HTTP POST to the function's `webhook_url`.
+    Proxy,
+    /// A Rust function that the operator registered under the function's slug.
+    System,
+}
+
+/// The language of an `app` function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// CPython 3.
+    Python,
+    /// Node.js.
+    Node,
+}
+
+/// What network an `app` function may reach.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// None at all.
+    #[default]
+    None,
+    /// The outside, through the server's guarded client.
+    Egress,
+}
+
+macro_rules! text_enum {
+    ($name:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
+        impl $name {
+            /// The word used in SQL and on the wire.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// The value of a stored or received word.
+            pub fn from_text(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use text_enum;
+
+text_enum!(ExecutionMode { App => "app", Proxy => "proxy", System => "system" });
+text_enum!(Environment { Python => "python", Node => "node" });
+text_enum!(Network { None => "none", Egress => "egress" });
+
+/// What a user may set on a function besides its code; unset means the engine's default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FunctionOptions {
+    /// Time limit of one run, in seconds, above 0 and at most [`limits::TIMEOUT_MAX`].
+    pub timeout_seconds: Option<f64>,
+    /// Memory limit of one worker, in MiB.
+    pub memory_mb: Option<u32>,
+    /// Most runs at the same time.
+    pub max_concurrency: Option<u32>,
+    /// Attempts of a POST or queued run.
+    pub max_attempts: Option<u32>,
+    /// Network reach of an `app` function.
+    #[serde(default)]
+    pub network: Network,
+    /// A condition that must hold, beside each subscription's own.
+    pub filter_conditions: Option<String>,
+}
+
+/// A function as stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// Its number, unique within the installation.
+    pub id: FunctionId,
+    /// The app that it belongs to.
+    pub app_id: AppId,
+    /// That app's name.
+    pub app_name: String,
+    /// That app's slug.
+    pub app_slug: String,
+    /// Name for people.
+    pub name: String,
+    /// Name in paths, unique within the app.
+    pub slug: String,
+    /// What it does, for people.
+    pub description: String,
+    /// How it is run.
+    pub execution_mode: ExecutionMode,
+    /// The language of its code.
+    pub environment: Environment,
+    /// Inactive functions are neither run nor called.
+    pub is_active: bool,
+    /// May be executed without a credential.
+    pub is_public: bool,
+    /// Executing it queues the run unless the caller says otherwise.
+    pub async_mode: bool,
+    /// The number of the version that runs.
+    pub version: u32,
+    /// Limits and conditions.
+    pub options: FunctionOptions,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// One immutable version of what a function runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FunctionVersion {
+    /// Its number within the installation.
+    pub id: VersionId,
+    /// The function.
+    pub function_id: FunctionId,
+    /// 1, 2, 3 … within the function.
+    pub number: u32,
+    /// What runs.
+    pub source: Source,
+    /// When it was stored.
+    pub created_at: Timestamp,
+    /// Whether this is the version that runs.
+    pub is_active: bool,
+}
+
+/// What a version runs. A change of any of it is a new version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case")]
+pub enum Source {
+    /// Source code in `environment`.
+    App {
+        /// The language.
+        environment: Environment,
+        /// The code, UTF-8.
+        code: Arc<str>,
+    },
+    /// One POST to `webhook_url`.
+    Proxy {
+        /// `http` or `https` address.
+        webhook_url: String,
+        /// Extra request headers.
+        headers: BTreeMap<String, String>,
+    },
+    /// Registered by the operator under the function's slug.
+    System,
+}
+
+impl Source {
+    /// The execution mode that this source belongs to.
+    pub const fn mode(&self) -> ExecutionMode {
+        match self {
+            Self::App { .. } => ExecutionMode::App,
+            Self::Proxy { .. } => ExecutionMode::Proxy,
+            Self::System => ExecutionMode::System,
+        }
+    }
+}
+
+/// Everything a runtime needs to run one version of one function.
+///
+/// Made once per version and shared: two executables with the same `version_id` are the same code.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Executable {
+    /// The site that owns the function. Workers are never shared between sites.
+    pub site_id: SiteId,
+    /// That site's slug.
+    pub site_slug: String,
+    /// The app.
+    pub app_id: AppId,
+    /// That app's slug.
+    pub app_slug: String,
+    /// The function.
+    pub function_id: FunctionId,
+    /// Its name.
+    pub function_name: String,
+    /// Its slug.
+    pub function_slug: String,
+    /// The version.
+    pub version_id: VersionId,
+    /// The version's number within the function.
+    pub version: u32,
+    /// What to run.
+    pub source: Source,
+    /// Limits.
+    pub options: FunctionOptions,
+}
+
+impl Executable {
+    /// Time limit of one run.
+    pub fn timeout(&self) -> Duration {
+        self.options
+            .timeout_seconds
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map_or(limits::TIMEOUT_DEFAULT, |limit| limit.min(limits::TIMEOUT_MAX))
+    }
+
+    /// Memory limit of one worker, in MiB.
+    pub fn memory_mb(&self) -> u32 {
+        self.options.memory_mb.unwrap_or(limits::MEMORY_MB_DEFAULT).min(limits::MEMORY_MB_MAX)
+    }
+
+    /// Attempts of a POST or queued run, unless the subscription says otherwise.
+    pub fn max_attempts(&self) -> u32 {
+        self.options.max_attempts.unwrap_or(limits::MAX_ATTEMPTS_DEFAULT)
+    }
+}
+
+/// Why code was refused, with the place where one is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CodeError {
+    /// What is wrong and what to do about it.
+    pub message: String,
+    /// Line, from 1.
+    pub line: Option<u32>,
+    /// Column, from 1.
+    pub column: Option<u32>,
+}
+
+/// The part of `params["__function__"]` that tells a function which call this is.
+#[derive(Debug, Clone, Serialize)]
+pub struct CallContext {
+    /// The function's id.
+    pub id: FunctionId,
+    /// The function's name.
+    pub name: String,
+    /// The function's slug.
+    pub slug: String,
+    /// The version that runs.
+    pub version: u32,
+    /// The app's slug.
+    pub app_slug: String,
+    /// The task's id: the same on every attempt.
+    pub execution_id: crate::ids::TaskId,
+    /// 1 on the first attempt.
+    pub attempt: u32,
+    /// When the run is ended by force (wall clock, for display and planning).
+    pub deadline: Timestamp,
+    /// The event type, when an event caused the call.
+    pub event: Option<&'static str>,
+    /// The event's id, when an event caused the call.
+    pub event_id: Option<crate::ids::EventId>,
+}
+
+/// Input for a JSON value that users may send either as an object or as a string holding one.
+pub type Object = serde_json::Map<String, Value>;

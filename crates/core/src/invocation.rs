@@ -1,0 +1,306 @@
+//! The record of one run: an invocation is the same thing for PRE, POST and direct calls.
+//!
+//! Only [`crate::task`] decides how a record may change.
+
+use crate::event::EventType;
+use crate::function::text_enum;
+use crate::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
+use crate::json::JsonText;
+use crate::task::State;
+use crate::time::Timestamp;
+use crate::{limits, text};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// Why a run gave no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The code raised.
+    Exception,
+    /// The deadline passed.
+    Timeout,
+    /// The worker process ended.
+    Crashed,
+    /// A limit was reached: memory, output, logs.
+    Limit,
+    /// The result is not JSON.
+    NotJson,
+    /// The code does not load.
+    Load,
+    /// A proxy's target answered with a failure, or not at all.
+    Upstream,
+    /// The run was stopped because its result was no longer wanted.
+    Cancelled,
+    /// The function was deleted or switched off.
+    Deleted,
+    /// No runtime could take it.
+    Unavailable,
+    /// A chain of events or calls grew too deep.
+    Chain,
+    /// A returned enrichment is not allowed or not valid.
+    Enrichment,
+}
+
+text_enum!(FailureKind {
+    Exception => "exception",
+    Timeout => "timeout",
+    Crashed => "crashed",
+    Limit => "limit",
+    NotJson => "not_json",
+    Load => "load",
+    Upstream => "upstream",
+    Cancelled => "cancelled",
+    Deleted => "deleted",
+    Unavailable => "unavailable",
+    Chain => "chain",
+    Enrichment => "enrichment",
+});
+
+impl FailureKind {
+    /// Whether another attempt cannot end differently.
+    pub const fn is_permanent(self) -> bool {
+        match self {
+            Self::NotJson | Self::Load | Self::Cancelled | Self::Deleted | Self::Chain => true,
+            Self::Exception
+            | Self::Timeout
+            | Self::Crashed
+            | Self::Limit
+            | Self::Upstream
+            | Self::Unavailable
+            | Self::Enrichment => false,
+        }
+    }
+}
+
+/// A failed run, with what its author needs to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The class of failure.
+    pub kind: FailureKind,
+    /// One or two sentences, at most [`limits::ERROR_BYTES`].
+    pub message: String,
+    /// The traceback in the author's own line numbers.
+    pub traceback: Option<String>,
+    /// How long the other side asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure without traceback. Too long a message is cut.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        message.truncate(text::prefix(&message, limits::ERROR_BYTES).len());
+        Self { kind, message, traceback: None, retry_after: None }
+    }
+
+    /// The same with a traceback. Too long a one loses its beginning: the end names the cause.
+    #[must_use]
+    pub fn with_traceback(mut self, traceback: impl Into<String>) -> Self {
+        let traceback = traceback.into();
+        let mut start = traceback.len().saturating_sub(limits::ERROR_BYTES);
+        while !traceback.is_char_boundary(start) {
+            start += 1;
+        }
+        self.traceback = Some(traceback[start..].to_owned());
+        self
+    }
+}
+
+/// One line that a function logged or printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When.
+    pub timestamp: Timestamp,
+    /// `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+    pub level: String,
+    /// `function`, `stdout`, `stderr`, or `tollgate` for the engine's own notes.
+    pub logger: String,
+    /// The text.
+    pub message: String,
+}
+
+/// What caused a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// A call of `execute`.
+    Api,
+    /// A published event.
+    Event,
+    /// A repeat of an earlier invocation.
+    Replay,
+}
+
+text_enum!(Trigger { Api => "api", Event => "event", Replay => "replay" });
+
+/// Who waits for a run, which decides what happens to it when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Waiter {
+    /// A caller: PRE and synchronous calls. Without the caller the run has no purpose.
+    Caller,
+    /// Nobody: POST and queued calls. They run until they have ended.
+    Nobody,
+}
+
+text_enum!(Waiter { Caller => "caller", Nobody => "nobody" });
+
+/// A run to be recorded, complete before it is written.
+#[derive(Debug, Clone)]
+pub struct NewInvocation {
+    /// The site.
+    pub site_id: SiteId,
+    /// The record's number, from a reserved block.
+    pub id: InvocationId,
+    /// The task's id.
+    pub task_id: TaskId,
+    /// The function.
+    pub function_id: FunctionId,
+    /// The version that will run.
+    pub version_id: VersionId,
+    /// That version's number.
+    pub version: u32,
+    /// The event type, if an event caused it.
+    pub event: Option<EventType>,
+    /// That event's id.
+    pub event_id: Option<EventId>,
+    /// What caused it.
+    pub trigger: Trigger,
+    /// Who waits.
+    pub waiter: Waiter,
+    /// Who acted.
+    pub user_id: Option<UserId>,
+    /// How deep in a chain of events and calls; 0 for a request from outside.
+    pub chain_depth: u32,
+    /// What the function is given, before `__function__`.
+    pub params: JsonText,
+    /// Most attempts.
+    pub max_attempts: u32,
+    /// Time limit of one attempt.
+    pub timeout: Duration,
+    /// Who holds it from the start; none leaves it to be claimed.
+    pub holder: Option<String>,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+}
+
+/// A run as stored.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The record's number.
+    pub id: InvocationId,
+    /// The task's id.
+    pub task_id: TaskId,
+    /// The function.
+    pub function_id: FunctionId,
+    /// Its name, also after its deletion.
+    pub function_name: String,
+    /// Its slug.
+    pub function_slug: String,
+    /// The version that ran, or will.
+    pub version: u32,
+    /// The event type, if an event caused it.
+    pub event: Option<EventType>,
+    /// That event's id.
+    pub event_id: Option<EventId>,
+    /// What caused it.
+    pub trigger: Trigger,
+    /// Where it stands.
+    pub state: State,
+    /// 1 on the first attempt.
+    pub attempt: u32,
+    /// Most attempts.
+    pub max_attempts: u32,
+    /// Who acted.
+    pub user_id: Option<UserId>,
+    /// That user's name.
+    pub user_username: Option<String>,
+    /// That user's address.
+    pub user_email: Option<String>,
+    /// What the function was given.
+    pub params: JsonText,
+    /// What it returned.
+    pub result: Option<JsonText>,
+    /// Why it gave no result.
+    pub failure: Option<Failure>,
+    /// What it changed of the proposed record, for an enriching PRE function.
+    pub changes: Option<JsonText>,
+    /// What it logged.
+    pub logs: Vec<LogLine>,
+    /// How many lines it logged.
+    pub log_count: u32,
+    /// Which worker ran it.
+    pub worker: Option<String>,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// When the last attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// When the next attempt is due.
+    pub due_at: Option<Timestamp>,
+    /// When the record last changed.
+    pub updated_at: Timestamp,
+}
+
+/// The end of one attempt, to be written over a record that has not ended yet.
+#[derive(Debug, Clone)]
+pub struct Completion {
+    /// The site.
+    pub site_id: SiteId,
+    /// The record.
+    pub id: InvocationId,
+    /// The attempt that this is the result of; a result of another attempt is refused.
+    pub attempt: u32,
+    /// The new state.
+    pub state: State,
+    /// What `main` returned.
+    pub result: Option<JsonText>,
+    /// Why it gave no result.
+    pub failure: Option<Failure>,
+    /// What an enriching function changed.
+    pub changes: Option<JsonText>,
+    /// What it logged.
+    pub logs: Vec<LogLine>,
+    /// Which worker ran it.
+    pub worker: String,
+    /// When the attempt began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// When the next attempt is due, for [`State::Retrying`].
+    pub due_at: Option<Timestamp>,
+}
+
+/// The beginning of one attempt.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// The site.
+    pub site_id: SiteId,
+    /// The record.
+    pub id: InvocationId,
+    /// The attempt.
+    pub attempt: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+}
+
+/// A change of an invocation's state, for those who watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InvocationChanged {
+    /// The site.
+    pub site_id: SiteId,
+    /// The record.
+    pub id: InvocationId,
+    /// The new state.
+    pub state: State,
+}
+
+impl Completion {
+    /// What watchers are told of this completion.
+    pub const fn change(&self) -> InvocationChanged {
+        InvocationChanged { site_id: self.site_id, id: self.id, state: self.state }
+    }
+}

@@ -1,0 +1,28 @@
+//! Tollgate's domain: events, functions, tasks, users.
+//!
+//! This crate decides; it does no I/O. It knows no SQL, HTTP, NATS or processes, reads no ambient
+//! clock and draws no ambient randomness. What it needs from outside stands in [`ports`].
+
+pub mod app;
+pub mod auth;
+pub mod cache;
+pub mod engine;
+pub mod entropy;
+pub mod error;
+pub mod event;
+pub mod function;
+pub mod ids;
+pub mod invocation;
+pub mod json;
+pub mod limits;
+pub mod platform;
+pub mod ports;
+pub mod registry;
+pub mod services;
+pub mod site;
+pub mod subscriber;
+pub mod task;
+pub mod text;
+pub mod time;
+pub mod users;
+pub mod verdict;

@@ -1,0 +1,111 @@
+//! Every bound of the engine, in one place, with its unit in its name.
+//!
+//! A bound that an operator may change is a default here and a setting in `config.default.toml`.
+
+use std::time::Duration;
+
+/// Largest request body.
+pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
+/// Deepest nesting of arrays and objects accepted in any JSON from outside.
+pub const JSON_DEPTH: usize = 64;
+/// Largest JSON value that a function may return.
+pub const RESULT_BYTES: usize = 1024 * 1024;
+/// Most bytes of log messages kept of one invocation.
+pub const LOG_BYTES: usize = 1024 * 1024;
+/// Most log lines kept of one invocation.
+pub const LOG_LINES: usize = 10_000;
+/// Longest error message and traceback kept of one invocation.
+pub const ERROR_BYTES: usize = 64 * 1024;
+/// Largest function source.
+pub const CODE_BYTES: usize = 512 * 1024;
+
+/// A function's time limit when it sets none ("Default timeout is 300 seconds" in the API document).
+pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+/// Longest time limit that a function may set.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// How long the whole PRE stage of one operation may take.
+pub const PRE_BUDGET_DEFAULT: Duration = Duration::from_secs(300);
+
+/// Memory of one function worker when the function sets none.
+pub const MEMORY_MB_DEFAULT: u32 = 256;
+/// Most memory that a function may ask for.
+pub const MEMORY_MB_MAX: u32 = 2048;
+/// Open files of one function worker.
+pub const OPEN_FILES: u64 = 256;
+/// Largest file that a function worker may write.
+pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// Processes and threads of the user that function workers run as.
+pub const PROCESSES: u64 = 1024;
+/// Most worker processes of one server.
+pub const WORKER_PROCESSES: usize = 512;
+/// Largest frame on the pipe between server and worker.
+pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
+
+/// Attempts of a POST invocation when neither function nor subscription sets any.
+pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;
+/// Most attempts that a function or subscription may set.
+pub const MAX_ATTEMPTS_MAX: u32 = 20;
+/// Delay before the second attempt; doubles with each further one.
+pub const RETRY_BASE: Duration = Duration::from_secs(1);
+/// Longest delay between two attempts.
+pub const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Deepest chain of events and calls that one request may cause.
+pub const CHAIN_DEPTH: u32 = 8;
+
+/// Apps of one site.
+pub const APPS_PER_SITE: u32 = 10_000;
+/// Subscribers of one event type in one site.
+pub const SUBSCRIBERS_PER_EVENT: usize = 100;
+/// POST invocations that one process holds in memory, waiting or running; the rest waits in the database.
+pub const TASKS_IN_MEMORY: usize = 10_000;
+/// POST invocations that one process runs at once.
+pub const TASKS_RUNNING: usize = 64;
+/// Rows that one claim takes.
+pub const CLAIM_BATCH: usize = 500;
+/// Results written in one batch.
+pub const COMPLETION_BATCH: usize = 500;
+
+/// Longest page of a list.
+pub const PAGE_SIZE_MAX: u32 = 100;
+/// Page of a list when the caller names none.
+pub const PAGE_SIZE_DEFAULT: u32 = 20;
+
+/// Longest `username`.
+pub const USERNAME_CHARS: usize = 150;
+/// Longest e-mail address (RFC 5321, section 4.5.3.1.3, less the angle brackets).
+pub const EMAIL_CHARS: usize = 254;
+/// Longest first or last name, and longest name of an app or function.
+pub const NAME_CHARS: usize = 150;
+/// Longest slug.
+pub const SLUG_CHARS: usize = 64;
+/// Longest description.
+pub const DESCRIPTION_CHARS: usize = 2000;
+/// Largest `attributes` object of a user, as JSON.
+pub const ATTRIBUTES_BYTES: usize = 64 * 1024;
+/// Shortest password.
+pub const PASSWORD_CHARS_MIN: usize = 8;
+/// Longest password: hashing cost is bounded by it.
+pub const PASSWORD_CHARS_MAX: usize = 1024;
+/// Password hashes computed at once; each takes tens of milliseconds of one core.
+pub const PASSWORD_HASHES_AT_ONCE: usize = 2;
+/// Roles and users of one assignment (the official client documents 100 each).
+pub const ROLE_ASSIGNMENT: usize = 100;
+/// API keys of one user.
+pub const API_KEYS_PER_USER: usize = 50;
+
+/// Life of an access token.
+pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(3600);
+/// Life of a refresh token.
+pub const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Life of a session.
+pub const SESSION_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Longest credential that is looked at.
+pub const CREDENTIAL_BYTES: usize = 8 * 1024;
+/// Sign-in attempts of one account or one address in a minute.
+pub const SIGN_IN_PER_MINUTE: u32 = 10;
+/// Most runs of one function at the same time that it may ask for.
+pub const CONCURRENCY_MAX: u32 = 512;
+/// Longest webhook address.
+pub const URL_BYTES: usize = 2048;
+/// Longest filter expression.
+pub const FILTER_CHARS: usize = 4096;

@@ -1,0 +1,108 @@
+//! Everything that a server, the command line or an embedding program uses, put together once.
+
+use crate::auth::{AuthParts, AuthService, Passwords, Principals, RoleService};
+use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
+use crate::ports::dispatch::Coordinator;
+use crate::ports::runtime::Runtimes;
+use crate::ports::store::Store;
+use crate::services::{
+    AdminService, AppService, FunctionService, InvocationService, SubscriberService,
+};
+use crate::time::Clock;
+use crate::users::UserService;
+use std::sync::Arc;
+
+/// What a platform is made of.
+pub struct PlatformParts {
+    /// The engine's parts.
+    pub engine: Parts,
+    /// Signs tokens.
+    pub jwt_key: [u8; 32],
+    /// Sites are sub-domains of it; none means single-site mode.
+    pub base_domain: Option<String>,
+}
+
+/// All services around one engine.
+pub struct Platform {
+    /// Sign-in and credentials.
+    pub auth: AuthService,
+    /// Roles.
+    pub roles: RoleService,
+    /// Users.
+    pub users: UserService,
+    /// Apps.
+    pub apps: AppService,
+    /// Functions.
+    pub functions: FunctionService,
+    /// Subscriptions.
+    pub subscribers: SubscriberService,
+    /// Runs.
+    pub invocations: InvocationService,
+    /// Publishing.
+    pub events: EventService,
+    /// What only the program itself may do.
+    pub admin: AdminService,
+    /// The store, for health checks.
+    pub store: Arc<dyn Store>,
+    /// The runtimes, for health checks.
+    pub runtimes: Runtimes,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    engine: Arc<Engine>,
+}
+
+impl Platform {
+    /// Puts everything together.
+    pub fn new(parts: PlatformParts) -> Arc<Self> {
+        let PlatformParts { engine: parts, jwt_key, base_domain } = parts;
+        let store = Arc::clone(&parts.store);
+        let clock = Arc::clone(&parts.clock);
+        let entropy = Arc::clone(&parts.entropy);
+        let runtimes = parts.runtimes.clone();
+        let passwords = Arc::new(Passwords::new(Arc::clone(&entropy)));
+        let principals = Arc::new(Principals::new(Arc::clone(&store), Arc::clone(&clock)));
+        let engine = Engine::new(parts, Arc::clone(&principals));
+        let auth = AuthService::new(AuthParts {
+            store: Arc::clone(&store),
+            clock: Arc::clone(&clock),
+            entropy,
+            jwt_key,
+            base_domain,
+            passwords: Arc::clone(&passwords),
+            principals: Arc::clone(&principals),
+        });
+        Arc::new(Self {
+            auth,
+            roles: RoleService::new(
+                Arc::clone(&store),
+                Arc::clone(&clock),
+                Arc::clone(&principals),
+            ),
+            users: UserService::new(
+                Arc::clone(&engine),
+                Arc::clone(&passwords),
+                Arc::clone(&principals),
+            ),
+            apps: AppService::new(Arc::clone(&engine), principals),
+            functions: FunctionService::new(Arc::clone(&engine)),
+            subscribers: SubscriberService::new(Arc::clone(&engine)),
+            invocations: InvocationService::new(Arc::clone(&engine)),
+            events: EventService::new(Arc::clone(&engine)),
+            admin: AdminService::new(Arc::clone(&engine), passwords),
+            store,
+            runtimes,
+            clock,
+            engine,
+        })
+    }
+
+    /// What the dispatcher asks about queued runs: hand it over when starting the dispatcher.
+    pub fn coordinator(&self) -> Arc<dyn Coordinator> {
+        Arc::new(QueueCoordinator::new(Arc::clone(&self.engine)))
+    }
+
+    /// Lets running functions reach the API. Call it once.
+    pub fn serve_functions(&self, host: Arc<dyn HostFactory>) {
+        self.engine.serve_functions(host);
+    }
+}

@@ -1,0 +1,136 @@
+//! The port to whatever carries tasks to runtimes: `exec` in this process.
+//!
+//! An implementation runs tasks and reports; which state follows is [`crate::task`]'s decision.
+
+use super::runtime::{HostCalls, RunReport};
+use super::store::Claimed;
+use crate::function::Executable;
+use crate::ids::FunctionId;
+use crate::invocation::{Failure, InvocationChanged, NewInvocation};
+use crate::json::JsonText;
+use crate::time::Timestamp;
+use async_trait::async_trait;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// In whose name a function runs.
+#[derive(Clone)]
+pub struct Acting {
+    /// `user_data`: a JSON object, or none when nobody signed in caused the run.
+    pub user_data: Option<JsonText>,
+    /// Answers the function's `sdk_client` with that user's rights.
+    pub host: Arc<dyn HostCalls>,
+}
+
+/// One attempt, ready to run.
+#[derive(Clone)]
+pub struct TaskRun {
+    /// The record, as written.
+    pub invocation: NewInvocation,
+    /// 1 on the first attempt.
+    pub attempt: u32,
+    /// What to run.
+    pub executable: Arc<Executable>,
+    /// In whose name.
+    pub acting: Acting,
+    /// An earlier end than the invocation's own time limit: the PRE stage's.
+    pub deadline: Option<Instant>,
+}
+
+/// How a run ended and when.
+#[derive(Debug, Clone)]
+pub struct FinishedRun {
+    /// The runtime's report.
+    pub report: RunReport,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+/// Waits for one run. Dropping it cancels the run.
+pub struct RunHandle {
+    receiver: oneshot::Receiver<FinishedRun>,
+    _cancel: CancelOnDrop,
+}
+
+/// Calls its closure when dropped.
+pub struct CancelOnDrop(Option<Box<dyn FnOnce() + Send>>);
+
+impl CancelOnDrop {
+    /// `cancel` is called once, also after the run has ended: it must bear that.
+    pub fn new(cancel: impl FnOnce() + Send + 'static) -> Self {
+        Self(Some(Box::new(cancel)))
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(cancel) = self.0.take() {
+            cancel();
+        }
+    }
+}
+
+impl RunHandle {
+    /// For dispatchers: the run will be reported through `receiver`'s other end.
+    pub fn new(receiver: oneshot::Receiver<FinishedRun>, cancel: CancelOnDrop) -> Self {
+        Self { receiver, _cancel: cancel }
+    }
+}
+
+impl Future for RunHandle {
+    /// None when the dispatcher stopped without a report.
+    type Output = Option<FinishedRun>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver).poll(context).map(Result::ok)
+    }
+}
+
+/// Room in memory for queued runs, taken before they are written. Dropping it gives the room back.
+pub trait Reservation: Send {
+    /// For how many runs there is room.
+    fn granted(&self) -> usize;
+
+    /// Takes the runs, which have been committed meanwhile; at most as many as granted.
+    fn submit(self: Box<Self>, runs: Vec<TaskRun>);
+}
+
+/// Carries tasks to runtimes.
+pub trait Dispatcher: Send + Sync {
+    /// Who holds the runs of this process, unique to this start of it.
+    fn holder(&self) -> &str;
+
+    /// Runs at once; somebody waits.
+    ///
+    /// # Errors
+    /// When the task cannot be taken: stopping, overloaded, or no runtime for it.
+    fn run_now(&self, run: TaskRun) -> Result<RunHandle, Failure>;
+
+    /// Asks for room for `count` queued runs; may grant fewer, also none.
+    fn reserve(&self, count: usize) -> Box<dyn Reservation>;
+
+    /// There are runs in the store that nobody holds.
+    fn wake(&self);
+
+    /// The function was deleted or switched off: its runs end now.
+    fn cancel_function(&self, function: FunctionId);
+}
+
+/// What the dispatcher asks of the engine about queued runs.
+#[async_trait]
+pub trait Coordinator: Send + Sync {
+    /// Finds code and rights for a claimed row.
+    ///
+    /// # Errors
+    /// The failure to record instead of running it.
+    async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure>;
+
+    /// An invocation's state was written: tells whoever watches.
+    fn announce(&self, change: InvocationChanged);
+}

@@ -1,0 +1,146 @@
+//! The port to whatever runs function code.
+//!
+//! An implementation must keep three promises: a call ends by its deadline; dropping a call's
+//! future ends the run and everything that it started; and user code never runs in this process
+//! (a `system` function is the operator's own Rust and the one exception).
+
+use crate::function::{CallContext, CodeError, Environment, Executable, Source};
+use crate::ids::{FunctionId, SiteId};
+use crate::invocation::{Failure, FailureKind, LogLine};
+use crate::json::JsonText;
+use async_trait::async_trait;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One call of one function.
+#[derive(Clone)]
+pub struct Call {
+    /// What to run.
+    pub executable: Arc<Executable>,
+    /// The event's parameters, or the caller's: a JSON object.
+    pub params: JsonText,
+    /// Who acted, as the function sees it; a JSON object or none.
+    pub user_data: Option<JsonText>,
+    /// What goes into `params["__function__"]`.
+    pub context: CallContext,
+    /// When the run must have ended. Waiting for a free worker counts.
+    pub deadline: Instant,
+    /// Answers what the function asks of the platform during the call.
+    pub host: Arc<dyn HostCalls>,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone)]
+pub struct RunReport {
+    /// What `main` returned, or why there is no such value.
+    pub result: Result<JsonText, Failure>,
+    /// What was logged and printed, in order, already cut to the limits.
+    pub logs: Vec<LogLine>,
+    /// Which worker ran it, for people: `"python-12"`.
+    pub worker: String,
+}
+
+impl RunReport {
+    /// A report of a call that never reached a worker.
+    pub fn failed(failure: Failure) -> Self {
+        Self { result: Err(failure), logs: Vec::new(), worker: String::new() }
+    }
+}
+
+/// What a function's `sdk_client` may ask for, with the rights of whoever caused the call.
+#[async_trait]
+pub trait HostCalls: Send + Sync {
+    /// Answers one request. `method` is dotted: `"users.get"`; `args` is an object.
+    ///
+    /// # Errors
+    /// A message for the function's author, raised inside the function.
+    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError>;
+}
+
+/// Why a request of a running function was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct HostError {
+    /// An error code of the HTTP API.
+    pub code: &'static str,
+    /// The status that the same request over HTTP would have had.
+    pub status: u16,
+    /// What to do about it.
+    pub message: String,
+}
+
+/// Runs functions of one kind.
+#[async_trait]
+pub trait Runtime: Send + Sync {
+    /// Runs one call to its end; never later than its deadline plus the time of a kill.
+    async fn run(&self, call: Call) -> RunReport;
+
+    /// Checks a source before it is stored, without running any of it.
+    ///
+    /// # Errors
+    /// [`CheckError`].
+    async fn check(&self, source: &Source) -> Result<(), CheckError>;
+
+    /// Makes sure that the next call of `executable` finds a ready worker.
+    ///
+    /// # Errors
+    /// When the code does not load, or no worker can be started.
+    async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure>;
+
+    /// The function is gone or changed: its idle workers may go.
+    fn retire(&self, site: SiteId, function: FunctionId);
+
+    /// Whether runs are possible, and if not, what the operator must do.
+    fn health(&self) -> Result<String, String>;
+}
+
+/// Why a source was not accepted.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CheckError {
+    /// The source is wrong.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// It could not be checked.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// The runtimes of this process, by kind of function.
+#[derive(Clone)]
+pub struct Runtimes {
+    /// Runs Python code.
+    pub python: Option<Arc<dyn Runtime>>,
+    /// Runs Node code.
+    pub node: Option<Arc<dyn Runtime>>,
+    /// Calls webhooks.
+    pub proxy: Option<Arc<dyn Runtime>>,
+    /// Calls registered Rust functions.
+    pub system: Option<Arc<dyn Runtime>>,
+}
+
+impl Runtimes {
+    /// The runtime for `source`.
+    ///
+    /// # Errors
+    /// [`FailureKind::Unavailable`] when this process has none.
+    pub fn of(&self, source: &Source) -> Result<&Arc<dyn Runtime>, Failure> {
+        let (runtime, name) = match source {
+            Source::App { environment: Environment::Python, .. } => (&self.python, "python"),
+            Source::App { environment: Environment::Node, .. } => (&self.node, "node"),
+            Source::Proxy { .. } => (&self.proxy, "proxy"),
+            Source::System => (&self.system, "system"),
+        };
+        runtime.as_ref().ok_or_else(|| {
+            Failure::new(
+                FailureKind::Unavailable,
+                format!("This server runs no {name} functions; see `tollgate doctor`"),
+            )
+        })
+    }
+
+    /// All runtimes that this process has.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Runtime>> {
+        [&self.python, &self.node, &self.proxy, &self.system].into_iter().flatten()
+    }
+}

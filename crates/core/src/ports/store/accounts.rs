@@ -1,0 +1,203 @@
+//! Users, roles and credentials of one site.
+
+use super::system::Token;
+use super::{OnCommit, Page, PageRequest, StoreError};
+use crate::auth::RoleName;
+use crate::ids::{ApiKeyId, AppId, UserId};
+use crate::invocation::{Completion, NewInvocation};
+use crate::time::Timestamp;
+use crate::users::User;
+use async_trait::async_trait;
+
+/// A change of one user with everything that must be written with it or not at all.
+#[derive(Debug, Clone)]
+pub struct UserCommit {
+    /// The change.
+    pub change: UserChange,
+    /// The results of the PRE functions that agreed to it.
+    pub completions: Vec<Completion>,
+    /// The POST runs that it causes.
+    pub invocations: Vec<NewInvocation>,
+}
+
+/// A change of one user.
+#[derive(Debug, Clone)]
+pub enum UserChange {
+    /// A new user, complete with its reserved id.
+    Create {
+        /// The record.
+        user: Box<User>,
+        /// Argon2 hash; none means no sign-in by password.
+        password_hash: Option<String>,
+    },
+    /// New values for an existing user. Refused unless the stored revision is `user.revision - 1`.
+    Update {
+        /// The record as it will stand.
+        user: Box<User>,
+        /// A new hash; none leaves the old one.
+        password_hash: Option<String>,
+    },
+    /// The user is marked deleted, under the same rule, and its sessions, keys and tokens end.
+    Delete {
+        /// The record as it will stand.
+        user: Box<User>,
+    },
+}
+
+/// How a list of users is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UserOrder {
+    /// By number.
+    #[default]
+    Id,
+    /// By username.
+    Username,
+    /// By e-mail address.
+    Email,
+    /// By the date of joining.
+    DateJoined,
+    /// By the date of the last sign-in.
+    LastLogin,
+}
+
+/// Which users to list.
+#[derive(Debug, Clone, Default)]
+pub struct UserQuery {
+    /// Part of username, e-mail, first or last name, without regard to case.
+    pub search: Option<String>,
+    /// Only active or inactive ones.
+    pub is_active: Option<bool>,
+    /// Only staff or others.
+    pub is_staff: Option<bool>,
+    /// Only superusers or others.
+    pub is_superuser: Option<bool>,
+    /// Deleted ones instead of the others.
+    pub is_deleted: bool,
+    /// Only holders of one of these role slugs.
+    pub roles: Vec<String>,
+    /// Order.
+    pub order: UserOrder,
+    /// Reverse the order.
+    pub descending: bool,
+}
+
+/// Users.
+#[async_trait]
+pub trait UserStore: Send + Sync {
+    /// A user that is not deleted, by number.
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// A user that is not deleted, by username without regard to case.
+    async fn user_by_username(&self, username: &str) -> Result<Option<User>, StoreError>;
+
+    /// Whether another user than `except` already has this username or address.
+    ///
+    /// # Errors
+    /// [`super::Conflict::Username`] or [`super::Conflict::Email`] when so.
+    async fn check_user_is_free(
+        &self,
+        username: &str,
+        email: &str,
+        except: Option<UserId>,
+    ) -> Result<(), StoreError>;
+
+    /// Users that match.
+    async fn list_users(&self, query: UserQuery, page: PageRequest)
+    -> Result<Page<User>, StoreError>;
+
+    /// Writes a change with its PRE results and POST runs in one transaction.
+    ///
+    /// # Errors
+    /// [`super::Conflict`] when uniqueness or the revision does not hold; nothing is written then,
+    /// the completions excepted: they must be written by a call of their own.
+    async fn commit_user(&self, commit: UserCommit, on_commit: OnCommit) -> Result<(), StoreError>;
+}
+
+/// A role given to a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleGrant {
+    /// The app, or none for the whole site.
+    pub app_id: Option<AppId>,
+    /// That app's slug.
+    pub app_slug: Option<String>,
+    /// The role.
+    pub role: RoleName,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An API key as listed: never the key itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its number.
+    pub id: ApiKeyId,
+    /// The owner.
+    pub user_id: UserId,
+    /// A name for people.
+    pub name: String,
+    /// The first characters of the key, to tell keys apart.
+    pub prefix: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An API key to be stored.
+#[derive(Debug, Clone)]
+pub struct NewApiKey {
+    /// The owner.
+    pub user_id: UserId,
+    /// A name for people.
+    pub name: String,
+    /// The first characters of the key.
+    pub prefix: String,
+    /// SHA-256 of the key, hexadecimal.
+    pub hash: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Roles and credentials.
+#[async_trait]
+pub trait CredentialStore: Send + Sync {
+    /// The roles of a user that have not expired at `now`.
+    async fn role_grants(&self, user: UserId, now: Timestamp)
+    -> Result<Vec<RoleGrant>, StoreError>;
+
+    /// Gives every role to every user; one held already gets the new end. Returns how many pairs.
+    async fn assign_roles(
+        &self,
+        users: Vec<UserId>,
+        grants: Vec<RoleGrant>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Takes every role from every user. Returns how many pairs were removed.
+    async fn revoke_roles(
+        &self,
+        users: Vec<UserId>,
+        grants: Vec<RoleGrant>,
+    ) -> Result<u64, StoreError>;
+
+    /// Stores an API key.
+    async fn insert_api_key(&self, key: NewApiKey) -> Result<ApiKey, StoreError>;
+
+    /// The keys of one user, newest first.
+    async fn api_keys(&self, user: UserId) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// Deletes a key of that user. False when there is none.
+    async fn delete_api_key(&self, user: UserId, id: ApiKeyId) -> Result<bool, StoreError>;
+
+    /// Stores a session or refresh token; sets the user's `last_login` when `signed_in`.
+    async fn insert_token(&self, token: Token, signed_in: bool) -> Result<(), StoreError>;
+
+    /// Ends a session or refresh token by its hash. False when there is none, or it has ended.
+    /// A deleted token is remembered as used until it would have expired.
+    async fn end_token(&self, hash: String, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Ends every session and refresh token of a user.
+    async fn end_all_tokens(&self, user: UserId, now: Timestamp) -> Result<(), StoreError>;
+}

@@ -1,0 +1,177 @@
+//! Apps, functions with their versions, and subscribers of one site.
+
+use super::{Page, PageRequest, StoreError};
+use crate::app::App;
+use crate::event::EventType;
+use crate::function::{
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
+};
+use crate::ids::{AppId, FunctionId};
+use crate::subscriber::{Subscriber, SubscriberOptions, Subscription};
+use crate::time::Timestamp;
+use async_trait::async_trait;
+
+/// An app to be stored.
+#[derive(Debug, Clone)]
+pub struct NewApp {
+    /// Name for people.
+    pub name: String,
+    /// Name in paths.
+    pub slug: String,
+    /// What it is for.
+    pub description: String,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// Apps.
+#[async_trait]
+pub trait AppStore: Send + Sync {
+    /// Apps by slug order.
+    async fn list_apps(&self, page: PageRequest) -> Result<Page<App>, StoreError>;
+
+    /// One app.
+    async fn app(&self, slug: &str) -> Result<Option<App>, StoreError>;
+
+    /// Stores an app. Conflict: [`super::Conflict::Slug`].
+    async fn insert_app(&self, app: NewApp) -> Result<App, StoreError>;
+
+    /// Writes name and description of `app`; its slug never changes. Conflict: `Gone`.
+    async fn update_app(&self, app: App) -> Result<App, StoreError>;
+
+    /// Deletes an app with its functions, their subscriptions and its roles. False when absent.
+    async fn delete_app(&self, id: AppId, now: Timestamp) -> Result<bool, StoreError>;
+}
+
+/// A function to be stored, with its first version.
+#[derive(Debug, Clone)]
+pub struct NewFunction {
+    /// The app.
+    pub app_id: AppId,
+    /// Name for people.
+    pub name: String,
+    /// Name in paths.
+    pub slug: String,
+    /// What it does.
+    pub description: String,
+    /// How it is run.
+    pub execution_mode: ExecutionMode,
+    /// The language.
+    pub environment: Environment,
+    /// Runs at all.
+    pub is_active: bool,
+    /// Runs without a credential.
+    pub is_public: bool,
+    /// Queued unless the caller says otherwise.
+    pub async_mode: bool,
+    /// Limits and conditions.
+    pub options: FunctionOptions,
+    /// Version 1.
+    pub source: Source,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// New values for a function.
+#[derive(Debug, Clone)]
+pub struct FunctionChange {
+    /// The function as it will stand; its `version` is ignored.
+    pub function: Function,
+    /// A new version, which becomes the active one.
+    pub source: Option<Source>,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// Functions. Deleted ones are kept for the names in invocation records and found by nothing else.
+#[async_trait]
+pub trait FunctionStore: Send + Sync {
+    /// Functions of an app by slug order.
+    async fn list_functions(
+        &self,
+        app: AppId,
+        page: PageRequest,
+    ) -> Result<Page<Function>, StoreError>;
+
+    /// One function by its path.
+    async fn function(&self, app: AppId, slug: &str) -> Result<Option<Function>, StoreError>;
+
+    /// One function by its number.
+    async fn function_by_id(&self, id: FunctionId) -> Result<Option<Function>, StoreError>;
+
+    /// Stores a function and its version 1. Conflict: [`super::Conflict::Slug`].
+    async fn insert_function(&self, function: NewFunction) -> Result<Function, StoreError>;
+
+    /// Changes a function. Conflict: `Slug`, `Gone`.
+    async fn update_function(&self, change: FunctionChange) -> Result<Function, StoreError>;
+
+    /// Deletes a function and its subscriptions. False when absent.
+    async fn delete_function(&self, id: FunctionId, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// All versions, newest first.
+    async fn versions(&self, id: FunctionId) -> Result<Vec<FunctionVersion>, StoreError>;
+
+    /// Makes version `number` the one that runs. False when there is no such version.
+    async fn activate_version(
+        &self,
+        id: FunctionId,
+        number: u32,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
+
+    /// What runs when the function is called now: its active version, active or not.
+    async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError>;
+}
+
+/// A subscription to be stored.
+#[derive(Debug, Clone)]
+pub struct NewSubscriber {
+    /// The event type.
+    pub event: EventType,
+    /// The function.
+    pub function_id: FunctionId,
+    /// Options.
+    pub options: SubscriberOptions,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// Subscribers.
+#[async_trait]
+pub trait SubscriberStore: Send + Sync {
+    /// What publishing `event` runs: subscriptions of active functions, by priority, then id.
+    async fn subscriptions(&self, event: EventType) -> Result<Vec<Subscription>, StoreError>;
+
+    /// Stores a subscription. Conflicts: `Subscription`, `Gone` (no such function).
+    async fn insert_subscriber(&self, new: NewSubscriber) -> Result<Subscriber, StoreError>;
+
+    /// Changes the options of a subscription. None when there is none.
+    async fn update_subscriber(
+        &self,
+        event: EventType,
+        function: FunctionId,
+        options: SubscriberOptions,
+        at: Timestamp,
+    ) -> Result<Option<Subscriber>, StoreError>;
+
+    /// Ends a subscription. False when there was none.
+    async fn delete_subscriber(
+        &self,
+        event: EventType,
+        function: FunctionId,
+    ) -> Result<bool, StoreError>;
+
+    /// One subscription.
+    async fn subscriber(
+        &self,
+        event: EventType,
+        function: FunctionId,
+    ) -> Result<Option<Subscriber>, StoreError>;
+
+    /// Subscriptions to `event`, of one app or of all, by id.
+    async fn list_subscribers(
+        &self,
+        event: EventType,
+        app: Option<AppId>,
+    ) -> Result<Vec<Subscriber>, StoreError>;
+}

@@ -1,0 +1,62 @@
+//! Invocation records of one site.
+
+use super::{OnCommit, Page, PageRequest, StoreError};
+use crate::event::EventType;
+use crate::ids::{InvocationId, TaskId, UserId};
+use crate::invocation::{Completion, Invocation, NewInvocation};
+use crate::task::State;
+use async_trait::async_trait;
+
+/// Which invocations to list, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct InvocationQuery {
+    /// Of the function with this slug.
+    pub function_slug: Option<String>,
+    /// Caused by this user.
+    pub user: Option<UserId>,
+    /// Caused by this event type.
+    pub event: Option<EventType>,
+    /// In one of these states; empty means any.
+    pub states: Vec<State>,
+    /// With an error or without.
+    pub has_error: Option<bool>,
+}
+
+/// Runs to be recorded, and what is signalled once they are on disk.
+pub struct NewWork {
+    /// The records.
+    pub invocations: Vec<NewInvocation>,
+    /// Runs after the commit.
+    pub on_commit: OnCommit,
+}
+
+/// Invocation records.
+#[async_trait]
+pub trait InvocationStore: Send + Sync {
+    /// Writes new records and waits for the disk.
+    async fn insert_invocations(&self, work: NewWork) -> Result<(), StoreError>;
+
+    /// Hands new records to the writer without waiting. They are written before anything that is
+    /// handed over later, in particular before their completion.
+    fn insert_invocations_later(&self, invocations: Vec<NewInvocation>);
+
+    /// Writes ends of attempts and waits for the disk. One flag each: false when the record had
+    /// already ended, or is at another attempt, and was left alone.
+    async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError>;
+
+    /// The same without waiting, for ends that nobody waits for.
+    fn complete_later(&self, completions: Vec<Completion>);
+
+    /// One record with its logs.
+    async fn invocation(&self, id: InvocationId) -> Result<Option<Invocation>, StoreError>;
+
+    /// One record by its task, with its logs.
+    async fn invocation_by_task(&self, id: TaskId) -> Result<Option<Invocation>, StoreError>;
+
+    /// Records that match, newest first, without their logs.
+    async fn list_invocations(
+        &self,
+        query: InvocationQuery,
+        page: PageRequest,
+    ) -> Result<Page<Invocation>, StoreError>;
+}

@@ -1,0 +1,147 @@
+//! The port to storage. The database is the truth; a task's row is the queue.
+//!
+//! A store hands out tenant-owned data only through [`ScopedStore`], which takes a
+//! [`TenantScope`]; its methods have no tenant argument, so a query without a site cannot be
+//! written. What no tenant owns (sites, the queue across sites, credentials before they are
+//! verified) stands in [`SystemStore`].
+//!
+//! Promises of every implementation:
+//! - A method that returned `Ok` is on disk (its own `…_later` variants excepted).
+//! - A write runs to its end even if the caller's future is dropped, and its [`OnCommit`] runs
+//!   exactly if it was committed.
+//! - A constraint that does not hold is a [`StoreError::Conflict`], never a driver's error.
+
+mod accounts;
+mod functions;
+mod invocations;
+mod system;
+
+pub use accounts::{
+    ApiKey, CredentialStore, NewApiKey, RoleGrant, UserChange, UserCommit, UserOrder, UserQuery,
+    UserStore,
+};
+pub use functions::{
+    AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
+};
+pub use invocations::{InvocationQuery, InvocationStore, NewWork};
+pub use system::{Claimed, CredentialOwner, LoginRecord, Recovered, SystemStore, Token, TokenKind};
+
+use crate::site::TenantScope;
+use std::error::Error as StdError;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Runs after a commit, on the store's own thread: it must only signal, never block.
+pub type OnCommit = Box<dyn FnOnce() + Send>;
+
+/// A store: the way to scoped and system queries.
+pub trait Store: Send + Sync + 'static {
+    /// Queries inside one site.
+    fn scoped(&self, scope: TenantScope) -> Arc<dyn ScopedStore>;
+
+    /// Queries that belong to no site. `reason` goes to traces.
+    fn system(&self, reason: Reason) -> Arc<dyn SystemStore>;
+}
+
+/// Everything that can be asked inside one site.
+pub trait ScopedStore:
+    AppStore + FunctionStore + SubscriberStore + InvocationStore + UserStore + CredentialStore
+{
+}
+
+impl<T> ScopedStore for T where
+    T: AppStore + FunctionStore + SubscriberStore + InvocationStore + UserStore + CredentialStore
+{
+}
+
+/// Why code asks outside any site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// To find a request's site or verify its credential.
+    Authenticate,
+    /// To run the queue.
+    Execute,
+    /// To start, migrate or administer the installation.
+    Administer,
+}
+
+/// Tables whose ids are taken from blocks held in memory, so that a row's id is known before it
+/// is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum IdKind {
+    /// Users.
+    User,
+    /// Invocations.
+    Invocation,
+}
+
+/// Numbers that nobody else was or will be given.
+pub type IdBlock = Range<i64>;
+
+/// Why a query failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Something else already stands there, or the record changed meanwhile.
+    #[error("{0}")]
+    Conflict(Conflict),
+    /// Stored data does not parse: a bug or a damaged file.
+    #[error("{table}.{column} of row {row} holds a value that cannot be read")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's id.
+        row: String,
+    },
+    /// The database cannot be used now: stopped, full, locked or unreachable.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn StdError + Send + Sync>),
+    /// The query itself failed: a bug.
+    #[error("a query failed")]
+    Failed(#[source] Box<dyn StdError + Send + Sync>),
+}
+
+/// What a write ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Another user has this username.
+    #[error("A user with that username already exists")]
+    Username,
+    /// Another user has this e-mail address.
+    #[error("A user with that email already exists")]
+    Email,
+    /// The slug is taken.
+    #[error("That slug is already in use")]
+    Slug,
+    /// The function is subscribed already.
+    #[error("The function is already subscribed")]
+    Subscription,
+    /// A domain or slug of a site is taken.
+    #[error("That site or domain already exists")]
+    Site,
+    /// Somebody else changed the record after it was read.
+    #[error("The record was changed by someone else meanwhile; read it again and repeat the change")]
+    Changed,
+    /// The record that the write refers to is gone.
+    #[error("The record no longer exists")]
+    Gone,
+}
+
+/// Which part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Most items.
+    pub limit: u32,
+    /// Items to pass over.
+    pub offset: u64,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// How many there are in all.
+    pub total: u64,
+}

@@ -1,0 +1,156 @@
+//! What only the program itself may do: the first site and superuser, further ones, passwords.
+//!
+//! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
+
+use crate::auth::{Password, Passwords, Principal};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::function::Object;
+use crate::ids::{SiteId, UserId};
+use crate::ports::store::{Reason, UserChange, UserCommit};
+use crate::site::{Authority, Site};
+use crate::users::{Profile, User};
+use std::sync::Arc;
+
+/// Operations of the program itself.
+#[derive(Clone)]
+pub struct AdminService {
+    engine: Arc<Engine>,
+    passwords: Arc<Passwords>,
+}
+
+impl AdminService {
+    /// A service around `engine`.
+    pub fn new(engine: Arc<Engine>, passwords: Arc<Passwords>) -> Self {
+        Self { engine, passwords }
+    }
+
+    /// All sites.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sites(&self, _: &Authority) -> Result<Vec<Site>, Error> {
+        Ok(self.engine.store.system(Reason::Administer).sites().await?)
+    }
+
+    /// Creates a site.
+    ///
+    /// # Errors
+    /// A slug or domain that is taken or not well-formed.
+    pub async fn create_site(
+        &self,
+        _: &Authority,
+        slug: &str,
+        domains: Vec<String>,
+    ) -> Result<Site, Error> {
+        let mut errors = Vec::new();
+        let slug = super::slug(Some(slug.to_owned()), slug, &mut errors);
+        super::refuse(errors)?;
+        let site = Site {
+            id: SiteId(0),
+            name: slug.clone(),
+            slug,
+            domains: domains.into_iter().map(|domain| domain.to_lowercase()).collect(),
+            created_at: self.engine.clock.now(),
+        };
+        Ok(self.engine.store.system(Reason::Administer).insert_site(site).await?)
+    }
+
+    /// Creates a superuser. No event is published: there may be nobody yet who could agree.
+    ///
+    /// # Errors
+    /// Values that cannot be stored, or a name or address that is taken.
+    pub async fn create_superuser(
+        &self,
+        authority: &Authority,
+        site: &Site,
+        email: &str,
+        password: Password,
+    ) -> Result<User, Error> {
+        let profile = Profile {
+            username: email.split('@').next().unwrap_or(email).to_owned(),
+            email: email.to_owned(),
+            first_name: String::new(),
+            last_name: String::new(),
+            is_active: true,
+            is_staff: true,
+            attributes: Object::new(),
+        };
+        let mut errors = profile.check();
+        errors.extend(password.check());
+        super::refuse(errors)?;
+        let password_hash = Some(self.passwords.hash(password).await?);
+        let engine = &self.engine;
+        let id = UserId(engine.user_ids.next(&*engine.queue()).await?);
+        let now = engine.clock.now();
+        let user = User {
+            id,
+            uuid: engine.entropy.uuid_v7(now),
+            profile,
+            is_superuser: true,
+            is_deleted: false,
+            date_joined: now,
+            last_login: None,
+            roles: Vec::new(),
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        };
+        let change = UserChange::Create { user: Box::new(user.clone()), password_hash };
+        self.write(authority, site, change).await?;
+        Ok(user)
+    }
+
+    /// Gives a user a new password and ends all of the user's sessions and tokens.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; a password that is too weak.
+    pub async fn reset_password(
+        &self,
+        authority: &Authority,
+        site: &Site,
+        login: &str,
+        password: Password,
+    ) -> Result<User, Error> {
+        super::refuse(password.check())?;
+        let system = self.engine.store.system(Reason::Administer);
+        let record = system.login_record(site.id, login).await?;
+        let user = record.ok_or_else(|| Error::NotFound(format!("User '{login}'")))?.user;
+        let password_hash = Some(self.passwords.hash(password).await?);
+        let now = self.engine.clock.now();
+        let user = User { updated_at: now, revision: user.revision + 1, ..user };
+        let change = UserChange::Update { user: Box::new(user.clone()), password_hash };
+        self.write(authority, site, change).await?;
+        self.engine.scoped(authority.scope(site.id)).end_all_tokens(user.id, now).await?;
+        Ok(user)
+    }
+
+    /// The principal of a user, for a program that acts in the user's name without a credential.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn act_as(
+        &self,
+        authority: &Authority,
+        site: &Site,
+        login: &str,
+    ) -> Result<Principal, Error> {
+        let system = self.engine.store.system(Reason::Administer);
+        let record = system.login_record(site.id, login).await?;
+        let user = record.ok_or_else(|| Error::NotFound(format!("User '{login}'")))?.user;
+        let owner = system.owner(site.id, user.id, self.engine.clock.now()).await?;
+        let owner = owner.ok_or_else(|| Error::NotFound(format!("User '{login}'")))?;
+        Ok(Principal::by_authority(authority, site.id, owner.user, owner.grants))
+    }
+
+    async fn write(
+        &self,
+        authority: &Authority,
+        site: &Site,
+        change: UserChange,
+    ) -> Result<(), Error> {
+        let commit = UserCommit { change, completions: Vec::new(), invocations: Vec::new() };
+        let store = self.engine.scoped(authority.scope(site.id));
+        Ok(store.commit_user(commit, Box::new(|| {})).await?)
+    }
+}

@@ -1,0 +1,141 @@
+//! Apps: create, list, change, delete, and entering one with a right.
+
+use super::{check_name, check_text, refuse, slug};
+use crate::app::App;
+use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::limits;
+use crate::ports::store::{NewApp, Page, PageRequest};
+use std::sync::Arc;
+
+/// An app to be created.
+#[derive(Debug, Clone)]
+pub struct CreateApp {
+    /// Name for people.
+    pub name: String,
+    /// Name in paths; made of the name when none.
+    pub slug: Option<String>,
+    /// What it is for.
+    pub description: String,
+}
+
+/// New values for an app; what is none stays.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateApp {
+    /// Name for people.
+    pub name: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+/// Operations on apps.
+#[derive(Clone)]
+pub struct AppService {
+    engine: Arc<Engine>,
+    principals: Arc<Principals>,
+}
+
+impl AppService {
+    /// A service around `engine`.
+    pub fn new(engine: Arc<Engine>, principals: Arc<Principals>) -> Self {
+        Self { engine, principals }
+    }
+
+    /// Creates an app.
+    ///
+    /// # Errors
+    /// Values that cannot be stored, or a slug that is taken.
+    pub async fn create(
+        &self,
+        access: &SiteAccess<right::AppsCreate>,
+        input: CreateApp,
+    ) -> Result<App, Error> {
+        let mut errors = Vec::new();
+        check_name(&input.name, &mut errors);
+        check_text("description", &input.description, limits::DESCRIPTION_CHARS, &mut errors);
+        let slug = slug(input.slug, &input.name, &mut errors);
+        refuse(errors)?;
+        let app = NewApp {
+            name: input.name,
+            slug,
+            description: input.description,
+            created_at: self.engine.clock.now(),
+        };
+        Ok(self.engine.scoped(access.principal().scope()).insert_app(app).await?)
+    }
+
+    /// Apps by slug order. Any credential of the site will do.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self, principal: &Principal, page: PageRequest) -> Result<Page<App>, Error> {
+        Ok(self.engine.scoped(principal.scope()).list_apps(page).await?)
+    }
+
+    /// One app. Any credential of the site will do.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn get(&self, principal: &Principal, slug: &str) -> Result<App, Error> {
+        let app = self.engine.scoped(principal.scope()).app(slug).await?;
+        app.ok_or_else(|| Error::NotFound(format!("App '{}'", crate::text::prefix(slug, 64))))
+    }
+
+    /// Finds an app and checks the right `R` in it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], then [`Error::Forbidden`].
+    pub async fn enter<R: Right>(
+        &self,
+        principal: Principal,
+        slug: &str,
+    ) -> Result<AppAccess<R>, Error> {
+        let app = self.get(&principal, slug).await?;
+        AppAccess::check(principal, app)
+    }
+
+    /// Changes an app.
+    ///
+    /// # Errors
+    /// Values that cannot be stored.
+    pub async fn update(
+        &self,
+        access: &AppAccess<right::AppsManage>,
+        input: UpdateApp,
+    ) -> Result<App, Error> {
+        let before = access.app().clone();
+        let app = App {
+            name: input.name.unwrap_or(before.name),
+            description: input.description.unwrap_or(before.description),
+            updated_at: self.engine.clock.now(),
+            ..before
+        };
+        let mut errors = Vec::new();
+        check_name(&app.name, &mut errors);
+        check_text("description", &app.description, limits::DESCRIPTION_CHARS, &mut errors);
+        refuse(errors)?;
+        let scope = access.principal().scope();
+        let app = self.engine.scoped(scope).update_app(app).await?;
+        self.engine.functions_changed(scope.site_id());
+        Ok(app)
+    }
+
+    /// Deletes an app with its functions, their subscriptions and its roles; running functions end.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete(&self, access: &AppAccess<right::AppsManage>) -> Result<(), Error> {
+        let scope = access.principal().scope();
+        let store = self.engine.scoped(scope);
+        let page = PageRequest { limit: u32::MAX, offset: 0 };
+        let functions = store.list_functions(access.app().id, page).await?.items;
+        store.delete_app(access.app().id, self.engine.clock.now()).await?;
+        for function in functions {
+            self.engine.function_stopped(scope.site_id(), function.id);
+        }
+        self.engine.functions_changed(scope.site_id());
+        self.principals.invalidate_site(scope.site_id());
+        Ok(())
+    }
+}

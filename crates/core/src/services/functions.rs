@@ -1,0 +1,372 @@
+//! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
+
+use super::{check_name, check_text, refuse, slug};
+use crate::auth::{AppAccess, right};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::function::{
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion,
+    Network, Source,
+};
+use crate::limits;
+use crate::ports::runtime::CheckError;
+use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest};
+use crate::site::TenantScope;
+use crate::users::FieldError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A function to be created.
+#[derive(Debug, Clone)]
+pub struct CreateFunction {
+    /// Name for people.
+    pub name: String,
+    /// Name in paths; made of the name when none.
+    pub slug: Option<String>,
+    /// What it does.
+    pub description: String,
+    /// How it is run.
+    pub execution_mode: ExecutionMode,
+    /// The language of `code`.
+    pub environment: Environment,
+    /// For `app` functions.
+    pub code: Option<String>,
+    /// For `proxy` functions.
+    pub webhook_url: Option<String>,
+    /// For `proxy` functions.
+    pub headers: BTreeMap<String, String>,
+    /// Runs at all.
+    pub is_active: bool,
+    /// Runs without a credential.
+    pub is_public: bool,
+    /// Queued unless the caller says otherwise.
+    pub async_mode: bool,
+    /// Limits and conditions.
+    pub options: FunctionOptions,
+}
+
+/// New values for a function; what is none stays. Mode, language and slug never change.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateFunction {
+    /// Name for people.
+    pub name: Option<String>,
+    /// What it does.
+    pub description: Option<String>,
+    /// A new version's code.
+    pub code: Option<String>,
+    /// A new version's address.
+    pub webhook_url: Option<String>,
+    /// A new version's headers.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// Runs at all.
+    pub is_active: Option<bool>,
+    /// Runs without a credential.
+    pub is_public: Option<bool>,
+    /// Queued unless the caller says otherwise.
+    pub async_mode: Option<bool>,
+    /// Time limit of one run in seconds.
+    pub timeout_seconds: Option<f64>,
+    /// Memory limit of one worker in MiB.
+    pub memory_mb: Option<u32>,
+    /// Most runs at the same time.
+    pub max_concurrency: Option<u32>,
+    /// Attempts of a POST or queued run.
+    pub max_attempts: Option<u32>,
+    /// Network reach.
+    pub network: Option<Network>,
+    /// A condition for running at all.
+    pub filter_conditions: Option<String>,
+}
+
+/// Operations on functions.
+#[derive(Clone)]
+pub struct FunctionService {
+    engine: Arc<Engine>,
+}
+
+impl FunctionService {
+    /// A service around `engine`.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Creates a function with its version 1.
+    ///
+    /// # Errors
+    /// Values that cannot be stored, code that does not parse or has no `main`, a taken slug.
+    pub async fn create(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        input: CreateFunction,
+    ) -> Result<Function, Error> {
+        let mut errors = Vec::new();
+        check_name(&input.name, &mut errors);
+        check_text("description", &input.description, limits::DESCRIPTION_CHARS, &mut errors);
+        check_options(&input.options, &mut errors);
+        let slug = slug(input.slug, &input.name, &mut errors);
+        let source =
+            source(input.execution_mode, input.environment, input.code, input.webhook_url, input.headers);
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => {
+                errors.push(error);
+                return Err(Error::Validation(errors));
+            }
+        };
+        refuse(errors)?;
+        self.check(&source).await?;
+        let new = NewFunction {
+            app_id: access.app().id,
+            name: input.name,
+            slug,
+            description: input.description,
+            execution_mode: input.execution_mode,
+            environment: input.environment,
+            is_active: input.is_active,
+            is_public: input.is_public,
+            async_mode: input.async_mode,
+            options: input.options,
+            source,
+            created_at: self.engine.clock.now(),
+        };
+        Ok(self.engine.scoped(access.principal().scope()).insert_function(new).await?)
+    }
+
+    /// Functions of an app by slug order.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(
+        &self,
+        access: &AppAccess<right::FunctionsRead>,
+        page: PageRequest,
+    ) -> Result<Page<Function>, Error> {
+        let store = self.engine.scoped(access.principal().scope());
+        Ok(store.list_functions(access.app().id, page).await?)
+    }
+
+    /// One function and what it runs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn get(
+        &self,
+        access: &AppAccess<right::FunctionsRead>,
+        slug: &str,
+    ) -> Result<(Function, Source), Error> {
+        let function = self.find(access, slug).await?;
+        let executable = self.executable(access.principal().scope(), &function).await?;
+        Ok((function, executable.source))
+    }
+
+    /// Changes a function; a change of code, address or headers is a new active version.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn update(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        slug: &str,
+        input: UpdateFunction,
+    ) -> Result<Function, Error> {
+        let scope = access.principal().scope();
+        let before = self.find(access, slug).await?;
+        let source = self.new_source(scope, &before, &input).await?;
+        let function = changed(before, input);
+        let mut errors = Vec::new();
+        check_name(&function.name, &mut errors);
+        check_text("description", &function.description, limits::DESCRIPTION_CHARS, &mut errors);
+        check_options(&function.options, &mut errors);
+        refuse(errors)?;
+        if let Some(source) = &source {
+            self.check(source).await?;
+        }
+        let is_active = function.is_active;
+        let change = FunctionChange { function, source, at: self.engine.clock.now() };
+        let function = self.engine.scoped(scope).update_function(change).await?;
+        if is_active {
+            self.engine.functions_changed(scope.site_id());
+        } else {
+            self.engine.function_stopped(scope.site_id(), function.id);
+        }
+        Ok(function)
+    }
+
+    /// Deletes a function and its subscriptions; its running and waiting runs end as failed.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn delete(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        slug: &str,
+    ) -> Result<(), Error> {
+        let scope = access.principal().scope();
+        let function = self.find(access, slug).await?;
+        self.engine.scoped(scope).delete_function(function.id, self.engine.clock.now()).await?;
+        self.engine.function_stopped(scope.site_id(), function.id);
+        Ok(())
+    }
+
+    /// All versions, newest first.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn versions(
+        &self,
+        access: &AppAccess<right::FunctionsRead>,
+        slug: &str,
+    ) -> Result<Vec<FunctionVersion>, Error> {
+        let function = self.find(access, slug).await?;
+        Ok(self.engine.scoped(access.principal().scope()).versions(function.id).await?)
+    }
+
+    /// Makes another version the one that runs. Runs under way end on theirs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the function or the version.
+    pub async fn activate(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        slug: &str,
+        number: u32,
+    ) -> Result<Function, Error> {
+        let scope = access.principal().scope();
+        let function = self.find(access, slug).await?;
+        let store = self.engine.scoped(scope);
+        let now = self.engine.clock.now();
+        if !store.activate_version(function.id, number, now).await? {
+            return Err(Error::NotFound(format!("Version {number} of function '{slug}'")));
+        }
+        self.engine.functions_changed(scope.site_id());
+        self.find(access, slug).await
+    }
+
+    async fn find<R: crate::auth::Right>(
+        &self,
+        access: &AppAccess<R>,
+        slug: &str,
+    ) -> Result<Function, Error> {
+        let store = self.engine.scoped(access.principal().scope());
+        let function = store.function(access.app().id, slug).await?;
+        function
+            .ok_or_else(|| Error::NotFound(format!("Function '{}'", crate::text::prefix(slug, 64))))
+    }
+
+    async fn executable(
+        &self,
+        scope: TenantScope,
+        function: &Function,
+    ) -> Result<Executable, Error> {
+        let executable = self.engine.scoped(scope).executable(function.id).await?;
+        executable.ok_or_else(|| Error::NotFound(format!("Function '{}'", function.slug)))
+    }
+
+    /// The new version's source, if the change touches what runs.
+    async fn new_source(
+        &self,
+        scope: TenantScope,
+        before: &Function,
+        input: &UpdateFunction,
+    ) -> Result<Option<Source>, Error> {
+        if input.code.is_none() && input.webhook_url.is_none() && input.headers.is_none() {
+            return Ok(None);
+        }
+        let current = self.executable(scope, before).await?.source;
+        let (old_url, old_headers) = match &current {
+            Source::Proxy { webhook_url, headers } => (Some(webhook_url.clone()), headers.clone()),
+            Source::App { .. } | Source::System => (None, BTreeMap::new()),
+        };
+        let new = source(
+            before.execution_mode,
+            before.environment,
+            input.code.clone(),
+            input.webhook_url.clone().or(old_url),
+            input.headers.clone().unwrap_or(old_headers),
+        );
+        let new = new.map_err(|error| Error::Validation(vec![error]))?;
+        Ok((new != current).then_some(new))
+    }
+
+    async fn check(&self, source: &Source) -> Result<(), Error> {
+        let runtime = self.engine.runtimes.of(source);
+        let runtime = runtime.map_err(|failure| Error::BadRequest(failure.message))?;
+        runtime.check(source).await.map_err(|error| match error {
+            CheckError::Code(error) => Error::Code(error),
+            CheckError::Unavailable(reason) => Error::Unavailable(reason),
+        })
+    }
+}
+
+fn changed(before: Function, input: UpdateFunction) -> Function {
+    let old = before.options;
+    Function {
+        name: input.name.unwrap_or(before.name),
+        description: input.description.unwrap_or(before.description),
+        is_active: input.is_active.unwrap_or(before.is_active),
+        is_public: input.is_public.unwrap_or(before.is_public),
+        async_mode: input.async_mode.unwrap_or(before.async_mode),
+        options: FunctionOptions {
+            timeout_seconds: input.timeout_seconds.or(old.timeout_seconds),
+            memory_mb: input.memory_mb.or(old.memory_mb),
+            max_concurrency: input.max_concurrency.or(old.max_concurrency),
+            max_attempts: input.max_attempts.or(old.max_attempts),
+            network: input.network.unwrap_or(old.network),
+            filter_conditions: input.filter_conditions.or(old.filter_conditions),
+        },
+        ..before
+    }
+}
+
+/// What runs, if what was given fits the mode.
+fn source(
+    mode: ExecutionMode,
+    environment: Environment,
+    code: Option<String>,
+    webhook_url: Option<String>,
+    headers: BTreeMap<String, String>,
+) -> Result<Source, FieldError> {
+    match mode {
+        ExecutionMode::App => {
+            let code = code.filter(|code| !code.trim().is_empty());
+            let code = code.ok_or_else(|| FieldError::new("code", "An app function needs code"))?;
+            if code.len() > limits::CODE_BYTES {
+                let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
+                return Err(FieldError::new("code", message));
+            }
+            Ok(Source::App { environment, code: code.into() })
+        }
+        ExecutionMode::Proxy => {
+            let url = webhook_url.filter(|url| {
+                url.len() <= limits::URL_BYTES
+                    && (url.starts_with("https://") || url.starts_with("http://"))
+                    && !url.chars().any(|c| c.is_whitespace() || c.is_control())
+            });
+            let needed = "A proxy function needs an http or https address";
+            let webhook_url = url.ok_or_else(|| FieldError::new("webhook_url", needed))?;
+            Ok(Source::Proxy { webhook_url, headers })
+        }
+        ExecutionMode::System => Ok(Source::System),
+    }
+}
+
+fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
+    let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
+    if options.timeout_seconds.is_some_and(|it| !(it > 0.0 && it <= seconds_max)) {
+        let message = format!("Use more than 0 and at most {seconds_max} seconds");
+        errors.push(FieldError::new("timeout_seconds", message));
+    }
+    for (field, value, min, max) in [
+        ("memory_mb", options.memory_mb, 32, limits::MEMORY_MB_MAX),
+        ("max_concurrency", options.max_concurrency, 1, limits::CONCURRENCY_MAX),
+        ("max_attempts", options.max_attempts, 1, limits::MAX_ATTEMPTS_MAX),
+    ] {
+        if value.is_some_and(|value| value < min || value > max) {
+            errors.push(FieldError::new(field, format!("Use {min} to {max}")));
+        }
+    }
+    if let Some(filter) = &options.filter_conditions {
+        check_text("filter_conditions", filter, limits::FILTER_CHARS, errors);
+    }
+}
+

@@ -1,0 +1,49 @@
+//! Operations on apps, functions, subscribers and invocations. Users have their own folder.
+
+mod admin;
+mod apps;
+mod functions;
+mod invocations;
+mod subscribers;
+
+pub use admin::AdminService;
+pub use apps::{AppService, CreateApp, UpdateApp};
+pub use functions::{CreateFunction, FunctionService, UpdateFunction};
+pub use invocations::{Executed, InvocationService};
+pub use subscribers::{SubscriberPatch, SubscriberService};
+
+use crate::error::Error;
+use crate::users::FieldError;
+use crate::{limits, text};
+
+/// The slug to use: the given one if it is well-formed, else one made of the name.
+fn slug(given: Option<String>, name: &str, errors: &mut Vec<FieldError>) -> String {
+    let slug = given.unwrap_or_else(|| text::slugify(name));
+    if slug.is_empty() || slug.len() > limits::SLUG_CHARS || text::slugify(&slug) != slug {
+        let message = format!(
+            "Use 1 to {} lower-case letters, digits and single dashes",
+            limits::SLUG_CHARS
+        );
+        errors.push(FieldError::new("slug", message));
+    }
+    slug
+}
+
+fn check_text(field: &'static str, text: &str, max_chars: usize, errors: &mut Vec<FieldError>) {
+    if text.chars().count() > max_chars || text.contains('\0') {
+        let message = format!("Use at most {max_chars} characters, and no NUL");
+        errors.push(FieldError::new(field, message));
+    }
+}
+
+fn check_name(name: &str, errors: &mut Vec<FieldError>) {
+    if name.trim().is_empty() {
+        errors.push(FieldError::new("name", "This field may not be blank"));
+    } else {
+        check_text("name", name, limits::NAME_CHARS, errors);
+    }
+}
+
+fn refuse(errors: Vec<FieldError>) -> Result<(), Error> {
+    if errors.is_empty() { Ok(()) } else { Err(Error::Validation(errors)) }
+}

@@ -1,0 +1,224 @@
+//! Subscribing functions to events.
+
+use crate::app::App;
+use crate::auth::{Permission, Principal};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::event::{EventType, Phase};
+use crate::function::Function;
+use crate::ids::FunctionId;
+use crate::limits;
+use crate::ports::store::{Conflict, NewSubscriber, StoreError};
+use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
+use crate::users::FieldError;
+use std::sync::Arc;
+
+/// New options of a subscription; what is none stays.
+#[derive(Debug, Clone, Default)]
+pub struct SubscriberPatch {
+    /// Order of enrichment.
+    pub priority: Option<i32>,
+    /// A condition for running at all.
+    pub filter: Option<String>,
+    /// Time limit of one run in seconds.
+    pub timeout_seconds: Option<f64>,
+    /// What a timeout means.
+    pub on_timeout: Option<OnTimeout>,
+    /// Attempts.
+    pub max_attempts: Option<u32>,
+}
+
+impl SubscriberPatch {
+    fn applied_to(self, old: SubscriberOptions) -> SubscriberOptions {
+        SubscriberOptions {
+            priority: self.priority.unwrap_or(old.priority),
+            filter: self.filter.or(old.filter),
+            timeout_seconds: self.timeout_seconds.or(old.timeout_seconds),
+            on_timeout: self.on_timeout.unwrap_or(old.on_timeout),
+            max_attempts: self.max_attempts.or(old.max_attempts),
+        }
+    }
+}
+
+/// Operations on subscriptions.
+#[derive(Clone)]
+pub struct SubscriberService {
+    engine: Arc<Engine>,
+}
+
+impl SubscriberService {
+    /// A service around `engine`.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Subscribes a function. Needs `events.subscribe` on the function's app.
+    ///
+    /// # Errors
+    /// [`Error::FunctionDoesNotExist`], [`Error::Forbidden`], [`Error::AlreadySubscribed`], or
+    /// options that do not hold.
+    pub async fn subscribe(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        function: FunctionId,
+        options: SubscriberOptions,
+    ) -> Result<Subscriber, Error> {
+        self.permitted(principal, function).await?;
+        check(event, &options)?;
+        let store = self.engine.scoped(principal.scope());
+        if store.list_subscribers(event, None).await?.len() >= limits::SUBSCRIBERS_PER_EVENT {
+            return Err(Error::BadRequest(format!(
+                "Event '{event}' already has {} subscribers, which is the limit; unsubscribe one first",
+                limits::SUBSCRIBERS_PER_EVENT
+            )));
+        }
+        let created_at = self.engine.clock.now();
+        let new = NewSubscriber { event, function_id: function, options, created_at };
+        let subscriber = store.insert_subscriber(new).await.map_err(|error| match error {
+            StoreError::Conflict(Conflict::Subscription) => {
+                Error::AlreadySubscribed { function, event }
+            }
+            StoreError::Conflict(Conflict::Gone) => Error::FunctionDoesNotExist(function),
+            other => other.into(),
+        })?;
+        self.changed(principal, event, function).await;
+        Ok(subscriber)
+    }
+
+    /// Changes the options of a subscription.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe`]; [`Error::NotSubscribed`].
+    pub async fn update(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        function: FunctionId,
+        patch: SubscriberPatch,
+    ) -> Result<Subscriber, Error> {
+        self.permitted(principal, function).await?;
+        let not_subscribed = || Error::NotSubscribed { function, event };
+        let store = self.engine.scoped(principal.scope());
+        let before = store.subscriber(event, function).await?.ok_or_else(not_subscribed)?;
+        let options = patch.applied_to(before.options);
+        check(event, &options)?;
+        let now = self.engine.clock.now();
+        let after = store.update_subscriber(event, function, options, now).await?;
+        self.changed(principal, event, function).await;
+        after.ok_or_else(not_subscribed)
+    }
+
+    /// Ends a subscription. Runs that were published before still happen.
+    ///
+    /// # Errors
+    /// [`Error::NotSubscribed`], also for a function that does not exist; [`Error::Forbidden`].
+    pub async fn unsubscribe(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        function: FunctionId,
+    ) -> Result<(), Error> {
+        let not_subscribed = || Error::NotSubscribed { function, event };
+        match self.permitted(principal, function).await {
+            Err(Error::FunctionDoesNotExist(_)) => return Err(not_subscribed()),
+            other => other?,
+        };
+        let store = self.engine.scoped(principal.scope());
+        if !store.delete_subscriber(event, function).await? {
+            return Err(not_subscribed());
+        }
+        self.engine.functions_changed(principal.scope().site_id());
+        Ok(())
+    }
+
+    /// The subscriptions of one app's functions to `event`, by id.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the app.
+    pub async fn app_event(
+        &self,
+        principal: &Principal,
+        app_slug: &str,
+        event: EventType,
+    ) -> Result<(App, Vec<Subscriber>), Error> {
+        let app = self.app(principal, app_slug).await?;
+        let store = self.engine.scoped(principal.scope());
+        let subscribers = store.list_subscribers(event, Some(app.id)).await?;
+        Ok((app, subscribers))
+    }
+
+    /// How many functions of one app subscribe to each event type.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the app.
+    pub async fn app_events(
+        &self,
+        principal: &Principal,
+        app_slug: &str,
+    ) -> Result<(App, Vec<(EventType, usize)>), Error> {
+        let app = self.app(principal, app_slug).await?;
+        let store = self.engine.scoped(principal.scope());
+        let mut counts = Vec::with_capacity(EventType::ALL.len());
+        for event in EventType::ALL {
+            counts.push((event, store.list_subscribers(event, Some(app.id)).await?.len()));
+        }
+        Ok((app, counts))
+    }
+
+    /// How many functions of the site subscribe to `event`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn total(&self, principal: &Principal, event: EventType) -> Result<usize, Error> {
+        Ok(self.engine.scoped(principal.scope()).list_subscribers(event, None).await?.len())
+    }
+
+    async fn app(&self, principal: &Principal, slug: &str) -> Result<App, Error> {
+        let app = self.engine.scoped(principal.scope()).app(slug).await?;
+        app.ok_or_else(|| Error::NotFound(format!("App '{}'", crate::text::prefix(slug, 64))))
+    }
+
+    async fn permitted(
+        &self,
+        principal: &Principal,
+        function: FunctionId,
+    ) -> Result<Function, Error> {
+        let store = self.engine.scoped(principal.scope());
+        let found = store.function_by_id(function).await?;
+        let found = found.ok_or(Error::FunctionDoesNotExist(function))?;
+        principal.require(Permission::EventsSubscribe, Some(found.app_id))?;
+        Ok(found)
+    }
+
+    /// The next publication sees the change, and a PRE function's first call finds a worker.
+    async fn changed(&self, principal: &Principal, event: EventType, function: FunctionId) {
+        let scope = principal.scope();
+        self.engine.functions_changed(scope.site_id());
+        if event.phase() == Phase::Pre {
+            self.engine.warm(scope, function).await;
+        }
+    }
+}
+
+fn check(event: EventType, options: &SubscriberOptions) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
+    if options.timeout_seconds.is_some_and(|it| !(it > 0.0 && it <= seconds_max)) {
+        let message = format!("Use more than 0 and at most {seconds_max} seconds");
+        errors.push(FieldError::new("timeout_seconds", message));
+    }
+    let attempts_max = limits::MAX_ATTEMPTS_MAX;
+    if options.max_attempts.is_some_and(|it| it < 1 || it > attempts_max) {
+        errors.push(FieldError::new("max_attempts", format!("Use 1 to {attempts_max}")));
+    }
+    if event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
+        let message = "Only PRE events have it; a POST function that times out is tried again";
+        errors.push(FieldError::new("on_timeout", message));
+    }
+    if options.filter.is_some() {
+        let message = "Filters are not evaluated by this version; subscribe without one";
+        errors.push(FieldError::new("filter", message));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Error::Validation(errors)) }
+}

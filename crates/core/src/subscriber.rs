@@ -1,0 +1,78 @@
+//! Subscribers: the link between a function and an event type.
+//!
+//! The rule of the API document: a function subscribes at most once to each event type.
+
+use crate::event::EventType;
+use crate::function::{Executable, text_enum};
+use crate::ids::{AppId, FunctionId, SubscriberId};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::sync::Arc;
+
+/// What a PRE function's timeout means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnTimeout {
+    /// The operation is refused.
+    #[default]
+    Deny,
+    /// The function is passed over.
+    Allow,
+}
+
+text_enum!(OnTimeout { Deny => "deny", Allow => "allow" });
+
+/// What a subscription may set for itself.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct SubscriberOptions {
+    /// Lower runs its enrichment first; ties go by subscription id.
+    pub priority: i32,
+    /// A condition for running at all.
+    pub filter: Option<String>,
+    /// Time limit of one run in seconds; the function's own when unset.
+    pub timeout_seconds: Option<f64>,
+    /// What a timeout means (PRE only).
+    #[serde(default)]
+    pub on_timeout: OnTimeout,
+    /// Attempts (POST only); the function's own when unset.
+    pub max_attempts: Option<u32>,
+}
+
+/// A subscription as stored, with the names that lists show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscriber {
+    /// Its number.
+    pub id: SubscriberId,
+    /// The event type.
+    pub event: EventType,
+    /// The function.
+    pub function_id: FunctionId,
+    /// The function's name.
+    pub function_name: String,
+    /// The function's slug.
+    pub function_slug: String,
+    /// The function's app.
+    pub app_id: AppId,
+    /// The app's name.
+    pub app_name: String,
+    /// The app's slug.
+    pub app_slug: String,
+    /// Its options.
+    pub options: SubscriberOptions,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A subscription ready to run: what publishing needs and nothing else.
+#[derive(Debug, Clone)]
+pub struct Subscription {
+    /// The subscriber's number.
+    pub id: SubscriberId,
+    /// Its options.
+    pub options: SubscriberOptions,
+    /// The active version of its function.
+    pub executable: Arc<Executable>,
+}

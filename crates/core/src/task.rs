@@ -1,0 +1,234 @@
+//! The life of a task as a pure function: `(task, input) → (task, effects)`.
+//!
+//! Storage and workers carry out what this module decides and decide nothing themselves. It must
+//! never look at a clock, draw a random number or touch a row: those come in as inputs.
+//!
+//! ```text
+//!            Start              Succeed
+//! pending ──────────► running ──────────► succeeded
+//!    ▲  ▲                │ Fail
+//!    │  └── Release ─────┤────────► retrying ──Start──► running
+//!    │                   │────────► dead        (nobody waits, attempts used up)
+//!    │                   │────────► failed      (a caller waits)
+//!    │                   │────────► timed_out   (a caller waits, deadline passed)
+//!    │ Redrive           └────────► cancelled
+//!  dead
+//! ```
+
+use crate::function::text_enum;
+use crate::invocation::{FailureKind, Waiter};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// Where an invocation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Written, not begun.
+    Pending,
+    /// An attempt is under way.
+    Running,
+    /// An attempt failed; the next one has a date.
+    Retrying,
+    /// Ended with a result.
+    Succeeded,
+    /// Ended without a result, told to the caller who waited.
+    Failed,
+    /// Ended at its deadline, told to the caller who waited.
+    TimedOut,
+    /// Ended because nobody wanted the result any more.
+    Cancelled,
+    /// Every attempt failed: a dead letter, kept until someone acts on it.
+    Dead,
+}
+
+text_enum!(State {
+    Pending => "pending",
+    Running => "running",
+    Retrying => "retrying",
+    Succeeded => "succeeded",
+    Failed => "failed",
+    TimedOut => "timed_out",
+    Cancelled => "cancelled",
+    Dead => "dead",
+});
+
+impl State {
+    /// All states.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Running,
+        Self::Retrying,
+        Self::Succeeded,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Dead,
+    ];
+
+    /// Whether the task has ended. A dead letter has ended, though it may be redriven.
+    pub const fn is_final(self) -> bool {
+        match self {
+            Self::Pending | Self::Running | Self::Retrying => false,
+            Self::Succeeded | Self::Failed | Self::TimedOut | Self::Cancelled | Self::Dead => true,
+        }
+    }
+
+    /// The coarser word that existing clients read: `PENDING STARTED RETRY SUCCESS FAILURE`.
+    pub const fn status(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "STARTED",
+            Self::Retrying => "RETRY",
+            Self::Succeeded => "SUCCESS",
+            Self::Failed | Self::TimedOut | Self::Cancelled | Self::Dead => "FAILURE",
+        }
+    }
+
+    /// The states behind one of the coarser words.
+    pub fn with_status(status: &str) -> Vec<Self> {
+        Self::ALL.into_iter().filter(|state| state.status() == status).collect()
+    }
+}
+
+/// What the rules need to know of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Task {
+    /// Where it stands.
+    pub state: State,
+    /// 1 on the first attempt; 0 before any.
+    pub attempt: u32,
+    /// Attempts allowed, at least 1.
+    pub max_attempts: u32,
+    /// Who waits for it.
+    pub waiter: Waiter,
+}
+
+/// What happens to a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// A worker begins an attempt.
+    Start,
+    /// The attempt returned a result.
+    Succeed,
+    /// The attempt gave none.
+    Fail {
+        /// Why.
+        kind: FailureKind,
+        /// How long to wait before the next attempt, should there be one.
+        delay: Duration,
+        /// When it failed.
+        at: Timestamp,
+    },
+    /// The worker that held it stopped without a result.
+    Release,
+    /// Someone wants a dead letter run again.
+    Redrive,
+}
+
+/// What must be done outside after a transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Run an attempt.
+    Run,
+    /// Tell whoever waits.
+    Notify,
+    /// Look again at this time.
+    WakeAt(Timestamp),
+    /// Look again now.
+    Wake,
+}
+
+/// An input that the task's state does not allow, for example a second result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a task that is {state} does not take {input}")]
+pub struct Refused {
+    /// Where the task stands, and stays.
+    pub state: State,
+    /// The input's name.
+    pub input: &'static str,
+}
+
+impl Task {
+    /// Applies one input.
+    ///
+    /// # Errors
+    /// [`Refused`] when the state does not allow it; the task is unchanged then.
+    pub fn apply(self, input: Input) -> Result<(Self, Vec<Effect>), Refused> {
+        match (self.state, input) {
+            (State::Pending | State::Retrying, Input::Start) => {
+                let next = Self { state: State::Running, attempt: self.attempt + 1, ..self };
+                Ok((next, vec![Effect::Run]))
+            }
+            (State::Running, Input::Succeed) => {
+                Ok((Self { state: State::Succeeded, ..self }, vec![Effect::Notify]))
+            }
+            (State::Pending | State::Running | State::Retrying, Input::Fail { kind, delay, at }) => {
+                Ok(self.fail(kind, at.plus(delay)))
+            }
+            (State::Running, Input::Release) => Ok(self.release()),
+            (State::Dead, Input::Redrive) => {
+                let next = Self { state: State::Pending, attempt: 0, ..self };
+                Ok((next, vec![Effect::Wake]))
+            }
+            (state, input) => Err(Refused { state, input: input.name() }),
+        }
+    }
+
+    fn fail(self, kind: FailureKind, due: Timestamp) -> (Self, Vec<Effect>) {
+        let state = match (kind, self.waiter) {
+            (FailureKind::Cancelled, _) => State::Cancelled,
+            (FailureKind::Timeout, Waiter::Caller) => State::TimedOut,
+            (_, Waiter::Caller) => State::Failed,
+            // The function is gone: nothing that a redrive could run.
+            (FailureKind::Deleted, Waiter::Nobody) => State::Failed,
+            (kind, Waiter::Nobody) if kind.is_permanent() => State::Dead,
+            (_, Waiter::Nobody) if self.attempt >= self.max_attempts => State::Dead,
+            (_, Waiter::Nobody) => State::Retrying,
+        };
+        let effects = match state {
+            State::Retrying => vec![Effect::WakeAt(due)],
+            _ => vec![Effect::Notify],
+        };
+        (Self { state, ..self }, effects)
+    }
+
+    /// A stopped worker is not the function's fault, so no attempt is ever "used up" by it.
+    fn release(self) -> (Self, Vec<Effect>) {
+        match self.waiter {
+            Waiter::Caller => (Self { state: State::Cancelled, ..self }, vec![Effect::Notify]),
+            Waiter::Nobody => (Self { state: State::Pending, ..self }, vec![Effect::Wake]),
+        }
+    }
+}
+
+impl Input {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "a start",
+            Self::Succeed => "a result",
+            Self::Fail { .. } => "a failure",
+            Self::Release => "a release",
+            Self::Redrive => "a redrive",
+        }
+    }
+}
+
+/// The delay before attempt `attempt + 1`: exponential, capped, half of it jitter.
+///
+/// `random` is any number; `asked` is a `Retry-After` and wins when it is longer (up to the cap).
+pub fn retry_delay(attempt: u32, random: u64, asked: Option<Duration>) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(31);
+    let full = crate::limits::RETRY_BASE
+        .saturating_mul(1 << doublings)
+        .min(crate::limits::RETRY_MAX);
+    let half_micros = u64::try_from(full.as_micros() / 2).unwrap_or(u64::MAX);
+    let jitter = Duration::from_micros(random.checked_rem(half_micros + 1).unwrap_or(0));
+    (full / 2 + jitter).max(asked.unwrap_or_default()).min(crate::limits::RETRY_MAX)
+}
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

@@ -1,0 +1,86 @@
+//! What callers may propose for a user.
+
+use super::model::{FieldError, Profile};
+use crate::auth::Password;
+use crate::function::Object;
+
+/// A user to be created.
+#[derive(Debug, Clone)]
+pub struct CreateUser {
+    /// Sign-in name.
+    pub username: String,
+    /// E-mail address.
+    pub email: String,
+    /// Without one the account cannot sign in by password.
+    pub password: Option<Password>,
+    /// First name.
+    pub first_name: String,
+    /// Last name.
+    pub last_name: String,
+    /// May sign in.
+    pub is_active: bool,
+    /// May manage users; only a superuser may set it.
+    pub is_staff: bool,
+    /// Free-form data.
+    pub attributes: Object,
+}
+
+impl CreateUser {
+    /// The proposed record; the password is no part of it.
+    pub(super) fn profile(&self) -> Profile {
+        Profile {
+            username: self.username.clone(),
+            email: self.email.clone(),
+            first_name: self.first_name.clone(),
+            last_name: self.last_name.clone(),
+            is_active: self.is_active,
+            is_staff: self.is_staff,
+            attributes: self.attributes.clone(),
+        }
+    }
+}
+
+/// New values for a user; what is none stays.
+#[derive(Debug, Clone, Default)]
+pub struct UpdateUser {
+    /// Sign-in name.
+    pub username: Option<String>,
+    /// E-mail address.
+    pub email: Option<String>,
+    /// Password.
+    pub password: Option<Password>,
+    /// First name.
+    pub first_name: Option<String>,
+    /// Last name.
+    pub last_name: Option<String>,
+    /// May sign in.
+    pub is_active: Option<bool>,
+    /// May manage users; only a superuser may change it.
+    pub is_staff: Option<bool>,
+    /// Free-form data, as a whole.
+    pub attributes: Option<Object>,
+}
+
+impl UpdateUser {
+    /// The record with the new values in place.
+    pub(super) fn applied_to(&self, before: &Profile) -> Profile {
+        let new = self.clone();
+        let old = before.clone();
+        Profile {
+            username: new.username.unwrap_or(old.username),
+            email: new.email.unwrap_or(old.email),
+            first_name: new.first_name.unwrap_or(old.first_name),
+            last_name: new.last_name.unwrap_or(old.last_name),
+            is_active: new.is_active.unwrap_or(old.is_active),
+            is_staff: new.is_staff.unwrap_or(old.is_staff),
+            attributes: new.attributes.unwrap_or(old.attributes),
+        }
+    }
+}
+
+/// Everything wrong with a proposal, its password included.
+pub(super) fn check(profile: &Profile, password: Option<&Password>) -> Vec<FieldError> {
+    let mut errors = profile.check();
+    errors.extend(password.map(Password::check).into_iter().flatten());
+    errors
+}

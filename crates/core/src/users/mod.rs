@@ -1,0 +1,10 @@
+//! Users of a site: what one is, what may be proposed, and the operations with PRE and POST around.
+
+mod input;
+mod model;
+mod rights;
+mod service;
+
+pub use input::{CreateUser, UpdateUser};
+pub use model::{FieldError, Profile, User};
+pub use service::UserService;

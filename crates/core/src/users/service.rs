@@ -1,0 +1,269 @@
+//! Creating, changing and deleting users: check, PRE, one short transaction, POST.
+//!
+//! The order is the promise. Functions see only what could be saved; no transaction is open while
+//! they run; the change, the PRE results and the POST runs are committed together.
+
+use super::input::{CreateUser, UpdateUser, check};
+use super::model::{Profile, User};
+use super::rights::{may_change, may_change_self, may_set_staff};
+use crate::app::App;
+use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAccess, right};
+use crate::engine::{Agreement, Engine, EventService};
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::ports::store::{
+    Page, PageRequest, StoreError, UserChange, UserCommit, UserQuery,
+};
+use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
+use crate::limits;
+use std::sync::Arc;
+
+/// Operations on users.
+#[derive(Clone)]
+pub struct UserService {
+    engine: Arc<Engine>,
+    events: EventService,
+    passwords: Arc<Passwords>,
+    principals: Arc<Principals>,
+}
+
+impl UserService {
+    /// A service around `engine`.
+    pub fn new(
+        engine: Arc<Engine>,
+        passwords: Arc<Passwords>,
+        principals: Arc<Principals>,
+    ) -> Self {
+        Self { events: EventService::new(Arc::clone(&engine)), engine, passwords, principals }
+    }
+
+    /// Creates a user.
+    ///
+    /// # Errors
+    /// Values that cannot be stored, a name or address that is taken, a refusal of the PRE stage.
+    /// Nothing is saved then.
+    pub async fn create(
+        &self,
+        access: &SiteAccess<right::UsersManage>,
+        input: CreateUser,
+    ) -> Result<User, Error> {
+        let principal = access.principal();
+        may_set_staff(principal, false, input.is_staff)?;
+        let profile = input.profile();
+        let store = self.engine.scoped(principal.scope());
+        refuse_invalid(&profile, input.password.as_ref())?;
+        store.check_user_is_free(&profile.username, &profile.email, None).await?;
+
+        let agreement = self.ask(&Event::PreUserCreate(profile.clone()), profile, principal).await?;
+
+        let password_hash = self.hash(input.password).await?;
+        let user = self.new_user(agreement.profile.clone()).await?;
+        let post = Event::PostUserCreate(Box::new(UserParams::from(&user)));
+        let change = UserChange::Create { user: Box::new(user.clone()), password_hash };
+        self.commit(change, agreement, &post, principal).await?;
+        Ok(user)
+    }
+
+    /// Changes a user: oneself, or others with the permission `users.manage`.
+    ///
+    /// # Errors
+    /// As [`Self::create`]; also when somebody else changed the user meanwhile.
+    pub async fn update(
+        &self,
+        principal: &Principal,
+        username: &str,
+        input: UpdateUser,
+    ) -> Result<User, Error> {
+        let before = self.find(principal, username).await?;
+        if before.id == principal.user_id() && !principal.may(Permission::UsersManage, None) {
+            may_change_self(&before.profile, &input)?;
+        } else if before.id != principal.user_id() {
+            may_change(principal, &before)?;
+        }
+        let proposed = input.applied_to(&before.profile);
+        may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
+        refuse_invalid(&proposed, input.password.as_ref())?;
+        let store = self.engine.scoped(principal.scope());
+        store.check_user_is_free(&proposed.username, &proposed.email, Some(before.id)).await?;
+
+        let pre = Event::PreUserUpdate(Box::new(UserUpdateProposal {
+            id: before.id,
+            user_id: before.id,
+            proposed: proposed.clone(),
+            previous: before.profile.clone(),
+        }));
+        let agreement = self.ask(&pre, proposed, principal).await?;
+
+        let password_hash = self.hash(input.password).await?;
+        let new_password = password_hash.is_some();
+        let user = User {
+            profile: agreement.profile.clone(),
+            updated_at: self.engine.clock.now(),
+            revision: before.revision + 1,
+            ..before.clone()
+        };
+        let post = Event::PostUserUpdate(Box::new(UserUpdated {
+            user: UserParams::from(&user),
+            previous: before.profile,
+        }));
+        let change = UserChange::Update { user: Box::new(user.clone()), password_hash };
+        self.commit(change, agreement, &post, principal).await?;
+        self.principals.invalidate(principal.scope().site_id(), user.id);
+        if new_password {
+            store.end_all_tokens(user.id, self.engine.clock.now()).await?;
+        }
+        Ok(user)
+    }
+
+    /// Deletes a user: the record is kept, marked, and found by no one; its credentials end.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub async fn delete(
+        &self,
+        access: &SiteAccess<right::UsersManage>,
+        username: &str,
+    ) -> Result<(), Error> {
+        let principal = access.principal();
+        let before = self.find(principal, username).await?;
+        if before.id == principal.user_id() {
+            return Err(Error::BadRequest("You cannot delete your own account".to_owned()));
+        }
+        may_change(principal, &before)?;
+        let profile = before.profile.clone();
+
+        let pre = Event::PreUserDelete(Box::new(UserParams::from(&before)));
+        let agreement = self.ask(&pre, profile, principal).await?;
+
+        let user = User {
+            is_deleted: true,
+            updated_at: self.engine.clock.now(),
+            revision: before.revision + 1,
+            ..before
+        };
+        let post = Event::PostUserDelete(Box::new(UserParams::from(&user)));
+        let deleted = user.id;
+        let change = UserChange::Delete { user: Box::new(user) };
+        self.commit(change, agreement, &post, principal).await?;
+        self.principals.invalidate(principal.scope().site_id(), deleted);
+        Ok(())
+    }
+
+    /// One user: oneself, or others with the permission `users.read`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for what the caller may not see as well.
+    pub async fn get(&self, principal: &Principal, username: &str) -> Result<User, Error> {
+        self.find(principal, username).await
+    }
+
+    /// Users that match.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(
+        &self,
+        access: &SiteAccess<right::UsersRead>,
+        query: UserQuery,
+        page: PageRequest,
+    ) -> Result<Page<User>, Error> {
+        let store = self.engine.scoped(access.principal().scope());
+        Ok(store.list_users(query, page).await?)
+    }
+
+    /// The apps in which a user has a role; all of them for a superuser or a role of the site.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn apps(&self, principal: &Principal, username: &str) -> Result<Vec<App>, Error> {
+        let user = self.find(principal, username).await?;
+        let store = self.engine.scoped(principal.scope());
+        let grants = store.role_grants(user.id, self.engine.clock.now()).await?;
+        let everywhere = user.is_superuser || grants.iter().any(|grant| grant.app_id.is_none());
+        let page = PageRequest { limit: limits::APPS_PER_SITE, offset: 0 };
+        let apps = store.list_apps(page).await?.items;
+        let has_role = |app: &App| grants.iter().any(|grant| grant.app_id == Some(app.id));
+        Ok(apps.into_iter().filter(|app| everywhere || has_role(app)).collect())
+    }
+
+    /// Somebody whom the caller may not see does not exist for the caller.
+    async fn find(&self, principal: &Principal, username: &str) -> Result<User, Error> {
+        let store = self.engine.scoped(principal.scope());
+        let found = store.user_by_username(username).await?.filter(|user| {
+            user.id == principal.user_id() || principal.may_somewhere(Permission::UsersRead)
+        });
+        found.ok_or_else(|| Error::NotFound("User".to_owned()))
+    }
+
+    /// Publishes the PRE event and waits until every function has agreed.
+    async fn ask(
+        &self,
+        event: &Event,
+        proposed: Profile,
+        principal: &Principal,
+    ) -> Result<Agreement, Error> {
+        let publication = self.events.publish_event(event, principal).await?;
+        match publication.stage {
+            Some(stage) => stage.decide(proposed).await,
+            None => Err(Error::Internal("a PRE event was published without a stage".to_owned())),
+        }
+    }
+
+    async fn hash(&self, password: Option<Password>) -> Result<Option<String>, Error> {
+        match password {
+            Some(password) => Ok(Some(self.passwords.hash(password).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn new_user(&self, profile: Profile) -> Result<User, Error> {
+        let engine = &self.engine;
+        let id = UserId(engine.user_ids.next(&*engine.queue()).await?);
+        let now = engine.clock.now();
+        Ok(User {
+            id,
+            uuid: engine.entropy.uuid_v7(now),
+            profile,
+            is_superuser: false,
+            is_deleted: false,
+            date_joined: now,
+            last_login: None,
+            roles: Vec::new(),
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        })
+    }
+
+    /// One transaction for everything. When it loses against another change, the PRE results are
+    /// still put on record.
+    async fn commit(
+        &self,
+        change: UserChange,
+        mut agreement: Agreement,
+        post: &Event,
+        principal: &Principal,
+    ) -> Result<(), Error> {
+        let store = self.engine.scoped(principal.scope());
+        let prepared = self.events.prepare(post, principal).await?;
+        // From here to the store's first poll nothing awaits, so nothing can be lost between.
+        let completions = agreement.take_completions();
+        let kept = completions.clone();
+        let commit = UserCommit { change, completions, invocations: prepared.invocations };
+        match store.commit_user(commit, prepared.on_commit).await {
+            Ok(()) => Ok(()),
+            Err(error @ StoreError::Conflict(_)) => {
+                if !kept.is_empty() {
+                    store.complete(kept).await?;
+                }
+                Err(error.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn refuse_invalid(profile: &Profile, password: Option<&Password>) -> Result<(), Error> {
+    let errors = check(profile, password);
+    if errors.is_empty() { Ok(()) } else { Err(Error::Validation(errors)) }
+}

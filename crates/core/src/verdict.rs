@@ -1,0 +1,179 @@
+//! What a PRE function decided, as a closed type, and how the stage's decisions add up.
+
+use crate::event::EventType;
+use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
+use crate::invocation::{Failure, FailureKind};
+use crate::json::JsonText;
+use crate::subscriber::OnTimeout;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// One PRE function's decision.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// Go on, unchanged.
+    Allow,
+    /// Go on, with this merge patch applied to the proposed fields.
+    Enrich(Value),
+    /// No: the function said so.
+    Deny {
+        /// Its reason.
+        message: String,
+        /// Its reasons per field, as it gave them.
+        errors: Option<Value>,
+    },
+    /// No: the function broke.
+    Broken(Failure),
+}
+
+/// The keys of a returned object that mean something; the rest is the function's own business.
+#[derive(Deserialize)]
+struct Returned<'a> {
+    #[serde(borrow)]
+    success: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    errors: Option<&'a RawValue>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+impl Verdict {
+    /// Reads a run's result. `on_timeout` decides what a timeout means.
+    pub fn of(result: &Result<JsonText, Failure>, on_timeout: OnTimeout) -> Self {
+        match result {
+            Ok(returned) => Self::of_returned(returned),
+            Err(failure)
+                if failure.kind == FailureKind::Timeout && on_timeout == OnTimeout::Allow =>
+            {
+                Self::Allow
+            }
+            Err(failure) => Self::Broken(failure.clone()),
+        }
+    }
+
+    fn of_returned(returned: &JsonText) -> Self {
+        // Anything but an object with the keys below is "anything else": allow.
+        let Ok(object) = returned.read::<Returned<'_>>() else {
+            return Self::Allow;
+        };
+        if !returned.as_str().trim_start().starts_with('{') {
+            return Self::Allow;
+        }
+        if object.success.is_some_and(|raw| raw.get() == "false") {
+            let message = text_of(object.error)
+                .or_else(|| text_of(object.message))
+                .unwrap_or_else(|| "The function gave no reason".to_owned());
+            let errors = object.errors.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            return Self::Deny { message, errors };
+        }
+        match object.params.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) {
+            Some(patch @ Value::Object(_)) => Self::Enrich(patch),
+            Some(_) | None => Self::Allow,
+        }
+    }
+}
+
+/// A reason as text: a string as it is, anything else as its JSON; `null` is no reason.
+fn text_of(raw: Option<&RawValue>) -> Option<String> {
+    let raw = raw?;
+    match serde_json::from_str::<Value>(raw.get()).ok()? {
+        Value::Null => None,
+        Value::String(text) if text.trim().is_empty() => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
+}
+
+/// Who refused, for the `errors` of the answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusedBy {
+    /// The subscription.
+    #[serde(skip)]
+    pub subscriber_id: SubscriberId,
+    /// The function.
+    pub function_id: FunctionId,
+    /// Its name.
+    pub function_name: String,
+    /// Its slug.
+    pub function_slug: String,
+    /// The run.
+    pub task_id: TaskId,
+    /// The record.
+    pub invocation_id: InvocationId,
+    /// `"denied"`, or the kind of failure.
+    pub kind: &'static str,
+    /// The function's reason.
+    pub message: String,
+    /// The function's reasons per field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Value>,
+}
+
+/// Why the PRE stage did not agree.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The event type.
+    pub event: EventType,
+    /// True when a function broke, false when it said no.
+    pub broken: bool,
+    /// The functions that refused; at least one.
+    pub by: Vec<RefusedBy>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.broken { "failed" } else { "denied the operation" };
+        match self.by.first() {
+            Some(by) => {
+                write!(f, "{}: function '{}' {verb}: {}", self.event, by.function_name, by.message)
+            }
+            None => write!(f, "{}: refused", self.event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(json: &str) -> Verdict {
+        Verdict::of(&Ok(JsonText::parse(json.to_owned()).unwrap()), OnTimeout::Deny)
+    }
+
+    #[test]
+    fn a_returned_value_is_read_as_the_contract_says() {
+        for allow in [
+            "null", "true", "false", "1", "\"no\"", "[]", "[null,null,null,null,{}]", "{}",
+            r#"{"success": true}"#, r#"{"success": "false"}"#, r#"{"params": 3}"#,
+            r#"{"params": null, "x": 1}"#,
+        ] {
+            assert_eq!(verdict(allow), Verdict::Allow, "{allow}");
+        }
+        let deny = |message: &str| Verdict::Deny { message: message.into(), errors: None };
+        assert_eq!(verdict(r#"{"success": false, "error": "bad"}"#), deny("bad"));
+        assert_eq!(verdict(r#"{"success": false, "message": "worse"}"#), deny("worse"));
+        assert_eq!(verdict(r#"{"success": false, "error": {"a": 1}}"#), deny(r#"{"a":1}"#));
+        assert_eq!(verdict(r#"{"success": false}"#), deny("The function gave no reason"));
+        assert_eq!(
+            verdict(r#"{"params": {"first_name": "J"}}"#),
+            Verdict::Enrich(serde_json::json!({"first_name": "J"}))
+        );
+        // A denial wins over an enrichment in the same object.
+        assert_eq!(verdict(r#"{"success": false, "error": "x", "params": {}}"#), deny("x"));
+    }
+
+    #[test]
+    fn a_timeout_is_a_denial_unless_the_subscription_allows_it() {
+        let timeout = Err(Failure::new(FailureKind::Timeout, "late"));
+        assert!(matches!(Verdict::of(&timeout, OnTimeout::Deny), Verdict::Broken(_)));
+        assert_eq!(Verdict::of(&timeout, OnTimeout::Allow), Verdict::Allow);
+        let crash = Err(Failure::new(FailureKind::Crashed, "gone"));
+        assert!(matches!(Verdict::of(&crash, OnTimeout::Allow), Verdict::Broken(_)));
+    }
+}

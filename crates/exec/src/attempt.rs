@@ -1,0 +1,63 @@
+//! One attempt: from a task to a finished run.
+
+use crate::executor::Shared;
+use crate::running::Stop;
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tollgate_core::function::CallContext;
+use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
+use tollgate_core::ports::runtime::{Call, RunReport, Runtime};
+
+/// Runs one attempt to its end. None when it was abandoned and its record must stay open.
+pub(crate) async fn attempt(
+    shared: &Shared,
+    runtime: Arc<dyn Runtime>,
+    run: TaskRun,
+    stopped: oneshot::Receiver<Stop>,
+) -> Option<FinishedRun> {
+    let started_at = shared.clock.now();
+    let call = call(shared, run);
+    // A panic here is our bug, or a registered Rust function's; its record must still end.
+    let guarded = AssertUnwindSafe(runtime.run(call)).catch_unwind();
+    let report = tokio::select! {
+        report = guarded => report.unwrap_or_else(|_| {
+            RunReport::failed(Failure::new(FailureKind::Crashed, "The runtime panicked"))
+        }),
+        // Dropping the run ends it and everything that it started.
+        Ok(stop) = stopped => match stop {
+            Stop::Record(failure) => RunReport::failed(failure),
+            Stop::Abandon => return None,
+        },
+    };
+    Some(FinishedRun { report, started_at, finished_at: shared.clock.now() })
+}
+
+fn call(shared: &Shared, run: TaskRun) -> Call {
+    let TaskRun { invocation, attempt, executable, acting, deadline } = run;
+    let now = shared.clock.monotonic();
+    let own = now + invocation.timeout;
+    let deadline = deadline.map_or(own, |stage| stage.min(own));
+    let context = CallContext {
+        id: executable.function_id,
+        name: executable.function_name.clone(),
+        slug: executable.function_slug.clone(),
+        version: executable.version,
+        app_slug: executable.app_slug.clone(),
+        execution_id: invocation.task_id,
+        attempt,
+        deadline: shared.clock.now().plus(deadline.saturating_duration_since(now)),
+        event: invocation.event.map(tollgate_core::event::EventType::as_str),
+        event_id: invocation.event_id,
+    };
+    Call {
+        executable,
+        params: invocation.params,
+        user_data: acting.user_data,
+        context,
+        deadline,
+        host: acting.host,
+    }
+}

@@ -1,0 +1,162 @@
+//! The executor: its parts, its start and its stop.
+
+use crate::queue::{Queue, Queued};
+use crate::recorder::Recorder;
+use crate::running::Running;
+use crate::{claimer, queue, recorder};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tollgate_core::entropy::Entropy;
+use tollgate_core::limits;
+use tollgate_core::ports::dispatch::Coordinator;
+use tollgate_core::ports::runtime::Runtimes;
+use tollgate_core::ports::store::{Reason, Recovered, Store, StoreError, SystemStore};
+use tollgate_core::time::Clock;
+
+/// What an operator may change.
+#[derive(Debug, Clone)]
+pub struct ExecutorConfig {
+    /// Queued runs at the same time.
+    pub running: usize,
+    /// Queued runs held in memory, waiting or running.
+    pub in_memory: usize,
+    /// Looking for work that nobody announced, this often.
+    pub poll: Duration,
+}
+
+impl Default for ExecutorConfig {
+    fn default() -> Self {
+        Self {
+            running: limits::TASKS_RUNNING,
+            in_memory: limits::TASKS_IN_MEMORY,
+            poll: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Carries tasks to runtimes in this process.
+pub struct Executor {
+    pub(crate) shared: Arc<Shared>,
+    inbox: Mutex<Option<Inbox>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The receiving ends, until [`Executor::start`] hands them to the loops.
+struct Inbox {
+    queue: mpsc::UnboundedReceiver<Queued>,
+    recorder: mpsc::UnboundedReceiver<recorder::Record>,
+}
+
+/// What all loops share.
+pub(crate) struct Shared {
+    pub(crate) holder: String,
+    pub(crate) runtimes: Runtimes,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) config: ExecutorConfig,
+    pub(crate) queue: Queue,
+    pub(crate) recorder: Recorder,
+    pub(crate) running: Running,
+    /// There is something to claim.
+    pub(crate) wake: Notify,
+    pub(crate) stopping: AtomicBool,
+    /// Weak: the engine behind it holds this executor.
+    coordinator: OnceLock<Weak<dyn Coordinator>>,
+}
+
+impl Executor {
+    /// An executor that takes runs at once and works on them after [`Self::start`].
+    pub fn new(
+        store: Arc<dyn Store>,
+        runtimes: Runtimes,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        config: ExecutorConfig,
+    ) -> Arc<Self> {
+        let (queue_sender, queue) = mpsc::unbounded_channel();
+        let (record_sender, recorder) = mpsc::unbounded_channel();
+        let holder = entropy.uuid_v7(clock.now()).to_string();
+        let shared = Arc::new(Shared {
+            holder,
+            runtimes,
+            store,
+            clock,
+            entropy,
+            queue: Queue::new(queue_sender, config.in_memory),
+            recorder: Recorder::new(record_sender),
+            running: Running::default(),
+            wake: Notify::new(),
+            stopping: AtomicBool::new(false),
+            coordinator: OnceLock::new(),
+            config,
+        });
+        let inbox = Mutex::new(Some(Inbox { queue, recorder }));
+        Arc::new(Self { shared, inbox, tasks: Mutex::default() })
+    }
+
+    /// Puts earlier processes' work in order and begins to work. A second call does nothing.
+    ///
+    /// `coordinator` must be kept alive by the caller for as long as work is wanted.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn start(
+        &self,
+        coordinator: &Arc<dyn Coordinator>,
+    ) -> Result<Recovered, StoreError> {
+        let Some(inbox) = self.inbox.lock().take() else { return Ok(Recovered::default()) };
+        let shared = &self.shared;
+        // Cannot be set already: the inbox was still there.
+        let _ = shared.coordinator.set(Arc::downgrade(coordinator));
+        let recovered = shared.system().recover(&shared.holder, shared.clock.now()).await?;
+        let slots = Arc::new(Semaphore::new(shared.config.running));
+        self.tasks.lock().extend([
+            tokio::spawn(queue::work(Arc::clone(shared), inbox.queue, slots)),
+            tokio::spawn(recorder::work(Arc::clone(shared), inbox.recorder)),
+            tokio::spawn(claimer::work(Arc::clone(shared))),
+        ]);
+        shared.wake.notify_one();
+        Ok(recovered)
+    }
+
+    /// Takes nothing new, lets running work end for `grace`, and hands the rest back to the store.
+    ///
+    /// # Errors
+    /// When the store fails: what was held is then taken up at the next start.
+    pub async fn stop(&self, grace: Duration) -> Result<Recovered, StoreError> {
+        let shared = &self.shared;
+        shared.stopping.store(true, Ordering::Release);
+        shared.wake.notify_one();
+        let ended = tokio::time::timeout(grace, shared.running.all_ended()).await;
+        if ended.is_err() {
+            tracing::warn!(runs = shared.running.count(), "runs outlasted the grace period");
+        }
+        shared.running.abandon_all();
+        shared.recorder.flush().await;
+        for task in self.tasks.lock().drain(..) {
+            task.abort();
+        }
+        // Everything still held is nobody's now: the empty name holds nothing.
+        shared.system().recover("", shared.clock.now()).await
+    }
+}
+
+impl Shared {
+    pub(crate) fn system(&self) -> Arc<dyn SystemStore> {
+        self.store.system(Reason::Execute)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// None before the start, and once the engine is gone.
+    pub(crate) fn coordinator(&self) -> Option<Arc<dyn Coordinator>> {
+        self.coordinator.get()?.upgrade()
+    }
+}

@@ -1,0 +1,15 @@
+//! Runs tasks: takes them from memory or claims them from the store, hands them to runtimes and
+//! records how they ended.
+//!
+//! The store's rows are the queue; what is held in memory here is only a faster way to them. This
+//! crate decides nothing about states: [`tollgate_core::task`] does.
+
+mod attempt;
+mod claimer;
+mod dispatch;
+mod executor;
+mod queue;
+mod recorder;
+mod running;
+
+pub use executor::{Executor, ExecutorConfig};

@@ -1,0 +1,126 @@
+//! Records how queued runs ended, many per write.
+//!
+//! Must never lose a result that it was given: while the store is away it keeps trying, and the
+//! room that each result still holds keeps the memory bounded.
+
+use crate::executor::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tollgate_core::invocation::{Completion, Started};
+use tollgate_core::limits;
+use tollgate_core::ports::store::StoreError;
+use tollgate_core::task::State;
+
+/// Waiting between two tries while the store is away: first, and at most.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LAST: Duration = Duration::from_secs(2);
+
+/// Something to be written.
+pub(crate) enum Record {
+    /// An attempt lasts long enough to be shown.
+    Started(Started),
+    /// An attempt ended.
+    Finished {
+        completion: Box<Completion>,
+        /// Given back once the result is on disk.
+        _room: OwnedSemaphorePermit,
+    },
+    /// Answers when everything before it is on disk.
+    Flush(oneshot::Sender<()>),
+}
+
+/// The way to the recorder.
+pub(crate) struct Recorder(mpsc::UnboundedSender<Record>);
+
+impl Recorder {
+    pub(crate) fn new(sender: mpsc::UnboundedSender<Record>) -> Self {
+        Self(sender)
+    }
+
+    pub(crate) fn send(&self, record: Record) {
+        // Fails only after the stop, when the row has been handed back.
+        let _ = self.0.send(record);
+    }
+
+    /// Waits until everything sent before is on disk. Returns at once when nothing records.
+    pub(crate) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.0.send(Record::Flush(done)).is_ok() {
+            let _ = written.await;
+        }
+    }
+}
+
+/// Writes what comes in, as much at once as has gathered meanwhile.
+pub(crate) async fn work(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Record>) {
+    let mut batch = Vec::new();
+    while inbox.recv_many(&mut batch, limits::COMPLETION_BATCH).await > 0 {
+        write(&shared, std::mem::take(&mut batch)).await;
+    }
+}
+
+async fn write(shared: &Shared, batch: Vec<Record>) {
+    let mut begun = Vec::new();
+    let mut ended = Vec::with_capacity(batch.len());
+    let mut rooms = Vec::with_capacity(batch.len());
+    let mut flushed = Vec::new();
+    for record in batch {
+        match record {
+            Record::Started(started) => begun.push(started),
+            Record::Finished { completion, _room } => {
+                ended.push(*completion);
+                rooms.push(_room);
+            }
+            Record::Flush(done) => flushed.push(done),
+        }
+    }
+    begun.retain(|started| !ended.iter().any(|completion| completion.id == started.id));
+    if !begun.is_empty()
+        && let Err(error) = shared.system().started(begun).await
+    {
+        // Only a display is missing; the runs go on.
+        tracing::warn!(%error, "could not show runs as running");
+    }
+    if !ended.is_empty() {
+        complete(shared, ended).await;
+    }
+    for done in flushed {
+        let _ = done.send(());
+    }
+}
+
+async fn complete(shared: &Shared, ended: Vec<Completion>) {
+    let changes: Vec<_> = ended.iter().map(Completion::change).collect();
+    let mut wait = RETRY_FIRST;
+    let written = loop {
+        match shared.system().complete(ended.clone()).await {
+            Ok(written) => break written,
+            Err(StoreError::Unavailable(error)) => {
+                tracing::warn!(%error, results = ended.len(), "the store is away; trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_LAST);
+            }
+            Err(error) => {
+                // A bug or damaged data: repeating cannot help, and the rows stay held until the
+                // next start, when they run again.
+                tracing::error!(%error, results = ended.len(), "results could not be recorded");
+                return;
+            }
+        }
+    };
+    let mut retry = false;
+    for (change, written) in changes.into_iter().zip(written) {
+        if !written {
+            tracing::warn!(invocation.id = change.id.0, "a late result was refused");
+            continue;
+        }
+        retry |= change.state == State::Retrying;
+        if let Some(coordinator) = shared.coordinator() {
+            coordinator.announce(change);
+        }
+    }
+    if retry {
+        shared.wake.notify_one();
+    }
+}
