@@ -23,19 +23,7 @@ const CAPACITY: usize = 10_000;
 pub struct Principals {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Default)]
-struct Kept {
-    entries: HashMap<(SiteId, UserId), Entry>,
-    /// Counts invalidations.
-    generation: u64,
-}
-
-struct Entry {
-    principal: Principal,
-    until: Instant,
+    kept: Mutex<Kept<Principal>>,
 }
 
 impl Principals {
@@ -56,13 +44,11 @@ impl Principals {
         site: SiteId,
         user: UserId,
     ) -> Result<Option<Principal>, StoreError> {
+        let key = (site, user);
         let now = self.clock.monotonic();
-        let generation = {
-            let kept = self.kept.lock();
-            match kept.entries.get(&(site, user)) {
-                Some(entry) if entry.until > now => return Ok(Some(entry.principal.clone())),
-                _ => kept.generation,
-            }
+        let load = match self.kept.lock().find(key, now) {
+            Found::Kept(principal) => return Ok(Some(principal)),
+            Found::Missing(load) => load,
         };
         let wall = self.clock.now();
         let system = self.store.system(Reason::Authenticate);
@@ -75,38 +61,74 @@ impl Principals {
         let until = now + keep_for(&owner, wall);
         let scope = TenantScope::verified(site);
         let principal = Principal::verified(scope, owner.user, owner.grants);
-        self.keep(
-            (site, user),
-            Entry {
-                principal: principal.clone(),
-                until,
-            },
-            generation,
-        );
+        self.kept.lock().keep(key, principal.clone(), until, load);
         Ok(Some(principal))
     }
 
     /// The user or the user's roles changed.
     pub fn invalidate(&self, site: SiteId, user: UserId) {
-        let mut kept = self.kept.lock();
-        kept.generation += 1;
-        kept.entries.remove(&(site, user));
+        self.kept.lock().drop_where(Change::Of((site, user)));
     }
 
     /// Something changed that many users' roles hang on, for example an app was deleted.
     pub fn invalidate_site(&self, site: SiteId) {
-        let mut kept = self.kept.lock();
-        kept.generation += 1;
-        kept.entries.retain(|(of, _), _| *of != site);
+        self.kept.lock().drop_where(Change::In(site));
+    }
+}
+
+type Key = (SiteId, UserId);
+
+/// What is kept, with a count of invalidations: a load remembers the count at its beginning.
+struct Kept<V> {
+    entries: HashMap<Key, (V, Instant)>,
+    invalidations: u64,
+}
+
+/// The invalidations before a load began.
+#[derive(Clone, Copy)]
+struct Load(u64);
+
+enum Found<V> {
+    Kept(V),
+    Missing(Load),
+}
+
+enum Change {
+    Of(Key),
+    In(SiteId),
+}
+
+impl<V> Default for Kept<V> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            invalidations: 0,
+        }
+    }
+}
+
+impl<V: Clone> Kept<V> {
+    fn find(&self, key: Key, now: Instant) -> Found<V> {
+        match self.entries.get(&key) {
+            Some((value, until)) if *until > now => Found::Kept(value.clone()),
+            _ => Found::Missing(Load(self.invalidations)),
+        }
     }
 
-    fn keep(&self, key: (SiteId, UserId), entry: Entry, generation: u64) {
-        let mut kept = self.kept.lock();
-        if kept.generation == generation {
-            if kept.entries.len() >= CAPACITY {
-                kept.entries.clear();
+    fn keep(&mut self, key: Key, value: V, until: Instant, load: Load) {
+        if self.invalidations == load.0 {
+            if self.entries.len() >= CAPACITY {
+                self.entries.clear();
             }
-            kept.entries.insert(key, entry);
+            self.entries.insert(key, (value, until));
+        }
+    }
+
+    fn drop_where(&mut self, change: Change) {
+        self.invalidations += 1;
+        match change {
+            Change::Of(key) => drop(self.entries.remove(&key)),
+            Change::In(site) => self.entries.retain(|(of, _), _| *of != site),
         }
     }
 }
@@ -117,4 +139,76 @@ fn keep_for(owner: &CredentialOwner, now: Timestamp) -> Duration {
     ends.map(|end| end.since(now))
         .min()
         .map_or(KEPT_FOR, |first| first.min(KEPT_FOR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::SystemClock;
+
+    const ANN: Key = (SiteId(1), UserId(1));
+    const BOB: Key = (SiteId(2), UserId(2));
+
+    fn value(kept: &Kept<u32>, key: Key, now: Instant) -> Option<u32> {
+        match kept.find(key, now) {
+            Found::Kept(value) => Some(value),
+            Found::Missing(_) => None,
+        }
+    }
+
+    fn load(kept: &Kept<u32>, key: Key, now: Instant) -> Load {
+        match kept.find(key, now) {
+            Found::Missing(load) => load,
+            Found::Kept(value) => panic!("{value} is kept"),
+        }
+    }
+
+    #[test]
+    fn a_caller_is_kept_until_the_entry_ends() {
+        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
+        let begun = load(&kept, ANN, now);
+        kept.keep(ANN, 1, now + KEPT_FOR, begun);
+        assert_eq!(value(&kept, ANN, now), Some(1));
+        assert_eq!(value(&kept, ANN, now + KEPT_FOR), None);
+    }
+
+    #[test]
+    fn an_invalidation_drops_what_it_names() {
+        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
+        let fill = |kept: &mut Kept<u32>| {
+            for key in [ANN, BOB] {
+                kept.keep(key, 1, now + KEPT_FOR, Load(kept.invalidations));
+            }
+        };
+        fill(&mut kept);
+        kept.drop_where(Change::Of(ANN));
+        assert_eq!(
+            (value(&kept, ANN, now), value(&kept, BOB, now)),
+            (None, Some(1))
+        );
+        fill(&mut kept);
+        kept.drop_where(Change::In(SiteId(2)));
+        assert_eq!(
+            (value(&kept, ANN, now), value(&kept, BOB, now)),
+            (Some(1), None)
+        );
+    }
+
+    #[test]
+    fn a_load_that_an_invalidation_overtook_is_not_kept() {
+        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
+        let begun = load(&kept, ANN, now);
+        kept.drop_where(Change::Of(ANN));
+        kept.keep(ANN, 1, now + KEPT_FOR, begun);
+        assert_eq!(value(&kept, ANN, now), None);
+    }
+
+    #[test]
+    fn no_more_than_the_capacity_is_kept() {
+        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
+        for n in 0..=CAPACITY as i64 {
+            kept.keep((SiteId(1), UserId(n)), 1, now + KEPT_FOR, Load(0));
+            assert!(kept.entries.len() <= CAPACITY);
+        }
+    }
 }

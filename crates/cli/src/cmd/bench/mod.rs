@@ -1,0 +1,66 @@
+//! `tollgate bench`: a real server of its own, driven over HTTP from this process.
+//!
+//! The server is a second process of this binary on a fresh data folder, so that a measurement
+//! includes the disk, the interpreters and the network stack, and leaves nothing behind.
+
+mod load;
+mod machine;
+mod report;
+mod scenario;
+mod target;
+
+use crate::CommandResult;
+use crate::args::Bench;
+use indicatif::{ProgressBar, ProgressStyle};
+use report::{Report, Row};
+use scenario::Scenario;
+use std::time::Duration;
+use target::Target;
+
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
+/// Load before the counted load of each row, to fill caches and start workers.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(args: Bench) -> CommandResult {
+    let connections =
+        if args.connections.is_empty() { CONNECTIONS.to_vec() } else { args.connections.clone() };
+    let wanted = |scenario: &Scenario| {
+        args.only.as_deref().is_none_or(|part| scenario.name().contains(part))
+    };
+    let scenarios: Vec<Scenario> = Scenario::ALL.into_iter().filter(wanted).collect();
+    if scenarios.is_empty() {
+        let names: Vec<_> = Scenario::ALL.iter().map(Scenario::name).collect();
+        return Err(format!("no scenario has that in its name: {}", names.join(", ")).into());
+    }
+    let progress = progress_bar(scenarios.len() * connections.len())?;
+    let target = Target::start().await?;
+    let mut rows = Vec::new();
+    for scenario in scenarios {
+        scenario.install(&target).await?;
+        for &connections in &connections {
+            progress.set_message(format!("{}, {connections} connections", scenario.name()));
+            load::run(&target, connections, WARM_UP).await?;
+            target.drained().await?;
+            let load = load::run(&target, connections, Duration::from_secs(args.seconds)).await?;
+            let drain = target.drained().await?;
+            rows.push(Row::new(scenario.name(), connections, &load, drain));
+            progress.inc(1);
+        }
+        scenario.remove(&target).await?;
+    }
+    let memory = target.memory();
+    target.stop().await?;
+    progress.finish_and_clear();
+    let report = Report::new(rows, memory);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}
+
+fn progress_bar(steps: usize) -> Result<ProgressBar, Box<dyn std::error::Error + Send + Sync>> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}")?;
+    Ok(ProgressBar::new(u64::try_from(steps)?).with_style(style))
+}

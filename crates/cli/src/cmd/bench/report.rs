@@ -1,0 +1,98 @@
+//! The figures, as a table and as JSON.
+
+use super::load::Load;
+use super::machine::Machine;
+use super::target::Memory;
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// One scenario at one number of connections.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    scenario: &'static str,
+    connections: usize,
+    requests: u64,
+    failed: u64,
+    per_second: f64,
+    p50_ms: f64,
+    p90_ms: f64,
+    p99_ms: f64,
+    p999_ms: f64,
+    /// From the last answer until no run waited any more.
+    drain_ms: f64,
+}
+
+impl Row {
+    pub(super) fn new(
+        scenario: &'static str,
+        connections: usize,
+        load: &Load,
+        drain: Duration,
+    ) -> Self {
+        // Microseconds of a few minutes fit a double exactly.
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let ms = |quantile| load.latencies_us.value_at_quantile(quantile) as f64 / 1000.0;
+        let requests = load.latencies_us.len();
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let per_second = requests as f64 / load.elapsed.as_secs_f64();
+        Self {
+            scenario,
+            connections,
+            requests,
+            failed: load.failed,
+            per_second,
+            p50_ms: ms(0.5),
+            p90_ms: ms(0.9),
+            p99_ms: ms(0.99),
+            p999_ms: ms(0.999),
+            drain_ms: drain.as_secs_f64() * 1000.0,
+        }
+    }
+}
+
+/// All figures with what they were measured on.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    version: &'static str,
+    machine: Machine,
+    memory: Memory,
+    rows: Vec<Row>,
+}
+
+impl Report {
+    pub(super) fn new(rows: Vec<Row>, memory: Memory) -> Self {
+        Self { version: env!("CARGO_PKG_VERSION"), machine: Machine::here(), memory, rows }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "tollgate {} on {}", self.version, self.machine.line())?;
+        writeln!(
+            f,
+            "{:<16} {:>5} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>7}",
+            "scenario", "conns", "users/s", "p50 ms", "p90 ms", "p99 ms", "p99.9", "drain ms", "failed"
+        )?;
+        for row in &self.rows {
+            writeln!(
+                f,
+                "{:<16} {:>5} {:>9.0} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>9.0} {:>7}",
+                row.scenario,
+                row.connections,
+                row.per_second,
+                row.p50_ms,
+                row.p90_ms,
+                row.p99_ms,
+                row.p999_ms,
+                row.drain_ms,
+                row.failed
+            )?;
+        }
+        writeln!(
+            f,
+            "server memory: {} MiB before the load, {} MiB after it",
+            self.memory.before_mib, self.memory.after_mib
+        )
+    }
+}

@@ -1,0 +1,115 @@
+//! Puts the parts together: the only place where store, executor, runtimes and engine meet.
+
+use crate::config::Config;
+use crate::keys;
+use crate::random::OsEntropy;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tollgate_core::engine::{Parts, Settings};
+use tollgate_core::entropy::Entropy;
+use tollgate_core::platform::{Platform, PlatformParts};
+use tollgate_core::ports::dispatch::Coordinator;
+use tollgate_core::ports::runtime::{Runtime, Runtimes};
+use tollgate_core::ports::store::{Recovered, Store, StoreError};
+use tollgate_core::time::{Clock, SystemClock};
+use tollgate_exec::{Executor, ExecutorConfig};
+use tollgate_runtimes::{LauncherSpec, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime};
+use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// A whole engine in this process.
+pub(crate) struct Composition {
+    pub(crate) platform: Arc<Platform>,
+    executor: Arc<Executor>,
+    /// The executor holds it weakly.
+    coordinator: Arc<dyn Coordinator>,
+    python: Option<Arc<PythonRuntime>>,
+    store: Arc<SqliteStore>,
+}
+
+impl Composition {
+    /// Opens the data folder and puts an engine around it. Nothing runs before [`Self::start`].
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let options = SqliteOptions { clock: Arc::clone(&clock), ..SqliteOptions::default() };
+        let sqlite = SqliteStore::open(config.database_dir(), options)?;
+        let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
+        let jwt_key = keys::jwt_key(&config.data_dir)?;
+        let python = python(config, &config.data_dir, &clock);
+        let runtimes = Runtimes {
+            python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
+            node: None,
+            proxy: Some(Arc::new(ProxyRuntime::new(Arc::clone(&clock))?)),
+            system: Some(Arc::new(SystemRuntime::new(Arc::clone(&clock)))),
+        };
+        let executor = Executor::new(
+            Arc::clone(&store),
+            runtimes.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            ExecutorConfig {
+                running: config.execution.running,
+                in_memory: config.execution.in_memory,
+                ..ExecutorConfig::default()
+            },
+        );
+        let dispatcher = Arc::clone(&executor) as _;
+        let settings = Settings { pre_budget: config.events.pre_budget_seconds.get() };
+        let base_domain = (!config.base_domain.is_empty()).then(|| config.base_domain.clone());
+        let engine = Parts { store, dispatcher, runtimes, clock, entropy, settings };
+        let platform = Platform::new(PlatformParts { engine, jwt_key, base_domain });
+        let coordinator = platform.coordinator();
+        Ok(Self { platform, executor, coordinator, python, store: sqlite })
+    }
+
+    /// Takes up what an earlier process left, and begins to run queued work.
+    pub(crate) async fn start(&self) -> Result<Recovered, StoreError> {
+        self.executor.start(&self.coordinator).await
+    }
+
+    /// Lets running work end, hands the rest back, ends the interpreters, closes the store.
+    pub(crate) async fn stop(self, grace: Duration) {
+        match self.executor.stop(grace).await {
+            Ok(left) if left != Recovered::default() => {
+                tracing::info!(requeued = left.requeued, cancelled = left.cancelled, "handed work back");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "could not hand work back; the next start will"),
+        }
+        if let Some(python) = &self.python {
+            python.shutdown().await;
+        }
+        self.store.close();
+    }
+}
+
+/// The Python runtime, or none with a warning: a server without Python still serves the rest.
+pub(crate) fn python(
+    config: &Config,
+    data_dir: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Option<Arc<PythonRuntime>> {
+    match start_python(config, data_dir, clock) {
+        Ok(runtime) => Some(runtime),
+        Err(error) => {
+            tracing::warn!(%error, "Python functions cannot run; see `tollgate doctor`");
+            None
+        }
+    }
+}
+
+fn start_python(
+    config: &Config,
+    data_dir: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<PythonRuntime>, Error> {
+    let launcher = LauncherSpec::this_binary()?;
+    let scratch = data_dir.join("scratch");
+    let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
+    process.idle = config.python.idle_seconds.get();
+    process.workers_max = config.python.workers;
+    Ok(PythonRuntime::start(process, Arc::clone(clock))?)
+}

@@ -1,0 +1,249 @@
+//! Settings: the commented default file, a file, the environment, flags, in this order.
+//!
+//! No other module reads the environment. A secret is shown by nothing but its use.
+
+use figment::Figment;
+use figment::providers::{Env, Format as _, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tollgate_core::limits;
+
+/// The default file, which is also the documentation of every setting.
+pub(crate) const DEFAULTS: &str = include_str!("config.default.toml");
+
+/// The file that is read when none is named.
+const FILE: &str = "tollgate.toml";
+
+/// Variables that begin like settings and are none: they address the commands that talk to a
+/// running server, or the launcher.
+const NOT_SETTINGS: [&str; 4] = ["config", "url", "api_key", "launch"];
+
+/// All settings.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) database_url: String,
+    pub(crate) base_domain: String,
+    pub(crate) admin_email: String,
+    pub(crate) admin_password: Secret,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+    pub(crate) grace_seconds: Seconds,
+    pub(crate) events: Events,
+    pub(crate) http: Http,
+    pub(crate) execution: Execution,
+    pub(crate) python: Python,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Events {
+    pub(crate) pre_budget_seconds: Seconds,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    pub(crate) header_timeout_seconds: Seconds,
+    pub(crate) body_timeout_seconds: Seconds,
+    pub(crate) connections: usize,
+    pub(crate) trust_forwarded_for: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Execution {
+    pub(crate) running: usize,
+    pub(crate) in_memory: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Python {
+    pub(crate) program: PathBuf,
+    pub(crate) idle_seconds: Seconds,
+    pub(crate) workers: usize,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A positive number of seconds, at most a day.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub(crate) struct Seconds(Duration);
+
+impl Seconds {
+    pub(crate) const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl TryFrom<f64> for Seconds {
+    type Error = String;
+
+    fn try_from(seconds: f64) -> Result<Self, String> {
+        if seconds > 0.0 && seconds <= 86_400.0 {
+            Ok(Self(Duration::from_secs_f64(seconds)))
+        } else {
+            Err(format!("{seconds} is not a number of seconds above 0 and at most 86400"))
+        }
+    }
+}
+
+impl From<Seconds> for f64 {
+    fn from(seconds: Seconds) -> Self {
+        seconds.0.as_secs_f64()
+    }
+}
+
+/// A value that is never shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The value, if one is set.
+    pub(crate) fn reveal(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(self.0.as_str())
+    }
+
+    const fn shown(&self) -> &'static str {
+        if self.0.is_empty() { "" } else { "********" }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown())
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.shown())
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("the file {} does not exist", .0.display())]
+    NoFile(PathBuf),
+    #[error("the settings do not hold: {0}")]
+    Invalid(Box<figment::Error>),
+    #[error("{key} = {value:?}: {reason}")]
+    Value { key: &'static str, value: String, reason: String },
+}
+
+impl Config {
+    /// Reads the settings; `flags` is a table of those given on the command line.
+    pub(crate) fn load(
+        file: Option<&Path>,
+        flags: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<Self, ConfigError> {
+        if let Some(file) = file
+            && !file.exists()
+        {
+            return Err(ConfigError::NoFile(file.to_owned()));
+        }
+        let environment = Env::prefixed("TOLLGATE_").ignore(&NOT_SETTINGS).split("__");
+        let mut figment = Figment::new().merge(Toml::string(DEFAULTS));
+        // A file that is named must be there; the usual one need not.
+        let usual = Path::new(FILE);
+        if let Some(file) = file.or_else(|| usual.exists().then_some(usual)) {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        let config: Self = figment
+            .merge(environment)
+            .merge(Serialized::defaults(flags))
+            .extract()
+            .map_err(|error| ConfigError::Invalid(Box::new(error)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |key, value: &dyn fmt::Display, reason: &str| {
+            Err(ConfigError::Value { key, value: value.to_string(), reason: reason.to_owned() })
+        };
+        if self.database_url != "sqlite" && !self.database_url.starts_with("sqlite://") {
+            let reason = "this version keeps its data in SQLite; use \"sqlite\" or sqlite://FOLDER";
+            return wrong("database_url", &self.database_url, reason);
+        }
+        if self.python.workers == 0 || self.python.workers > limits::WORKER_PROCESSES {
+            let reason = format!("use 1 to {}", limits::WORKER_PROCESSES);
+            return wrong("python.workers", &self.python.workers, &reason);
+        }
+        for (key, value) in [
+            ("http.connections", self.http.connections),
+            ("execution.running", self.execution.running),
+            ("execution.in_memory", self.execution.in_memory),
+        ] {
+            if value == 0 || value > 1_000_000 {
+                return wrong(key, &value, "use 1 to 1000000");
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of the database: `data_dir`, unless `database_url` names another.
+    pub(crate) fn database_dir(&self) -> &Path {
+        self.database_url.strip_prefix("sqlite://").map_or(&self.data_dir, Path::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn load(flags: serde_json::Value) -> Result<Config, ConfigError> {
+        let serde_json::Value::Object(flags) = flags else { panic!("not a table") };
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        Config::load(Some(empty.path()), &flags)
+    }
+
+    #[test]
+    fn the_default_file_is_complete_and_valid() {
+        let config = load(json!({})).unwrap();
+        assert_eq!(config.listen.port(), 8000);
+        assert_eq!(config.events.pre_budget_seconds.get(), limits::PRE_BUDGET_DEFAULT);
+        assert_eq!(config.execution.running, limits::TASKS_RUNNING);
+        assert_eq!(config.execution.in_memory, limits::TASKS_IN_MEMORY);
+        assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named() {
+        for (flags, name) in [
+            (json!({"listne": "127.0.0.1:1"}), "listne"),
+            (json!({"listen": "nowhere"}), "listen"),
+            (json!({"grace_seconds": -1.0}), "grace_seconds"),
+            (json!({"python": {"workers": 0}}), "python.workers"),
+            (json!({"database_url": "mysql://x"}), "database_url"),
+            (json!({"log_format": "xml"}), "log_format"),
+        ] {
+            let error = load(flags).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let config = load(json!({"admin_password": "hunter2hunter2"})).unwrap();
+        assert_eq!(config.admin_password.reveal(), Some("hunter2hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        assert!(!toml::to_string(&config).unwrap().contains("hunter2"));
+    }
+}

@@ -1,0 +1,126 @@
+//! `serve --demo`: an app with example functions, already subscribed. Safe to repeat.
+
+use crate::bootstrap::{LocalAccess, site};
+use crate::config::Config;
+use std::collections::BTreeMap;
+use tollgate_core::auth::{DEFAULT_SITE, Principal, SiteAccess};
+use tollgate_core::error::Error;
+use tollgate_core::event::EventType;
+use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions};
+use tollgate_core::platform::Platform;
+use tollgate_core::ports::store::Conflict;
+use tollgate_core::services::{CreateApp, CreateFunction};
+use tollgate_core::site::Authority;
+use tollgate_core::subscriber::SubscriberOptions;
+
+const APP: &str = "user-management";
+
+struct Example {
+    name: &'static str,
+    description: &'static str,
+    code: &'static str,
+    event: EventType,
+    priority: i32,
+}
+
+const EXAMPLES: [Example; 3] = [
+    Example {
+        name: "Validate User Data",
+        description: "Refuses addresses of blocked domains",
+        code: include_str!("../../../examples/functions/validate_user_data.py"),
+        event: EventType::PreUserCreate,
+        priority: 0,
+    },
+    Example {
+        name: "Enrich Profile",
+        description: "Fills in what can be told from the address",
+        code: include_str!("../../../examples/functions/enrich_profile.py"),
+        event: EventType::PreUserCreate,
+        priority: 10,
+    },
+    Example {
+        name: "Welcome Message",
+        description: "Greets a new user after the account was saved",
+        code: include_str!("../../../examples/functions/welcome_message.py"),
+        event: EventType::PostUserCreate,
+        priority: 0,
+    },
+];
+
+/// Deploys and subscribes what is not there yet.
+pub(crate) async fn install(
+    platform: &Platform,
+    authority: &Authority,
+    config: &Config,
+) -> Result<(), Error> {
+    let site = site(platform, authority, DEFAULT_SITE).await?;
+    let admin = platform.admin.act_as(authority, &site, &config.admin_email).await?;
+    let app = CreateApp {
+        name: "User Management".to_owned(),
+        slug: Some(APP.to_owned()),
+        description: "The demo's example functions".to_owned(),
+    };
+    exists_already(platform.apps.create(&SiteAccess::check(admin.clone())?, app).await)?;
+    for example in &EXAMPLES {
+        install_one(platform, &admin, example).await?;
+    }
+    Ok(())
+}
+
+async fn install_one(
+    platform: &Platform,
+    admin: &Principal,
+    example: &Example,
+) -> Result<(), Error> {
+    let access = platform.apps.enter(admin.clone(), APP).await?;
+    let function = CreateFunction {
+        name: example.name.to_owned(),
+        slug: None,
+        description: example.description.to_owned(),
+        execution_mode: ExecutionMode::App,
+        environment: Environment::Python,
+        code: Some(example.code.to_owned()),
+        webhook_url: None,
+        headers: BTreeMap::new(),
+        is_active: true,
+        is_public: false,
+        async_mode: false,
+        options: FunctionOptions { timeout_seconds: Some(10.0), ..FunctionOptions::default() },
+    };
+    // A function that is there already may have been changed: it is left as it is.
+    let Some(function) = exists_already(platform.functions.create(&access, function).await)? else {
+        return Ok(());
+    };
+    let options = SubscriberOptions { priority: example.priority, ..SubscriberOptions::default() };
+    platform.subscribers.subscribe(admin, example.event, function.id, options).await?;
+    Ok(())
+}
+
+fn exists_already<T>(created: Result<T, Error>) -> Result<Option<T>, Error> {
+    match created {
+        Ok(created) => Ok(Some(created)),
+        Err(Error::Conflict(Conflict::Slug)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Lines to paste into a shell.
+pub(crate) fn lines(access: &LocalAccess) -> String {
+    let LocalAccess { url, api_key } = access;
+    let call = |line: &str| format!("curl -s {line} -H 'Authorization: Api-Key {api_key}'");
+    let create = |name: &str, email: &str| {
+        call(&format!(
+            "-X POST {url}/api/users/ -H 'Content-Type: application/json' \
+             -d '{{\"username\":\"{name}\",\"email\":\"{email}\"}}'"
+        ))
+    };
+    format!(
+        "Try it:\n\n\
+         # accepted, and enriched by a PRE function\n{}\n\n\
+         # refused by a PRE function; nothing is saved\n{}\n\n\
+         # what ran, the POST function included\n{}\n",
+        create("john", "john@example.com"),
+        create("eve", "eve@blocked.example"),
+        call(&format!("'{url}/api/invocations/?limit=5'")),
+    )
+}

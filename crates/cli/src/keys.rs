@@ -1,0 +1,39 @@
+//! Keys kept in the data folder, readable by its owner only.
+
+use crate::random::OsEntropy;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use tollgate_core::entropy::Entropy;
+
+/// Signs access and refresh tokens.
+const JWT_KEY: &str = "jwt.key";
+
+/// The key that signs tokens; made at the first call.
+pub(crate) fn jwt_key(data_dir: &Path) -> io::Result<[u8; 32]> {
+    let path = data_dir.join(JWT_KEY);
+    match fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            let message = format!("{} is not a key of 32 bytes; restore or delete it", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mut key = [0_u8; 32];
+            OsEntropy.fill(&mut key);
+            write_private(&path, &key)?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)
+}

@@ -1,0 +1,224 @@
+//! A platform for one test.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tollgate_core::auth::{Password, Principal, SiteAccess, right};
+use tollgate_core::engine::{Parts, Settings};
+use tollgate_core::entropy::Entropy;
+use tollgate_core::error::Error;
+use tollgate_core::event::EventType;
+use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Object};
+use tollgate_core::invocation::Invocation;
+use tollgate_core::platform::{Platform, PlatformParts};
+use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
+use tollgate_core::ports::runtime::{Runtime, Runtimes};
+use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
+use tollgate_core::services::{CreateApp, CreateFunction};
+use tollgate_core::site::Authority;
+use tollgate_core::subscriber::SubscriberOptions;
+use tollgate_core::task::State;
+use tollgate_core::time::Clock;
+use tollgate_core::users::{CreateUser, User};
+use tollgate_exec::{Executor, ExecutorConfig};
+use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_testkit::clock::ManualClock;
+use tollgate_testkit::entropy::SeededEntropy;
+use tollgate_testkit::fake_runtime::{Behaviour, FakeRuntime};
+
+pub(crate) const APP: &str = "app";
+const ADMIN: &str = "admin@example.com";
+
+/// A platform with one app, its superuser, and everything a test wants to look at.
+pub(crate) struct World {
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) runtime: Arc<FakeRuntime>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) admin: Principal,
+    coordinator: Arc<dyn Coordinator>,
+    store: Arc<SqliteStore>,
+    folder: TempDir,
+}
+
+impl World {
+    /// A fresh one that works.
+    pub(crate) async fn new() -> Self {
+        let world = Self::idle().await;
+        world.start().await;
+        world
+    }
+
+    /// A fresh one whose executor has not started: queued work waits.
+    pub(crate) async fn idle() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::open(folder, Arc::new(ManualClock::default())).await
+    }
+
+    pub(crate) async fn start(&self) {
+        self.executor.start(&self.coordinator).await.unwrap();
+    }
+
+    /// Stops everything and opens the same folder again, as a new process would.
+    pub(crate) async fn restart(self) -> Self {
+        self.executor.stop(Duration::ZERO).await.unwrap();
+        let Self { platform, executor, coordinator, store, folder, clock, .. } = self;
+        store.close();
+        drop((platform, executor, coordinator, store));
+        Self::open(folder, clock).await
+    }
+
+    async fn open(folder: TempDir, clock: Arc<ManualClock>) -> Self {
+        let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let seed = u64::try_from(clock.now().as_micros()).unwrap();
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
+        let options = SqliteOptions { clock: Arc::clone(&time), ..SqliteOptions::default() };
+        let sqlite = SqliteStore::open(folder.path(), options).unwrap();
+        let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
+        let runtime = Arc::new(FakeRuntime::default());
+        let python: Arc<dyn Runtime> = Arc::clone(&runtime) as _;
+        let runtimes = Runtimes { python: Some(python), node: None, proxy: None, system: None };
+        let executor = Executor::new(
+            Arc::clone(&store),
+            runtimes.clone(),
+            Arc::clone(&time),
+            Arc::clone(&entropy),
+            ExecutorConfig::default(),
+        );
+        let dispatcher: Arc<dyn Dispatcher> = Arc::clone(&executor) as _;
+        let settings = Settings::default();
+        let engine = Parts { store, dispatcher, runtimes, clock: time, entropy, settings };
+        let platform =
+            Platform::new(PlatformParts { engine, jwt_key: [7; 32], base_domain: None });
+        let coordinator = platform.coordinator();
+        let admin = first_start(&platform).await;
+        Self { platform, executor, runtime, clock, admin, coordinator, store: sqlite, folder }
+    }
+
+    pub(crate) fn manage(&self) -> SiteAccess<right::UsersManage> {
+        SiteAccess::check(self.admin.clone()).unwrap()
+    }
+
+    /// Deploys a function and subscribes it.
+    pub(crate) async fn subscribe(
+        &self,
+        name: &str,
+        event: EventType,
+        behaviour: Behaviour,
+        options: SubscriberOptions,
+    ) -> Function {
+        self.runtime.on(name, behaviour);
+        let access = self.platform.apps.enter(self.admin.clone(), APP).await.unwrap();
+        let function =
+            self.platform.functions.create(&access, create_function(name)).await.unwrap();
+        let subscribers = &self.platform.subscribers;
+        subscribers.subscribe(&self.admin, event, function.id, options).await.unwrap();
+        function
+    }
+
+    pub(crate) async fn create(&self, name: &str) -> Result<User, Error> {
+        self.platform.users.create(&self.manage(), create_user(name)).await
+    }
+
+    pub(crate) async fn find(&self, name: &str) -> Option<User> {
+        match self.platform.users.get(&self.admin, name).await {
+            Ok(user) => Some(user),
+            Err(Error::NotFound(_)) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// All records, oldest first.
+    pub(crate) async fn invocations(&self) -> Vec<Invocation> {
+        let page = PageRequest { limit: 100, offset: 0 };
+        let query = InvocationQuery::default();
+        let listed = self.platform.invocations.list(&self.admin, query, page).await.unwrap();
+        let mut items = listed.items;
+        items.reverse();
+        items
+    }
+
+    /// Slug and state of all records, in the order of slugs.
+    pub(crate) async fn states(&self) -> Vec<(String, State)> {
+        let all = self.invocations().await;
+        let mut states: Vec<_> = all.into_iter().map(|it| (it.function_slug, it.state)).collect();
+        states.sort_by(|a, b| a.0.cmp(&b.0));
+        states
+    }
+
+    /// Waits until `count` records stand in `state`.
+    pub(crate) async fn until(&self, state: State, count: usize) {
+        let mut changes = self.platform.invocations.watch();
+        loop {
+            let there = self.invocations().await.iter().filter(|it| it.state == state).count();
+            if there >= count {
+                return;
+            }
+            changes.recv().await.unwrap();
+        }
+    }
+}
+
+async fn first_start(platform: &Platform) -> Principal {
+    let authority = Authority::of_this_program();
+    let sites = platform.admin.sites(&authority).await.unwrap();
+    let site = match sites.into_iter().next() {
+        Some(site) => site,
+        None => {
+            let site = platform.admin.create_site(&authority, "default", vec![]).await.unwrap();
+            let password = Password::new("correct horse");
+            platform
+                .admin
+                .create_superuser(&authority, &site, ADMIN, password)
+                .await
+                .unwrap();
+            let admin = platform.admin.act_as(&authority, &site, ADMIN).await.unwrap();
+            let app = CreateApp { name: APP.into(), slug: None, description: String::new() };
+            platform.apps.create(&SiteAccess::check(admin).unwrap(), app).await.unwrap();
+            site
+        }
+    };
+    platform.admin.act_as(&authority, &site, ADMIN).await.unwrap()
+}
+
+pub(crate) fn create_user(name: &str) -> CreateUser {
+    CreateUser {
+        username: name.to_owned(),
+        email: format!("{name}@example.com"),
+        password: None,
+        first_name: "First".to_owned(),
+        last_name: String::new(),
+        is_active: true,
+        is_staff: false,
+        attributes: Object::new(),
+    }
+}
+
+fn create_function(name: &str) -> CreateFunction {
+    CreateFunction {
+        name: name.to_owned(),
+        slug: None,
+        description: String::new(),
+        execution_mode: ExecutionMode::App,
+        environment: Environment::Python,
+        code: Some("def main(params): ...".to_owned()),
+        webhook_url: None,
+        headers: BTreeMap::new(),
+        is_active: true,
+        is_public: false,
+        async_mode: false,
+        options: FunctionOptions::default(),
+    }
+}
+
+/// Options with a priority.
+pub(crate) fn priority(priority: i32) -> SubscriberOptions {
+    SubscriberOptions { priority, ..SubscriberOptions::default() }
+}
+
+/// A function that returns this.
+pub(crate) fn returns(value: Value) -> Behaviour {
+    Behaviour::Return(value)
+}

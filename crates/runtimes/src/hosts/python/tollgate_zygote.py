@@ -1,0 +1,283 @@
+"""The zygote: forks workers, kills them with all they started, and reports how they ended.
+
+It imports what functions commonly need, so that a worker has it at once. It never runs user code,
+has one thread, and waits on descriptors only. Runs on CPython 3.9 and later.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import os
+import resource
+import selectors
+import signal
+import socket
+import sys
+
+from tollgate_frames import decode, encode
+from tollgate_worker import JOURNAL_FD, SOCKET_FD, rehearse, work
+
+# What functions commonly import.
+COMMON = (
+    "base64", "collections", "copy", "csv", "dataclasses", "datetime", "decimal", "email.utils",
+    "enum", "fractions", "functools", "hashlib", "hmac", "html", "itertools", "operator", "re",
+    "secrets", "statistics", "string", "textwrap", "typing", "unicodedata", "urllib.parse", "uuid",
+)  # fmt: skip
+
+# Exit codes that the server knows.
+EXIT_HOST_BROKEN = 70
+EXIT_OUT_OF_MEMORY = 86
+
+# How long the zygote lets things rest before it makes a new spare worker: a fork right after a
+# start would take the processor from the worker that somebody waits for.
+SPARE_DELAY = 0.005
+
+PR_SET_PDEATHSIG = 1
+PRCTL = ctypes.CDLL(None).prctl
+
+
+class Zygote:
+    """Forks workers, kills them with all they started, and reports how they ended."""
+
+    def __init__(self):
+        # Descriptor 0 is the control socket; user code must not find it there.
+        self.control = socket.socket(fileno=os.dup(0))
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        os.close(null)
+        self.pid = os.getpid()
+        self.spare = None
+        self.spare_wanted = True
+        self.pid_of = {}
+        self.id_of = {}
+        self.base_bytes = address_space()
+        self.wake_reader, self.wake_writer = socket.socketpair()
+        self.wake_reader.setblocking(False)
+        self.wake_writer.setblocking(False)
+        signal.set_wakeup_fd(self.wake_writer.fileno(), warn_on_full_buffer=False)
+        self.stopping = False
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.on_terminate)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.control, selectors.EVENT_READ)
+        self.selector.register(self.wake_reader, selectors.EVENT_READ)
+
+    def on_terminate(self, *_):
+        self.stopping = True
+
+    def serve(self):
+        self.tell({"op": "ready", "pid": self.pid, "python": sys.version.split()[0]})
+        while not self.stopping:
+            ready = self.selector.select(SPARE_DELAY if self.spare_wanted else None)
+            if not ready and self.spare_wanted:
+                self.spare_wanted = False
+                # Out of processes: the next request tries again, and reports it.
+                with contextlib.suppress(OSError):
+                    self.make_spare()
+            for key, _ in ready:
+                if key.fileobj is self.wake_reader:
+                    with contextlib.suppress(BlockingIOError):
+                        self.wake_reader.recv(4096)
+                    self.reap()
+                elif not self.obey():
+                    self.stopping = True
+        self.end()
+
+    def obey(self):
+        """Does what one message asks for. False once the server is gone."""
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, 2)
+        except OSError:
+            return False
+        if not message:
+            return False
+        request = decode(message.decode())
+        if request["op"] == "spawn":
+            self.spawn(request["id"], descriptors)
+        elif request["op"] == "kill":
+            self.kill(request["id"])
+        return True
+
+    def spawn(self, ident, descriptors):
+        """Gives the descriptors to the spare worker, or to a new one if there is none."""
+        try:
+            # A spare one that has died refuses; a fresh one has had no time to.
+            if not self.assign(ident, descriptors):
+                self.make_spare()
+                if not self.assign(ident, descriptors):
+                    self.tell({"op": "failed", "id": ident, "error": "a new worker died"})
+        except OSError as error:
+            self.tell({"op": "failed", "id": ident, "error": f"fork: {error.strerror}"})
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self.spare_wanted = self.spare is None
+
+    def assign(self, ident, descriptors):
+        if self.spare is None:
+            return False
+        (pid, line), self.spare = self.spare, None
+        with line:
+            try:
+                socket.send_fds(line, [b"!"], descriptors)
+            except OSError:
+                return False
+        self.pid_of[ident] = pid
+        self.id_of[pid] = ident
+        return True
+
+    def make_spare(self):
+        """Forks a worker that waits to be assigned: a start then costs no fork."""
+        line, other = socket.socketpair()
+        with other:
+            try:
+                pid = os.fork()
+            except OSError:
+                line.close()
+                raise
+            if pid == 0:
+                try:
+                    self.become_worker(other)
+                    work(self.base_bytes)
+                except MemoryError:
+                    os._exit(EXIT_OUT_OF_MEMORY)
+                finally:
+                    os._exit(EXIT_HOST_BROKEN)
+        self.spare = (pid, line)
+        # Known, but nobody's.
+        self.id_of[pid] = None
+
+    def become_worker(self, line):
+        """Cuts every tie between a new worker and the zygote except the death signal, and waits
+        to be given its descriptors."""
+        os.setsid()
+        PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != self.pid:
+            os._exit(0)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self.selector.close()
+        for own in (self.control, self.wake_reader, self.wake_writer):
+            own.close()
+        line = socket.socket(fileno=move(line.detach(), SOCKET_FD))
+        os.closerange(SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        os.dup2(0, 2)
+        rehearse()
+        _, descriptors, _, _ = socket.recv_fds(line, 1, 2)
+        if len(descriptors) != 2:
+            os._exit(0)
+        line.close()
+        # Via high numbers, because they may arrive as 4 and 3.
+        high = [move_up(descriptor) for descriptor in descriptors]
+        move(high[0], SOCKET_FD)
+        move(high[1], JOURNAL_FD)
+
+    def kill(self, ident):
+        pid = self.pid_of.get(ident)
+        if pid is not None:
+            kill_tree(pid)
+
+    def reap(self):
+        """Collects the dead, then kills whatever they left behind."""
+        ended = []
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                if self.spare is not None and self.spare[0] == pid:
+                    self.spare[1].close()
+                    self.spare = None
+                ident = self.id_of.pop(pid, None)
+                if ident is not None:
+                    del self.pid_of[ident]
+                    # What shares its process group may have outlived it.
+                    with contextlib.suppress(OSError):
+                        os.killpg(pid, signal.SIGKILL)
+                    ended.append((ident, pid, status))
+        self.kill_orphans()
+        for ident, pid, status in ended:
+            self.tell({"op": "exited", "id": ident, "pid": pid, **describe(status)})
+
+    def kill_orphans(self):
+        """A child that is not a worker was started by one that is dead or has let go of it.
+
+        Its end brings a signal, and so another look, until none is left.
+        """
+        for pid in children():
+            if pid not in self.id_of:
+                kill_tree(pid)
+
+    def tell(self, message):
+        with contextlib.suppress(OSError):
+            self.control.send(encode(message).encode())
+
+    def end(self):
+        """Kills all workers and all that they left, then ends."""
+        self.control.close()
+        for pid in list(self.id_of):
+            kill_tree(pid)
+        self.id_of.clear()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+                self.kill_orphans()
+        os._exit(0)
+
+
+def move(descriptor, number):
+    """Makes `number` the descriptor, if it is not already. Returns `number`."""
+    if descriptor != number:
+        os.dup2(descriptor, number, inheritable=False)
+        os.close(descriptor)
+    return number
+
+
+def move_up(descriptor):
+    high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
+    os.close(descriptor)
+    return high
+
+
+def kill_tree(pid):
+    """Kills a process and its group. The pid is a child of ours, so it cannot be another's."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            kill(pid, signal.SIGKILL)
+
+
+def children():
+    """The pids of our children; none where /proc is not mounted."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as listing:
+            return [int(pid) for pid in listing.read().split()]
+    except OSError:
+        return []
+
+
+def describe(status):
+    if os.WIFSIGNALED(status):
+        return {"signal": os.WTERMSIG(status)}
+    return {"code": os.WEXITSTATUS(status)}
+
+
+def address_space():
+    """Bytes of address space in use, which a worker's limit comes on top of."""
+    try:
+        with open("/proc/self/statm") as statm:
+            return int(statm.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        return 256 << 20
+
+
+def main():
+    for name in COMMON:
+        __import__(name)
+    gc.disable()
+    gc.collect()
+    # What exists now lives for ever: the collector of a worker need not touch these pages.
+    gc.freeze()
+    Zygote().serve()

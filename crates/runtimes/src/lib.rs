@@ -1,0 +1,17 @@
+//! What runs function code: the operator's own Rust, a webhook, or a Python process.
+//!
+//! Each runtime implements [`tollgate_core::ports::runtime::Runtime`] and keeps its promises: a
+//! call ends by its deadline, dropping a call's future ends the run with everything that it
+//! started, and user code never runs in this process. This crate knows no SQL and no HTTP server,
+//! and decides nothing about retries or verdicts.
+
+mod process;
+mod proxy;
+mod system;
+
+pub use process::{
+    DiscoverError, LAUNCH_ARG, LauncherSpec, ProcessConfig, PythonRuntime, StartError,
+    launch_if_asked, launcher_main,
+};
+pub use proxy::ProxyRuntime;
+pub use system::{SystemCall, SystemRuntime};

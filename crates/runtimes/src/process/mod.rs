@@ -1,0 +1,314 @@
+//! Functions in Python processes: the runtime itself, over pool, worker, zygote and launcher.
+//!
+//! Must never run or even parse user code in this process: a syntax check happens in a process
+//! that is thrown away.
+
+mod config;
+mod launcher;
+mod pool;
+mod protocol;
+mod worker;
+mod zygote;
+
+pub use config::{DiscoverError, ProcessConfig};
+pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
+
+use self::pool::{Lease, Pool};
+use self::protocol::{Checked, First};
+use self::worker::Answer;
+use self::zygote::Exit;
+use async_trait::async_trait;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tollgate_core::function::{CodeError, Executable, Source};
+use tollgate_core::ids::{FunctionId, SiteId};
+use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::limits;
+use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::time::Clock;
+
+/// Exit status with which the host says that it ran out of memory while it had to answer.
+const EXIT_OUT_OF_MEMORY: i32 = 86;
+/// Checks at the same time; each is a process.
+const CHECKS_AT_ONCE: usize = 2;
+
+/// Runs Python functions in worker processes.
+///
+/// Dropping it ends all processes in the background; [`Self::shutdown`] waits for that.
+pub struct PythonRuntime {
+    pool: Arc<Pool>,
+    clock: Arc<dyn Clock>,
+    checks: Semaphore,
+    check_limit: Duration,
+}
+
+/// Why the runtime cannot start at all.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It was started outside a tokio runtime.
+    #[error("the Python runtime must be started inside a tokio runtime")]
+    NoRuntime(#[from] tokio::runtime::TryCurrentError),
+    /// The folder in which functions run cannot be made.
+    #[error("cannot create the scratch folder {}: {source}", path.display())]
+    Scratch {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl PythonRuntime {
+    /// Starts the runtime. Its first process starts in the background.
+    ///
+    /// # Errors
+    /// [`StartError`]. A Python that does not start shows in [`Runtime::health`].
+    pub fn start(config: ProcessConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
+        let runtime = Handle::try_current()?;
+        std::fs::create_dir_all(&config.scratch_dir).map_err(|source| StartError::Scratch {
+            path: config.scratch_dir.clone(),
+            source,
+        })?;
+        let check_limit = config.check;
+        let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
+        let warming = Arc::clone(&pool);
+        // Its outcome is kept for `health`.
+        runtime.spawn(async move { warming.keeper().get().await.map(drop) });
+        Ok(Arc::new(Self {
+            pool,
+            clock,
+            checks: Semaphore::new(CHECKS_AT_ONCE),
+            check_limit,
+        }))
+    }
+
+    /// Kills all workers and everything they started, and waits until they are gone.
+    pub async fn shutdown(&self) {
+        self.pool.close().await;
+    }
+
+    /// Runs `call` on `lease`'s worker until `deadline`.
+    async fn run_on(
+        &self,
+        mut lease: Lease,
+        call: &Call,
+        deadline: impl Future<Output = ()>,
+        allotted: Duration,
+    ) -> RunReport {
+        let worker = lease.begin();
+        let name = worker.name();
+        let outcome = tokio::select! {
+            biased;
+            outcome = worker.call(call) => Some(outcome),
+            () = deadline => None,
+        };
+        match outcome {
+            Some(Ok(Answer { result, logs })) => {
+                // What used up a limit may still hold it.
+                if !matches!(&result, Err(failure) if failure.kind == FailureKind::Limit) {
+                    lease.finish();
+                }
+                RunReport {
+                    result,
+                    logs,
+                    worker: name,
+                }
+            }
+            Some(Err(error)) => {
+                let broke_protocol = error.kind() == io::ErrorKind::InvalidData;
+                let Some(mut worker) = lease.kill("broken") else {
+                    return RunReport::failed(crash(None, "during the run", FailureKind::Crashed));
+                };
+                let exit = worker.ended().await;
+                tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
+                let failure = match exit {
+                    Some(Exit::Signal(9)) if broke_protocol => Failure::new(
+                        FailureKind::Crashed,
+                        "The worker sent what is no answer, and was killed",
+                    ),
+                    exit => crash(exit.as_ref(), "during the run", FailureKind::Crashed),
+                };
+                RunReport {
+                    result: Err(failure),
+                    logs: worker.journal(),
+                    worker: name,
+                }
+            }
+            None => {
+                let failure = too_long(&call.executable, allotted);
+                let Some(mut worker) = lease.kill("deadline") else {
+                    return RunReport::failed(failure);
+                };
+                // So that it no longer runs when its end is reported.
+                worker.ended().await;
+                RunReport {
+                    result: Err(failure),
+                    logs: worker.journal(),
+                    worker: name,
+                }
+            }
+        }
+    }
+
+    async fn checked(&self, code: &str) -> Result<Checked, CheckError> {
+        let unavailable = |reason: String| {
+            CheckError::Unavailable(format!("The code could not be checked: {reason}"))
+        };
+        let _turn = self
+            .checks
+            .acquire()
+            .await
+            .map_err(|error| unavailable(error.to_string()))?;
+        let mut worker = self.pool.checker().await.map_err(unavailable)?;
+        let first = First::Check {
+            code,
+            memory_mb: limits::MEMORY_MB_DEFAULT,
+        };
+        let outcome = tokio::time::timeout(self.check_limit, worker.check(&first)).await;
+        match outcome {
+            Ok(Ok(checked)) => Ok(checked),
+            Ok(Err(error)) => match worker.ended().await {
+                Some(Exit::NotStarted(reason)) => Err(unavailable(reason)),
+                Some(Exit::ZygoteGone) | None => Err(unavailable(error.to_string())),
+                // It went down over the code.
+                Some(_) => Ok(Checked {
+                    message: Some("The code is nested too deeply, or too large, to compile".into()),
+                    ..Checked::default()
+                }),
+            },
+            Err(_) => Ok(Checked {
+                message: Some(format!(
+                    "The code took longer than {:?} to compile",
+                    self.check_limit
+                )),
+                ..Checked::default()
+            }),
+        }
+    }
+}
+
+impl Drop for PythonRuntime {
+    fn drop(&mut self) {
+        self.pool.abandon();
+    }
+}
+
+/// A worker that ended without an answer.
+fn crash(exit: Option<&Exit>, when: &str, kind: FailureKind) -> Failure {
+    let how = match exit {
+        Some(Exit::Code(EXIT_OUT_OF_MEMORY)) => {
+            let message = format!("The worker ran out of memory {when}; raise memory_mb");
+            return Failure::new(FailureKind::Limit, message);
+        }
+        Some(Exit::Code(code)) => format!("exited with status {code}"),
+        Some(Exit::Signal(signal)) => {
+            format!("was ended by signal {signal} ({})", signal_name(*signal))
+        }
+        Some(Exit::NotStarted(reason)) => format!("did not start: {reason}"),
+        Some(Exit::ZygoteGone) => "went down with the Python host".to_owned(),
+        None => "closed its connection".to_owned(),
+    };
+    Failure::new(kind, format!("The worker process {how} {when}"))
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGILL => "SIGILL",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGSYS => "SIGSYS",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGXFSZ => "SIGXFSZ",
+        _ => "see signal(7)",
+    }
+}
+
+fn too_long(executable: &Executable, allotted: Duration) -> Failure {
+    let limit = executable.timeout();
+    // Moments pass between setting a deadline and getting here.
+    let message = if allotted + Duration::from_millis(50) >= limit {
+        format!("The function ran longer than its time limit of {limit:?} and was stopped")
+    } else {
+        format!(
+            "The function was stopped at the caller's deadline, {allotted:.1?} into the call; \
+             its own time limit is {limit:?}"
+        )
+    };
+    Failure::new(FailureKind::Timeout, message)
+}
+
+#[async_trait]
+impl Runtime for PythonRuntime {
+    async fn run(&self, call: Call) -> RunReport {
+        let allotted = call
+            .deadline
+            .saturating_duration_since(self.clock.monotonic());
+        let mut deadline = std::pin::pin!(tokio::time::sleep(allotted));
+        let granted = tokio::select! {
+            biased;
+            granted = self.pool.acquire(&call.executable) => granted,
+            () = &mut deadline => {
+                let message = format!("No worker was free or ready within {allotted:.1?}");
+                return RunReport::failed(Failure::new(FailureKind::Timeout, message));
+            }
+        };
+        match granted {
+            Ok(lease) => self.run_on(lease, &call, deadline, allotted).await,
+            Err(refused) => RunReport {
+                result: Err(refused.failure),
+                logs: refused.logs,
+                worker: String::new(),
+            },
+        }
+    }
+
+    async fn check(&self, source: &Source) -> Result<(), CheckError> {
+        let Source::App { code, .. } = source else {
+            return Ok(());
+        };
+        let wrong = |message: String| CodeError {
+            message,
+            line: None,
+            column: None,
+        };
+        if code.len() > limits::CODE_BYTES {
+            let (size, most) = (code.len(), limits::CODE_BYTES);
+            let message = format!("The code is {size} bytes; the limit is {most}");
+            return Err(wrong(message).into());
+        }
+        let Checked {
+            message,
+            line,
+            column,
+        } = self.checked(code).await?;
+        match message {
+            None => Ok(()),
+            Some(message) => Err(CodeError {
+                line,
+                column,
+                ..wrong(message)
+            }
+            .into()),
+        }
+    }
+
+    async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure> {
+        self.pool.warm(executable).await
+    }
+
+    fn retire(&self, site: SiteId, function: FunctionId) {
+        self.pool.retire(site, function);
+    }
+
+    fn health(&self) -> Result<String, String> {
+        self.pool.keeper().health()
+    }
+}

@@ -1,0 +1,508 @@
+//! The frames between server and worker, and how far a worker's word is trusted.
+//!
+//! A frame is a big-endian 32-bit length and that many bytes of JSON. Everything that a worker
+//! sends may come from hostile code that has taken it over: sizes are bounded again here, and what
+//! does not fit the protocol is an error, never a guess.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tollgate_core::function::{CallContext, Executable};
+use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::json::JsonText;
+use tollgate_core::ports::runtime::Call;
+use tollgate_core::time::Timestamp;
+use tollgate_core::{limits, text};
+
+/// First frame to a worker.
+#[derive(Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub(super) enum First<'a> {
+    /// Compile the code, run the top of its module, then expect calls.
+    Load {
+        code: &'a str,
+        slug: &'a str,
+        memory_mb: u32,
+        env: Environment<'a>,
+        limits: Limits,
+    },
+    /// Compile the code, say what is wrong with it, and end.
+    Check { code: &'a str, memory_mb: u32 },
+}
+
+/// The environment variables of a version; those of a call are set by the host.
+#[derive(Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) struct Environment<'a> {
+    taruvi_function_runtime: &'static str,
+    taruvi_function_id: String,
+    taruvi_function_name: &'a str,
+    taruvi_tenant: &'a str,
+    taruvi_site_id: String,
+    taruvi_site_slug: &'a str,
+    taruvi_app_id: String,
+    taruvi_app_slug: &'a str,
+}
+
+impl<'a> Environment<'a> {
+    pub(super) fn of(executable: &'a Executable) -> Self {
+        Self {
+            taruvi_function_runtime: "true",
+            taruvi_function_id: executable.function_id.to_string(),
+            taruvi_function_name: &executable.function_name,
+            taruvi_tenant: &executable.site_slug,
+            taruvi_site_id: executable.site_id.to_string(),
+            taruvi_site_slug: &executable.site_slug,
+            taruvi_app_id: executable.app_id.to_string(),
+            taruvi_app_slug: &executable.app_slug,
+        }
+    }
+}
+
+/// The limits that the host keeps itself, so that it can say which one was reached.
+#[derive(Serialize)]
+pub(super) struct Limits {
+    result_bytes: usize,
+    log_bytes: usize,
+    log_lines: usize,
+    error_bytes: usize,
+}
+
+impl Limits {
+    pub(super) const fn of_engine() -> Self {
+        Self {
+            result_bytes: limits::RESULT_BYTES,
+            log_bytes: limits::LOG_BYTES,
+            log_lines: limits::LOG_LINES,
+            error_bytes: limits::ERROR_BYTES,
+        }
+    }
+}
+
+/// One call.
+#[derive(Serialize)]
+pub(super) struct CallFrame<'a> {
+    params: &'a JsonText,
+    user: Option<&'a JsonText>,
+    #[serde(rename = "fn")]
+    context: &'a CallContext,
+}
+
+impl<'a> CallFrame<'a> {
+    pub(super) fn of(call: &'a Call) -> Self {
+        Self {
+            params: &call.params,
+            user: call.user_data.as_ref(),
+            context: &call.context,
+        }
+    }
+}
+
+/// Answer to a request of the running function.
+#[derive(Serialize)]
+pub(super) struct HostAnswer<'a> {
+    pub(super) id: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ok: Option<&'a serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<HostRefusal<'a>>,
+}
+
+/// Why a request was refused.
+#[derive(Serialize)]
+pub(super) struct HostRefusal<'a> {
+    pub(super) code: &'a str,
+    pub(super) status: u16,
+    pub(super) message: &'a str,
+}
+
+/// Any frame from a worker.
+#[derive(Deserialize)]
+pub(super) struct Incoming<'a> {
+    pub(super) op: Op,
+    #[serde(default)]
+    pub(super) pid: u32,
+    #[serde(default)]
+    pub(super) id: u64,
+    #[serde(default, borrow)]
+    pub(super) method: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) args: serde_json::Value,
+    /// Absent as well as `null` for the result `null`.
+    #[serde(default, borrow)]
+    pub(super) result: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    pub(super) failure: Option<WireFailure<'a>>,
+    #[serde(default, borrow)]
+    logs: Vec<WireLine<'a>>,
+}
+
+/// What a frame from a worker is about.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Op {
+    /// The module is loaded.
+    Ready,
+    /// A request to the platform.
+    Host,
+    /// A result.
+    Result,
+    /// No result.
+    Failed,
+}
+
+/// Answer to a check: empty when nothing is wrong.
+#[derive(Default, Deserialize)]
+pub(super) struct Checked {
+    pub(super) message: Option<String>,
+    pub(super) line: Option<u32>,
+    pub(super) column: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct WireFailure<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow)]
+    traceback: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct WireLine<'a>(
+    f64,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+);
+
+impl WireFailure<'_> {
+    /// The failure, with only such kinds as a worker can know of.
+    pub(super) fn into_failure(self) -> Failure {
+        let kind = match FailureKind::from_text(&self.kind) {
+            Some(kind @ (FailureKind::Limit | FailureKind::NotJson | FailureKind::Load)) => kind,
+            _ => FailureKind::Exception,
+        };
+        let failure = Failure::new(kind, self.message);
+        match self.traceback {
+            Some(trace) if !trace.is_empty() => failure.with_traceback(trace),
+            _ => failure,
+        }
+    }
+}
+
+impl Incoming<'_> {
+    /// The log lines, within the limits whatever the worker did.
+    pub(super) fn take_logs(&mut self) -> Vec<LogLine> {
+        let mut bytes = 0;
+        // One line more than the limit: the host's note that the rest was cut.
+        std::mem::take(&mut self.logs)
+            .into_iter()
+            .take(limits::LOG_LINES + 1)
+            .map_while(|line| line.bounded(&mut bytes))
+            .collect()
+    }
+
+    /// The result as JSON text that every reader of the engine can read.
+    pub(super) fn take_result(&self) -> Result<JsonText, Failure> {
+        let Some(raw) = self.result else {
+            return Ok(JsonText::null());
+        };
+        let size = raw.get().len();
+        if size > limits::RESULT_BYTES {
+            let message = format!(
+                "The result is {size} bytes of JSON; the limit is {}",
+                limits::RESULT_BYTES
+            );
+            return Err(Failure::new(FailureKind::Limit, message));
+        }
+        let shape = Shape::of(raw.get());
+        if shape.depth > limits::JSON_DEPTH {
+            let message = format!(
+                "The result is nested {} levels deep; the limit is {}",
+                shape.depth,
+                limits::JSON_DEPTH
+            );
+            return Err(Failure::new(FailureKind::NotJson, message));
+        }
+        if shape.doubtful
+            && let Err(error) = serde_json::from_str::<serde_json::Value>(raw.get())
+        {
+            let message = format!("The result holds a value that JSON cannot carry: {error}");
+            return Err(Failure::new(FailureKind::NotJson, message));
+        }
+        Ok(JsonText::from(raw.to_owned()))
+    }
+}
+
+impl WireLine<'_> {
+    fn bounded(self, bytes: &mut usize) -> Option<LogLine> {
+        let Self(seconds, level, logger, message) = self;
+        // The margin is for the host's note.
+        let room = (limits::LOG_BYTES + 256)
+            .checked_sub(*bytes)
+            .filter(|&room| room > 0)?;
+        let message = text::prefix(&message, room).to_owned();
+        *bytes += message.len();
+        Some(LogLine {
+            timestamp: timestamp(seconds),
+            level: known(&level, &["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"),
+            logger: known(
+                &logger,
+                &["function", "stdout", "stderr", "tollgate"],
+                "function",
+            ),
+            message,
+        })
+    }
+}
+
+fn known(word: &str, words: &[&str], otherwise: &str) -> String {
+    (if words.contains(&word) {
+        word
+    } else {
+        otherwise
+    })
+    .to_owned()
+}
+
+fn timestamp(seconds: f64) -> Timestamp {
+    // A cast saturates, and turns NaN into 0.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "saturating is what is wanted"
+    )]
+    Timestamp::from_micros((seconds * 1e6) as i64)
+}
+
+/// The lines of a journal that was cut off at any point.
+pub(super) fn journal_lines(journal: &[u8]) -> Vec<LogLine> {
+    let end = journal
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(journal.len());
+    let mut bytes = 0;
+    journal[..end]
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .take(limits::LOG_LINES + 1)
+        .map_while(|line| serde_json::from_slice::<WireLine<'_>>(line).ok())
+        .map_while(|line| line.bounded(&mut bytes))
+        .collect()
+}
+
+/// What one pass over a JSON text tells without building it.
+struct Shape {
+    /// Deepest nesting of arrays and objects.
+    depth: usize,
+    /// Holds an escape or a number that a full parse may refuse.
+    doubtful: bool,
+}
+
+impl Shape {
+    fn of(json: &str) -> Self {
+        let (mut depth, mut deepest, mut doubtful) = (0_usize, 0, false);
+        let (mut in_string, mut digits) = (false, 0_u32);
+        let mut bytes = json.bytes();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                b'\\' => doubtful |= bytes.next() == Some(b'u'),
+                b'"' => in_string = !in_string,
+                _ if in_string => {}
+                b'[' | b'{' => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b']' | b'}' => depth = depth.saturating_sub(1),
+                b'e' | b'E' => doubtful = true,
+                _ => {}
+            }
+            digits = if !in_string && byte.is_ascii_digit() {
+                digits + 1
+            } else {
+                0
+            };
+            doubtful |= digits > 18;
+        }
+        Self {
+            depth: deepest,
+            doubtful,
+        }
+    }
+}
+
+/// Writes `value` as one frame into `buffer`, replacing what it held.
+pub(super) fn write_frame(buffer: &mut Vec<u8>, value: &impl Serialize) -> io::Result<()> {
+    buffer.clear();
+    buffer.extend_from_slice(&[0; 4]);
+    serde_json::to_writer(&mut *buffer, value)?;
+    let length = u32::try_from(buffer.len() - 4).map_err(io::Error::other)?;
+    buffer[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// Reads one frame into `buffer`, replacing what it held, and returns its body.
+///
+/// # Errors
+/// `UnexpectedEof` when the worker is gone, `InvalidData` when it breaks the protocol.
+pub(super) async fn read_frame<'b>(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &'b mut Vec<u8>,
+) -> io::Result<&'b [u8]> {
+    buffer.clear();
+    buffer.reserve(4096);
+    while buffer.len() < 4 {
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
+    let end = 4 + usize::try_from(length).map_err(io::Error::other)?;
+    if end > 4 + limits::FRAME_BYTES {
+        return Err(invalid("a frame is larger than the limit"));
+    }
+    while buffer.len() < end {
+        // Grows with what arrives, not with what is announced.
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(buffer.len().min(end - buffer.len()));
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    // A worker speaks when spoken to, one frame at a time.
+    if buffer.len() > end {
+        return Err(invalid("bytes follow a frame"));
+    }
+    Ok(&buffer[4..])
+}
+
+pub(super) fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    async fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut buffer = Vec::new();
+        let mut stream = bytes;
+        read_frame(&mut stream, &mut buffer)
+            .await
+            .map(<[u8]>::to_vec)
+    }
+
+    #[tokio::test]
+    async fn frames_come_back_as_written() {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, &json!({"a": "x".repeat(100_000)})).unwrap();
+        assert_eq!(read(&frame).await.unwrap(), &frame[4..]);
+    }
+
+    #[tokio::test]
+    async fn broken_frames_are_errors() {
+        let too_large = u32::try_from(limits::FRAME_BYTES + 1)
+            .unwrap()
+            .to_be_bytes();
+        for (bytes, kind) in [
+            (&b""[..], io::ErrorKind::UnexpectedEof),
+            (b"\0\0", io::ErrorKind::UnexpectedEof),
+            (b"\0\0\0\x05abc", io::ErrorKind::UnexpectedEof),
+            (b"\0\0\0\x02{}x", io::ErrorKind::InvalidData),
+            (&too_large, io::ErrorKind::InvalidData),
+        ] {
+            assert_eq!(read(bytes).await.unwrap_err().kind(), kind, "{bytes:?}");
+        }
+    }
+
+    fn result_of(frame: &str) -> Result<JsonText, Failure> {
+        serde_json::from_str::<Incoming<'_>>(frame)
+            .unwrap()
+            .take_result()
+    }
+
+    #[test]
+    fn a_result_is_passed_on_as_it_came() {
+        let text = r#"{"n": 1.50, "s": "\"[{é", "a": [[], {}]}"#;
+        let result = result_of(&format!(r#"{{"op":"result","result":{text}}}"#));
+        assert_eq!(result.unwrap().as_str(), text);
+        assert_eq!(
+            result_of(r#"{"op":"result","result":null}"#)
+                .unwrap()
+                .as_str(),
+            "null"
+        );
+    }
+
+    #[test]
+    fn a_result_that_no_reader_could_read_is_refused() {
+        let deep = "[".repeat(65) + &"]".repeat(65);
+        for (result, kind) in [
+            (deep.as_str(), FailureKind::NotJson),
+            (r#""\ud800""#, FailureKind::NotJson),
+            ("1e999", FailureKind::NotJson),
+            (&format!("1{}", "0".repeat(400)), FailureKind::NotJson),
+            (
+                &format!("\"{}\"", "x".repeat(limits::RESULT_BYTES)),
+                FailureKind::Limit,
+            ),
+        ] {
+            let frame = format!(r#"{{"op":"result","result":{result}}}"#);
+            assert_eq!(result_of(&frame).unwrap_err().kind, kind);
+        }
+        let level = "[".repeat(64) + &"]".repeat(64);
+        result_of(&format!(r#"{{"op":"result","result":{level}}}"#)).unwrap();
+    }
+
+    #[test]
+    fn log_lines_of_a_hostile_worker_are_bounded_and_named() {
+        let lines = vec![json!([1.5, "LOUD", "root", "hello"]); limits::LOG_LINES + 50];
+        let frame = json!({"op": "result", "logs": lines}).to_string();
+        let mut message: Incoming<'_> = serde_json::from_str(&frame).unwrap();
+        let logs = message.take_logs();
+        assert_eq!(logs.len(), limits::LOG_LINES + 1);
+        assert_eq!(
+            (logs[0].level.as_str(), logs[0].logger.as_str()),
+            ("INFO", "function")
+        );
+        assert_eq!(logs[0].timestamp, Timestamp::from_micros(1_500_000));
+        let lines = vec![json!([1e300, "INFO", "stdout", "x".repeat(700_000)]); 4];
+        let frame = json!({"op": "result", "logs": lines}).to_string();
+        let mut message: Incoming<'_> = serde_json::from_str(&frame).unwrap();
+        let bytes: usize = message
+            .take_logs()
+            .iter()
+            .map(|line| line.message.len())
+            .sum();
+        assert!(bytes <= limits::LOG_BYTES + 256, "{bytes}");
+    }
+
+    #[test]
+    fn a_journal_is_read_as_far_as_it_goes() {
+        let journal =
+            b"[1,\"INFO\",\"stdout\",\"one\"]\n[2,\"INFO\",\"stdout\",\"two\"]\n[3,\"IN\0\0";
+        let lines = journal_lines(journal);
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1].message, "two");
+        assert!(journal_lines(&[0; 64]).is_empty());
+        assert!(journal_lines(b"\xff\xfe").is_empty());
+    }
+
+    #[test]
+    fn a_worker_cannot_name_kinds_that_are_not_its_own() {
+        for (kind, expected) in [
+            ("limit", FailureKind::Limit),
+            ("cancelled", FailureKind::Exception),
+            ("nonsense", FailureKind::Exception),
+        ] {
+            let text = json!({"kind": kind, "message": "m", "traceback": null}).to_string();
+            let failure: WireFailure<'_> = serde_json::from_str(&text).unwrap();
+            assert_eq!(failure.into_failure().kind, expected);
+        }
+    }
+}

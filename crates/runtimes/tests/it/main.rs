@@ -1,0 +1,17 @@
+//! The runtimes against real processes and real sockets.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod hardening;
+mod lifecycle;
+mod pool;
+mod proxy;
+mod python;
+mod support;
+mod system;
+
+/// Where this binary becomes the launcher; see `LauncherSpec::this_test_binary`.
+#[test]
+fn launcher_entry() {
+    tollgate_runtimes::launch_if_asked();
+}

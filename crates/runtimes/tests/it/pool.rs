@@ -1,0 +1,155 @@
+//! How workers are shared, multiplied and let go.
+
+use crate::support::{
+    eventually, failure, function, function_with, is_running, python, python_with, value,
+};
+use serde_json::json;
+use std::collections::HashSet;
+use std::time::Duration;
+use tollgate_core::function::FunctionOptions;
+use tollgate_core::invocation::FailureKind;
+use tollgate_core::ports::runtime::Runtime as _;
+
+#[tokio::test]
+async fn slow_calls_get_a_worker_each() {
+    let Some(python) = python() else { return };
+    let slow = function("import time\ndef main(p):\n    time.sleep(0.5)\n    return p['n']");
+    let started = python.clock.monotonic();
+    let calls = (0..50).map(|n| python.call(&slow, json!({ "n": n })));
+    let reports = futures_util::future::join_all(calls).await;
+    let took = python.clock.monotonic() - started;
+    for (n, report) in reports.iter().enumerate() {
+        assert_eq!(value(report), n);
+    }
+    // One after another, 25 seconds; in two workers, 12.5.
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let workers: HashSet<_> = reports.iter().map(|report| &report.worker).collect();
+    assert!(workers.len() >= 25, "{}", workers.len());
+}
+
+#[tokio::test]
+async fn fast_calls_share_a_few() {
+    let Some(python) = python_with(|config| config.start_eagerly = 2) else {
+        return;
+    };
+    let fast = function("def main(p): return 1");
+    python.runtime.warm(&fast).await.unwrap();
+    let calls = (0..64).map(|_| python.call(&fast, json!({})));
+    let reports = futures_util::future::join_all(calls).await;
+    let workers: HashSet<_> = reports.iter().map(|report| &report.worker).collect();
+    assert!(workers.len() <= 16, "{}", workers.len());
+}
+
+#[tokio::test]
+async fn max_concurrency_bounds_the_workers() {
+    let Some(python) = python() else { return };
+    let options = FunctionOptions {
+        max_concurrency: Some(1),
+        ..FunctionOptions::default()
+    };
+    let code = "import time\nbusy = 0\ndef main(p):\n    time.sleep(0.05)\n    import os\n    return os.getpid()";
+    let single = function_with(code, options);
+    let calls = (0..6).map(|_| python.call(&single, json!({})));
+    let reports = futures_util::future::join_all(calls).await;
+    let pids: HashSet<_> = reports
+        .iter()
+        .map(|report| value(report).as_i64())
+        .collect();
+    assert_eq!(pids.len(), 1);
+}
+
+#[tokio::test]
+async fn waiting_counts_against_the_deadline() {
+    let Some(python) = python() else { return };
+    let options = FunctionOptions {
+        max_concurrency: Some(1),
+        ..FunctionOptions::default()
+    };
+    let slow = function_with("import time\ndef main(p): time.sleep(1)", options);
+    let (first, second) = tokio::join!(
+        python.call(&slow, json!({})),
+        python.call_within(&slow, json!({}), Duration::from_millis(200)),
+    );
+    value(&first);
+    assert_eq!(failure(&second).kind, FailureKind::Timeout);
+    assert!(
+        failure(&second).message.contains("No worker was free"),
+        "{:?}",
+        failure(&second)
+    );
+}
+
+#[tokio::test]
+async fn a_full_pool_lets_the_idlest_go() {
+    let Some(python) = python_with(|config| config.workers_max = 2) else {
+        return;
+    };
+    let code = "import os\ndef main(p): return os.getpid()";
+    let mut pids = Vec::new();
+    for _ in 0..5 {
+        pids.push(
+            value(&python.call(&function(code), json!({})).await)
+                .as_i64()
+                .unwrap(),
+        );
+    }
+    eventually("at most two are left", || {
+        pids.iter().filter(|&&pid| is_running(pid)).count() <= 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn idle_workers_go_and_warmed_ones_stay_until_retired() {
+    let Some(python) = python_with(|config| config.idle = Duration::from_millis(200)) else {
+        return;
+    };
+    let code = "import os\ndef main(p): return os.getpid()";
+    let (passing, kept) = (function(code), function(code));
+    python.runtime.warm(&kept).await.unwrap();
+    let passing_pid = value(&python.call(&passing, json!({})).await)
+        .as_i64()
+        .unwrap();
+    let kept_pid = value(&python.call(&kept, json!({})).await)
+        .as_i64()
+        .unwrap();
+    eventually("the idle worker is gone", || !is_running(passing_pid)).await;
+    assert!(is_running(kept_pid));
+    python.runtime.retire(kept.site_id, kept.function_id);
+    eventually("the retired worker is gone", || !is_running(kept_pid)).await;
+    assert!(python.runtime.warm(&function("1/0")).await.is_err());
+}
+
+#[tokio::test]
+async fn sites_and_versions_never_share_a_worker() {
+    let Some(python) = python() else { return };
+    let one = function("seen = []\ndef main(p):\n    seen.append(1)\n    return len(seen)");
+    let mut other_site = (*one).clone();
+    other_site.site_id.0 += 1;
+    let mut other_version = (*one).clone();
+    other_version.version_id.0 += 1_000_000;
+    for executable in [one.clone(), other_site.into(), other_version.into()] {
+        assert_eq!(value(&python.call(&executable, json!({})).await), 1);
+    }
+    assert_eq!(value(&python.call(&one, json!({})).await), 2);
+}
+
+#[tokio::test]
+async fn dropping_a_call_kills_its_worker() {
+    let Some(python) = python() else { return };
+    let code = "import os, time\ndef main(p):\n    if p.get('pid'): return os.getpid()\n    open('dropped-%d' % os.getpid(), 'w').close()\n    time.sleep(600)";
+    let probe = function(code);
+    let pid = value(&python.call(&probe, json!({"pid": 1})).await)
+        .as_i64()
+        .unwrap();
+    let mark = python.scratch().join(format!("dropped-{pid}"));
+    tokio::select! {
+        report = python.call(&probe, json!({})) => panic!("{report:?}"),
+        () = eventually("the call runs", || mark.exists()) => {}
+    }
+    eventually("the worker is dead", || !is_running(pid)).await;
+    let next = value(&python.call(&probe, json!({"pid": 1})).await)
+        .as_i64()
+        .unwrap();
+    assert_ne!(next, pid);
+}

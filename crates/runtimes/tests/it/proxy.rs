@@ -1,0 +1,131 @@
+//! The proxy runtime against a server on this machine.
+
+use crate::support::{call, failure, proxy_function, value};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tollgate_core::function::Executable;
+use tollgate_core::invocation::FailureKind;
+use tollgate_core::ports::runtime::{RunReport, Runtime as _};
+use tollgate_core::time::{Clock as _, SystemClock};
+use tollgate_runtimes::ProxyRuntime;
+use wiremock::matchers::{header, method};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+async fn run(executable: &Arc<Executable>, limit: Duration) -> RunReport {
+    let runtime = ProxyRuntime::new(Arc::new(SystemClock)).unwrap();
+    let deadline = SystemClock.monotonic() + limit;
+    runtime
+        .run(call(executable, &json!({"user_id": 9}), deadline))
+        .await
+}
+
+async fn answered(template: ResponseTemplate) -> (RunReport, MockServer) {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(template)
+        .mount(&server)
+        .await;
+    let executable = proxy_function(server.uri(), BTreeMap::new());
+    (run(&executable, Duration::from_secs(5)).await, server)
+}
+
+#[tokio::test]
+async fn one_post_carries_the_event_and_its_answer_is_the_result() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(header("webhook-id", "00000000-0000-0000-0000-000000001234"))
+        .and(header("x-team", "crm"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({"success": true})))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let headers = BTreeMap::from([("X-Team".to_owned(), "crm".to_owned())]);
+    let report = run(
+        &proxy_function(server.uri(), headers),
+        Duration::from_secs(5),
+    )
+    .await;
+    assert_eq!(value(&report), json!({"success": true}));
+    let requests = server.received_requests().await.unwrap();
+    let sent: Value = serde_json::from_slice(&requests[0].body).unwrap();
+    assert_eq!(sent["type"], "PRE_USER_CREATE");
+    assert_eq!(sent["data"], json!({"user_id": 9}));
+    assert!(sent["timestamp"].as_str().unwrap().ends_with('Z'));
+    assert!(sent.as_object().unwrap().contains_key("event_id"));
+}
+
+#[tokio::test]
+async fn anything_else_is_a_failure_of_the_other_side() {
+    for (template, message) in [
+        (
+            ResponseTemplate::new(500).set_body_string("oops"),
+            "500 Internal Server Error: oops",
+        ),
+        (
+            ResponseTemplate::new(200).set_body_string("[1]"),
+            "not with a JSON object",
+        ),
+        (ResponseTemplate::new(204), "not with a JSON object"),
+        (
+            ResponseTemplate::new(302).insert_header("location", "http://127.0.0.1:1/"),
+            "redirects are not followed",
+        ),
+        (
+            ResponseTemplate::new(200).set_body_bytes(vec![b' '; 2 << 20]),
+            "larger than the limit",
+        ),
+    ] {
+        let (report, _server) = answered(template).await;
+        let failed = failure(&report);
+        assert_eq!(failed.kind, FailureKind::Upstream, "{failed:?}");
+        assert!(failed.message.contains(message), "{failed:?}");
+        assert_eq!(failed.retry_after, None);
+    }
+    let (report, _server) =
+        answered(ResponseTemplate::new(503).insert_header("retry-after", "7")).await;
+    assert_eq!(failure(&report).retry_after, Some(Duration::from_secs(7)));
+}
+
+#[tokio::test]
+async fn silence_and_absence_end() {
+    let server = MockServer::start().await;
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+    Mock::given(method("POST"))
+        .respond_with(slow)
+        .mount(&server)
+        .await;
+    let executable = proxy_function(server.uri(), BTreeMap::new());
+    let report = run(&executable, Duration::from_millis(200)).await;
+    assert_eq!(failure(&report).kind, FailureKind::Timeout);
+    let nobody = proxy_function("http://127.0.0.1:1/secret-path".into(), BTreeMap::new());
+    let report = run(&nobody, Duration::from_secs(5)).await;
+    assert_eq!(failure(&report).kind, FailureKind::Upstream);
+    assert!(
+        !failure(&report).message.contains("secret"),
+        "{:?}",
+        failure(&report)
+    );
+}
+
+#[tokio::test]
+async fn an_address_is_checked_before_it_is_stored() {
+    let runtime = ProxyRuntime::new(Arc::new(SystemClock)).unwrap();
+    for (url, good) in [
+        ("https://example.com/hook", true),
+        ("ftp://example.com/", false),
+        ("example.com", false),
+        ("http://", false),
+    ] {
+        let executable = proxy_function(url.into(), BTreeMap::new());
+        assert_eq!(
+            runtime.check(&executable.source).await.is_ok(),
+            good,
+            "{url}"
+        );
+    }
+    let headers = BTreeMap::from([("bad name".to_owned(), "x".to_owned())]);
+    let executable = proxy_function("https://example.com/".into(), headers);
+    assert!(runtime.check(&executable.source).await.is_err());
+}

@@ -1,0 +1,207 @@
+//! What every test here needs: a runtime, calls, and a look at the processes of this machine.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tollgate_core::function::{CallContext, Environment, Executable, FunctionOptions, Source};
+use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
+use tollgate_core::invocation::Failure;
+use tollgate_core::json::JsonText;
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError, RunReport, Runtime as _};
+use tollgate_core::time::{Clock, SystemClock};
+use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
+
+static NEXT: AtomicI64 = AtomicI64::new(1);
+
+/// A runtime with its own zygote and scratch folder.
+pub(crate) struct Python {
+    pub(crate) runtime: Arc<PythonRuntime>,
+    pub(crate) clock: Arc<dyn Clock>,
+    scratch: tempfile::TempDir,
+}
+
+/// A configuration around the machine's Python; none, loudly, where there is none.
+pub(crate) fn config(scratch: &Path) -> Option<ProcessConfig> {
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let launcher = LauncherSpec::this_test_binary().unwrap();
+    let found = FOUND.get_or_init(|| {
+        match ProcessConfig::discover("python3".as_ref(), launcher.clone(), PathBuf::new()) {
+            Ok(config) => Some(config.python),
+            Err(error) => {
+                println!("SKIPPED: python3 not found: {error}");
+                None
+            }
+        }
+    });
+    Some(ProcessConfig::new(
+        found.clone()?,
+        launcher,
+        scratch.to_owned(),
+    ))
+}
+
+/// A runtime with settings changed by `change`.
+pub(crate) fn python_with(change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut config = config(scratch.path())?;
+    change(&mut config);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let runtime = PythonRuntime::start(config, Arc::clone(&clock)).unwrap();
+    Some(Python {
+        runtime,
+        clock,
+        scratch,
+    })
+}
+
+pub(crate) fn python() -> Option<Python> {
+    python_with(|_| {})
+}
+
+impl Python {
+    /// The folder in which functions run.
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Calls `executable` with 10 seconds of time.
+    pub(crate) async fn call(&self, executable: &Arc<Executable>, params: Value) -> RunReport {
+        self.call_within(executable, params, Duration::from_secs(10))
+            .await
+    }
+
+    pub(crate) async fn call_within(
+        &self,
+        executable: &Arc<Executable>,
+        params: Value,
+        limit: Duration,
+    ) -> RunReport {
+        let deadline = self.clock.monotonic() + limit;
+        self.runtime.run(call(executable, &params, deadline)).await
+    }
+
+    /// Runs new code once.
+    pub(crate) async fn once(&self, code: &str) -> RunReport {
+        self.call(&function(code), json!({})).await
+    }
+}
+
+/// A new function with `code`, named `probe`.
+pub(crate) fn function(code: &str) -> Arc<Executable> {
+    function_with(code, FunctionOptions::default())
+}
+
+pub(crate) fn function_with(code: &str, options: FunctionOptions) -> Arc<Executable> {
+    let source = Source::App {
+        environment: Environment::Python,
+        code: code.into(),
+    };
+    Arc::new(Executable {
+        options,
+        ..executable("probe", source)
+    })
+}
+
+pub(crate) fn proxy_function(url: String, headers: BTreeMap<String, String>) -> Arc<Executable> {
+    Arc::new(executable(
+        "probe",
+        Source::Proxy {
+            webhook_url: url,
+            headers,
+        },
+    ))
+}
+
+pub(crate) fn executable(slug: &str, source: Source) -> Executable {
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    Executable {
+        site_id: SiteId(7),
+        site_slug: "acme".into(),
+        app_id: AppId(3),
+        app_slug: "crm".into(),
+        function_id: FunctionId(number),
+        function_name: "Probe".into(),
+        function_slug: slug.into(),
+        version_id: VersionId(number),
+        version: 2,
+        source,
+        options: FunctionOptions::default(),
+    }
+}
+
+pub(crate) fn call(executable: &Arc<Executable>, params: &Value, deadline: Instant) -> Call {
+    Call {
+        executable: Arc::clone(executable),
+        params: JsonText::from(params),
+        user_data: Some(JsonText::from(
+            &json!({"id": 5, "email": "ada@example.com"}),
+        )),
+        context: CallContext {
+            id: executable.function_id,
+            name: executable.function_name.clone(),
+            slug: executable.function_slug.clone(),
+            version: executable.version,
+            app_slug: executable.app_slug.clone(),
+            execution_id: TaskId(uuid::Uuid::from_u128(0x1234)),
+            attempt: 1,
+            deadline: SystemClock.now(),
+            event: Some("PRE_USER_CREATE"),
+            event_id: None,
+        },
+        deadline,
+        host: Arc::new(Directory),
+    }
+}
+
+/// A platform that knows one user.
+pub(crate) struct Directory;
+
+#[async_trait]
+impl HostCalls for Directory {
+    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
+        match (method, args["username"].as_str()) {
+            ("users.get", Some("ada")) => Ok(json!({"username": "ada", "id": 5})),
+            ("users.get", _) => Err(HostError {
+                code: "NOT_FOUND",
+                status: 404,
+                message: "There is no such user".into(),
+            }),
+            _ => Ok(json!({"method": method, "args": args})),
+        }
+    }
+}
+
+pub(crate) fn value(report: &RunReport) -> Value {
+    match &report.result {
+        Ok(result) => result.to_value(),
+        Err(failure) => panic!("failed: {failure:?}, logs {:?}", report.logs),
+    }
+}
+
+pub(crate) fn failure(report: &RunReport) -> &Failure {
+    match &report.result {
+        Ok(result) => panic!("succeeded: {}", result.as_str()),
+        Err(failure) => failure,
+    }
+}
+
+/// Waits until `condition` holds, for at most 10 seconds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = SystemClock.monotonic() + Duration::from_secs(10);
+    while !condition() {
+        assert!(SystemClock.monotonic() < end, "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// Whether the process exists and is no zombie.
+pub(crate) fn is_running(pid: i64) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit(')').next()?.trim().chars().next())
+        .is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}

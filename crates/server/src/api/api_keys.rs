@@ -1,0 +1,128 @@
+//! API keys of the caller.
+
+use crate::envelope::{ListReply, Nothing, Reply};
+use crate::error::ApiError;
+use crate::extract::{Caller, Json, Path};
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tollgate_core::ids::ApiKeyId;
+use tollgate_core::ports::store::ApiKey;
+use tollgate_core::time::Timestamp;
+use utoipa::ToSchema;
+
+/// An API key as listed.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ApiKeyView {
+    id: i64,
+    name: String,
+    /// The key's first characters.
+    prefix: String,
+    /// The key itself: in the answer to its creation only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+impl ApiKeyView {
+    fn new(record: ApiKey, key: Option<String>) -> Self {
+        Self {
+            id: record.id.0,
+            name: record.name,
+            prefix: record.prefix,
+            key,
+            created_at: record.created_at,
+            expires_at: record.expires_at,
+        }
+    }
+}
+
+/// A key to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateApiKey {
+    name: String,
+    /// When it ends; never unless set.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+/// Create API Key
+///
+/// The key is shown in this answer and never again.
+#[utoipa::path(post, path = "/api/cloud/auth/api-keys/", tag = "sign-in",
+    operation_id = "api_keys_create", request_body = CreateApiKey,
+    responses((status = CREATED, body = Reply<ApiKeyView>), ApiError))]
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Json(request): Json<CreateApiKey>,
+) -> Result<(StatusCode, Reply<ApiKeyView>), ApiError> {
+    let CreateApiKey { name, expires_at } = request;
+    let created = app
+        .platform()
+        .auth
+        .create_api_key(&caller, &name, expires_at)
+        .await?;
+    let view = ApiKeyView::new(created.record, Some(created.key));
+    Ok(Reply::new("API key created; it is not shown again", view).created())
+}
+
+/// List API Keys
+#[utoipa::path(get, path = "/api/cloud/auth/api-keys/", tag = "sign-in",
+    operation_id = "api_keys_list",
+    responses((status = OK, body = ListReply<ApiKeyView>), ApiError))]
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+) -> Result<ListReply<ApiKeyView>, ApiError> {
+    let keys = app.platform().auth.api_keys(&caller).await?;
+    let keys = keys
+        .into_iter()
+        .map(|key| ApiKeyView::new(key, None))
+        .collect();
+    Ok(ListReply::all("API keys retrieved successfully", keys))
+}
+
+/// The key to be deleted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeleteApiKey {
+    id: i64,
+}
+
+/// Delete API Key (named in the body)
+#[utoipa::path(delete, path = "/api/cloud/auth/api-keys/", tag = "sign-in",
+    operation_id = "api_keys_delete_named", request_body = DeleteApiKey,
+    responses((status = OK, body = Reply<Nothing>), ApiError))]
+pub(crate) async fn delete_named(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Json(request): Json<DeleteApiKey>,
+) -> Result<Reply<Nothing>, ApiError> {
+    app.platform()
+        .auth
+        .delete_api_key(&caller, ApiKeyId(request.id))
+        .await?;
+    Ok(Reply::new("API key deleted successfully", Nothing {}))
+}
+
+/// Delete API Key
+#[utoipa::path(delete, path = "/api/cloud/auth/api-keys/{id}/", tag = "sign-in",
+    operation_id = "api_keys_delete", params(("id" = i64, Path, description = "Its number")),
+    responses((status = OK, body = Reply<Nothing>), ApiError))]
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<i64>,
+) -> Result<Reply<Nothing>, ApiError> {
+    app.platform()
+        .auth
+        .delete_api_key(&caller, ApiKeyId(id))
+        .await?;
+    Ok(Reply::new("API key deleted successfully", Nothing {}))
+}

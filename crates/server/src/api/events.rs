@@ -1,0 +1,292 @@
+//! Events and subscriptions: the routes of the Events API document. There is none to publish.
+
+use crate::envelope::{EventReply, Nothing};
+use crate::error::ApiError;
+use crate::extract::{Caller, Json, Path};
+use crate::state::AppState;
+use crate::views::{AppEventSubscriber, SubscriberView};
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tollgate_core::event::{EventType, Phase};
+use tollgate_core::ids::FunctionId;
+use tollgate_core::registry;
+use tollgate_core::services::SubscriberPatch;
+use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
+use utoipa::ToSchema;
+
+/// The names of all events.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Events {
+    #[schema(value_type = Vec<String>)]
+    events: [&'static str; EventType::ALL.len()],
+}
+
+/// List All Events
+#[utoipa::path(get, path = "/api/cloud/events/", tag = "events", operation_id = "events_list",
+    responses((status = OK, body = EventReply<Events>), ApiError))]
+pub(crate) async fn list(_: Caller) -> EventReply<Events> {
+    let events = EventType::ALL.map(EventType::as_str);
+    EventReply::new("Events retrieved successfully", Events { events })
+}
+
+/// One entry of the catalogue.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EventDetails {
+    #[schema(value_type = String)]
+    event: &'static str,
+    /// `PRE` or `POST`.
+    #[schema(value_type = String)]
+    phase: Phase,
+    blocking: bool,
+    #[schema(value_type = String)]
+    description: &'static str,
+    /// JSON Schema of the parameters.
+    #[schema(value_type = Object)]
+    params_schema: Value,
+    #[schema(value_type = Object)]
+    sample: Value,
+    /// What a PRE function may change.
+    #[schema(value_type = Vec<String>)]
+    enrichable: &'static [&'static str],
+    total_subscribers: usize,
+}
+
+/// Event Details
+#[utoipa::path(get, path = "/api/cloud/events/{event}/", tag = "events",
+    operation_id = "events_get", params(("event" = String, Path, description = "Event type")),
+    responses((status = OK, body = EventReply<EventDetails>), ApiError))]
+pub(crate) async fn details(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(event): Path<String>,
+) -> Result<EventReply<EventDetails>, ApiError> {
+    let event = event_type(&event)?;
+    let total_subscribers = app.platform().subscribers.total(&caller, event).await?;
+    let spec = registry::spec(event);
+    let details = EventDetails {
+        event: event.as_str(),
+        phase: event.phase(),
+        blocking: event.phase() == Phase::Pre,
+        description: spec.description,
+        params_schema: spec.schema(),
+        sample: spec.sample(),
+        enrichable: spec.enrichable,
+        total_subscribers,
+    };
+    Ok(EventReply::new(
+        format!("Event '{event}' details retrieved successfully"),
+        details,
+    ))
+}
+
+/// A function to be subscribed, with the subscription's options.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Subscribe {
+    function_id: i64,
+    /// Lower runs its enrichment first; 0 unless set.
+    priority: Option<i32>,
+    /// A condition for running at all.
+    filter: Option<String>,
+    /// Time limit of one run; the function's own unless set.
+    timeout_seconds: Option<f64>,
+    /// `deny` (unless set) or `allow`; PRE events only.
+    #[schema(value_type = Option<String>)]
+    on_timeout: Option<OnTimeout>,
+    /// Attempts; POST events only.
+    max_attempts: Option<u32>,
+}
+
+/// Subscribe to Event
+#[utoipa::path(post, path = "/api/cloud/events/{event}/subscribe/", tag = "events",
+    operation_id = "events_subscribe", request_body = Subscribe,
+    params(("event" = String, Path, description = "Event type")),
+    responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
+pub(crate) async fn subscribe(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(event): Path<String>,
+    Json(request): Json<Subscribe>,
+) -> Result<EventReply<SubscriberView>, ApiError> {
+    let event = event_type(&event)?;
+    let function = FunctionId(request.function_id);
+    let options = SubscriberOptions {
+        priority: request.priority.unwrap_or_default(),
+        filter: request.filter,
+        timeout_seconds: request.timeout_seconds,
+        on_timeout: request.on_timeout.unwrap_or_default(),
+        max_attempts: request.max_attempts,
+    };
+    let subscribers = &app.platform().subscribers;
+    let subscriber = subscribers
+        .subscribe(&caller, event, function, options)
+        .await?;
+    let message = format!("Function {function} subscribed to event '{event}' successfully");
+    Ok(EventReply::new(message, subscriber.into()))
+}
+
+/// Change a Subscription
+#[utoipa::path(patch, path = "/api/cloud/events/{event}/subscribe/", tag = "events",
+    operation_id = "events_change_subscription", request_body = Subscribe,
+    params(("event" = String, Path, description = "Event type")),
+    responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
+pub(crate) async fn change_subscription(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(event): Path<String>,
+    Json(request): Json<Subscribe>,
+) -> Result<EventReply<SubscriberView>, ApiError> {
+    let event = event_type(&event)?;
+    let function = FunctionId(request.function_id);
+    let patch = SubscriberPatch {
+        priority: request.priority,
+        filter: request.filter,
+        timeout_seconds: request.timeout_seconds,
+        on_timeout: request.on_timeout,
+        max_attempts: request.max_attempts,
+    };
+    let subscriber = app
+        .platform()
+        .subscribers
+        .update(&caller, event, function, patch)
+        .await?;
+    let message = format!("Subscription of function {function} to event '{event}' updated");
+    Ok(EventReply::new(message, subscriber.into()))
+}
+
+/// The function whose subscription ends.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unsubscribe {
+    function_id: i64,
+}
+
+/// Unsubscribe from Event
+#[utoipa::path(post, path = "/api/cloud/events/{event}/unsubscribe/", tag = "events",
+    operation_id = "events_unsubscribe", request_body = Unsubscribe,
+    params(("event" = String, Path, description = "Event type")),
+    responses((status = OK, body = EventReply<Nothing>), ApiError))]
+pub(crate) async fn unsubscribe(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(event): Path<String>,
+    Json(request): Json<Unsubscribe>,
+) -> Result<EventReply<Nothing>, ApiError> {
+    let event = event_type(&event)?;
+    let function = FunctionId(request.function_id);
+    app.platform()
+        .subscribers
+        .unsubscribe(&caller, event, function)
+        .await?;
+    let message = format!("Function {function} unsubscribed from event '{event}' successfully");
+    Ok(EventReply::new(message, Nothing {}))
+}
+
+/// The app whose events are shown.
+#[derive(Serialize, ToSchema)]
+struct AppRef {
+    id: i64,
+    name: String,
+    slug: String,
+}
+
+impl From<tollgate_core::app::App> for AppRef {
+    fn from(app: tollgate_core::app::App) -> Self {
+        Self {
+            id: app.id.0,
+            name: app.name,
+            slug: app.slug,
+        }
+    }
+}
+
+/// The events of an app with their numbers of subscribers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AppEvents {
+    app: AppRef,
+    events: Vec<AppEventCount>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AppEventCount {
+    #[schema(value_type = String)]
+    event: &'static str,
+    total_subscribers: usize,
+}
+
+/// List App Events
+#[utoipa::path(get, path = "/api/apps/{app}/events/", tag = "events",
+    operation_id = "app_events_list", params(("app" = String, Path, description = "App slug")),
+    responses((status = OK, body = EventReply<AppEvents>), ApiError))]
+pub(crate) async fn app_events(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(slug): Path<String>,
+) -> Result<EventReply<AppEvents>, ApiError> {
+    let (found, counts) = app
+        .platform()
+        .subscribers
+        .app_events(&caller, &slug)
+        .await?;
+    let events = counts
+        .into_iter()
+        .map(|(event, total)| AppEventCount {
+            event: event.as_str(),
+            total_subscribers: total,
+        })
+        .collect();
+    let data = AppEvents {
+        app: found.into(),
+        events,
+    };
+    Ok(EventReply::new("App events retrieved successfully", data))
+}
+
+/// One event of an app with its subscribers.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct AppEvent {
+    #[schema(value_type = String)]
+    event: &'static str,
+    app: AppRef,
+    total_subscribers: usize,
+    subscribers: Vec<AppEventSubscriber>,
+}
+
+/// Get App Event Details
+#[utoipa::path(get, path = "/api/apps/{app}/events/{event}/", tag = "events",
+    operation_id = "app_events_get",
+    params(("app" = String, Path, description = "App slug"),
+        ("event" = String, Path, description = "Event type")),
+    responses((status = OK, body = EventReply<AppEvent>), ApiError))]
+pub(crate) async fn app_event(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path((slug, event)): Path<(String, String)>,
+) -> Result<EventReply<AppEvent>, ApiError> {
+    let event = event_type(&event)?;
+    let (found, subscribers) = app
+        .platform()
+        .subscribers
+        .app_event(&caller, &slug, event)
+        .await?;
+    let data = AppEvent {
+        event: event.as_str(),
+        app: found.into(),
+        total_subscribers: subscribers.len(),
+        subscribers: subscribers
+            .into_iter()
+            .map(AppEventSubscriber::from)
+            .collect(),
+    };
+    Ok(EventReply::new(
+        format!("Event '{event}' details retrieved successfully"),
+        data,
+    ))
+}
+
+fn event_type(name: &str) -> Result<EventType, ApiError> {
+    Ok(name
+        .parse::<EventType>()
+        .map_err(tollgate_core::error::Error::from)?)
+}

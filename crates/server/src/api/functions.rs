@@ -1,0 +1,246 @@
+//! Functions and their versions.
+
+use crate::envelope::{ListReply, Nothing, Reply};
+use crate::error::ApiError;
+use crate::extract::{InApp, Json, PageQuery, Paging, Path};
+use crate::state::AppState;
+use crate::views::{FunctionView, VersionView};
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use tollgate_core::auth::right;
+use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions, Network};
+use tollgate_core::services;
+use utoipa::ToSchema;
+
+/// A function to be created.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateFunction {
+    name: String,
+    /// Made of the name unless set.
+    slug: Option<String>,
+    #[serde(default)]
+    description: String,
+    /// `app` (unless set), `proxy` or `system`.
+    #[schema(value_type = Option<String>)]
+    execution_mode: Option<ExecutionMode>,
+    /// `python` (unless set) or `node`.
+    #[schema(value_type = Option<String>)]
+    environment: Option<Environment>,
+    /// Of `app` functions: it defines `main`.
+    code: Option<String>,
+    /// Of `proxy` functions.
+    webhook_url: Option<String>,
+    /// Of `proxy` functions.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// True unless set.
+    is_active: Option<bool>,
+    #[serde(default)]
+    is_public: bool,
+    #[serde(default)]
+    async_mode: bool,
+    timeout_seconds: Option<f64>,
+    memory_mb: Option<u32>,
+    max_concurrency: Option<u32>,
+    max_attempts: Option<u32>,
+    /// `none` (unless set) or `egress`.
+    #[schema(value_type = Option<String>)]
+    network: Option<Network>,
+    filter_conditions: Option<String>,
+}
+
+impl From<CreateFunction> for services::CreateFunction {
+    fn from(request: CreateFunction) -> Self {
+        Self {
+            name: request.name,
+            slug: request.slug,
+            description: request.description,
+            execution_mode: request.execution_mode.unwrap_or(ExecutionMode::App),
+            environment: request.environment.unwrap_or(Environment::Python),
+            code: request.code,
+            webhook_url: request.webhook_url,
+            headers: request.headers,
+            is_active: request.is_active.unwrap_or(true),
+            is_public: request.is_public,
+            async_mode: request.async_mode,
+            options: FunctionOptions {
+                timeout_seconds: request.timeout_seconds,
+                memory_mb: request.memory_mb,
+                max_concurrency: request.max_concurrency,
+                max_attempts: request.max_attempts,
+                network: request.network.unwrap_or_default(),
+                filter_conditions: request.filter_conditions,
+            },
+        }
+    }
+}
+
+/// Create Function
+#[utoipa::path(post, path = "/api/apps/{app}/functions/", tag = "functions",
+    operation_id = "functions_create", params(("app" = String, Path, description = "App slug")),
+    request_body = CreateFunction,
+    responses((status = CREATED, body = FunctionView), ApiError))]
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsDeploy>,
+    Json(request): Json<CreateFunction>,
+) -> Result<(StatusCode, axum::Json<FunctionView>), ApiError> {
+    let created = app
+        .platform()
+        .functions
+        .create(&access, request.into())
+        .await?;
+    Ok((StatusCode::CREATED, axum::Json(created.into())))
+}
+
+/// List Functions
+#[utoipa::path(get, path = "/api/apps/{app}/functions/", tag = "functions",
+    operation_id = "functions_list",
+    params(("app" = String, Path, description = "App slug"), PageQuery),
+    responses((status = OK, body = ListReply<FunctionView>), ApiError))]
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsRead>,
+    Paging(page): Paging,
+) -> Result<ListReply<FunctionView>, ApiError> {
+    let page = app.platform().functions.list(&access, page).await?;
+    let functions = page.items.into_iter().map(FunctionView::from).collect();
+    Ok(ListReply::new(
+        "Functions retrieved successfully",
+        functions,
+        page.total,
+    ))
+}
+
+/// Get Function
+#[utoipa::path(get, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
+    operation_id = "functions_get",
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    responses((status = OK, body = FunctionView), ApiError))]
+pub(crate) async fn get(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsRead>,
+    Path((_, slug)): Path<(String, String)>,
+) -> Result<axum::Json<FunctionView>, ApiError> {
+    let (function, source) = app.platform().functions.get(&access, &slug).await?;
+    Ok(axum::Json(FunctionView::with_source(function, source)))
+}
+
+/// New values for a function; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdateFunction {
+    name: Option<String>,
+    description: Option<String>,
+    code: Option<String>,
+    webhook_url: Option<String>,
+    headers: Option<BTreeMap<String, String>>,
+    is_active: Option<bool>,
+    is_public: Option<bool>,
+    async_mode: Option<bool>,
+    timeout_seconds: Option<f64>,
+    memory_mb: Option<u32>,
+    max_concurrency: Option<u32>,
+    max_attempts: Option<u32>,
+    #[schema(value_type = Option<String>)]
+    network: Option<Network>,
+    filter_conditions: Option<String>,
+}
+
+impl From<UpdateFunction> for services::UpdateFunction {
+    fn from(request: UpdateFunction) -> Self {
+        Self {
+            name: request.name,
+            description: request.description,
+            code: request.code,
+            webhook_url: request.webhook_url,
+            headers: request.headers,
+            is_active: request.is_active,
+            is_public: request.is_public,
+            async_mode: request.async_mode,
+            timeout_seconds: request.timeout_seconds,
+            memory_mb: request.memory_mb,
+            max_concurrency: request.max_concurrency,
+            max_attempts: request.max_attempts,
+            network: request.network,
+            filter_conditions: request.filter_conditions,
+        }
+    }
+}
+
+/// Update Function
+///
+/// A change of code, address or headers is a new version, which becomes the active one.
+#[utoipa::path(patch, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
+    operation_id = "functions_update",
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    request_body = UpdateFunction, responses((status = OK, body = FunctionView), ApiError))]
+pub(crate) async fn update(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsDeploy>,
+    Path((_, slug)): Path<(String, String)>,
+    Json(request): Json<UpdateFunction>,
+) -> Result<axum::Json<FunctionView>, ApiError> {
+    let updated = app
+        .platform()
+        .functions
+        .update(&access, &slug, request.into())
+        .await?;
+    Ok(axum::Json(updated.into()))
+}
+
+/// Delete Function
+#[utoipa::path(delete, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
+    operation_id = "functions_delete",
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    responses((status = OK, body = Reply<Nothing>), ApiError))]
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsDeploy>,
+    Path((_, slug)): Path<(String, String)>,
+) -> Result<Reply<Nothing>, ApiError> {
+    app.platform().functions.delete(&access, &slug).await?;
+    Ok(Reply::new("Function deleted successfully", Nothing {}))
+}
+
+/// List Function Versions
+#[utoipa::path(get, path = "/api/apps/{app}/functions/{slug}/versions/", tag = "functions",
+    operation_id = "functions_versions",
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    responses((status = OK, body = ListReply<VersionView>), ApiError))]
+pub(crate) async fn versions(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsRead>,
+    Path((_, slug)): Path<(String, String)>,
+) -> Result<ListReply<VersionView>, ApiError> {
+    let versions = app.platform().functions.versions(&access, &slug).await?;
+    let versions = versions.into_iter().map(VersionView::from).collect();
+    Ok(ListReply::all("Versions retrieved successfully", versions))
+}
+
+/// Activate a Function Version
+#[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/versions/{version}/activate/",
+    tag = "functions", operation_id = "functions_activate",
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug"),
+        ("version" = u32, Path, description = "The version's number")),
+    responses((status = OK, body = FunctionView), ApiError))]
+pub(crate) async fn activate(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsDeploy>,
+    Path((_, slug, version)): Path<(String, String, u32)>,
+) -> Result<axum::Json<FunctionView>, ApiError> {
+    let function = app
+        .platform()
+        .functions
+        .activate(&access, &slug, version)
+        .await?;
+    Ok(axum::Json(function.into()))
+}

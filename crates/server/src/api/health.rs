@@ -1,0 +1,71 @@
+//! Whether the server lives, and whether it can work.
+
+use crate::error::{ApiError, Code};
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use tollgate_core::ports::store::Reason;
+use utoipa::ToSchema;
+
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    #[schema(value_type = String)]
+    status: &'static str,
+}
+
+/// Liveness: the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "health", operation_id = "healthz", security(()),
+    responses((status = OK, body = Health)))]
+pub(crate) async fn healthz() -> axum::Json<Health> {
+    axum::Json(Health { status: "ok" })
+}
+
+/// What the server can do.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    #[schema(value_type = String)]
+    status: &'static str,
+    #[schema(value_type = String)]
+    database: &'static str,
+    /// What each runtime says of itself.
+    runtimes: Vec<RuntimeHealth>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RuntimeHealth {
+    healthy: bool,
+    detail: String,
+}
+
+/// Readiness: the database answers too. A runtime that cannot run is told, and stops nothing else.
+#[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", security(()),
+    responses((status = OK, body = Readiness), ApiError))]
+pub(crate) async fn readyz(State(app): State<AppState>) -> Result<axum::Json<Readiness>, ApiError> {
+    let platform = app.platform();
+    if let Err(error) = platform.store.system(Reason::Administer).ping().await {
+        tracing::warn!(error = %error, "the database does not answer: {error}");
+        let message = "The database does not answer";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(ApiError::new(status, Code::ServiceUnavailable, message));
+    }
+    let runtimes = platform
+        .runtimes
+        .all()
+        .map(|runtime| match runtime.health() {
+            Ok(detail) => RuntimeHealth {
+                healthy: true,
+                detail,
+            },
+            Err(detail) => RuntimeHealth {
+                healthy: false,
+                detail,
+            },
+        });
+    Ok(axum::Json(Readiness {
+        status: "ok",
+        database: "ok",
+        runtimes: runtimes.collect(),
+    }))
+}

@@ -1,0 +1,103 @@
+//! The routes, one file per resource. Each handler parses, makes one call into core and maps.
+
+mod api_keys;
+mod apps;
+mod assets;
+mod events;
+mod functions;
+mod health;
+mod invocations;
+mod roles;
+mod run;
+mod sign_in;
+mod stream;
+mod users;
+
+use crate::state::AppState;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// Every route that the OpenAPI document describes.
+pub(crate) fn documented() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .merge(events())
+        .merge(apps())
+        .merge(runs())
+        .merge(accounts())
+        .nest("/api", people())
+        // The same again under the prefix that cloud clients use.
+        .nest("/api/cloud", people())
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+}
+
+/// Routes that serve files and measurements.
+pub(crate) fn undocumented() -> axum::Router<AppState> {
+    assets::router()
+}
+
+fn events() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(events::list))
+        .routes(routes!(events::details))
+        .routes(routes!(events::subscribe, events::change_subscription))
+        .routes(routes!(events::unsubscribe))
+        .routes(routes!(events::app_events))
+        .routes(routes!(events::app_event))
+}
+
+fn apps() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(apps::create, apps::list))
+        .routes(routes!(apps::get, apps::update, apps::delete))
+        .routes(routes!(functions::create, functions::list))
+        .routes(routes!(
+            functions::get,
+            functions::update,
+            functions::delete
+        ))
+        .routes(routes!(functions::versions))
+        .routes(routes!(functions::activate))
+}
+
+fn runs() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(run::execute))
+        .routes(routes!(run::execute_public))
+        .routes(routes!(invocations::list))
+        .routes(routes!(invocations::get))
+        .routes(routes!(invocations::result))
+        .routes(routes!(stream::stream))
+}
+
+fn accounts() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(roles::assign))
+        .routes(routes!(roles::revoke))
+        .routes(routes!(roles::app_roles))
+        .routes(routes!(sign_in::open_session))
+        .routes(routes!(sign_in::close_session))
+        .routes(routes!(
+            api_keys::create,
+            api_keys::list,
+            api_keys::delete_named
+        ))
+        .routes(routes!(api_keys::delete))
+}
+
+/// Users and tokens, which have two prefixes.
+fn people() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(users::create, users::list))
+        .routes(routes!(users::me))
+        .routes(routes!(
+            users::get,
+            users::replace,
+            users::update,
+            users::delete
+        ))
+        .routes(routes!(users::apps))
+        .routes(routes!(sign_in::token))
+        .routes(routes!(sign_in::refresh))
+        .routes(routes!(sign_in::blacklist))
+}

@@ -1,0 +1,120 @@
+//! Executing functions.
+
+use crate::error::ApiError;
+use crate::extract::{AtSite, InApp, Json, Path};
+use crate::state::AppState;
+use crate::views::InvocationView;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tollgate_core::auth::right;
+use tollgate_core::json::JsonText;
+use tollgate_core::services::Executed;
+use utoipa::ToSchema;
+
+/// A call of a function.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Execute {
+    /// What the function is given: an object.
+    #[schema(value_type = Option<Object>)]
+    params: Option<Box<RawValue>>,
+    /// True queues the run, false waits for it; the function's own mode unless set.
+    #[serde(rename = "async")]
+    queued: Option<bool>,
+}
+
+impl Execute {
+    fn params(&mut self) -> Result<JsonText, ApiError> {
+        match self.params.take() {
+            Some(params) if params.get().starts_with('{') => Ok(params.into()),
+            None => Ok(JsonText::from(&serde_json::json!({}))),
+            Some(params) if params.get() == "null" => Ok(JsonText::from(&serde_json::json!({}))),
+            Some(_) => Err(ApiError::invalid("params", "Use an object")),
+        }
+    }
+}
+
+/// What a call came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ExecuteReply {
+    success: bool,
+    #[schema(value_type = String)]
+    status: &'static str,
+    #[schema(value_type = String)]
+    message: &'static str,
+    /// What `main` returned; an empty list for nothing, and for a queued run.
+    #[schema(value_type = Object)]
+    data: JsonText,
+    invocation: InvocationView,
+    queued: bool,
+}
+
+/// Execute Function
+#[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/execute/", tag = "functions",
+    operation_id = "functions_execute",
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    request_body = Execute,
+    responses((status = OK, description = "The function has run", body = ExecuteReply),
+        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply), ApiError))]
+pub(crate) async fn execute(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsExecute>,
+    Path((_, slug)): Path<(String, String)>,
+    Json(mut request): Json<Execute>,
+) -> Result<(StatusCode, axum::Json<ExecuteReply>), ApiError> {
+    let params = request.params()?;
+    let invocations = &app.platform().invocations;
+    let executed = invocations
+        .execute(&access, &slug, params, request.queued)
+        .await?;
+    Ok(reply(executed))
+}
+
+/// Execute Public Function
+///
+/// Needs no credential; only functions with `is_public` exist here.
+#[utoipa::path(post, path = "/api/public/apps/{app}/functions/{slug}/execute/",
+    tag = "functions", operation_id = "functions_execute_public", security(()),
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    request_body = Execute,
+    responses((status = OK, description = "The function has run", body = ExecuteReply),
+        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply), ApiError))]
+pub(crate) async fn execute_public(
+    State(app): State<AppState>,
+    AtSite(site): AtSite,
+    Path((app_slug, slug)): Path<(String, String)>,
+    Json(mut request): Json<Execute>,
+) -> Result<(StatusCode, axum::Json<ExecuteReply>), ApiError> {
+    let params = request.params()?;
+    let invocations = &app.platform().invocations;
+    let executed = invocations
+        .execute_public(site.id, &app_slug, &slug, params, request.queued)
+        .await?;
+    Ok(reply(executed))
+}
+
+fn reply(executed: Executed) -> (StatusCode, axum::Json<ExecuteReply>) {
+    let Executed { invocation, queued } = executed;
+    let returned = invocation
+        .result
+        .clone()
+        .filter(|result| !queued && result.as_str() != "null");
+    let (status, message) = if queued {
+        (StatusCode::ACCEPTED, "Function execution started")
+    } else {
+        (StatusCode::OK, "Function executed successfully")
+    };
+    let reply = ExecuteReply {
+        success: true,
+        status: "success",
+        message,
+        data: returned.unwrap_or_else(|| JsonText::from(&serde_json::json!([]))),
+        invocation: InvocationView::full(invocation),
+        queued,
+    };
+    (status, axum::Json(reply))
+}

@@ -1,0 +1,287 @@
+//! Users. The same routes stand under `/api` and `/api/cloud`.
+
+use crate::envelope::{ListReply, Nothing, Reply};
+use crate::error::ApiError;
+use crate::extract::{Caller, Can, Flag, Json, PageQuery, Paging, Path, Query};
+use crate::state::AppState;
+use crate::strict_json;
+use crate::views::{AppView, UserView};
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
+use tollgate_core::auth::{Password, right};
+use tollgate_core::function::Object;
+use tollgate_core::ports::store::{UserOrder, UserQuery};
+use tollgate_core::users;
+use utoipa::{IntoParams, ToSchema};
+
+/// A user to be created.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateUser {
+    username: String,
+    email: String,
+    /// Without one the account cannot sign in by password.
+    password: Option<String>,
+    /// The password again.
+    confirm_password: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    /// True unless set.
+    is_active: Option<bool>,
+    is_staff: Option<bool>,
+    /// An object, or a string that holds one.
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = Option<Object>)]
+    attributes: Option<Object>,
+}
+
+/// Create User
+///
+/// `PRE_USER_CREATE` first: every subscribed function must agree.
+#[utoipa::path(post, path = "/users/", tag = "users", operation_id = "users_create",
+    request_body = CreateUser, responses((status = CREATED, body = Reply<UserView>), ApiError))]
+pub(crate) async fn create(
+    State(app): State<AppState>,
+    Can(access): Can<right::UsersManage>,
+    Json(request): Json<CreateUser>,
+) -> Result<(StatusCode, Reply<UserView>), ApiError> {
+    let input = users::CreateUser {
+        password: password(request.password, request.confirm_password.as_deref())?,
+        username: request.username,
+        email: request.email,
+        first_name: request.first_name.unwrap_or_default(),
+        last_name: request.last_name.unwrap_or_default(),
+        is_active: request.is_active.unwrap_or(true),
+        is_staff: request.is_staff.unwrap_or(false),
+        attributes: request.attributes.unwrap_or_default(),
+    };
+    let user = app.platform().users.create(&access, input).await?;
+    Ok(Reply::new("User created successfully", user.into()).created())
+}
+
+/// Which users to list.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UserFilter {
+    /// Part of username, e-mail, first or last name.
+    search: Option<String>,
+    #[param(value_type = Option<bool>)]
+    is_active: Option<Flag>,
+    #[param(value_type = Option<bool>)]
+    is_staff: Option<Flag>,
+    #[param(value_type = Option<bool>)]
+    is_superuser: Option<Flag>,
+    #[param(value_type = Option<bool>)]
+    is_deleted: Option<Flag>,
+    /// Role slugs with commas between: holders of one of them.
+    roles: Option<String>,
+    /// `id`, `username`, `email`, `date_joined` or `last_login`; `-` before it reverses.
+    ordering: Option<String>,
+}
+
+impl UserFilter {
+    fn query(self) -> Result<UserQuery, ApiError> {
+        let (order, descending) = order(self.ordering.as_deref())?;
+        let roles = self.roles.unwrap_or_default();
+        let roles = roles
+            .split(',')
+            .map(str::trim)
+            .filter(|role| !role.is_empty());
+        Ok(UserQuery {
+            search: self.search.filter(|search| !search.is_empty()),
+            is_active: self.is_active.map(|flag| flag.0),
+            is_staff: self.is_staff.map(|flag| flag.0),
+            is_superuser: self.is_superuser.map(|flag| flag.0),
+            is_deleted: self.is_deleted.is_some_and(|flag| flag.0),
+            roles: roles.map(str::to_owned).collect(),
+            order,
+            descending,
+        })
+    }
+}
+
+fn order(ordering: Option<&str>) -> Result<(UserOrder, bool), ApiError> {
+    let Some(ordering) = ordering else {
+        return Ok((UserOrder::Id, false));
+    };
+    let (field, descending) = match ordering.strip_prefix('-') {
+        Some(field) => (field, true),
+        None => (ordering, false),
+    };
+    let order = match field {
+        "id" => UserOrder::Id,
+        "username" => UserOrder::Username,
+        "email" => UserOrder::Email,
+        "date_joined" | "created_at" => UserOrder::DateJoined,
+        "last_login" => UserOrder::LastLogin,
+        _ => {
+            let message = "Use id, username, email, date_joined or last_login";
+            return Err(ApiError::invalid("ordering", message));
+        }
+    };
+    Ok((order, descending))
+}
+
+/// List Users
+#[utoipa::path(get, path = "/users/", tag = "users", operation_id = "users_list",
+    params(UserFilter, PageQuery),
+    responses((status = OK, body = ListReply<UserView>), ApiError))]
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    Can(access): Can<right::UsersRead>,
+    Query(filter): Query<UserFilter>,
+    Paging(page): Paging,
+) -> Result<ListReply<UserView>, ApiError> {
+    let page = app
+        .platform()
+        .users
+        .list(&access, filter.query()?, page)
+        .await?;
+    let users = page.items.into_iter().map(UserView::from).collect();
+    Ok(ListReply::new(
+        "Users retrieved successfully",
+        users,
+        page.total,
+    ))
+}
+
+/// Get Current User
+#[utoipa::path(get, path = "/users/me/", tag = "users", operation_id = "users_me",
+    responses((status = OK, body = Reply<UserView>), ApiError))]
+pub(crate) async fn me(Caller(caller): Caller) -> Reply<UserView> {
+    Reply::new("User retrieved successfully", caller.user().clone().into())
+}
+
+/// Get User
+#[utoipa::path(get, path = "/users/{username}/", tag = "users", operation_id = "users_get",
+    params(("username" = String, Path, description = "Username")),
+    responses((status = OK, body = Reply<UserView>), ApiError))]
+pub(crate) async fn get(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(username): Path<String>,
+) -> Result<Reply<UserView>, ApiError> {
+    let user = app.platform().users.get(&caller, &username).await?;
+    Ok(Reply::new("User retrieved successfully", user.into()))
+}
+
+/// New values for a user; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdateUser {
+    username: Option<String>,
+    email: Option<String>,
+    password: Option<String>,
+    /// The password again.
+    confirm_password: Option<String>,
+    first_name: Option<String>,
+    last_name: Option<String>,
+    is_active: Option<bool>,
+    is_staff: Option<bool>,
+    /// An object, or a string that holds one; it replaces the old one.
+    #[serde(default, deserialize_with = "object")]
+    #[schema(value_type = Option<Object>)]
+    attributes: Option<Object>,
+}
+
+/// Update User
+///
+/// `PRE_USER_UPDATE` first: every subscribed function must agree.
+#[utoipa::path(patch, path = "/users/{username}/", tag = "users", operation_id = "users_update",
+    params(("username" = String, Path, description = "Username")), request_body = UpdateUser,
+    responses((status = OK, body = Reply<UserView>), ApiError))]
+pub(crate) async fn update(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(username): Path<String>,
+    Json(request): Json<UpdateUser>,
+) -> Result<Reply<UserView>, ApiError> {
+    let input = users::UpdateUser {
+        password: password(request.password, request.confirm_password.as_deref())?,
+        username: request.username,
+        email: request.email,
+        first_name: request.first_name,
+        last_name: request.last_name,
+        is_active: request.is_active,
+        is_staff: request.is_staff,
+        attributes: request.attributes,
+    };
+    let user = app
+        .platform()
+        .users
+        .update(&caller, &username, input)
+        .await?;
+    Ok(Reply::new("User updated successfully", user.into()))
+}
+
+/// Update User (the same as PATCH: existing clients send parts)
+#[utoipa::path(put, path = "/users/{username}/", tag = "users", operation_id = "users_replace",
+    params(("username" = String, Path, description = "Username")), request_body = UpdateUser,
+    responses((status = OK, body = Reply<UserView>), ApiError))]
+pub(crate) async fn replace(
+    state: State<AppState>,
+    caller: Caller,
+    path: Path<String>,
+    body: Json<UpdateUser>,
+) -> Result<Reply<UserView>, ApiError> {
+    update(state, caller, path, body).await
+}
+
+/// Delete User
+///
+/// `PRE_USER_DELETE` first. The record is kept, marked as deleted.
+#[utoipa::path(delete, path = "/users/{username}/", tag = "users",
+    operation_id = "users_delete", params(("username" = String, Path, description = "Username")),
+    responses((status = OK, body = Reply<Nothing>), ApiError))]
+pub(crate) async fn delete(
+    State(app): State<AppState>,
+    Can(access): Can<right::UsersManage>,
+    Path(username): Path<String>,
+) -> Result<Reply<Nothing>, ApiError> {
+    app.platform().users.delete(&access, &username).await?;
+    Ok(Reply::new("User deleted successfully", Nothing {}))
+}
+
+/// List a User's Apps
+#[utoipa::path(get, path = "/users/{username}/apps/", tag = "users",
+    operation_id = "users_apps", params(("username" = String, Path, description = "Username")),
+    responses((status = OK, body = ListReply<AppView>), ApiError))]
+pub(crate) async fn apps(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(username): Path<String>,
+) -> Result<ListReply<AppView>, ApiError> {
+    let apps = app.platform().users.apps(&caller, &username).await?;
+    let apps = apps.into_iter().map(AppView::from).collect();
+    Ok(ListReply::all("Apps retrieved successfully", apps))
+}
+
+/// The password, if it was given and, where it was repeated, repeated rightly.
+fn password(given: Option<String>, again: Option<&str>) -> Result<Option<Password>, ApiError> {
+    if again.is_some() && again != given.as_deref() {
+        return Err(ApiError::invalid(
+            "confirm_password",
+            "The passwords differ",
+        ));
+    }
+    Ok(given.map(Password::new))
+}
+
+/// An object, or a string that holds one: the official client sends the latter.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Object>, D::Error> {
+    let text = match Option::<Value>::deserialize(deserializer)? {
+        None | Some(Value::Null) => return Ok(None),
+        Some(Value::Object(object)) => return Ok(Some(object)),
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(de::Error::custom("attributes: use an object")),
+    };
+    let wrong = |error| {
+        de::Error::custom(format_args!(
+            "attributes: the string holds no object: {error}"
+        ))
+    };
+    strict_json::check(&text).map_err(wrong)?;
+    serde_json::from_str(&text).map(Some).map_err(wrong)
+}

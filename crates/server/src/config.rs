@@ -1,0 +1,31 @@
+//! What an operator may change about the HTTP server.
+
+use std::time::Duration;
+
+/// What an operator may change about the HTTP server.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// How long a client may take over a request's head, and how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// How long a client may take over a request's body.
+    pub body_timeout: Duration,
+    /// How long open requests may go on after the signal to stop.
+    pub grace: Duration,
+    /// Most connections at once; further ones wait to be accepted.
+    pub connections: usize,
+    /// Whether the client's address is taken from `X-Forwarded-For`. Only behind a proxy that
+    /// writes that header itself: anybody else could send a made-up one.
+    pub trust_forwarded_for: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(30),
+            connections: 10_000,
+            trust_forwarded_for: false,
+        }
+    }
+}

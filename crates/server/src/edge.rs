@@ -1,0 +1,115 @@
+//! What happens around every request: its id, its log line, its measurements, and the last defence
+//! against panics.
+//!
+//! Must never log a header's value, a query string or a body: credentials travel in all three.
+
+use crate::error::{ApiError, Cause};
+use crate::metrics;
+use crate::state::AppState;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{CONTENT_LENGTH, HeaderName};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_BYTES: usize = 128;
+
+/// The name of a route that does not exist.
+const NO_ROUTE: &str = "none";
+
+/// The outermost layer of the router.
+pub(crate) async fn edge(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let began = app.clock().monotonic();
+    let id = request_id(&request, &app);
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let uri = request.uri().clone();
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(panic) => ApiError::internal(format!("panic: {}", words_of(&*panic))).into_response(),
+    };
+    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+        name_the_request(&mut response, &id);
+    }
+    let took = app.clock().monotonic().saturating_duration_since(began);
+    let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    metrics::request(&method, route, response.status(), took);
+    log(&method, uri.path(), &id, &response, took);
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// The id that came with the request, if it can be passed on, else a new one.
+fn request_id(request: &Request, app: &AppState) -> HeaderValue {
+    let given = request.headers().get(REQUEST_ID).filter(|id| {
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+        !id.is_empty() && id.len() <= REQUEST_ID_BYTES && id.as_bytes().iter().all(allowed)
+    });
+    given.cloned().unwrap_or_else(|| app.next_request_id())
+}
+
+fn words_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}
+
+/// A 500 tells its reader nothing but where to look.
+fn name_the_request(response: &mut Response, id: &HeaderValue) {
+    let id = id.to_str().unwrap_or_default();
+    let body = serde_json::json!({
+        "success": false,
+        "status": "error",
+        "code": crate::error::Code::InternalError,
+        "message": format!("Internal error. The server's log has more under the request id {id}"),
+        "request_id": id,
+    });
+    *response.body_mut() = Body::from(body.to_string());
+    response.headers_mut().remove(CONTENT_LENGTH);
+    let json = HeaderValue::from_static("application/json");
+    response
+        .headers_mut()
+        .insert(axum::http::header::CONTENT_TYPE, json);
+}
+
+fn log(method: &Method, path: &str, id: &HeaderValue, response: &Response, took: Duration) {
+    let id = id.to_str().unwrap_or_default();
+    let status = response.status().as_u16();
+    let took_ms = took.as_secs_f64() * 1e3;
+    match response.extensions().get::<Cause>() {
+        Some(Cause(cause)) => tracing::error!(
+            http.method = %method, http.path = path, http.status = status,
+            request.id = id, request.took_ms = took_ms, error = cause,
+            "{method} {path} failed with {status}: {cause}"
+        ),
+        None => tracing::debug!(
+            http.method = %method, http.path = path, http.status = status,
+            request.id = id, request.took_ms = took_ms,
+            "{method} {path} answered {status}"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+
+    #[tokio::test]
+    async fn a_500_names_the_request_and_not_its_cause() {
+        let mut response = ApiError::internal("no such table: users").into_response();
+        assert!(response.extensions().get::<Cause>().is_some());
+        name_the_request(&mut response, &HeaderValue::from_static("r-1"));
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["code"], "INTERNAL_ERROR");
+        assert_eq!(body["request_id"], "r-1");
+        assert!(body["message"].as_str().unwrap().ends_with("r-1"));
+        assert!(!body.to_string().contains("table"));
+    }
+}

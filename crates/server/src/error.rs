@@ -1,0 +1,366 @@
+//! Errors on the wire: one shape for all, and one table from the domain's errors to statuses.
+//!
+//! Must never show SQL, a stack or a cause to a client: those go to the log, under the request id
+//! that the client is given.
+
+use crate::views::{InvocationOnly, InvocationView};
+use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use tollgate_core::error::Error;
+use tollgate_core::ports::store::{Conflict, StoreError};
+use utoipa::ToSchema;
+
+/// The word that programs read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Code {
+    /// The request makes no sense as it is.
+    BadRequest,
+    /// Values that cannot be stored; `errors` has them by field.
+    ValidationError,
+    /// No credential, or one that proves nothing.
+    Unauthorized,
+    /// The right is missing.
+    Forbidden,
+    /// No such thing in this site.
+    NotFound,
+    /// Something else already stands there.
+    Conflict,
+    /// The body is too large.
+    PayloadTooLarge,
+    /// Too many attempts.
+    RateLimited,
+    /// A bug; the log has more under the request id.
+    InternalError,
+    /// Not now.
+    ServiceUnavailable,
+    /// Somebody else did not answer in time.
+    GatewayTimeout,
+    /// A PRE function said no.
+    PreEventDenied,
+    /// A PRE function broke.
+    PreEventFailed,
+    /// A function that was executed and waited for broke.
+    FunctionFailed,
+}
+
+impl Code {
+    const ALL: [Self; 14] = [
+        Self::BadRequest,
+        Self::ValidationError,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::Conflict,
+        Self::PayloadTooLarge,
+        Self::RateLimited,
+        Self::InternalError,
+        Self::ServiceUnavailable,
+        Self::GatewayTimeout,
+        Self::PreEventDenied,
+        Self::PreEventFailed,
+        Self::FunctionFailed,
+    ];
+
+    /// The word on the wire.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BAD_REQUEST",
+            Self::ValidationError => "VALIDATION_ERROR",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::Conflict => "CONFLICT",
+            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::InternalError => "INTERNAL_ERROR",
+            Self::ServiceUnavailable => "SERVICE_UNAVAILABLE",
+            Self::GatewayTimeout => "GATEWAY_TIMEOUT",
+            Self::PreEventDenied => "PRE_EVENT_DENIED",
+            Self::PreEventFailed => "PRE_EVENT_FAILED",
+            Self::FunctionFailed => "FUNCTION_FAILED",
+        }
+    }
+
+    /// The code of a word.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == word)
+    }
+}
+
+/// The body of every error.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ErrorBody {
+    success: bool,
+    /// Always `error`.
+    #[schema(value_type = String)]
+    status: &'static str,
+    code: Code,
+    /// For people.
+    #[schema(value_type = String)]
+    message: Cow<'static, str>,
+    /// More for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    /// One entry for each field or function that is to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    errors: Option<Value>,
+    /// What there is besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<InvocationOnly>,
+}
+
+/// An error on its way out.
+#[derive(Debug)]
+pub(crate) struct ApiError(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    status: StatusCode,
+    body: ErrorBody,
+    retry_after_seconds: Option<u64>,
+    cause: Option<String>,
+}
+
+/// Why an answer is a 5xx, for the log. Travels beside the response, never in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause(pub(crate) String);
+
+impl ApiError {
+    /// An error with a message and nothing else.
+    pub(crate) fn new(
+        status: StatusCode,
+        code: Code,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let body = ErrorBody {
+            success: false,
+            status: "error",
+            code,
+            message: message.into(),
+            detail: None,
+            errors: None,
+            data: None,
+        };
+        Self(Box::new(Parts {
+            status,
+            body,
+            retry_after_seconds: None,
+            cause: None,
+        }))
+    }
+
+    /// 400 `BAD_REQUEST`.
+    pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Code::BadRequest, message)
+    }
+
+    /// 400 `VALIDATION_ERROR` about one field.
+    pub(crate) fn invalid(field: &str, message: &str) -> Self {
+        let mut error = Self::new(
+            StatusCode::BAD_REQUEST,
+            Code::ValidationError,
+            format!("{field}: {message}"),
+        );
+        error.0.body.errors = Some(json!([{"field": field, "message": message}]));
+        error
+    }
+
+    /// 404 `NOT_FOUND`.
+    pub(crate) fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            Code::NotFound,
+            format!("{what} not found"),
+        )
+    }
+
+    /// 413 `PAYLOAD_TOO_LARGE`.
+    pub(crate) fn too_large(most_bytes: usize) -> Self {
+        let message = format!("The request body is larger than {} KiB", most_bytes / 1024);
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Code::PayloadTooLarge,
+            message,
+        )
+    }
+
+    /// 500 `INTERNAL_ERROR`; `cause` goes to the log.
+    pub(crate) fn internal(cause: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            Code::InternalError,
+            "Internal error",
+        )
+        .caused_by(cause)
+    }
+
+    /// Adds an explanation.
+    #[must_use]
+    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.0.body.detail = Some(detail.into());
+        self
+    }
+
+    fn errors(mut self, errors: Value) -> Self {
+        self.0.body.errors = Some(errors);
+        self
+    }
+
+    fn caused_by(mut self, cause: impl Into<String>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let Parts {
+            status,
+            body,
+            retry_after_seconds,
+            cause,
+        } = *self.0;
+        let mut response = (status, Json(body)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(seconds) = retry_after_seconds {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(cause) = cause {
+            response.extensions_mut().insert(Cause(cause));
+        }
+        response
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        use StatusCode as S;
+        let message = error.to_string();
+        match error {
+            Error::BadRequest(_)
+            | Error::InvalidEventType(_)
+            | Error::AlreadySubscribed { .. }
+            | Error::FunctionDoesNotExist(_)
+            | Error::Chain(_) => Self::bad_request(message),
+            Error::Validation(errors) => {
+                Self::new(S::BAD_REQUEST, Code::ValidationError, message).errors(json!(errors))
+            }
+            Error::Code(code) => Self::new(S::BAD_REQUEST, Code::ValidationError, message).errors(
+                json!([{"field": "code", "message": code.message, "line": code.line,
+                    "column": code.column}]),
+            ),
+            Error::NotSubscribed { .. } | Error::NotFound(_) => {
+                Self::new(S::NOT_FOUND, Code::NotFound, message)
+            }
+            Error::Unauthenticated(_) => Self::new(S::UNAUTHORIZED, Code::Unauthorized, message),
+            Error::Forbidden(_) => Self::new(S::FORBIDDEN, Code::Forbidden, message),
+            Error::Conflict(conflict) => of_conflict(conflict),
+            Error::PreStage(refusal) => {
+                let code = if refusal.broken {
+                    Code::PreEventFailed
+                } else {
+                    Code::PreEventDenied
+                };
+                Self::new(S::BAD_REQUEST, code, message).errors(json!(refusal.by))
+            }
+            Error::FunctionFailed(invocation) => {
+                let mut error = Self::new(S::BAD_REQUEST, Code::FunctionFailed, message);
+                let invocation = InvocationView::full(*invocation);
+                error.0.body.data = Some(InvocationOnly {
+                    invocation: Box::new(invocation),
+                });
+                error
+            }
+            Error::RateLimited(wait) => {
+                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                Self::new(S::TOO_MANY_REQUESTS, Code::RateLimited, message).retry_after(seconds)
+            }
+            Error::Unavailable(_) => {
+                Self::new(S::SERVICE_UNAVAILABLE, Code::ServiceUnavailable, message).retry_after(1)
+            }
+            Error::Store(error) => of_store(error),
+            Error::Internal(cause) => Self::internal(cause),
+        }
+    }
+}
+
+fn of_conflict(conflict: Conflict) -> ApiError {
+    let error = |message| ApiError::new(StatusCode::CONFLICT, Code::Conflict, message);
+    let by_field = |field| {
+        let message = conflict.to_string();
+        error(message.clone()).errors(json!([{"field": field, "message": message}]))
+    };
+    match conflict {
+        Conflict::Username => by_field("username"),
+        Conflict::Email => by_field("email"),
+        Conflict::Slug => by_field("slug"),
+        Conflict::Subscription | Conflict::Site | Conflict::Changed | Conflict::Gone => {
+            error(conflict.to_string())
+        }
+    }
+}
+
+fn of_store(error: StoreError) -> ApiError {
+    let cause = with_sources(&error);
+    match error {
+        StoreError::Conflict(conflict) => of_conflict(conflict),
+        StoreError::Unavailable(_) => {
+            let message = "The database is not available; try again in a moment";
+            ApiError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::ServiceUnavailable,
+                message,
+            )
+            .retry_after(1)
+            .caused_by(cause)
+        }
+        StoreError::Corrupt { .. } | StoreError::Failed(_) => ApiError::internal(cause),
+    }
+}
+
+/// An error with everything behind it, for the log.
+fn with_sources(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(behind) = source {
+        text.push_str(": ");
+        text.push_str(&behind.to_string());
+        source = behind.source();
+    }
+    text
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        if rejection.status().is_server_error() {
+            return Self::internal(rejection.body_text());
+        }
+        // A path whose parts do not even parse leads nowhere.
+        Self::not_found("Path")
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request("The query string cannot be read").detail(rejection.body_text())
+    }
+}

@@ -1,0 +1,124 @@
+//! Who makes a request, and the rights that the route asks for.
+
+use super::site::AtSite;
+use crate::error::ApiError;
+use crate::state::AppState;
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use axum::http::request::Parts;
+use tollgate_core::auth::{AppAccess, Credential, NO_CREDENTIAL, Principal, Right, SiteAccess};
+use tollgate_core::error::Error;
+
+const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
+
+/// A verified caller.
+pub(crate) struct Caller(pub(crate) Principal);
+
+impl FromRequestParts<AppState> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        // Only this process's own calls carry one: extensions do not travel over HTTP.
+        if let Some(principal) = parts.extensions.get::<Principal>() {
+            return Ok(Self(principal.clone()));
+        }
+        let AtSite(site) = AtSite::from_request_parts(parts, app).await?;
+        let credential = credential(&parts.headers).ok_or(Error::Unauthenticated(NO_CREDENTIAL))?;
+        Ok(Self(app.platform().auth.verify(&site, credential).await?))
+    }
+}
+
+/// The credential of a request. `Authorization` wins over a session token; a scheme that is not
+/// ours is no credential.
+fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
+    let authorization = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    if let Some((scheme, secret)) = authorization.and_then(|value| value.trim().split_once(' ')) {
+        let secret = secret.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Credential::Bearer(secret));
+        }
+        if scheme.eq_ignore_ascii_case("api-key") {
+            return Some(Credential::ApiKey(secret));
+        }
+    }
+    session_token(headers).map(Credential::Session)
+}
+
+/// The session token of a request.
+pub(crate) fn session_token(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get(SESSION_TOKEN)
+        .and_then(|token| token.to_str().ok())
+        .map(str::trim)
+}
+
+/// A caller who holds `R` in the whole site.
+pub(crate) struct Can<R>(pub(crate) SiteAccess<R>);
+
+impl<R: Right> FromRequestParts<AppState> for Can<R> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        let Caller(principal) = Caller::from_request_parts(parts, app).await?;
+        Ok(Self(SiteAccess::check(principal)?))
+    }
+}
+
+/// A caller who holds `R` in the app that the path names as `{app}`.
+pub(crate) struct InApp<R>(pub(crate) AppAccess<R>);
+
+impl<R: Right> FromRequestParts<AppState> for InApp<R> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        let Caller(principal) = Caller::from_request_parts(parts, app).await?;
+        let params = RawPathParams::from_request_parts(parts, app)
+            .await
+            .map_err(|_| ApiError::not_found("Path"))?;
+        let slug = params
+            .iter()
+            .find_map(|(name, value)| (name == "app").then_some(value));
+        let slug = slug.ok_or_else(|| ApiError::internal("the route has no {app}"))?;
+        Ok(Self(app.platform().apps.enter(principal, slug).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn of(authorization: &'static str, session: Option<&'static str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_static(authorization));
+        if let Some(session) = session {
+            headers.insert(SESSION_TOKEN, HeaderValue::from_static(session));
+        }
+        headers
+    }
+
+    #[test]
+    fn one_credential_is_taken() {
+        assert_eq!(
+            credential(&of("Bearer a.b.c", None)),
+            Some(Credential::Bearer("a.b.c"))
+        );
+        assert_eq!(
+            credential(&of("bearer  x ", Some("s"))),
+            Some(Credential::Bearer("x"))
+        );
+        assert_eq!(
+            credential(&of("Api-Key k", None)),
+            Some(Credential::ApiKey("k"))
+        );
+        assert_eq!(credential(&of("Basic eDp5", None)), None);
+        assert_eq!(
+            credential(&of("Basic eDp5", Some("s"))),
+            Some(Credential::Session("s"))
+        );
+        assert_eq!(credential(&of("Bearer", None)), None);
+        assert_eq!(credential(&HeaderMap::new()), None);
+    }
+}

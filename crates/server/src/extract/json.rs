@@ -1,0 +1,99 @@
+//! JSON bodies: bounded in size, time and depth, checked, then read into a type.
+
+use crate::error::{ApiError, Code};
+use crate::state::AppState;
+use crate::strict_json;
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use tollgate_core::limits;
+
+/// A JSON body. An empty one counts as `{}`.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
+        check_head(request.headers())?;
+        let reading = read(request.into_body());
+        let bytes = tokio::time::timeout(app.config().body_timeout, reading)
+            .await
+            .map_err(|_| too_slow())??;
+        parse(&bytes).map(Self)
+    }
+}
+
+fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<usize>().ok());
+    if length.is_some_and(|length| length > limits::REQUEST_BODY_BYTES) {
+        return Err(ApiError::too_large(limits::REQUEST_BODY_BYTES));
+    }
+    // No content type at all is taken for JSON: nothing else is understood anyway.
+    let Some(given) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let media_type = given
+        .to_str()
+        .ok()
+        .and_then(|given| given.split(';').next())
+        .map(str::trim);
+    let is_json = |media_type: &str| {
+        media_type.eq_ignore_ascii_case("application/json")
+            || media_type.to_ascii_lowercase().ends_with("+json")
+    };
+    if length == Some(0) || media_type.is_some_and(is_json) {
+        return Ok(());
+    }
+    let message = "Send JSON, with the header 'Content-Type: application/json'";
+    Err(ApiError::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::BadRequest,
+        message,
+    ))
+}
+
+async fn read(body: Body) -> Result<Bytes, ApiError> {
+    let limited = Limited::new(body, limits::REQUEST_BODY_BYTES);
+    match limited.collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(ApiError::too_large(limits::REQUEST_BODY_BYTES))
+        }
+        Err(_) => Err(ApiError::bad_request(
+            "The request body ended before it was complete",
+        )),
+    }
+}
+
+fn too_slow() -> ApiError {
+    let message = "The request body did not arrive in time";
+    ApiError::new(StatusCode::REQUEST_TIMEOUT, Code::BadRequest, message)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let place = error.valid_up_to();
+        ApiError::bad_request(format!("The request body is not UTF-8 at byte {place}"))
+    })?;
+    let text = if text.trim_ascii().is_empty() {
+        "{}"
+    } else {
+        text
+    };
+    strict_json::check(text)
+        .map_err(|error| ApiError::bad_request(format!("The request body is not JSON: {error}")))?;
+    serde_json::from_str(text).map_err(|error| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            Code::ValidationError,
+            error.to_string(),
+        )
+    })
+}

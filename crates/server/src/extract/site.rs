@@ -1,0 +1,58 @@
+//! Which site a request is for, and where it came from.
+
+use crate::error::ApiError;
+use crate::state::AppState;
+use axum::extract::FromRequestParts;
+use axum::http::header::{HOST, HeaderName};
+use axum::http::request::Parts;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tollgate_core::site::Site;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The site of the request's host name.
+pub(crate) struct AtSite(pub(crate) Arc<Site>);
+
+impl FromRequestParts<AppState> for AtSite {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        // An absolute request target wins over the header (RFC 9112, section 3.2.2).
+        let host = match parts.uri.host() {
+            Some(host) => host,
+            None => parts
+                .headers
+                .get(HOST)
+                .and_then(|host| host.to_str().ok())
+                .unwrap_or(""),
+        };
+        Ok(Self(app.platform().auth.sites().site(host).await?))
+    }
+}
+
+/// The other end of the connection; set by the server for every request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeerAddress(pub(crate) IpAddr);
+
+/// The client's address, where one is known.
+pub(crate) struct ClientAddress(pub(crate) Option<IpAddr>);
+
+impl FromRequestParts<AppState> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<PeerAddress>().map(|peer| peer.0);
+        if !app.config().trust_forwarded_for {
+            return Ok(Self(peer));
+        }
+        // The last entry is the one that the proxy in front of us wrote.
+        let last = parts.headers.get_all(FORWARDED_FOR).iter().next_back();
+        let last = last.and_then(|list| list.to_str().ok()?.rsplit(',').next());
+        Ok(Self(
+            last.and_then(|address| address.trim().parse().ok())
+                .or(peer),
+        ))
+    }
+}

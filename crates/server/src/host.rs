@@ -1,0 +1,310 @@
+//! What a running function's `sdk_client` asks for, answered by the same routes as over HTTP, with
+//! the rights of whoever caused the run.
+//!
+//! Must never give a function more than the same request from outside would give that user.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+use std::sync::{Arc, Weak};
+use tollgate_core::auth::Principal;
+use tollgate_core::engine::HostFactory;
+use tollgate_core::ports::runtime::{HostCalls, HostError};
+use tower::ServiceExt as _;
+
+/// Makes the functions' side of the API. Holds the routes weakly: they hold the platform, which
+/// holds this.
+pub(crate) struct ApiHosts(pub(crate) Weak<Router>);
+
+impl HostFactory for ApiHosts {
+    fn host(&self, principal: Principal) -> Arc<dyn HostCalls> {
+        Arc::new(ApiHost {
+            routes: Weak::clone(&self.0),
+            principal,
+        })
+    }
+}
+
+struct ApiHost {
+    routes: Weak<Router>,
+    principal: Principal,
+}
+
+#[async_trait::async_trait]
+impl HostCalls for ApiHost {
+    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
+        let Value::Object(args) = args else {
+            return Err(bad("The arguments are no object"));
+        };
+        let asked = translate(method, args)?;
+        let routes = self.routes.upgrade().ok_or_else(|| {
+            refusal(
+                "SERVICE_UNAVAILABLE",
+                503,
+                "The server is stopping".to_owned(),
+            )
+        })?;
+        let mut request = Request::builder().method(asked.method).uri(asked.path);
+        if asked.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = asked
+            .body
+            .map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let request = request.extension(self.principal.clone()).body(body);
+        let request = request.map_err(|error| bad(&error.to_string()))?;
+        let Ok(response) = Router::clone(&routes).oneshot(request).await;
+        let status = response.status();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .map(|body| body.to_bytes());
+        let answer = bytes.map_err(|error| refusal("INTERNAL_ERROR", 500, error.to_string()))?;
+        read(status, &answer, asked.only_data)
+    }
+}
+
+fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Value, HostError> {
+    let mut answer: Value = serde_json::from_slice(answer)
+        .map_err(|error| refusal("INTERNAL_ERROR", 500, error.to_string()))?;
+    if status.is_success() {
+        return Ok(if only_data {
+            answer["data"].take()
+        } else {
+            answer
+        });
+    }
+    let code = answer["code"].as_str().unwrap_or_default();
+    let code = crate::error::Code::from_word(code).map_or("INTERNAL_ERROR", |code| code.as_str());
+    let message = answer["message"]
+        .as_str()
+        .unwrap_or("The request failed")
+        .to_owned();
+    Err(refusal(code, status.as_u16(), message))
+}
+
+/// A request of the HTTP API.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+    /// The official client gives the list alone.
+    only_data: bool,
+}
+
+impl Asked {
+    fn new(method: Method, path: String) -> Self {
+        Self {
+            method,
+            path,
+            body: None,
+            only_data: false,
+        }
+    }
+
+    fn get(path: String) -> Self {
+        Self::new(Method::GET, path)
+    }
+
+    fn with(self, body: Value) -> Self {
+        Self {
+            body: Some(body),
+            ..self
+        }
+    }
+}
+
+/// The official client's methods as requests of the HTTP API.
+fn translate(method: &str, mut args: Map<String, Value>) -> Result<Asked, HostError> {
+    let args = &mut args;
+    Ok(match method {
+        "auth.get_current_user" => Asked::get("/api/users/me/".to_owned()),
+        "users.get" => Asked::get(user_path(args)?),
+        "users.list" => Asked::get(format!("/api/users/{}", query(args))),
+        "users.create" => {
+            Asked::new(Method::POST, "/api/users/".to_owned()).with(take(args, "data")?)
+        }
+        "users.update" => Asked::new(Method::PUT, user_path(args)?).with(take(args, "data")?),
+        "users.delete" => Asked::new(Method::DELETE, user_path(args)?),
+        "users.apps" => Asked {
+            only_data: true,
+            ..Asked::get(format!("{}apps/", user_path(args)?))
+        },
+        "users.assign_roles" => Asked::new(Method::POST, "/api/assign/roles/".to_owned())
+            .with(Value::Object(std::mem::take(args))),
+        "users.revoke_roles" => Asked::new(Method::DELETE, "/api/revoke/roles/".to_owned())
+            .with(Value::Object(std::mem::take(args))),
+        "functions.execute" => execute(args)?,
+        "functions.list" => {
+            let app = app_path(args)?;
+            Asked::get(format!("{app}functions/{}", query(args)))
+        }
+        "functions.get" => Asked::get(function_path(args)?),
+        "functions.get_result" => Asked::get(format!("/api/result/{}/", part(args, "task_id")?)),
+        "functions.get_invocation" => Asked::get(format!(
+            "/api/invocations/{}/",
+            part(args, "invocation_id")?
+        )),
+        "functions.list_invocations" => Asked::get(format!("/api/invocations/{}", query(args))),
+        "app.roles" => Asked::get(format!("{}roles/", app_path(args)?)),
+        other => {
+            let message = format!("sdk_client.{other} does not exist in this version of Tollgate");
+            return Err(refusal("NOT_FOUND", 404, message));
+        }
+    })
+}
+
+fn execute(args: &mut Map<String, Value>) -> Result<Asked, HostError> {
+    let path = format!("{}execute/", function_path(args)?);
+    let mut body = Map::new();
+    body.insert(
+        "params".to_owned(),
+        args.remove("params").unwrap_or_else(|| json!({})),
+    );
+    if let Some(queued) = args.remove("is_async") {
+        body.insert("async".to_owned(), queued);
+    }
+    Ok(Asked::new(Method::POST, path).with(Value::Object(body)))
+}
+
+fn user_path(args: &mut Map<String, Value>) -> Result<String, HostError> {
+    Ok(format!("/api/users/{}/", part(args, "username")?))
+}
+
+fn app_path(args: &mut Map<String, Value>) -> Result<String, HostError> {
+    Ok(format!("/api/apps/{}/", part(args, "app_slug")?))
+}
+
+fn function_path(args: &mut Map<String, Value>) -> Result<String, HostError> {
+    let app = app_path(args)?;
+    Ok(format!("{app}functions/{}/", part(args, "function_slug")?))
+}
+
+fn take(args: &mut Map<String, Value>, name: &str) -> Result<Value, HostError> {
+    args.remove(name)
+        .ok_or_else(|| bad(&format!("{name} is required")))
+}
+
+/// An argument as one part of a path.
+fn part(args: &mut Map<String, Value>, name: &str) -> Result<String, HostError> {
+    let text = match take(args, name)? {
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+        _ => return Err(bad(&format!("{name} must be text"))),
+    };
+    // "." and ".." would be folded away by others; here they simply name nothing.
+    if text.is_empty() {
+        Err(bad(&format!("{name} is required")))
+    } else {
+        Ok(encode(&text))
+    }
+}
+
+/// The remaining arguments as a query string.
+fn query(args: &Map<String, Value>) -> String {
+    let mut query = String::new();
+    for (name, value) in args {
+        let value = match value {
+            Value::String(text) => text.clone(),
+            Value::Null => continue,
+            other => other.to_string(),
+        };
+        query.push(if query.is_empty() { '?' } else { '&' });
+        query.push_str(&encode(name));
+        query.push('=');
+        query.push_str(&encode(&value));
+    }
+    query
+}
+
+/// Percent-encoding of everything but RFC 3986's unreserved characters.
+fn encode(text: &str) -> String {
+    text.bytes()
+        .fold(String::with_capacity(text.len()), |mut out, byte| {
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                out.push(char::from(byte));
+            } else {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
+            out
+        })
+}
+
+fn bad(message: &str) -> HostError {
+    refusal("BAD_REQUEST", 400, message.to_owned())
+}
+
+fn refusal(code: &'static str, status: u16, message: String) -> HostError {
+    HostError {
+        code,
+        status,
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &str, args: Value) -> Result<(String, Option<Value>), String> {
+        let Value::Object(args) = args else {
+            panic!("an object")
+        };
+        let asked = translate(method, args).map_err(|error| error.message)?;
+        Ok((format!("{} {}", asked.method, asked.path), asked.body))
+    }
+
+    #[test]
+    fn the_official_clients_methods_are_requests_of_the_api() {
+        let plain = |text: &str| Ok((text.to_owned(), None));
+        assert_eq!(
+            asked("users.get", json!({"username": "ann"})),
+            plain("GET /api/users/ann/")
+        );
+        assert_eq!(
+            asked(
+                "users.list",
+                json!({"search": "a b", "page": 2, "is_active": true})
+            ),
+            plain("GET /api/users/?is_active=true&page=2&search=a%20b")
+        );
+        assert_eq!(
+            asked(
+                "functions.execute",
+                json!({"app_slug": "a", "function_slug": "f",
+                "params": {"x": 1}, "is_async": true, "timeout": 5})
+            ),
+            Ok((
+                "POST /api/apps/a/functions/f/execute/".to_owned(),
+                Some(json!({"params": {"x": 1}, "async": true}))
+            ))
+        );
+        assert_eq!(
+            asked("functions.get_invocation", json!({"invocation_id": 4})),
+            plain("GET /api/invocations/4/")
+        );
+    }
+
+    #[test]
+    fn an_argument_never_reaches_beyond_its_part_of_the_path() {
+        assert_eq!(
+            asked("users.get", json!({"username": "../apps/x?y#z"})),
+            Ok(("GET /api/users/..%2Fapps%2Fx%3Fy%23z/".to_owned(), None))
+        );
+        assert!(asked("users.get", json!({"username": ""})).is_err());
+        assert!(asked("users.get", json!({"username": ["a"]})).is_err());
+        assert!(asked("users.get", json!({})).is_err());
+        assert!(
+            asked("secrets.get", json!({"key": "k"}))
+                .unwrap_err()
+                .contains("secrets.get")
+        );
+    }
+}

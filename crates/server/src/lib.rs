@@ -1,0 +1,25 @@
+//! Tollgate's HTTP API.
+//!
+//! Handlers parse, make one call into `tollgate-core` and map the answer; they decide nothing.
+//! Whether a caller may do something is decided in an extractor or in core, never in a handler.
+//! Nothing here knows SQL or runs functions.
+
+mod api;
+mod config;
+mod edge;
+mod envelope;
+mod error;
+mod extract;
+mod host;
+mod metrics;
+mod openapi;
+mod paths;
+mod serve;
+mod state;
+mod strict_json;
+mod views;
+
+pub use config::ServerConfig;
+pub use metrics::recorder as metrics_recorder;
+pub use openapi::openapi;
+pub use serve::Server;

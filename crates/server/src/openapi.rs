@@ -1,0 +1,122 @@
+//! Router and OpenAPI document, made from one list of routes.
+
+use crate::api;
+use crate::edge::edge;
+use crate::error::{ApiError, Code, ErrorBody};
+use crate::state::AppState;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use std::collections::BTreeMap;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ContentBuilder, InfoBuilder, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder,
+};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
+
+/// The prefix under which users and tokens stand a second time.
+const SECOND_PREFIX: &str = "/api/cloud/";
+
+/// The OpenAPI document.
+pub fn openapi() -> OpenApi {
+    finished(api::documented().into_openapi())
+}
+
+/// The routes with everything around them.
+pub(crate) fn router(state: AppState) -> Router {
+    let (documented, _) = api::documented().split_for_parts();
+    documented
+        .merge(api::undocumented())
+        .fallback(|| async { ApiError::not_found("Path") })
+        .method_not_allowed_fallback(|| async {
+            let message = "This path has no such method; see the Allow header";
+            ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadRequest, message)
+        })
+        .layer(from_fn_with_state(state.clone(), edge))
+        .with_state(state)
+}
+
+fn finished(mut document: OpenApi) -> OpenApi {
+    document.info = InfoBuilder::new()
+        .title("Tollgate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Serverless functions that subscribe to lifecycle events. PRE events stop an \
+             operation until every subscriber agrees; POST events run afterwards.",
+        ))
+        .build();
+    let components = document.components.get_or_insert_default();
+    for (name, scheme) in schemes() {
+        components
+            .security_schemes
+            .insert(name.to_owned(), RefOr::T(scheme));
+    }
+    components
+        .schemas
+        .insert(ErrorBody::name().into_owned(), ErrorBody::schema());
+    let mut schemas = Vec::new();
+    ErrorBody::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    document.security = Some(
+        schemes()
+            .map(|(name, _)| SecurityRequirement::new::<_, [&str; 0], &str>(name, []))
+            .into(),
+    );
+    for (path, item) in &mut document.paths.paths {
+        if path.starts_with(SECOND_PREFIX) {
+            rename_second(item);
+        }
+    }
+    document
+}
+
+/// An operation's id must be unique, and the second prefix repeats some.
+fn rename_second(item: &mut PathItem) {
+    let operations = [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.patch,
+        &mut item.delete,
+    ];
+    for operation in operations.into_iter().flatten() {
+        let repeated = operation
+            .operation_id
+            .as_mut()
+            .filter(|id| id.starts_with("users_") || id.starts_with("token_"));
+        if let Some(id) = repeated {
+            id.insert_str(0, "cloud_");
+        }
+    }
+}
+
+fn schemes() -> [(&'static str, SecurityScheme); 3] {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .bearer_format("JWT")
+        .build();
+    let api_key = ApiKeyValue::with_description("Authorization", "`Api-Key <key>`");
+    let session = ApiKeyValue::new("X-Session-Token");
+    [
+        ("bearer", SecurityScheme::Http(bearer)),
+        ("api_key", SecurityScheme::ApiKey(ApiKey::Header(api_key))),
+        (
+            "session_token",
+            SecurityScheme::ApiKey(ApiKey::Header(session)),
+        ),
+    ]
+}
+
+impl IntoResponses for ApiError {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let schema = Ref::from_schema_name(ErrorBody::name());
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new()
+            .description("Any error")
+            .content("application/json", content)
+            .build();
+        BTreeMap::from([("default".to_owned(), RefOr::T(response))])
+    }
+}

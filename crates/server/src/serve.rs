@@ -1,0 +1,201 @@
+//! The server: connections with bounds and timeouts, and an orderly end.
+
+use crate::config::ServerConfig;
+use crate::extract::PeerAddress;
+use crate::host::ApiHosts;
+use crate::metrics;
+use crate::openapi;
+use crate::paths;
+use crate::state::AppState;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use futures_util::future::BoxFuture;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tollgate_core::platform::Platform;
+use tower::{Service, ServiceExt as _};
+
+/// After a failed accept (usually: no file descriptor left) the next one waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often measurements are put in order between two readings.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The HTTP server.
+pub struct Server {
+    state: AppState,
+    routes: Routes,
+}
+
+impl Server {
+    /// A server for `platform`, which also answers what its functions ask for, as long as the
+    /// server lives.
+    pub fn new(config: ServerConfig, platform: Arc<Platform>) -> Self {
+        let state = AppState::new(platform, config);
+        let routes = Arc::new(openapi::router(state.clone()));
+        state
+            .platform()
+            .serve_functions(Arc::new(ApiHosts(Arc::downgrade(&routes))));
+        Self {
+            state,
+            routes: Routes(routes),
+        }
+    }
+
+    /// All routes, for requests that come from this process.
+    pub fn router(&self) -> Router {
+        Router::new().fallback_service(self.routes.clone())
+    }
+
+    /// Serves connections until `shutdown` ends, then lets open requests finish for as long as
+    /// the configured grace.
+    pub async fn run(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let places = Arc::new(Semaphore::new(self.state.config().connections));
+        let graceful = GracefulShutdown::new();
+        let mut open = JoinSet::new();
+        let background = tokio::spawn(background(self.state.clone()));
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let accepted = tokio::select! {
+                accepted = accept(&listener, &places) => accepted,
+                // Reaps ended connections while none arrives.
+                Some(_) = open.join_next() => continue,
+                () = &mut shutdown => break,
+            };
+            let Some((stream, address, place)) = accepted else {
+                continue;
+            };
+            let connection = self.connection(stream, address);
+            let connection = graceful.watch(connection);
+            open.spawn(async move {
+                metrics::connections(1.0);
+                if let Err(error) = connection.await {
+                    tracing::debug!(error = %error, "a connection ended: {error}");
+                }
+                metrics::connections(-1.0);
+                drop(place);
+            });
+        }
+        drop(listener);
+        self.state.stop();
+        background.abort();
+        if tokio::time::timeout(self.state.config().grace, graceful.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                open = open.len(),
+                "requests were still open after the grace period"
+            );
+        }
+        open.shutdown().await;
+    }
+
+    fn connection(
+        &self,
+        stream: TcpStream,
+        address: IpAddr,
+    ) -> http1::Connection<TokioIo<TcpStream>, Connection> {
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            // Counted from the end of the request before, so it bounds idle connections too.
+            .header_read_timeout(self.state.config().header_timeout)
+            .keep_alive(true)
+            .serve_connection(
+                TokioIo::new(stream),
+                Connection {
+                    routes: self.routes.clone(),
+                    address,
+                },
+            )
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, address)) => {
+            // Without it, a small answer may wait for an acknowledgement.
+            let _ = stream.set_nodelay(true);
+            Some((stream, address.ip().to_canonical(), place))
+        }
+        Err(error) => {
+            tracing::warn!(error = %error, "a connection could not be accepted: {error}");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Keeps measurements in order, and counts what happens to invocations.
+async fn background(state: AppState) {
+    use tokio::sync::broadcast::error::RecvError;
+    let recorder = metrics::recorder();
+    let mut changes = state.platform().invocations.watch();
+    let mut upkeep = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = upkeep.tick() => recorder.run_upkeep(),
+            change = changes.recv() => match change {
+                Ok(change) => metrics::invocation(change.state),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return,
+            },
+        }
+    }
+}
+
+/// The router behind the spelling of paths.
+#[derive(Clone)]
+struct Routes(Arc<Router>);
+
+impl Service<Request> for Routes {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if let Some(uri) = paths::routed(request.uri()) {
+            *request.uri_mut() = uri;
+        }
+        Box::pin(Router::clone(&self.0).oneshot(request))
+    }
+}
+
+/// The service of one connection.
+struct Connection {
+    routes: Routes,
+    address: IpAddr,
+}
+
+impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(PeerAddress(self.address));
+        self.routes.clone().call(request)
+    }
+}

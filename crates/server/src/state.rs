@@ -1,0 +1,73 @@
+//! What handlers share. Cloning is one reference count.
+
+use crate::config::ServerConfig;
+use axum::http::HeaderValue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
+use tollgate_core::platform::Platform;
+use tollgate_core::time::Clock;
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct AppState(Arc<Shared>);
+
+struct Shared {
+    platform: Arc<Platform>,
+    config: ServerConfig,
+    /// Begins the request ids of this start of the server.
+    start: String,
+    requests: AtomicU64,
+    /// Turns true when the server stops: streams end then.
+    stopping: watch::Sender<bool>,
+}
+
+impl AppState {
+    pub(crate) fn new(platform: Arc<Platform>, config: ServerConfig) -> Self {
+        let start = format!("{:x}", platform.clock.now().as_micros());
+        let requests = AtomicU64::new(1);
+        let stopping = watch::Sender::new(false);
+        Self(Arc::new(Shared {
+            platform,
+            config,
+            start,
+            requests,
+            stopping,
+        }))
+    }
+
+    pub(crate) fn platform(&self) -> &Platform {
+        &self.0.platform
+    }
+
+    pub(crate) fn config(&self) -> &ServerConfig {
+        &self.0.config
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.platform.clock
+    }
+
+    /// An id that no other request of this server has had.
+    pub(crate) fn next_request_id(&self) -> HeaderValue {
+        let number = self.0.requests.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{number:x}", self.0.start);
+        // Hexadecimal and a dash are always allowed.
+        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none"))
+    }
+
+    pub(crate) fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    /// Ends when the server stops.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let _ = self
+            .0
+            .stopping
+            .subscribe()
+            .wait_for(|stopping| *stopping)
+            .await;
+    }
+}

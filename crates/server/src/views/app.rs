@@ -1,0 +1,55 @@
+//! Apps and their roles.
+
+use serde::Serialize;
+use tollgate_core::app::App;
+use tollgate_core::auth::AppRole;
+use tollgate_core::time::Timestamp;
+use utoipa::ToSchema;
+
+/// An app.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppView {
+    id: i64,
+    name: String,
+    slug: String,
+    description: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+impl From<App> for AppView {
+    fn from(app: App) -> Self {
+        Self {
+            id: app.id.0,
+            name: app.name,
+            slug: app.slug,
+            description: app.description,
+            created_at: app.created_at,
+            updated_at: app.updated_at,
+        }
+    }
+}
+
+/// A role of an app.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppRoleView {
+    /// What `assign` and `revoke` take.
+    slug: String,
+    #[schema(value_type = String)]
+    name: &'static str,
+    #[schema(value_type = Vec<String>)]
+    permissions: Vec<&'static str>,
+}
+
+impl From<AppRole> for AppRoleView {
+    fn from(role: AppRole) -> Self {
+        let permissions = role.permissions.into_iter().map(|it| it.as_str()).collect();
+        Self {
+            slug: role.slug,
+            name: role.role.as_str(),
+            permissions,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Functions and their versions.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use tollgate_core::function::{Function, FunctionVersion, Source};
+use tollgate_core::time::Timestamp;
+use utoipa::ToSchema;
+
+/// What the wire shows instead of a header's value: it is often a secret.
+const HIDDEN: &str = "********";
+
+/// A function.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FunctionView {
+    id: i64,
+    name: String,
+    slug: String,
+    description: String,
+    #[schema(value_type = String)]
+    environment: &'static str,
+    #[schema(value_type = String)]
+    execution_mode: &'static str,
+    app: i64,
+    app_name: String,
+    app_slug: String,
+    is_active: bool,
+    is_public: bool,
+    async_mode: bool,
+    version: u32,
+    timeout_seconds: Option<f64>,
+    memory_mb: Option<u32>,
+    max_concurrency: Option<u32>,
+    max_attempts: Option<u32>,
+    #[schema(value_type = String)]
+    network: &'static str,
+    filter_conditions: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    #[serde(flatten)]
+    source: Option<SourceView>,
+}
+
+/// What a version runs.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(super) struct SourceView {
+    /// Of `app` functions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    /// Of `proxy` functions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_url: Option<String>,
+    /// Of `proxy` functions; values are hidden.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    headers: Option<BTreeMap<String, &'static str>>,
+}
+
+/// A version of a function.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VersionView {
+    id: i64,
+    version: u32,
+    is_active: bool,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[serde(flatten)]
+    source: SourceView,
+}
+
+impl From<Function> for FunctionView {
+    fn from(function: Function) -> Self {
+        Self {
+            id: function.id.0,
+            name: function.name,
+            slug: function.slug,
+            description: function.description,
+            environment: function.environment.as_str(),
+            execution_mode: function.execution_mode.as_str(),
+            app: function.app_id.0,
+            app_name: function.app_name,
+            app_slug: function.app_slug,
+            is_active: function.is_active,
+            is_public: function.is_public,
+            async_mode: function.async_mode,
+            version: function.version,
+            timeout_seconds: function.options.timeout_seconds,
+            memory_mb: function.options.memory_mb,
+            max_concurrency: function.options.max_concurrency,
+            max_attempts: function.options.max_attempts,
+            network: function.options.network.as_str(),
+            filter_conditions: function.options.filter_conditions,
+            created_at: function.created_at,
+            updated_at: function.updated_at,
+            source: None,
+        }
+    }
+}
+
+impl FunctionView {
+    /// The same with what it runs.
+    pub(crate) fn with_source(function: Function, source: Source) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..Self::from(function)
+        }
+    }
+}
+
+impl From<Source> for SourceView {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::App { code, .. } => Self {
+                code: Some(code.as_ref().to_owned()),
+                ..Self::default()
+            },
+            Source::Proxy {
+                webhook_url,
+                headers,
+            } => Self {
+                webhook_url: Some(webhook_url),
+                headers: Some(headers.into_keys().map(|name| (name, HIDDEN)).collect()),
+                ..Self::default()
+            },
+            Source::System => Self::default(),
+        }
+    }
+}
+
+impl From<FunctionVersion> for VersionView {
+    fn from(version: FunctionVersion) -> Self {
+        Self {
+            id: version.id.0,
+            version: version.number,
+            is_active: version.is_active,
+            created_at: version.created_at,
+            source: version.source.into(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Invocations, in the shape that existing clients read.
+
+use serde::Serialize;
+use tollgate_core::ids::{EventId, TaskId};
+use tollgate_core::invocation::{Failure, Invocation, LogLine};
+use tollgate_core::json::JsonText;
+use tollgate_core::time::Timestamp;
+use utoipa::ToSchema;
+
+/// One run of a function.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InvocationView {
+    id: i64,
+    #[schema(value_type = String, format = "uuid")]
+    task_id: TaskId,
+    /// The same, under the name that existing clients read.
+    #[schema(value_type = String, format = "uuid")]
+    celery_task_id: TaskId,
+    /// `PENDING`, `STARTED`, `RETRY`, `SUCCESS` or `FAILURE`.
+    #[schema(value_type = String)]
+    status: &'static str,
+    /// The finer state.
+    #[schema(value_type = String)]
+    state: &'static str,
+    function: i64,
+    function_name: String,
+    function_slug: String,
+    version: u32,
+    #[schema(value_type = Option<String>)]
+    event: Option<&'static str>,
+    #[schema(value_type = Option<String>, format = "uuid")]
+    event_id: Option<EventId>,
+    #[schema(value_type = String)]
+    trigger_type: &'static str,
+    attempt: u32,
+    max_attempts: u32,
+    user_id: Option<i64>,
+    user_username: Option<String>,
+    user_email: Option<String>,
+    task_result: Option<TaskView>,
+    error: Option<ErrorView>,
+    /// Absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<LogView>>)]
+    logs: Option<Vec<LogLine>>,
+    log_count: u32,
+    has_error: bool,
+    #[schema(value_type = String, format = DateTime)]
+    queued_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+    duration_ms: Option<f64>,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+}
+
+/// What an ended run returned.
+#[derive(Debug, Serialize, ToSchema)]
+struct TaskView {
+    #[schema(value_type = String, format = "uuid")]
+    task_id: TaskId,
+    #[schema(value_type = String)]
+    status: &'static str,
+    #[schema(value_type = Object)]
+    result: Option<JsonText>,
+    traceback: Option<String>,
+    #[schema(value_type = Object)]
+    task_args: JsonText,
+    task_kwargs: Empty,
+    #[schema(value_type = String)]
+    task_name: &'static str,
+    #[schema(value_type = String, format = DateTime)]
+    date_created: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    date_done: Option<Timestamp>,
+    worker: Option<String>,
+    meta: Empty,
+}
+
+/// `{}`.
+#[derive(Debug, Serialize, ToSchema)]
+struct Empty {}
+
+/// Why a run gave no result.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorView {
+    #[schema(value_type = String)]
+    kind: &'static str,
+    message: String,
+    traceback: Option<String>,
+}
+
+/// One line that a function logged or printed.
+#[derive(Serialize, ToSchema)]
+struct LogView {
+    #[schema(format = DateTime)]
+    timestamp: String,
+    level: String,
+    logger: String,
+    message: String,
+}
+
+/// The record of a run that failed while its caller waited.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct InvocationOnly {
+    #[schema(value_type = InvocationView)]
+    pub(crate) invocation: Box<InvocationView>,
+}
+
+/// What has become of a task.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TaskResultView {
+    #[schema(value_type = String, format = "uuid")]
+    task_id: TaskId,
+    #[schema(value_type = String)]
+    status: &'static str,
+    #[schema(value_type = Object)]
+    result: Option<JsonText>,
+    traceback: Option<String>,
+    #[schema(value_type = String, format = DateTime)]
+    date_created: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    date_done: Option<Timestamp>,
+}
+
+impl InvocationView {
+    /// With its logs.
+    pub(crate) fn full(mut invocation: Invocation) -> Self {
+        let logs = std::mem::take(&mut invocation.logs);
+        Self {
+            logs: Some(logs),
+            ..Self::of(invocation)
+        }
+    }
+
+    /// Without its logs, for lists.
+    pub(crate) fn of(invocation: Invocation) -> Self {
+        let task_result = invocation
+            .state
+            .is_final()
+            .then(|| TaskView::of(&invocation));
+        let duration = invocation.started_at.zip(invocation.finished_at);
+        Self {
+            id: invocation.id.0,
+            task_id: invocation.task_id,
+            celery_task_id: invocation.task_id,
+            status: invocation.state.status(),
+            state: invocation.state.as_str(),
+            function: invocation.function_id.0,
+            function_name: invocation.function_name,
+            function_slug: invocation.function_slug,
+            version: invocation.version,
+            event: invocation.event.map(|event| event.as_str()),
+            event_id: invocation.event_id,
+            trigger_type: invocation.trigger.as_str(),
+            attempt: invocation.attempt,
+            max_attempts: invocation.max_attempts,
+            user_id: invocation.user_id.map(|user| user.0),
+            user_username: invocation.user_username,
+            user_email: invocation.user_email,
+            task_result,
+            has_error: invocation.failure.is_some(),
+            error: invocation.failure.map(ErrorView::from),
+            logs: None,
+            log_count: invocation.log_count,
+            queued_at: invocation.queued_at,
+            started_at: invocation.started_at,
+            finished_at: invocation.finished_at,
+            duration_ms: duration.map(|(start, end)| end.since(start).as_secs_f64() * 1e3),
+            created_at: invocation.queued_at,
+            updated_at: invocation.updated_at,
+        }
+    }
+}
+
+impl TaskView {
+    fn of(invocation: &Invocation) -> Self {
+        Self {
+            task_id: invocation.task_id,
+            status: invocation.state.status(),
+            result: invocation.result.clone(),
+            traceback: traceback(invocation.failure.as_ref()),
+            task_args: invocation.params.clone(),
+            task_kwargs: Empty {},
+            task_name: "functions.execute",
+            date_created: invocation.queued_at,
+            date_done: invocation.finished_at,
+            worker: invocation.worker.clone(),
+            meta: Empty {},
+        }
+    }
+}
+
+impl From<Invocation> for TaskResultView {
+    fn from(invocation: Invocation) -> Self {
+        Self {
+            task_id: invocation.task_id,
+            status: invocation.state.status(),
+            traceback: traceback(invocation.failure.as_ref()),
+            result: invocation.result,
+            date_created: invocation.queued_at,
+            date_done: invocation.finished_at,
+        }
+    }
+}
+
+impl From<Failure> for ErrorView {
+    fn from(failure: Failure) -> Self {
+        Self {
+            kind: failure.kind.as_str(),
+            message: failure.message,
+            traceback: failure.traceback,
+        }
+    }
+}
+
+/// Clients look here for the reason, so a failure without a traceback gives its message.
+fn traceback(failure: Option<&Failure>) -> Option<String> {
+    failure.map(|it| it.traceback.clone().unwrap_or_else(|| it.message.clone()))
+}

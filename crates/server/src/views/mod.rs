@@ -1,0 +1,14 @@
+//! What the wire shows of the domain's types: own structs, so that a new field of a record does
+//! not reach clients by accident. Field order is the contract's.
+
+mod app;
+mod function;
+mod invocation;
+mod subscriber;
+mod user;
+
+pub(crate) use app::{AppRoleView, AppView};
+pub(crate) use function::{FunctionView, VersionView};
+pub(crate) use invocation::{InvocationOnly, InvocationView, TaskResultView};
+pub(crate) use subscriber::{AppEventSubscriber, SubscriberView};
+pub(crate) use user::UserView;

@@ -1,0 +1,98 @@
+//! Subscribers, in the two shapes of the API document.
+
+use serde::Serialize;
+use tollgate_core::subscriber::{Subscriber, SubscriberOptions};
+use tollgate_core::time::Timestamp;
+use utoipa::ToSchema;
+
+/// A subscription as `subscribe` answers it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SubscriberView {
+    id: i64,
+    #[schema(value_type = String)]
+    event: &'static str,
+    function: i64,
+    function_name: String,
+    function_slug: String,
+    app_name: String,
+    app_slug: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
+    updated_at: Timestamp,
+    options: OptionsView,
+}
+
+impl From<Subscriber> for SubscriberView {
+    fn from(subscriber: Subscriber) -> Self {
+        Self {
+            id: subscriber.id.0,
+            event: subscriber.event.as_str(),
+            function: subscriber.function_id.0,
+            function_name: subscriber.function_name,
+            function_slug: subscriber.function_slug,
+            app_name: subscriber.app_name,
+            app_slug: subscriber.app_slug,
+            created_at: subscriber.created_at,
+            updated_at: subscriber.updated_at,
+            options: subscriber.options.into(),
+        }
+    }
+}
+
+/// A subscription as an app's event lists it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AppEventSubscriber {
+    subscriber_id: i64,
+    #[schema(value_type = String)]
+    event: &'static str,
+    function_id: i64,
+    function_name: String,
+    function_slug: String,
+    app_id: i64,
+    app_name: String,
+    app_slug: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    options: OptionsView,
+}
+
+impl From<Subscriber> for AppEventSubscriber {
+    fn from(subscriber: Subscriber) -> Self {
+        Self {
+            subscriber_id: subscriber.id.0,
+            event: subscriber.event.as_str(),
+            function_id: subscriber.function_id.0,
+            function_name: subscriber.function_name,
+            function_slug: subscriber.function_slug,
+            app_id: subscriber.app_id.0,
+            app_name: subscriber.app_name,
+            app_slug: subscriber.app_slug,
+            created_at: subscriber.created_at,
+            options: subscriber.options.into(),
+        }
+    }
+}
+
+/// What a subscription sets for itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OptionsView {
+    priority: i32,
+    filter: Option<String>,
+    timeout_seconds: Option<f64>,
+    #[schema(value_type = String)]
+    on_timeout: &'static str,
+    max_attempts: Option<u32>,
+}
+
+impl From<SubscriberOptions> for OptionsView {
+    fn from(options: SubscriberOptions) -> Self {
+        Self {
+            priority: options.priority,
+            filter: options.filter,
+            timeout_seconds: options.timeout_seconds,
+            on_timeout: options.on_timeout.as_str(),
+            max_attempts: options.max_attempts,
+        }
+    }
+}

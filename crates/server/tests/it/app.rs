@@ -1,0 +1,373 @@
+//! A whole platform over a fresh database, with two sites and a fixed clock.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tollgate_core::auth::Password;
+use tollgate_core::engine::{Parts, Settings};
+use tollgate_core::entropy::Entropy;
+use tollgate_core::platform::{Platform, PlatformParts};
+use tollgate_core::ports::dispatch::Coordinator;
+use tollgate_core::ports::runtime::Runtimes;
+use tollgate_core::ports::store::Store;
+use tollgate_core::site::{Authority, Site};
+use tollgate_core::time::Clock;
+use tollgate_exec::{Executor, ExecutorConfig};
+use tollgate_runtimes::{SystemCall, SystemRuntime};
+use tollgate_server::{Server, ServerConfig};
+use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_testkit::clock::ManualClock;
+use tollgate_testkit::entropy::SeededEntropy;
+use tower::ServiceExt as _;
+
+pub(crate) const PASSWORD: &str = "correct horse";
+pub(crate) const HOST: &str = "localhost";
+pub(crate) const OTHER_HOST: &str = "other.test";
+pub(crate) const JWT_KEY: [u8; 32] = [7; 32];
+
+/// A running platform. Nothing outlives it but the folder's deletion.
+pub(crate) struct TestApp {
+    pub(crate) server: Server,
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) store: Arc<SqliteStore>,
+    router: Router,
+    _coordinator: Arc<dyn Coordinator>,
+    _executor: Arc<Executor>,
+    _folder: TempDir,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// Status and body as one value, for snapshots.
+    pub(crate) fn whole(&self) -> Value {
+        json!({"status": self.status, "body": self.body})
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body of an answer that must have been a success.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Value {
+        assert!(self.status < 300, "{}: {}", self.status, self.body);
+        self.body
+    }
+
+    #[track_caller]
+    pub(crate) fn is_error(&self, status: u16, code: &str) -> &str {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.body["success"], false, "{}", self.body);
+        assert_eq!(self.body["status"], "error", "{}", self.body);
+        assert_eq!(self.body["code"], code, "{}", self.body);
+        self.body["message"].as_str().unwrap()
+    }
+}
+
+/// A request in the making.
+#[derive(Clone)]
+pub(crate) struct Asking {
+    router: Router,
+    method: Method,
+    path: String,
+    host: String,
+    headers: Vec<(String, String)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Asking {
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn host(mut self, host: &str) -> Self {
+        host.clone_into(&mut self.host);
+        self
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.raw(body.to_string().into_bytes())
+            .header("content-type", "application/json")
+    }
+
+    pub(crate) fn raw(mut self, body: Vec<u8>) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(self.path)
+            .header("host", self.host);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        let body = self.body.map_or_else(Body::empty, Body::from);
+        let response = self
+            .router
+            .oneshot(request.body(body).unwrap())
+            .await
+            .unwrap();
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::String(text));
+        Answer {
+            status,
+            headers,
+            body,
+        }
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(ManualClock::default());
+        let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let options = SqliteOptions {
+            clock: Arc::clone(&time),
+            ..SqliteOptions::default()
+        };
+        let sqlite = SqliteStore::open(folder.path(), options).unwrap();
+        let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
+        let system = Arc::new(functions(Arc::clone(&time)));
+        let runtimes = Runtimes {
+            python: None,
+            node: None,
+            proxy: None,
+            system: Some(system),
+        };
+        let executor = Executor::new(
+            Arc::clone(&store),
+            runtimes.clone(),
+            Arc::clone(&time),
+            Arc::clone(&entropy),
+            ExecutorConfig::default(),
+        );
+        let dispatcher = Arc::clone(&executor) as _;
+        let settings = Settings::default();
+        let engine = Parts {
+            store,
+            dispatcher,
+            runtimes,
+            clock: time,
+            entropy,
+            settings,
+        };
+        let platform = Platform::new(PlatformParts {
+            engine,
+            jwt_key: JWT_KEY,
+            base_domain: None,
+        });
+        let coordinator = platform.coordinator();
+        executor.start(&coordinator).await.unwrap();
+        let server = Server::new(ServerConfig::default(), Arc::clone(&platform));
+        let router = server.router();
+        let app = Self {
+            server,
+            platform,
+            clock,
+            store: sqlite,
+            router,
+            _coordinator: coordinator,
+            _executor: executor,
+            _folder: folder,
+        };
+        app.site("default", vec![]).await;
+        app
+    }
+
+    /// A site with the superuser `root`.
+    pub(crate) async fn site(&self, slug: &str, domains: Vec<String>) -> Site {
+        let authority = Authority::of_this_program();
+        let admin = &self.platform.admin;
+        let site = admin.create_site(&authority, slug, domains).await.unwrap();
+        let password = Password::new(PASSWORD);
+        let email = format!("root@{slug}.example");
+        admin
+            .create_superuser(&authority, &site, &email, password)
+            .await
+            .unwrap();
+        site
+    }
+
+    /// The second site, and its superuser's token.
+    pub(crate) async fn other_site(&self) -> String {
+        self.site("other", vec![OTHER_HOST.to_owned()]).await;
+        // The site list is read again after a second.
+        self.clock.advance(std::time::Duration::from_secs(1));
+        self.sign_in_at(OTHER_HOST, "root").await
+    }
+
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Asking {
+        Asking {
+            router: self.router.clone(),
+            method: method.parse().unwrap(),
+            path: path.to_owned(),
+            host: HOST.to_owned(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Asking {
+        self.ask("GET", path)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Asking {
+        self.ask("POST", path).json(body)
+    }
+
+    /// The superuser's access token.
+    pub(crate) async fn root(&self) -> String {
+        self.sign_in_at(HOST, "root").await
+    }
+
+    pub(crate) async fn sign_in(&self, username: &str) -> String {
+        self.sign_in_at(HOST, username).await
+    }
+
+    async fn sign_in_at(&self, host: &str, username: &str) -> String {
+        let body = json!({"username": username, "password": PASSWORD});
+        let answer = self
+            .post("/api/cloud/auth/jwt/token/", &body)
+            .host(host)
+            .send()
+            .await;
+        answer.ok()["access"].as_str().unwrap().to_owned()
+    }
+
+    /// A user with these roles, and the access token.
+    pub(crate) async fn user(&self, root: &str, username: &str, roles: &[&str]) -> String {
+        let email = format!("{username}@example.com");
+        let body = json!({"username": username, "email": email, "password": PASSWORD});
+        self.post("/api/users/", &body)
+            .bearer(root)
+            .send()
+            .await
+            .ok();
+        if !roles.is_empty() {
+            let body = json!({"roles": roles, "usernames": [username]});
+            self.post("/api/assign/roles/", &body)
+                .bearer(root)
+                .send()
+                .await
+                .ok();
+        }
+        self.sign_in(username).await
+    }
+
+    /// The app `user-management` of the API document.
+    pub(crate) async fn user_management(&self, token: &str) {
+        let body = json!({"name": "User Management"});
+        self.post("/api/apps/", &body)
+            .bearer(token)
+            .send()
+            .await
+            .ok();
+    }
+
+    /// A function of that app that runs the registered function of its slug. Gives its number.
+    pub(crate) async fn function(&self, token: &str, name: &str) -> i64 {
+        let body = json!({"name": name, "execution_mode": "system"});
+        let path = "/api/apps/user-management/functions/";
+        let answer = self.post(path, &body).bearer(token).send().await;
+        answer.ok()["id"].as_i64().unwrap()
+    }
+
+    pub(crate) async fn subscribe(&self, token: &str, event: &str, function: i64) {
+        let path = format!("/api/cloud/events/{event}/subscribe/");
+        let body = json!({"function_id": function});
+        self.post(&path, &body).bearer(token).send().await.ok();
+    }
+}
+
+/// The operator's own functions, by slug.
+fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
+    let mut system = SystemRuntime::new(clock);
+    system.register("validate-user-data", |call: SystemCall| async move {
+        call.log("INFO", "checking");
+        Ok(json!({"checked": call.params["username"]}))
+    });
+    system.register("check-email-domain", |_: SystemCall| async {
+        Ok(Value::Null)
+    });
+    system.register("deny", |_: SystemCall| async {
+        Ok(json!({"success": false, "error": "not this one", "errors": {"email": ["bad"]}}))
+    });
+    system.register("enrich", |_: SystemCall| async {
+        Ok(json!({"params": {"first_name": "Enriched"}}))
+    });
+    system.register("broken", |_: SystemCall| async {
+        Err("it broke".to_owned())
+    });
+    system.register("hang", |_: SystemCall| std::future::pending());
+    system.register("ask", |call: SystemCall| async move {
+        let method = call.params["method"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let answer = call.host.call(&method, call.params["args"].clone()).await;
+        answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
+    });
+    system
+}
+
+/// Checks that the keys stand in this order: parsing a body would sort them.
+pub(crate) async fn assert_key_order(asking: Asking, keys: &[&str]) {
+    let text = text(asking).await;
+    let places: Vec<_> = keys
+        .iter()
+        .map(|key| text.find(&format!("\"{key}\":")))
+        .collect();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{text}"
+    );
+}
+
+/// The body as it was sent.
+async fn text(asking: Asking) -> String {
+    let Asking {
+        router,
+        method,
+        path,
+        host,
+        headers,
+        body,
+    } = asking;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", host);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let body = body.map_or_else(Body::empty, Body::from);
+    let response = router.oneshot(request.body(body).unwrap()).await.unwrap();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}

@@ -1,0 +1,303 @@
+//! Who may call what. Every operation of the OpenAPI document has a row here, or the test fails.
+
+use crate::app::{Answer, TestApp};
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// Who is let in. Each kind of caller includes those after it in no fixed way, so all are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lets {
+    /// No credential.
+    nobody: bool,
+    /// A user without any role.
+    plain: bool,
+    /// `viewer` of the app.
+    viewer: bool,
+    /// `developer` of the app.
+    developer: bool,
+    /// `admin` of the app.
+    app_admin: bool,
+    /// `is_staff` without a role.
+    staff: bool,
+    /// `admin` of the site.
+    admin: bool,
+}
+
+const ANYONE: Lets = Lets {
+    nobody: true,
+    plain: true,
+    viewer: true,
+    developer: true,
+    app_admin: true,
+    staff: true,
+    admin: true,
+};
+const SIGNED_IN: Lets = Lets {
+    nobody: false,
+    ..ANYONE
+};
+const READERS: Lets = Lets {
+    plain: false,
+    ..SIGNED_IN
+};
+const DEVELOPERS: Lets = Lets {
+    viewer: false,
+    staff: false,
+    ..READERS
+};
+const APP_ADMINS: Lets = Lets {
+    developer: false,
+    ..DEVELOPERS
+};
+const ADMINS: Lets = Lets {
+    app_admin: false,
+    ..APP_ADMINS
+};
+const SITE_READERS: Lets = Lets {
+    staff: true,
+    ..ADMINS
+};
+
+/// One operation: its id, a path and a JSON body that are right (`""`: none), and who is let in.
+type Row = (&'static str, &'static str, &'static str, Lets);
+
+/// `F` is the path of a function, `A` that of its app.
+#[rustfmt::skip]
+const CASES: &[Row] = &[
+    ("healthz", "/healthz", "", ANYONE),
+    ("readyz", "/readyz", "", ANYONE),
+    ("events_list", "/api/cloud/events/", "", SIGNED_IN),
+    ("events_get", "/api/cloud/events/PRE_USER_CREATE/", "", SIGNED_IN),
+    ("events_subscribe", "/api/cloud/events/PRE_USER_CREATE/subscribe/", r#"{"function_id":1}"#, DEVELOPERS),
+    ("events_change_subscription", "/api/cloud/events/PRE_USER_CREATE/subscribe/", r#"{"function_id":1}"#, DEVELOPERS),
+    ("events_unsubscribe", "/api/cloud/events/PRE_USER_CREATE/unsubscribe/", r#"{"function_id":1}"#, DEVELOPERS),
+    ("app_events_list", "A/events/", "", SIGNED_IN),
+    ("app_events_get", "A/events/PRE_USER_CREATE/", "", SIGNED_IN),
+    ("apps_create", "/api/apps/", r#"{"name":""}"#, ADMINS),
+    ("apps_list", "/api/apps/", "", SIGNED_IN),
+    ("apps_get", "A/", "", SIGNED_IN),
+    ("apps_update", "A/", r#"{"name":""}"#, APP_ADMINS),
+    ("apps_delete", "/api/apps/spare/", "", ADMINS),
+    ("functions_create", "A/functions/", r#"{"name":""}"#, DEVELOPERS),
+    ("functions_list", "A/functions/", "", READERS),
+    ("functions_get", "F/", "", READERS),
+    ("functions_update", "F/", r#"{"name":""}"#, DEVELOPERS),
+    ("functions_delete", "A/functions/none/", "", DEVELOPERS),
+    ("functions_versions", "F/versions/", "", READERS),
+    ("functions_activate", "F/versions/1/activate/", "{}", DEVELOPERS),
+    ("functions_execute", "F/execute/", "{}", DEVELOPERS),
+    ("functions_execute_public", "/api/public/apps/user-management/functions/validate-user-data/execute/", "{}", ANYONE),
+    ("invocations_list", "/api/invocations/", "", SIGNED_IN),
+    ("invocations_get", "/api/invocations/1/", "", SIGNED_IN),
+    ("invocations_stream", "/api/invocations/stream/", "", SIGNED_IN),
+    ("result_get", "/api/result/x/", "", SIGNED_IN),
+    ("roles_assign", "/api/assign/roles/", r#"{"roles":["viewer"],"usernames":["spare"]}"#, ADMINS),
+    ("roles_revoke", "/api/revoke/roles/", r#"{"roles":["viewer"],"usernames":["spare"]}"#, ADMINS),
+    ("roles_of_app", "A/roles/", "", READERS),
+    ("session_open", "/_allauth/app/v1/auth/login", r#"{"username":"nobody","password":"wrong"}"#, ANYONE),
+    // Its credential is a session token; nobody here sends one.
+    ("session_close", "/_allauth/app/v1/auth/session", "", ANYONE),
+    ("api_keys_create", "/api/cloud/auth/api-keys/", r#"{"name":""}"#, SIGNED_IN),
+    ("api_keys_list", "/api/cloud/auth/api-keys/", "", SIGNED_IN),
+    ("api_keys_delete_named", "/api/cloud/auth/api-keys/", r#"{"id":999}"#, SIGNED_IN),
+    ("api_keys_delete", "/api/cloud/auth/api-keys/999/", "", SIGNED_IN),
+];
+
+/// What stands under `/api` and, with other ids, under `/api/cloud`.
+#[rustfmt::skip]
+const PEOPLE: &[Row] = &[
+    ("users_create", "/users/", r#"{"username":"x y","email":"x"}"#, SITE_READERS),
+    ("users_list", "/users/", "", SITE_READERS),
+    ("users_me", "/users/me/", "", SIGNED_IN),
+    ("users_get", "/users/target/", "", READERS),
+    ("users_update", "/users/target/", r#"{"email":"x"}"#, SITE_READERS),
+    ("users_replace", "/users/target/", r#"{"email":"x"}"#, SITE_READERS),
+    ("users_delete", "/users/none/", "", SITE_READERS),
+    ("users_apps", "/users/target/apps/", "", READERS),
+    ("token_obtain", "/auth/jwt/token/", r#"{"username":"nobody","password":"wrong"}"#, ANYONE),
+    ("token_refresh", "/auth/jwt/token/refresh/", r#"{"refresh":"a.b.c"}"#, ANYONE),
+    ("token_blacklist", "/auth/jwt/token/blacklist/", r#"{"refresh":"a.b.c"}"#, ANYONE),
+];
+
+const APP: &str = "/api/apps/user-management";
+const FUNCTION: &str = "/api/apps/user-management/functions/validate-user-data";
+
+struct Case {
+    id: String,
+    path: String,
+    body: &'static str,
+    lets: Lets,
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &(id, path, body, lets) in CASES {
+        let path = match path.split_at(1) {
+            ("A", rest) => format!("{APP}{rest}"),
+            ("F", rest) => format!("{FUNCTION}{rest}"),
+            _ => path.to_owned(),
+        };
+        cases.push(Case {
+            id: id.to_owned(),
+            path,
+            body,
+            lets,
+        });
+    }
+    for (mark, prefix) in [("", "/api"), ("cloud_", "/api/cloud")] {
+        for &(id, path, body, lets) in PEOPLE {
+            let (id, path) = (format!("{mark}{id}"), format!("{prefix}{path}"));
+            cases.push(Case {
+                id,
+                path,
+                body,
+                lets,
+            });
+        }
+    }
+    cases
+}
+
+/// Method and path of each documented operation.
+fn operations() -> BTreeMap<String, (String, String)> {
+    let document = serde_json::to_value(tollgate_server::openapi()).unwrap();
+    let mut operations = BTreeMap::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap().to_owned();
+            operations.insert(id, (method.to_uppercase(), path.clone()));
+        }
+    }
+    operations
+}
+
+/// Whether a case's path is one of the documented path.
+fn fits(documented: &str, path: &str) -> bool {
+    let (mut left, mut right) = (documented.split('/'), path.split('/'));
+    loop {
+        match (left.next(), right.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a == b || a.starts_with('{') => {}
+            _ => return false,
+        }
+    }
+}
+
+#[test]
+fn every_operation_has_a_case() {
+    let operations = operations();
+    let cases = cases();
+    for Case { id, path, .. } in &cases {
+        let (_, documented) = operations
+            .get(id)
+            .unwrap_or_else(|| panic!("no operation {id}"));
+        assert!(fits(documented, path), "{id}: {path} is not {documented}");
+    }
+    for id in operations.keys() {
+        assert!(
+            cases.iter().any(|case| case.id == *id),
+            "{id} has no authorization case"
+        );
+    }
+}
+
+/// Refused: 401, 403, or the 404 that hides a user whom one may not see.
+fn refused(answer: &Answer, id: &str) -> bool {
+    let signs_in = id.contains("token_") || id.starts_with("session_");
+    let hidden = answer.status == 404
+        && answer.body["message"] == "User not found"
+        && !id.ends_with("users_delete");
+    (matches!(answer.status, 401 | 403) && !signs_in) || hidden
+}
+
+/// Callers of every kind, by the row's column.
+async fn callers(app: &TestApp, root: &str) -> Vec<(&'static str, Option<String>)> {
+    let mut callers = vec![("nobody", None)];
+    for (who, roles) in [
+        ("plain", &[] as &[&str]),
+        ("viewer", &["user-management:viewer"]),
+        ("developer", &["user-management:developer"]),
+        ("app_admin", &["user-management:admin"]),
+        ("staff", &[]),
+        ("admin", &["admin"]),
+    ] {
+        callers.push((who, Some(app.user(root, who, roles).await)));
+    }
+    let body = json!({"is_staff": true});
+    app.ask("PATCH", "/api/users/staff/")
+        .json(&body)
+        .bearer(root)
+        .send()
+        .await
+        .ok();
+    callers
+}
+
+impl Lets {
+    fn of(self, who: &str) -> bool {
+        match who {
+            "nobody" => self.nobody,
+            "plain" => self.plain,
+            "viewer" => self.viewer,
+            "developer" => self.developer,
+            "app_admin" => self.app_admin,
+            "staff" => self.staff,
+            "admin" => self.admin,
+            _ => panic!("{who} has no column"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_caller_is_let_in_where_the_table_says() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    app.post("/api/apps/", &json!({"name": "Spare"}))
+        .bearer(&root)
+        .send()
+        .await
+        .ok();
+    app.function(&root, "Validate User Data").await;
+    let public = json!({"is_public": true});
+    app.ask("PATCH", FUNCTION)
+        .json(&public)
+        .bearer(&root)
+        .send()
+        .await
+        .ok();
+    for username in ["target", "spare"] {
+        app.user(&root, username, &[]).await;
+    }
+    let callers = callers(&app, &root).await;
+    let operations = operations();
+    let mut wrong = Vec::new();
+    for Case {
+        id,
+        path,
+        body,
+        lets,
+    } in cases()
+    {
+        for (who, token) in &callers {
+            // A stream never ends, so only its refusal can be awaited whole.
+            if id == "invocations_stream" && lets.of(who) {
+                continue;
+            }
+            let mut asking = app.ask(&operations[&id].0, &path);
+            if let Some(token) = token {
+                asking = asking.bearer(token);
+            }
+            if !body.is_empty() {
+                asking = asking
+                    .raw(body.into())
+                    .header("content-type", "application/json");
+            }
+            let answer = asking.send().await;
+            if refused(&answer, &id) == lets.of(who) {
+                wrong.push(format!("{id} for {who}: {} {}", answer.status, answer.body));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

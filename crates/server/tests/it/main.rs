@@ -1,0 +1,14 @@
+//! The HTTP API, driven in-process over the real store and executor.
+
+#![expect(clippy::unwrap_used, reason = "in a test, a panic is the right answer")]
+
+mod app;
+mod authorization;
+mod connections;
+mod hostile;
+mod official_client;
+mod openapi;
+mod routes;
+mod sdk;
+mod snapshots;
+mod tenants;

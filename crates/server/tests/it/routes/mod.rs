@@ -1,0 +1,16 @@
+//! One file for each URL path.
+
+mod api_keys;
+mod app_events;
+mod apps;
+mod assign_roles;
+mod events;
+mod execute;
+mod functions;
+mod health;
+mod invocations;
+mod login;
+mod subscribe;
+mod token;
+mod unsubscribe;
+mod users;

@@ -1,0 +1,65 @@
+//! What a running function reaches through its `sdk_client`.
+
+use crate::app::TestApp;
+use serde_json::{Value, json};
+
+async fn ask(app: &TestApp, token: &str, method: &str, args: Value) -> Result<Value, String> {
+    let path = "/api/apps/user-management/functions/ask/execute/";
+    let body = json!({"params": {"method": method, "args": args}});
+    let answer = app.post(path, &body).bearer(token).send().await;
+    match answer.status {
+        200 => Ok(answer.body["data"].clone()),
+        _ => Err(answer.is_error(400, "FUNCTION_FAILED").to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_function_acts_with_its_callers_rights() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    app.function(&root, "Ask").await;
+    let ann = app.user(&root, "ann", &["user-management:developer"]).await;
+
+    let me = ask(&app, &ann, "auth.get_current_user", json!({}))
+        .await
+        .unwrap();
+    assert_eq!(me["data"]["username"], "ann");
+    let apps = ask(&app, &ann, "users.apps", json!({"username": "ann"}))
+        .await
+        .unwrap();
+    assert_eq!(apps[0]["slug"], "user-management");
+    let bob = json!({"data": {"username": "bob", "email": "bob@example.com"}});
+    let refused = ask(&app, &ann, "users.create", bob.clone())
+        .await
+        .unwrap_err();
+    assert!(refused.starts_with("403 FORBIDDEN"), "{refused}");
+    let created = ask(&app, &root, "users.create", bob).await.unwrap();
+    assert_eq!(created["data"]["username"], "bob");
+    let nobody = ask(&app, &root, "users.get", json!({"username": "x/y"}))
+        .await
+        .unwrap_err();
+    assert!(nobody.starts_with("404 NOT_FOUND"), "{nobody}");
+    let unknown = ask(&app, &root, "secrets.get", json!({"key": "k"}))
+        .await
+        .unwrap_err();
+    assert!(unknown.starts_with("404 NOT_FOUND"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_chain_of_calls_ends() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    app.function(&root, "Ask").await;
+    let mut args = json!({"method": "auth.get_current_user", "args": {}});
+    for _ in 0..10 {
+        args = json!({"method": "functions.execute",
+            "args": {"app_slug": "user-management", "function_slug": "ask", "params": args}});
+    }
+    let method = args["method"].as_str().unwrap().to_owned();
+    let error = ask(&app, &root, &method, args["args"].clone())
+        .await
+        .unwrap_err();
+    assert!(error.contains("chain of 8"), "{error}");
+}

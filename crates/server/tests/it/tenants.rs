@@ -1,0 +1,198 @@
+//! What belongs to another site does not exist, on every route.
+
+use crate::app::{OTHER_HOST, TestApp};
+use serde_json::json;
+
+/// `A` is the path of an app, `F` that of a function; ids stand in braces.
+#[rustfmt::skip]
+const ROUTES: &[(&str, &str, &str)] = &[
+    ("GET", "A", ""),
+    ("PATCH", "A", r#"{"name":"x"}"#),
+    ("DELETE", "A", ""),
+    ("GET", "Afunctions/", ""),
+    ("POST", "Afunctions/", r#"{"name":"x","execution_mode":"system"}"#),
+    ("GET", "F", ""),
+    ("PATCH", "F", r#"{"name":"x"}"#),
+    ("DELETE", "F", ""),
+    ("GET", "Fversions/", ""),
+    ("POST", "Fversions/1/activate/", "{}"),
+    ("POST", "Fexecute/", "{}"),
+    ("POST", "/api/public/apps/user-management/functions/validate-user-data/execute/", "{}"),
+    ("GET", "Aroles/", ""),
+    ("GET", "Aevents/", ""),
+    ("GET", "Aevents/PRE_USER_CREATE/", ""),
+    ("POST", "/api/cloud/events/PRE_USER_CREATE/unsubscribe/", r#"{"function_id":{function}}"#),
+    ("GET", "/api/users/ann/", ""),
+    ("PUT", "/api/users/ann/", r#"{"first_name":"x"}"#),
+    ("PATCH", "/api/users/ann/", r#"{"first_name":"x"}"#),
+    ("DELETE", "/api/users/ann/", ""),
+    ("GET", "/api/users/ann/apps/", ""),
+    ("GET", "/api/cloud/users/ann/", ""),
+    ("GET", "/api/invocations/{invocation}/", ""),
+    ("GET", "/api/result/{task}/", ""),
+    ("DELETE", "/api/cloud/auth/api-keys/{key}/", ""),
+    ("DELETE", "/api/cloud/auth/api-keys/", r#"{"id":{key}}"#),
+];
+
+const APP: &str = "/api/apps/user-management/";
+const FUNCTION: &str = "/api/apps/user-management/functions/validate-user-data/";
+
+/// Gives a site something of everything; returns what stands for the braces.
+async fn furnish(app: &TestApp, root: &str) -> Vec<(&'static str, String)> {
+    app.user_management(root).await;
+    let function = app.function(root, "Validate User Data").await;
+    app.subscribe(root, "PRE_USER_CREATE", function).await;
+    let body = json!({"username": "ann", "email": "ann@example.com"});
+    app.post("/api/users/", &body)
+        .bearer(root)
+        .send()
+        .await
+        .ok();
+    let key = app
+        .post("/api/cloud/auth/api-keys/", &json!({"name": "k"}))
+        .bearer(root);
+    let key = key.send().await.ok()["data"]["id"].to_string();
+    let public = json!({"is_public": true});
+    app.ask("PATCH", FUNCTION)
+        .json(&public)
+        .bearer(root)
+        .send()
+        .await
+        .ok();
+    let run = app
+        .post(&format!("{FUNCTION}execute/"), &json!({}))
+        .bearer(root);
+    let run = run.send().await.ok()["invocation"].clone();
+    vec![
+        ("{function}", function.to_string()),
+        ("{key}", key),
+        ("{invocation}", run["id"].to_string()),
+        ("{task}", run["task_id"].as_str().unwrap().to_owned()),
+    ]
+}
+
+fn filled_in(text: &str, ids: &[(&str, String)]) -> String {
+    let text = match text.as_bytes().first() {
+        Some(b'A') => text.replacen('A', APP, 1),
+        Some(b'F') => text.replacen('F', FUNCTION, 1),
+        _ => text.to_owned(),
+    };
+    ids.iter()
+        .fold(text, |text, (name, id)| text.replace(name, id))
+}
+
+#[tokio::test]
+async fn what_is_anothers_is_not_found() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    let stranger = app.other_site().await;
+    let ids = furnish(&app, &root).await;
+    for (method, path, body) in ROUTES {
+        let (path, body) = (filled_in(path, &ids), filled_in(body, &ids));
+        let mut asking = app.ask(method, &path).host(OTHER_HOST).bearer(&stranger);
+        if !body.is_empty() {
+            asking = asking
+                .raw(body.into())
+                .header("content-type", "application/json");
+        }
+        let answer = asking.send().await;
+        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.body);
+        answer.is_error(404, "NOT_FOUND");
+    }
+    // None of it was reached.
+    app.get(FUNCTION).bearer(&root).send().await.ok();
+    app.get("/api/users/ann/").bearer(&root).send().await.ok();
+    // The seed gives a function that does not exist another status; a foreign one looks the same.
+    for method in ["POST", "PATCH"] {
+        for function in [1, 999] {
+            let path = "/api/cloud/events/PRE_USER_CREATE/subscribe/";
+            let body = json!({"function_id": function});
+            let asking = app
+                .ask(method, path)
+                .json(&body)
+                .host(OTHER_HOST)
+                .bearer(&stranger);
+            let answer = asking.send().await;
+            let message = answer.is_error(400, "BAD_REQUEST");
+            assert_eq!(
+                message,
+                format!("Function with id {function} does not exist")
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_show_ones_own_site_only() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    let stranger = app.other_site().await;
+    furnish(&app, &root).await;
+    for (path, total) in [
+        ("/api/apps/", 0),
+        ("/api/invocations/", 0),
+        ("/api/cloud/auth/api-keys/", 0),
+        ("/api/users/", 1),
+        ("/api/cloud/users/", 1),
+        ("/api/users/root/apps/", 0),
+    ] {
+        let list = app
+            .get(path)
+            .host(OTHER_HOST)
+            .bearer(&stranger)
+            .send()
+            .await
+            .ok();
+        assert_eq!(list["total"], total, "{path}: {list}");
+    }
+    let path = "/api/cloud/events/PRE_USER_CREATE/";
+    let event = app
+        .get(path)
+        .host(OTHER_HOST)
+        .bearer(&stranger)
+        .send()
+        .await
+        .ok();
+    assert_eq!(event["data"]["total_subscribers"], 0);
+}
+
+#[tokio::test]
+async fn a_credential_of_one_site_is_worth_nothing_on_another() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    let stranger = app.other_site().await;
+    let key = app
+        .post("/api/cloud/auth/api-keys/", &json!({"name": "k"}))
+        .bearer(&root);
+    let key = key.send().await.ok()["data"]["key"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let body = json!({"email": "root", "password": crate::app::PASSWORD});
+    let login = app
+        .post("/_allauth/app/v1/auth/login", &body)
+        .send()
+        .await
+        .ok();
+    let session = login["meta"]["session_token"].as_str().unwrap().to_owned();
+    let me = || app.get("/api/users/me/");
+    for asking in [
+        me().host(OTHER_HOST).bearer(&root),
+        me().bearer(&stranger),
+        me().host(OTHER_HOST)
+            .header("authorization", &format!("Api-Key {key}")),
+        me().host(OTHER_HOST).header("x-session-token", &session),
+    ] {
+        asking.send().await.is_error(401, "UNAUTHORIZED");
+    }
+    let pair = json!({"username": "root", "password": crate::app::PASSWORD});
+    let pair = app.post("/api/auth/jwt/token/", &pair).send().await.ok();
+    for path in [
+        "/api/auth/jwt/token/refresh/",
+        "/api/auth/jwt/token/blacklist/",
+    ] {
+        let body = json!({"refresh": pair["refresh"]});
+        let answer = app.post(path, &body).host(OTHER_HOST).send().await;
+        answer.is_error(401, "UNAUTHORIZED");
+    }
+}

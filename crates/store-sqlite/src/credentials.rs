@@ -1,0 +1,190 @@
+//! Roles, API keys and tokens of one site. Only hashes of secrets ever come here.
+
+use crate::error::DbResult;
+use crate::grants;
+use crate::ids::inserted;
+use crate::open::Scoped;
+use crate::rows::{Record, all, write};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use tollgate_core::ids::{ApiKeyId, UserId};
+use tollgate_core::ports::store::{
+    ApiKey, Conflict, CredentialStore, NewApiKey, RoleGrant, StoreError, Token,
+};
+use tollgate_core::time::Timestamp;
+
+/// Tokens that one sign-in clears away at most.
+const CLEAR_AT_ONCE: i64 = 32;
+
+const INSERT_KEY: &str = "
+    INSERT INTO api_keys (site_id, user_id, name, prefix, hash, created_at, expires_at)
+    SELECT site_id, id, ?3, ?4, ?5, ?6, ?7 FROM users
+    WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
+const KEYS: &str = "
+    SELECT id, user_id, name, prefix, created_at, expires_at FROM api_keys
+    WHERE site_id = ?1 AND user_id = ?2 ORDER BY id DESC";
+const DELETE_KEY: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id = ?2 AND id = ?3";
+const INSERT_TOKEN: &str = "
+    INSERT INTO tokens (hash, site_id, kind, user_id, family, created_at, expires_at, ended_at)
+    SELECT ?3, site_id, ?4, id, ?5, ?6, ?7, ?8 FROM users
+    WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
+const SIGNED_IN: &str = "UPDATE users SET last_login = ?3 WHERE site_id = ?1 AND id = ?2";
+const CLEAR: &str = "
+    DELETE FROM tokens WHERE hash IN (
+        SELECT hash FROM tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
+const END: &str = "
+    UPDATE tokens SET ended_at = ?3 WHERE site_id = ?1 AND hash = ?2 AND ended_at IS NULL";
+const END_ALL: &str = "
+    UPDATE tokens SET ended_at = ?3 WHERE site_id = ?1 AND user_id = ?2 AND ended_at IS NULL";
+
+fn read_key(row: &Row<'_>) -> DbResult<ApiKey> {
+    let mut row = Record::new("api_keys", row);
+    Ok(ApiKey {
+        id: ApiKeyId(row.get("id")?),
+        user_id: UserId(row.get("user_id")?),
+        name: row.get("name")?,
+        prefix: row.get("prefix")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time_opt("expires_at")?,
+    })
+}
+
+fn insert_key(connection: &Connection, site: i64, key: &NewApiKey) -> DbResult<ApiKey> {
+    let values = params![
+        site,
+        key.user_id.0,
+        key.name,
+        key.prefix,
+        key.hash,
+        key.created_at.as_micros(),
+        key.expires_at.map(|at| at.as_micros()),
+    ];
+    if write(connection, INSERT_KEY, values)? == 0 {
+        return Err(Conflict::Gone.into());
+    }
+    Ok(ApiKey {
+        id: ApiKeyId(inserted(connection)?),
+        user_id: key.user_id,
+        name: key.name.clone(),
+        prefix: key.prefix.clone(),
+        created_at: key.created_at,
+        expires_at: key.expires_at,
+    })
+}
+
+fn insert_token(
+    connection: &Connection,
+    site: i64,
+    token: &Token,
+    signed_in: bool,
+) -> DbResult<()> {
+    let at = token.created_at.as_micros();
+    let values = params![
+        site,
+        token.user_id.0,
+        token.hash,
+        token.kind.as_str(),
+        token.family.as_bytes(),
+        at,
+        token.expires_at.as_micros(),
+        token.ended_at.map(|at| at.as_micros()),
+    ];
+    if write(connection, INSERT_TOKEN, values)? == 0 {
+        return Err(Conflict::Gone.into());
+    }
+    if signed_in {
+        write(connection, SIGNED_IN, params![site, token.user_id.0, at])?;
+    }
+    write(connection, CLEAR, params![at, CLEAR_AT_ONCE])?;
+    Ok(())
+}
+
+#[async_trait]
+impl CredentialStore for Scoped {
+    async fn role_grants(
+        &self,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<Vec<RoleGrant>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| grants::of_user(connection, self.site(), user, now))
+    }
+
+    async fn assign_roles(
+        &self,
+        users: Vec<UserId>,
+        grants: Vec<RoleGrant>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| grants::assign(connection, site, &users, &grants, now))
+            .await
+    }
+
+    async fn revoke_roles(
+        &self,
+        users: Vec<UserId>,
+        grants: Vec<RoleGrant>,
+    ) -> Result<u64, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| grants::revoke(connection, site, &users, &grants))
+            .await
+    }
+
+    async fn insert_api_key(&self, key: NewApiKey) -> Result<ApiKey, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| insert_key(connection, site, &key))
+            .await
+    }
+
+    async fn api_keys(&self, user: UserId) -> Result<Vec<ApiKey>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| all(connection, KEYS, params![self.site(), user.0], read_key))
+    }
+
+    async fn delete_api_key(&self, user: UserId, id: ApiKeyId) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                Ok(write(connection, DELETE_KEY, params![site, user.0, id.0])? == 1)
+            })
+            .await
+    }
+
+    async fn insert_token(&self, token: Token, signed_in: bool) -> Result<(), StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| insert_token(connection, site, &token, signed_in))
+            .await
+    }
+
+    async fn end_token(&self, hash: String, now: Timestamp) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                Ok(write(connection, END, params![site, hash, now.as_micros()])? == 1)
+            })
+            .await
+    }
+
+    async fn end_all_tokens(&self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                write(connection, END_ALL, params![site, user.0, now.as_micros()]).map(drop)
+            })
+            .await
+    }
+}

@@ -1,0 +1,351 @@
+//! Functions and their versions. A version is never changed; a deleted function is found by
+//! nothing but the invocation records that show its name.
+
+use crate::error::{DbResult, ensure_rows};
+use crate::ids::inserted;
+use crate::listing::bounds;
+use crate::open::Scoped;
+use crate::rows::{Record, all, count, exists, first, json, write};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use std::sync::Arc;
+use tollgate_core::function::{
+    Environment, Executable, ExecutionMode, Function, FunctionVersion, Source,
+};
+use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
+use tollgate_core::ports::store::{
+    Conflict, FunctionChange, FunctionStore, NewFunction, Page, PageRequest, StoreError,
+};
+use tollgate_core::time::Timestamp;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT f.id, f.app_id, a.name AS app_name, a.slug AS app_slug, f.name, f.slug, ",
+            "f.description, f.execution_mode, f.environment, f.is_active, f.is_public, ",
+            "f.async_mode, f.version, f.options, f.created_at, f.updated_at ",
+            "FROM functions f JOIN apps a ON a.id = f.app_id AND a.site_id = f.site_id ",
+            "WHERE f.site_id = ?1 AND f.deleted_at IS NULL ",
+            $rest
+        )
+    };
+}
+
+const LIST: &str = select!("AND f.app_id = ?2 ORDER BY f.slug LIMIT ?3 OFFSET ?4");
+const COUNT: &str = "
+    SELECT COUNT(*) FROM functions WHERE site_id = ?1 AND app_id = ?2 AND deleted_at IS NULL";
+const BY_SLUG: &str = select!("AND f.app_id = ?2 AND f.slug = ?3");
+const BY_ID: &str = select!("AND f.id = ?2");
+const APP: &str = "SELECT 1 FROM apps WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const INSERT: &str = "
+    INSERT INTO functions (site_id, app_id, name, slug, description, execution_mode, environment,
+        is_active, is_public, async_mode, version, options, created_at, updated_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12) ON CONFLICT DO NOTHING";
+const INSERT_VERSION: &str = "
+    INSERT INTO function_versions (site_id, function_id, number, source, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5)";
+const NEXT_VERSION: &str = "
+    SELECT COALESCE(MAX(number), 0) + 1 FROM function_versions
+    WHERE site_id = ?1 AND function_id = ?2";
+const UPDATE: &str = "
+    UPDATE OR IGNORE functions SET name = ?3, slug = ?4, description = ?5, execution_mode = ?6,
+        environment = ?7, is_active = ?8, is_public = ?9, async_mode = ?10, options = ?11,
+        updated_at = ?12
+    WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const SET_VERSION: &str = "
+    UPDATE functions SET version = ?3, updated_at = ?4
+    WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const SET_MODE: &str = "
+    UPDATE functions SET execution_mode = ?3, environment = COALESCE(?4, environment)
+    WHERE site_id = ?1 AND id = ?2";
+const DELETE: &str = "
+    UPDATE functions SET deleted_at = ?3, updated_at = ?3
+    WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const DELETE_SUBSCRIBERS: &str = "DELETE FROM subscribers WHERE site_id = ?1 AND function_id = ?2";
+const VERSIONS: &str = "
+    SELECT v.id, v.function_id, v.number, v.source, v.created_at, v.number = f.version AS is_active
+    FROM function_versions v JOIN functions f ON f.id = v.function_id AND f.site_id = v.site_id
+    WHERE v.site_id = ?1 AND v.function_id = ?2 AND f.deleted_at IS NULL
+    ORDER BY v.number DESC";
+const SOURCE: &str = "
+    SELECT v.id, v.source
+    FROM function_versions v JOIN functions f ON f.id = v.function_id AND f.site_id = v.site_id
+    WHERE v.site_id = ?1 AND v.function_id = ?2 AND v.number = ?3 AND f.deleted_at IS NULL";
+
+/// The columns that [`read_executable`] reads.
+macro_rules! executable_columns {
+    () => {
+        "v.id, f.site_id, s.slug AS site_slug, f.app_id, a.slug AS app_slug, \
+         f.id AS function_id, f.name AS function_name, f.slug AS function_slug, v.number, \
+         v.source, f.options"
+    };
+}
+/// The tables that they come from, beside `functions f`.
+macro_rules! executable_joins {
+    () => {
+        "JOIN sites s ON s.id = f.site_id \
+         JOIN apps a ON a.id = f.app_id AND a.site_id = f.site_id \
+         JOIN function_versions v ON v.function_id = f.id AND v.site_id = f.site_id"
+    };
+}
+pub(crate) use {executable_columns, executable_joins};
+
+const EXECUTABLE: &str = concat!(
+    "SELECT ",
+    executable_columns!(),
+    " FROM functions f ",
+    executable_joins!(),
+    " AND v.number = f.version WHERE f.site_id = ?1 AND f.id = ?2 AND f.deleted_at IS NULL"
+);
+
+pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> {
+    let version_id = VersionId(row.get("id")?);
+    Ok(Executable {
+        site_id: SiteId(row.get("site_id")?),
+        site_slug: row.get("site_slug")?,
+        app_id: AppId(row.get("app_id")?),
+        app_slug: row.get("app_slug")?,
+        function_id: FunctionId(row.get("function_id")?),
+        function_name: row.get("function_name")?,
+        function_slug: row.get("function_slug")?,
+        version_id,
+        version: row.u32("number")?,
+        source: row.json("source")?,
+        options: row.json("options")?,
+    })
+}
+
+fn read(row: &Row<'_>) -> DbResult<Function> {
+    let mut row = Record::new("functions", row);
+    Ok(Function {
+        id: FunctionId(row.get("id")?),
+        app_id: AppId(row.get("app_id")?),
+        app_name: row.get("app_name")?,
+        app_slug: row.get("app_slug")?,
+        name: row.get("name")?,
+        slug: row.get("slug")?,
+        description: row.get("description")?,
+        execution_mode: row.word("execution_mode", ExecutionMode::from_text)?,
+        environment: row.word("environment", Environment::from_text)?,
+        is_active: row.get("is_active")?,
+        is_public: row.get("is_public")?,
+        async_mode: row.get("async_mode")?,
+        version: row.u32("version")?,
+        options: row.json("options")?,
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+    })
+}
+
+fn read_version(row: &Row<'_>) -> DbResult<FunctionVersion> {
+    let mut row = Record::new("function_versions", row);
+    Ok(FunctionVersion {
+        id: VersionId(row.get("id")?),
+        function_id: FunctionId(row.get("function_id")?),
+        number: row.u32("number")?,
+        source: row.json("source")?,
+        created_at: row.time("created_at")?,
+        is_active: row.get("is_active")?,
+    })
+}
+
+fn by_id(connection: &Connection, site: i64, id: FunctionId) -> DbResult<Option<Function>> {
+    first(connection, BY_ID, params![site, id.0], read)
+}
+
+fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Function> {
+    if !exists(connection, APP, params![site, new.app_id.0])? {
+        return Err(Conflict::Gone.into());
+    }
+    let at = new.created_at.as_micros();
+    let values = params![
+        site,
+        new.app_id.0,
+        new.name,
+        new.slug,
+        new.description,
+        new.execution_mode.as_str(),
+        new.environment.as_str(),
+        new.is_active,
+        new.is_public,
+        new.async_mode,
+        json(&new.options)?,
+        at,
+    ];
+    if write(connection, INSERT, values)? == 0 {
+        return Err(Conflict::Slug.into());
+    }
+    let id = FunctionId(inserted(connection)?);
+    let values = params![site, id.0, 1, json(&new.source)?, at];
+    ensure_rows(
+        "insert version",
+        write(connection, INSERT_VERSION, values)?,
+        1,
+    )?;
+    by_id(connection, site, id)?.ok_or_else(|| Conflict::Gone.into())
+}
+
+fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResult<Function> {
+    let function = &change.function;
+    let at = change.at.as_micros();
+    if by_id(connection, site, function.id)?.is_none() {
+        return Err(Conflict::Gone.into());
+    }
+    let values = params![
+        site,
+        function.id.0,
+        function.name,
+        function.slug,
+        function.description,
+        function.execution_mode.as_str(),
+        function.environment.as_str(),
+        function.is_active,
+        function.is_public,
+        function.async_mode,
+        json(&function.options)?,
+        at,
+    ];
+    // The row is there, so only the slug's uniqueness can have been ignored.
+    if write(connection, UPDATE, values)? == 0 {
+        return Err(Conflict::Slug.into());
+    }
+    if let Some(source) = &change.source {
+        let number = count(connection, NEXT_VERSION, params![site, function.id.0])?;
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        let values = params![site, function.id.0, number, json(source)?, at];
+        ensure_rows(
+            "insert version",
+            write(connection, INSERT_VERSION, values)?,
+            1,
+        )?;
+        let values = params![site, function.id.0, number, at];
+        ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
+    }
+    by_id(connection, site, function.id)?.ok_or_else(|| Conflict::Gone.into())
+}
+
+fn delete(connection: &Connection, site: i64, id: FunctionId, at: Timestamp) -> DbResult<bool> {
+    if write(connection, DELETE, params![site, id.0, at.as_micros()])? == 0 {
+        return Ok(false);
+    }
+    write(connection, DELETE_SUBSCRIBERS, params![site, id.0])?;
+    Ok(true)
+}
+
+/// The function's mode and language follow the version, because they are part of what runs.
+fn activate(
+    connection: &Connection,
+    site: i64,
+    id: FunctionId,
+    number: u32,
+    at: Timestamp,
+) -> DbResult<bool> {
+    let source = first(connection, SOURCE, params![site, id.0, number], |row| {
+        let mut row = Record::new("function_versions", row);
+        row.get::<i64>("id")?;
+        row.json::<Source>("source")
+    })?;
+    let Some(source) = source else {
+        return Ok(false);
+    };
+    let values = params![site, id.0, number, at.as_micros()];
+    ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
+    let environment = match &source {
+        Source::App { environment, .. } => Some(environment.as_str()),
+        Source::Proxy { .. } | Source::System => None,
+    };
+    let values = params![site, id.0, source.mode().as_str(), environment];
+    ensure_rows("set mode", write(connection, SET_MODE, values)?, 1)?;
+    Ok(true)
+}
+
+#[async_trait]
+impl FunctionStore for Scoped {
+    async fn list_functions(
+        &self,
+        app: AppId,
+        page: PageRequest,
+    ) -> Result<Page<Function>, StoreError> {
+        let site = self.site();
+        self.inner
+            .readers
+            .list(move |connection| {
+                let (limit, offset) = bounds(page);
+                Ok(Page {
+                    items: all(connection, LIST, params![site, app.0, limit, offset], read)?,
+                    total: count(connection, COUNT, params![site, app.0])?,
+                })
+            })
+            .await
+    }
+
+    async fn function(&self, app: AppId, slug: &str) -> Result<Option<Function>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            first(connection, BY_SLUG, params![self.site(), app.0, slug], read)
+        })
+    }
+
+    async fn function_by_id(&self, id: FunctionId) -> Result<Option<Function>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| by_id(connection, self.site(), id))
+    }
+
+    async fn insert_function(&self, function: NewFunction) -> Result<Function, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| insert(connection, site, &function))
+            .await
+    }
+
+    async fn update_function(&self, change: FunctionChange) -> Result<Function, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| update(connection, site, &change))
+            .await
+    }
+
+    async fn delete_function(&self, id: FunctionId, at: Timestamp) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| delete(connection, site, id, at))
+            .await
+    }
+
+    async fn versions(&self, id: FunctionId) -> Result<Vec<FunctionVersion>, StoreError> {
+        let site = self.site();
+        self.inner
+            .readers
+            .list(move |connection| all(connection, VERSIONS, params![site, id.0], read_version))
+            .await
+    }
+
+    async fn activate_version(
+        &self,
+        id: FunctionId,
+        number: u32,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| activate(connection, site, id, number, at))
+            .await
+    }
+
+    async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            first(connection, EXECUTABLE, params![self.site(), id.0], |row| {
+                read_executable(&mut Record::new("function_versions", row))
+            })
+        })
+    }
+}
+
+/// Shared form for callers that keep it.
+pub(crate) fn shared(row: &mut Record<'_, '_>) -> DbResult<Arc<Executable>> {
+    read_executable(row).map(Arc::new)
+}

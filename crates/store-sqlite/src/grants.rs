@@ -1,0 +1,140 @@
+//! Roles: grants of one user or of a page of users, and giving and taking them.
+
+use crate::error::DbResult;
+use crate::rows::{Record, all, json, write};
+use rusqlite::{Connection, Row, params};
+use tollgate_core::auth::RoleName;
+use tollgate_core::ids::{AppId, UserId};
+use tollgate_core::ports::store::RoleGrant;
+use tollgate_core::time::Timestamp;
+use tollgate_core::users::User;
+
+const OF_USER: &str = "
+    SELECT g.user_id, g.app_id, a.slug AS app_slug, g.role, g.expires_at
+    FROM role_grants g LEFT JOIN apps a ON a.id = g.app_id AND a.site_id = g.site_id
+    WHERE g.site_id = ?1 AND g.user_id = ?2 AND (g.expires_at IS NULL OR g.expires_at > ?3)
+    ORDER BY g.app_id, g.role";
+const OF_USERS: &str = "
+    SELECT g.user_id, g.app_id, a.slug AS app_slug, g.role, g.expires_at
+    FROM role_grants g LEFT JOIN apps a ON a.id = g.app_id AND a.site_id = g.site_id
+    WHERE g.site_id = ?1 AND g.user_id IN (SELECT value FROM json_each(?2))
+        AND (g.expires_at IS NULL OR g.expires_at > ?3)
+    ORDER BY g.user_id, g.app_id, g.role";
+/// Only users and apps of the site are touched; pairs with others are passed over.
+const ASSIGN: &str = "
+    INSERT INTO role_grants (site_id, user_id, app_id, role, expires_at)
+    SELECT site_id, id, ?3, ?4, ?5 FROM users
+    WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0 AND (?3 = 0 OR EXISTS (
+        SELECT 1 FROM apps WHERE site_id = ?1 AND id = ?3 AND deleted_at IS NULL))
+    ON CONFLICT (user_id, app_id, role) DO UPDATE SET expires_at = excluded.expires_at";
+const REVOKE: &str = "
+    DELETE FROM role_grants WHERE site_id = ?1 AND user_id = ?2 AND app_id = ?3 AND role = ?4";
+/// Ended grants of the same users go with the next change, so that none pile up.
+const FORGET_ENDED: &str = "
+    DELETE FROM role_grants WHERE site_id = ?1 AND user_id = ?2 AND expires_at <= ?3";
+
+fn read(row: &Row<'_>) -> DbResult<(UserId, RoleGrant)> {
+    let mut row = Record::new("role_grants", row);
+    let user = UserId(row.get("user_id")?);
+    let app: i64 = row.get("app_id")?;
+    let grant = RoleGrant {
+        app_id: (app != 0).then_some(AppId(app)),
+        app_slug: row.get("app_slug")?,
+        role: row.word("role", RoleName::from_text)?,
+        expires_at: row.time_opt("expires_at")?,
+    };
+    Ok((user, grant))
+}
+
+pub(crate) fn of_user(
+    connection: &Connection,
+    site: i64,
+    user: UserId,
+    now: Timestamp,
+) -> DbResult<Vec<RoleGrant>> {
+    let values = params![site, user.0, now.as_micros()];
+    all(connection, OF_USER, values, |row| Ok(read(row)?.1))
+}
+
+/// `"app:role"`, or `"role"` for the whole site.
+pub(crate) fn slug(grant: &RoleGrant) -> String {
+    match &grant.app_slug {
+        Some(app) => format!("{app}:{}", grant.role),
+        None => grant.role.to_string(),
+    }
+}
+
+/// Fills in the roles of one user.
+pub(crate) fn fill_one(
+    connection: &Connection,
+    site: i64,
+    user: &mut User,
+    now: Timestamp,
+) -> DbResult<()> {
+    user.roles = of_user(connection, site, user.id, now)?
+        .iter()
+        .map(slug)
+        .collect();
+    Ok(())
+}
+
+/// Fills in the roles of a page of users with one query.
+pub(crate) fn fill(
+    connection: &Connection,
+    site: i64,
+    users: &mut [User],
+    now: Timestamp,
+) -> DbResult<()> {
+    let ids: Vec<i64> = users.iter().map(|user| user.id.0).collect();
+    let values = params![site, json(&ids)?, now.as_micros()];
+    let grants = all(connection, OF_USERS, values, read)?;
+    for user in users {
+        let start = grants.partition_point(|(owner, _)| *owner < user.id);
+        let own = grants[start..]
+            .iter()
+            .take_while(|(owner, _)| *owner == user.id);
+        user.roles = own.map(|(_, grant)| slug(grant)).collect();
+    }
+    Ok(())
+}
+
+pub(crate) fn assign(
+    connection: &Connection,
+    site: i64,
+    users: &[UserId],
+    grants: &[RoleGrant],
+    now: Timestamp,
+) -> DbResult<u64> {
+    let mut pairs = 0;
+    for user in users {
+        write(
+            connection,
+            FORGET_ENDED,
+            params![site, user.0, now.as_micros()],
+        )?;
+        for grant in grants {
+            let app = grant.app_id.map_or(0, |app| app.0);
+            let end = grant.expires_at.map(|at| at.as_micros());
+            let values = params![site, user.0, app, grant.role.as_str(), end];
+            pairs += write(connection, ASSIGN, values)? as u64;
+        }
+    }
+    Ok(pairs)
+}
+
+pub(crate) fn revoke(
+    connection: &Connection,
+    site: i64,
+    users: &[UserId],
+    grants: &[RoleGrant],
+) -> DbResult<u64> {
+    let mut pairs = 0;
+    for user in users {
+        for grant in grants {
+            let app = grant.app_id.map_or(0, |app| app.0);
+            let values = params![site, user.0, app, grant.role.as_str()];
+            pairs += write(connection, REVOKE, values)? as u64;
+        }
+    }
+    Ok(pairs)
+}

@@ -1,0 +1,219 @@
+//! Invocation records of one site: writing them, and reading them with the names they show.
+
+use crate::error::DbResult;
+use crate::listing::{Filter, bounds};
+use crate::open::Scoped;
+use crate::queue::{End, complete, insert};
+use crate::rows::{Record, all, count, first, json};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params, params_from_iter};
+use tollgate_core::ids::{EventId, FunctionId, InvocationId, TaskId, UserId};
+use tollgate_core::invocation::{
+    Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger,
+};
+use tollgate_core::ports::store::{
+    InvocationQuery, InvocationStore, NewWork, Page, PageRequest, StoreError,
+};
+use tollgate_core::task::State;
+
+/// `logs` is a parameter, so that lists never touch it.
+macro_rules! select {
+    ($logs:literal, $rest:literal) => {
+        concat!(
+            "SELECT i.id, i.task_id, i.function_id, f.name AS function_name, ",
+            "f.slug AS function_slug, i.version, i.event, i.event_id, i.trigger, i.state, ",
+            "i.attempt, i.max_attempts, i.user_id, u.username, u.email, i.params, i.result, ",
+            "i.failure_kind, i.failure_message, i.failure_traceback, i.failure_retry_after_us, ",
+            "i.changes, ",
+            $logs,
+            " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
+            "i.updated_at FROM invocations i ",
+            "JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
+            "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id",
+            $rest
+        )
+    };
+}
+
+const BY_ID: &str = select!("i.logs", " WHERE i.site_id = ?1 AND i.id = ?2");
+const BY_TASK: &str = select!("i.logs", " WHERE i.site_id = ?1 AND i.task_id = ?2");
+const LIST: &str = select!("NULL", "");
+const COUNT: &str = "SELECT COUNT(*) FROM invocations i";
+
+fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {
+    let kind = row.word_opt("failure_kind", FailureKind::from_text)?;
+    let message = row.get::<Option<String>>("failure_message")?;
+    let traceback = row.get("failure_traceback")?;
+    let retry_after = row.span_opt("failure_retry_after_us")?;
+    Ok(kind.map(|kind| Failure {
+        kind,
+        message: message.unwrap_or_default(),
+        traceback,
+        retry_after,
+    }))
+}
+
+fn read(row: &Row<'_>) -> DbResult<Invocation> {
+    let mut row = Record::new("invocations", row);
+    Ok(Invocation {
+        id: InvocationId(row.get("id")?),
+        task_id: TaskId(row.uuid("task_id")?),
+        function_id: FunctionId(row.get("function_id")?),
+        function_name: row.get("function_name")?,
+        function_slug: row.get("function_slug")?,
+        version: row.u32("version")?,
+        event: row.word_opt("event", |text| text.parse().ok())?,
+        event_id: row.uuid_opt("event_id")?.map(EventId),
+        trigger: row.word("trigger", Trigger::from_text)?,
+        state: row.word("state", State::from_text)?,
+        attempt: row.u32("attempt")?,
+        max_attempts: row.u32("max_attempts")?,
+        user_id: row.get::<Option<i64>>("user_id")?.map(UserId),
+        user_username: row.get("username")?,
+        user_email: row.get("email")?,
+        params: row.json_text("params")?,
+        result: row.json_text_opt("result")?,
+        failure: read_failure(&mut row)?,
+        changes: row.json_text_opt("changes")?,
+        logs: row.json_opt("logs")?.unwrap_or_default(),
+        log_count: row.u32("log_count")?,
+        worker: row.get("worker")?,
+        queued_at: row.time("queued_at")?,
+        started_at: row.time_opt("started_at")?,
+        finished_at: row.time_opt("finished_at")?,
+        due_at: row.time_opt("due_at")?,
+        updated_at: row.time("updated_at")?,
+    })
+}
+
+/// States that end badly have an index of their own; its condition must be repeated word by word.
+fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
+    let mut filter = Filter::default();
+    filter.with("i.site_id = ?N", site);
+    if let Some(slug) = &query.function_slug {
+        filter.with(
+            "i.function_id IN (SELECT id FROM functions WHERE site_id = ?1 AND slug = ?N)",
+            slug.as_str(),
+        );
+    }
+    if let Some(event) = query.event {
+        filter.with("i.event = ?N", event.as_str());
+    }
+    if !query.states.is_empty() {
+        let open = |state: &State| !state.is_final();
+        if query.states.iter().all(open) {
+            filter.that("i.state IN ('pending', 'running', 'retrying')");
+        } else if !query
+            .states
+            .iter()
+            .any(|state| open(state) || *state == State::Succeeded)
+        {
+            filter.that("i.state IN ('failed', 'timed_out', 'cancelled', 'dead')");
+        }
+        let words: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
+        filter.with(
+            "i.state IN (SELECT value FROM json_each(?N))",
+            json(&words)?,
+        );
+    }
+    match query.has_error {
+        Some(true) => filter.that("i.failure_kind IS NOT NULL"),
+        Some(false) => filter.that("i.failure_kind IS NULL"),
+        None => {}
+    }
+    Ok(filter)
+}
+
+fn list(
+    connection: &Connection,
+    site: i64,
+    query: &InvocationQuery,
+    page: PageRequest,
+) -> DbResult<Page<Invocation>> {
+    let mut filter = filter(site, query)?;
+    let (limit, offset) = bounds(page);
+    let sql = format!("{COUNT}{}", filter.sql());
+    let total = count(connection, &sql, params_from_iter(filter.values()))?;
+    let conditions = filter.sql().to_owned();
+    let (limit, offset) = (filter.bind(limit), filter.bind(offset));
+    let sql = format!("{LIST}{conditions} ORDER BY i.id DESC LIMIT {limit} OFFSET {offset}");
+    let items = all(connection, &sql, params_from_iter(filter.values()), read)?;
+    Ok(Page { items, total })
+}
+
+#[async_trait]
+impl InvocationStore for Scoped {
+    async fn insert_invocations(&self, work: NewWork) -> Result<(), StoreError> {
+        let site = self.site();
+        let news = work.invocations;
+        self.inner
+            .writer
+            .write_then(Some(work.on_commit), move |connection| {
+                insert(connection, site, &news)
+            })
+            .await
+    }
+
+    fn insert_invocations_later(&self, invocations: Vec<NewInvocation>) {
+        let site = self.site();
+        self.inner
+            .writer
+            .write_later("insert invocations", move |connection| {
+                insert(connection, site, &invocations)
+            });
+    }
+
+    async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError> {
+        let site = self.site();
+        let ends = End::prepare(completions)?;
+        self.inner
+            .writer
+            .write(move |connection| complete(connection, Some(site), &ends))
+            .await
+    }
+
+    fn complete_later(&self, completions: Vec<Completion>) {
+        let site = self.site();
+        match End::prepare(completions) {
+            Ok(ends) => self
+                .inner
+                .writer
+                .write_later("complete invocations", move |connection| {
+                    complete(connection, Some(site), &ends).map(drop)
+                }),
+            Err(error) => {
+                let error = StoreError::from(error);
+                tracing::error!(%error, "completions are lost");
+            }
+        }
+    }
+
+    async fn invocation(&self, id: InvocationId) -> Result<Option<Invocation>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| first(connection, BY_ID, params![self.site(), id.0], read))
+    }
+
+    async fn invocation_by_task(&self, id: TaskId) -> Result<Option<Invocation>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            first(
+                connection,
+                BY_TASK,
+                params![self.site(), id.0.as_bytes()],
+                read,
+            )
+        })
+    }
+
+    async fn list_invocations(
+        &self,
+        query: InvocationQuery,
+        page: PageRequest,
+    ) -> Result<Page<Invocation>, StoreError> {
+        let site = self.site();
+        self.inner
+            .readers
+            .list(move |connection| list(connection, site, &query, page))
+            .await
+    }
+}

@@ -1,0 +1,35 @@
+//! Tollgate's store on SQLite: one process, one file, one writer.
+//!
+//! All writes go through one thread that commits many of them at once; reads have connections of
+//! their own. This crate must never decide anything: what may follow what is `tollgate-core`'s
+//! business, and a query here only guards on what core has decided it upon.
+
+mod apps;
+mod claims;
+mod credentials;
+mod error;
+mod functions;
+mod grants;
+mod ids;
+mod invocations;
+mod listing;
+mod lock;
+mod migrations;
+mod open;
+mod queue;
+mod readers;
+mod rows;
+mod subscribers;
+mod system;
+mod user_commit;
+mod users;
+mod writer;
+
+pub use error::OpenError;
+pub use migrations::migrate;
+pub use open::{SqliteOptions, SqliteStore, WriterStats};
+
+/// The database's file within the data folder.
+pub const DATABASE_FILE: &str = "tollgate.db";
+/// The lock's file within the data folder.
+pub const LOCK_FILE: &str = "tollgate.lock";

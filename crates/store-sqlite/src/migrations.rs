@@ -1,0 +1,85 @@
+//! The schema's versions: applied once each, in order, under the folder's lock.
+//!
+//! A migration that was released must never be edited: its checksum is compared at every start.
+
+use crate::error::OpenError;
+use crate::lock::FolderLock;
+use crate::open::{connect, create_file};
+use rusqlite::{Connection, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use tollgate_core::text::hex;
+use tollgate_core::time::{Clock, SystemClock, Timestamp};
+
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "init",
+    sql: include_str!("../migrations/0001_init.sql"),
+}];
+
+const CREATE_TABLE: &str = "
+    CREATE TABLE IF NOT EXISTS schema_migrations (
+        version INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        checksum TEXT NOT NULL,
+        applied_at INTEGER NOT NULL
+    ) STRICT";
+
+/// Brings the database of a data folder up to date and returns the names of what was applied.
+///
+/// # Errors
+/// [`OpenError`], in particular when a server is running on the folder.
+pub fn migrate(data_dir: &Path) -> Result<Vec<String>, OpenError> {
+    let _lock = FolderLock::take(data_dir)?;
+    let path = create_file(data_dir)?;
+    apply(&mut connect(&path)?, SystemClock.now())
+}
+
+/// Applies what is missing, all of it or nothing.
+pub(crate) fn apply(connection: &mut Connection, now: Timestamp) -> Result<Vec<String>, OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute_batch(CREATE_TABLE)?;
+    let applied = applied(&transaction)?;
+    let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    if let Some((found, _)) = applied.iter().find(|(version, _)| *version > known) {
+        return Err(OpenError::Newer {
+            found: *found,
+            known,
+        });
+    }
+    let mut done = Vec::new();
+    for migration in MIGRATIONS {
+        let checksum = hex(&Sha256::digest(migration.sql));
+        match applied
+            .iter()
+            .find(|(version, _)| *version == migration.version)
+        {
+            Some((_, stored)) if *stored == checksum => {}
+            Some((version, _)) => return Err(OpenError::Changed { version: *version }),
+            None => {
+                transaction.execute_batch(migration.sql)?;
+                transaction.execute(
+                    "INSERT INTO schema_migrations (version, name, checksum, applied_at) \
+                     VALUES (?1, ?2, ?3, ?4)",
+                    params![migration.version, migration.name, checksum, now.as_micros()],
+                )?;
+                done.push(format!("{:04}_{}", migration.version, migration.name));
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(done)
+}
+
+fn applied(connection: &Connection) -> rusqlite::Result<Vec<(i64, String)>> {
+    connection
+        .prepare("SELECT version, checksum FROM schema_migrations ORDER BY version DESC")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}

@@ -1,0 +1,167 @@
+//! Writing invocations: births, beginnings and ends of attempts.
+//!
+//! Which state follows is decided before; here every write only guards on the state and attempt
+//! that it was decided upon. What can be prepared is prepared on the caller's thread, because the
+//! writer's time is everybody's.
+
+use crate::error::{DbError, DbResult, ensure_rows};
+use crate::rows::{json, micros, write};
+use rusqlite::{Connection, params};
+use tollgate_core::invocation::{Completion, NewInvocation, Started, Waiter};
+use tollgate_core::task::State;
+
+const INSERT: &str = "
+    INSERT INTO invocations (id, site_id, task_id, function_id, version_id, version, event,
+        event_id, trigger, waiter, state, holder, attempt, max_attempts, user_id, chain_depth,
+        timeout_us, queued_at, started_at, updated_at, params)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+        ?18, ?20)";
+const COMPLETE: &str = "
+    UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
+        finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
+        failure_message = ?12, failure_retry_after_us = ?13, result = ?14, changes = ?15,
+        failure_traceback = ?16, logs = ?17
+    WHERE id = ?1 AND site_id = ?2 AND attempt = ?3 AND state IN ('pending', 'running', 'retrying')";
+const STARTED: &str = "
+    UPDATE invocations SET state = 'running', started_at = ?4, updated_at = ?4
+    WHERE id = ?1 AND site_id = ?2 AND attempt = ?3 AND state IN ('pending', 'running', 'retrying')
+        AND holder IS NOT NULL";
+
+/// An invocation of another site in a scoped store. A bug of the caller.
+#[derive(Debug, thiserror::Error)]
+#[error("invocation {id} belongs to site {found}, not to site {scope}")]
+struct WrongSite {
+    id: i64,
+    found: i64,
+    scope: i64,
+}
+
+/// How a record is born: state and attempt.
+///
+/// Held runs are at their first attempt. Somebody waits for it: it runs at once. Nobody does: it
+/// stands in its holder's memory until that notes the start.
+fn birth(new: &NewInvocation) -> (State, u32) {
+    match (&new.holder, new.waiter) {
+        (None, _) => (State::Pending, 0),
+        (Some(_), Waiter::Caller) => (State::Running, 1),
+        (Some(_), Waiter::Nobody) => (State::Pending, 1),
+    }
+}
+
+/// Inserts new records of one site.
+pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation]) -> DbResult<()> {
+    if let Some(new) = news.iter().find(|new| new.site_id.0 != site) {
+        let (id, found) = (new.id.0, new.site_id.0);
+        return Err(DbError::bug(WrongSite {
+            id,
+            found,
+            scope: site,
+        }));
+    }
+    let mut statement = connection.prepare_cached(INSERT)?;
+    for new in news {
+        let (state, attempt) = birth(new);
+        let queued_at = new.queued_at.as_micros();
+        let rows = statement.execute(params![
+            new.id.0,
+            site,
+            new.task_id.0.as_bytes(),
+            new.function_id.0,
+            new.version_id.0,
+            new.version,
+            new.event.map(|event| event.as_str()),
+            new.event_id.as_ref().map(|id| id.0.as_bytes()),
+            new.trigger.as_str(),
+            new.waiter.as_str(),
+            state.as_str(),
+            new.holder,
+            attempt,
+            new.max_attempts,
+            new.user_id.map(|id| id.0),
+            new.chain_depth,
+            micros(new.timeout),
+            queued_at,
+            (state == State::Running).then_some(queued_at),
+            new.params.as_str(),
+        ])?;
+        ensure_rows("insert invocation", rows, 1)?;
+    }
+    Ok(())
+}
+
+/// An end of an attempt, ready to be bound.
+pub(crate) struct End {
+    completion: Completion,
+    logs: Option<String>,
+}
+
+impl End {
+    /// Prepares completions on the caller's thread.
+    ///
+    /// # Errors
+    /// When the logs do not serialise, which text always does.
+    pub(crate) fn prepare(completions: Vec<Completion>) -> DbResult<Vec<Self>> {
+        completions
+            .into_iter()
+            .map(|completion| {
+                let logs = match completion.logs.as_slice() {
+                    [] => None,
+                    lines => Some(json(lines)?),
+                };
+                Ok(Self { completion, logs })
+            })
+            .collect()
+    }
+}
+
+/// Writes ends of attempts; one flag each. Within `scope`, if given.
+pub(crate) fn complete(
+    connection: &Connection,
+    scope: Option<i64>,
+    ends: &[End],
+) -> DbResult<Vec<bool>> {
+    let mut statement = connection.prepare_cached(COMPLETE)?;
+    let mut flags = Vec::with_capacity(ends.len());
+    for End { completion, logs } in ends {
+        if scope.is_some_and(|site| site != completion.site_id.0) {
+            flags.push(false);
+            continue;
+        }
+        let failure = completion.failure.as_ref();
+        let ended_at = completion.finished_at.as_micros();
+        let rows = statement.execute(params![
+            completion.id.0,
+            completion.site_id.0,
+            completion.attempt,
+            completion.state.as_str(),
+            completion.worker,
+            completion.started_at.as_micros(),
+            completion.state.is_final().then_some(ended_at),
+            completion.due_at.map(|at| at.as_micros()),
+            ended_at,
+            i64::try_from(completion.logs.len()).unwrap_or(i64::MAX),
+            failure.map(|failure| failure.kind.as_str()),
+            failure.map(|failure| failure.message.as_str()),
+            failure.and_then(|failure| failure.retry_after).map(micros),
+            completion.result.as_ref().map(|result| result.as_str()),
+            completion.changes.as_ref().map(|changes| changes.as_str()),
+            failure.and_then(|failure| failure.traceback.as_deref()),
+            logs,
+        ])?;
+        flags.push(rows == 1);
+    }
+    Ok(flags)
+}
+
+/// Notes that attempts have begun.
+pub(crate) fn started(connection: &Connection, begun: &[Started]) -> DbResult<()> {
+    for start in begun {
+        let at = start.started_at.as_micros();
+        write(
+            connection,
+            STARTED,
+            params![start.id.0, start.site_id.0, start.attempt, at],
+        )?;
+    }
+    Ok(())
+}

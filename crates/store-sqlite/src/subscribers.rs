@@ -1,0 +1,214 @@
+//! Subscribers: which functions an event runs.
+
+use crate::error::DbResult;
+use crate::functions::{executable_columns, executable_joins, shared};
+use crate::open::Scoped;
+use crate::rows::{Record, all, exists, first, write};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use tollgate_core::event::EventType;
+use tollgate_core::ids::{AppId, FunctionId, SubscriberId};
+use tollgate_core::ports::store::{Conflict, NewSubscriber, StoreError, SubscriberStore};
+use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions, Subscription};
+use tollgate_core::time::Timestamp;
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT b.id, b.event, b.function_id, f.name AS function_name, ",
+            "f.slug AS function_slug, f.app_id, a.name AS app_name, a.slug AS app_slug, ",
+            "b.priority, b.filter, b.timeout_seconds, b.on_timeout, b.max_attempts, ",
+            "b.created_at, b.updated_at FROM subscribers b ",
+            "JOIN functions f ON f.id = b.function_id AND f.site_id = b.site_id ",
+            "JOIN apps a ON a.id = f.app_id AND a.site_id = b.site_id ",
+            "WHERE b.site_id = ?1 AND b.event = ?2 ",
+            $rest
+        )
+    };
+}
+
+const ONE: &str = select!("AND b.function_id = ?3");
+const LIST: &str = select!("AND (?3 IS NULL OR f.app_id = ?3) ORDER BY b.id");
+const TO_RUN: &str = concat!(
+    "SELECT b.id, b.priority, b.filter, b.timeout_seconds, b.on_timeout, b.max_attempts, ",
+    executable_columns!(),
+    " FROM subscribers b JOIN functions f ON f.id = b.function_id AND f.site_id = b.site_id ",
+    executable_joins!(),
+    " AND v.number = f.version WHERE b.site_id = ?1 AND b.event = ?2 ",
+    "AND f.is_active = 1 AND f.deleted_at IS NULL ORDER BY b.priority, b.id"
+);
+const FUNCTION: &str = "
+    SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const INSERT: &str = "
+    INSERT INTO subscribers (site_id, event, function_id, priority, filter, timeout_seconds,
+        on_timeout, max_attempts, created_at, updated_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) ON CONFLICT DO NOTHING";
+const UPDATE: &str = "
+    UPDATE subscribers SET priority = ?4, filter = ?5, timeout_seconds = ?6, on_timeout = ?7,
+        max_attempts = ?8, updated_at = ?9
+    WHERE site_id = ?1 AND event = ?2 AND function_id = ?3";
+const DELETE: &str = "
+    DELETE FROM subscribers WHERE site_id = ?1 AND event = ?2 AND function_id = ?3";
+
+fn read_options(row: &mut Record<'_, '_>) -> DbResult<SubscriberOptions> {
+    Ok(SubscriberOptions {
+        priority: row.get("priority")?,
+        filter: row.get("filter")?,
+        timeout_seconds: row.get("timeout_seconds")?,
+        on_timeout: row.word("on_timeout", OnTimeout::from_text)?,
+        max_attempts: row.get("max_attempts")?,
+    })
+}
+
+fn read(row: &Row<'_>) -> DbResult<Subscriber> {
+    let mut row = Record::new("subscribers", row);
+    Ok(Subscriber {
+        id: SubscriberId(row.get("id")?),
+        event: row.word("event", |text| text.parse().ok())?,
+        function_id: FunctionId(row.get("function_id")?),
+        function_name: row.get("function_name")?,
+        function_slug: row.get("function_slug")?,
+        app_id: AppId(row.get("app_id")?),
+        app_name: row.get("app_name")?,
+        app_slug: row.get("app_slug")?,
+        options: read_options(&mut row)?,
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+    })
+}
+
+fn read_subscription(row: &Row<'_>) -> DbResult<Subscription> {
+    let mut row = Record::new("subscribers", row);
+    Ok(Subscription {
+        id: SubscriberId(row.get("id")?),
+        options: read_options(&mut row)?,
+        executable: shared(&mut row)?,
+    })
+}
+
+fn one(
+    connection: &Connection,
+    site: i64,
+    event: EventType,
+    function: FunctionId,
+) -> DbResult<Option<Subscriber>> {
+    first(
+        connection,
+        ONE,
+        params![site, event.as_str(), function.0],
+        read,
+    )
+}
+
+/// Writes options with INSERT or UPDATE, which bind the same values.
+fn write_options(
+    connection: &Connection,
+    sql: &str,
+    site: i64,
+    key: (EventType, FunctionId),
+    options: &SubscriberOptions,
+    at: Timestamp,
+) -> DbResult<usize> {
+    let values = params![
+        site,
+        key.0.as_str(),
+        key.1.0,
+        options.priority,
+        options.filter,
+        options.timeout_seconds,
+        options.on_timeout.as_str(),
+        options.max_attempts,
+        at.as_micros(),
+    ];
+    write(connection, sql, values)
+}
+
+fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<Subscriber> {
+    if !exists(connection, FUNCTION, params![site, new.function_id.0])? {
+        return Err(Conflict::Gone.into());
+    }
+    let key = (new.event, new.function_id);
+    if write_options(connection, INSERT, site, key, &new.options, new.created_at)? == 0 {
+        return Err(Conflict::Subscription.into());
+    }
+    one(connection, site, new.event, new.function_id)?.ok_or_else(|| Conflict::Gone.into())
+}
+
+#[async_trait]
+impl SubscriberStore for Scoped {
+    async fn subscriptions(&self, event: EventType) -> Result<Vec<Subscription>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            all(
+                connection,
+                TO_RUN,
+                params![self.site(), event.as_str()],
+                read_subscription,
+            )
+        })
+    }
+
+    async fn insert_subscriber(&self, new: NewSubscriber) -> Result<Subscriber, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| insert(connection, site, &new))
+            .await
+    }
+
+    async fn update_subscriber(
+        &self,
+        event: EventType,
+        function: FunctionId,
+        options: SubscriberOptions,
+        at: Timestamp,
+    ) -> Result<Option<Subscriber>, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                write_options(connection, UPDATE, site, (event, function), &options, at)?;
+                one(connection, site, event, function)
+            })
+            .await
+    }
+
+    async fn delete_subscriber(
+        &self,
+        event: EventType,
+        function: FunctionId,
+    ) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                let values = params![site, event.as_str(), function.0];
+                Ok(write(connection, DELETE, values)? == 1)
+            })
+            .await
+    }
+
+    async fn subscriber(
+        &self,
+        event: EventType,
+        function: FunctionId,
+    ) -> Result<Option<Subscriber>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| one(connection, self.site(), event, function))
+    }
+
+    async fn list_subscribers(
+        &self,
+        event: EventType,
+        app: Option<AppId>,
+    ) -> Result<Vec<Subscriber>, StoreError> {
+        let site = self.site();
+        self.inner
+            .readers
+            .list(move |connection| {
+                let values = params![site, event.as_str(), app.map(|app| app.0)];
+                all(connection, LIST, values, read)
+            })
+            .await
+    }
+}

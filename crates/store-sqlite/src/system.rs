@@ -1,0 +1,256 @@
+//! Queries of no site: sites, credentials before they are verified, the queue across sites.
+
+use crate::claims;
+use crate::error::{DbError, DbResult, ensure_rows};
+use crate::functions::{executable_columns, executable_joins, read_executable};
+use crate::grants;
+use crate::ids::inserted;
+use crate::open::System;
+use crate::queue::{self, End};
+use crate::rows::{Record, all, first, write};
+use crate::users::{self, key, read_columns, user_columns};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use tollgate_core::function::Executable;
+use tollgate_core::ids::{SiteId, UserId, VersionId};
+use tollgate_core::invocation::{Completion, Started};
+use tollgate_core::ports::store::{
+    Claimed, Conflict, CredentialOwner, IdBlock, IdKind, LoginRecord, Recovered, StoreError,
+    SystemStore, Token, TokenKind,
+};
+use tollgate_core::site::Site;
+use tollgate_core::time::Timestamp;
+
+const SITES: &str = "SELECT id, slug, name, created_at FROM sites ORDER BY id";
+const DOMAINS: &str = "SELECT site_id, domain FROM site_domains ORDER BY site_id, domain";
+const INSERT_SITE: &str = "
+    INSERT INTO sites (slug, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+const INSERT_DOMAIN: &str = "
+    INSERT INTO site_domains (domain, site_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+/// An e-mail address wins over a username that looks like it, so that nobody can take over
+/// another's sign-in by choosing that username.
+const LOGIN: &str = concat!(
+    "SELECT ",
+    user_columns!(),
+    ", password_hash FROM users WHERE site_id = ?1 AND is_deleted = 0 ",
+    "AND (email_key = ?2 OR username_key = ?2) ORDER BY email_key = ?2 DESC LIMIT 1"
+);
+const KEY_OWNER: &str = "
+    SELECT k.user_id FROM api_keys k JOIN users u ON u.id = k.user_id AND u.site_id = k.site_id
+    WHERE k.site_id = ?1 AND k.hash = ?2 AND (k.expires_at IS NULL OR k.expires_at > ?3)
+        AND u.is_deleted = 0";
+/// The user's number stands first to name the row in an error; the hash must not be shown.
+const TOKEN: &str = "
+    SELECT user_id, hash, kind, family, created_at, expires_at, ended_at FROM tokens
+    WHERE site_id = ?1 AND hash = ?2";
+const EXECUTABLE: &str = concat!(
+    "SELECT ",
+    executable_columns!(),
+    " FROM functions f ",
+    executable_joins!(),
+    " WHERE v.site_id = ?1 AND v.id = ?2 AND f.is_active = 1 AND f.deleted_at IS NULL"
+);
+const PING: &str = "UPDATE probe SET pings = pings + 1 WHERE id = 1";
+
+fn sites(connection: &Connection) -> DbResult<Vec<Site>> {
+    let mut sites = all(connection, SITES, [], |row| {
+        let mut row = Record::new("sites", row);
+        Ok(Site {
+            id: SiteId(row.get("id")?),
+            slug: row.get("slug")?,
+            name: row.get("name")?,
+            domains: Vec::new(),
+            created_at: row.time("created_at")?,
+        })
+    })?;
+    let domains = all(connection, DOMAINS, [], |row| {
+        let mut row = Record::new("site_domains", row);
+        Ok((SiteId(row.get("site_id")?), row.get::<String>("domain")?))
+    })?;
+    let mut domains = domains.into_iter().peekable();
+    for site in &mut sites {
+        while let Some((_, domain)) = domains.next_if(|(id, _)| *id == site.id) {
+            site.domains.push(domain);
+        }
+    }
+    Ok(sites)
+}
+
+fn insert_site(connection: &Connection, site: &Site) -> DbResult<Site> {
+    let values = params![site.slug, site.name, site.created_at.as_micros()];
+    if write(connection, INSERT_SITE, values)? == 0 {
+        return Err(Conflict::Site.into());
+    }
+    let id = SiteId(inserted(connection)?);
+    for domain in &site.domains {
+        if write(connection, INSERT_DOMAIN, params![domain, id.0])? == 0 {
+            return Err(Conflict::Site.into());
+        }
+    }
+    Ok(Site { id, ..site.clone() })
+}
+
+fn login_record(
+    connection: &Connection,
+    site: SiteId,
+    login: &str,
+    now: Timestamp,
+) -> DbResult<Option<LoginRecord>> {
+    let record = first(connection, LOGIN, params![site.0, key(login)], |row| {
+        let mut row = Record::new("users", row);
+        Ok(LoginRecord {
+            user: read_columns(&mut row)?,
+            password_hash: row.get("password_hash")?,
+        })
+    })?;
+    let Some(mut record) = record else {
+        return Ok(None);
+    };
+    grants::fill_one(connection, site.0, &mut record.user, now)?;
+    Ok(Some(record))
+}
+
+fn owner(
+    connection: &Connection,
+    site: SiteId,
+    id: UserId,
+    now: Timestamp,
+) -> DbResult<Option<CredentialOwner>> {
+    let Some(user) = users::by_id(connection, site.0, id, now)? else {
+        return Ok(None);
+    };
+    let grants = grants::of_user(connection, site.0, id, now)?;
+    Ok(Some(CredentialOwner { user, grants }))
+}
+
+fn read_token(row: &Row<'_>) -> DbResult<Token> {
+    let mut row = Record::new("tokens", row);
+    let user_id = UserId(row.get("user_id")?);
+    Ok(Token {
+        hash: row.get("hash")?,
+        kind: row.word("kind", TokenKind::from_text)?,
+        user_id,
+        family: row.uuid("family")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time("expires_at")?,
+        ended_at: row.time_opt("ended_at")?,
+    })
+}
+
+#[async_trait]
+impl SystemStore for System {
+    async fn reserve_ids(&self, kind: IdKind, count: u32) -> Result<IdBlock, StoreError> {
+        Ok(self.inner.ids.reserve(kind, count))
+    }
+
+    async fn sites(&self) -> Result<Vec<Site>, StoreError> {
+        self.inner.readers.list(sites).await
+    }
+
+    async fn insert_site(&self, site: Site) -> Result<Site, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| insert_site(connection, &site))
+            .await
+    }
+
+    async fn login_record(
+        &self,
+        site: SiteId,
+        login: &str,
+    ) -> Result<Option<LoginRecord>, StoreError> {
+        let now = self.inner.clock.now();
+        self.inner
+            .readers
+            .look_up(|connection| login_record(connection, site, login, now))
+    }
+
+    async fn owner(
+        &self,
+        site: SiteId,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<Option<CredentialOwner>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| owner(connection, site, user, now))
+    }
+
+    async fn api_key_owner(
+        &self,
+        site: SiteId,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<UserId>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            let values = params![site.0, hash, now.as_micros()];
+            first(connection, KEY_OWNER, values, |row| Ok(UserId(row.get(0)?)))
+        })
+    }
+
+    async fn token(&self, site: SiteId, hash: &str) -> Result<Option<Token>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| first(connection, TOKEN, params![site.0, hash], read_token))
+    }
+
+    async fn claim(
+        &self,
+        holder: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<(Vec<Claimed>, Option<Timestamp>), StoreError> {
+        let holder = holder.to_owned();
+        self.inner
+            .writer
+            .write(move |connection| claims::claim(connection, &holder, limit, now))
+            .await
+    }
+
+    async fn started(&self, begun: Vec<Started>) -> Result<(), StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| queue::started(connection, &begun))
+            .await
+    }
+
+    async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError> {
+        let ends = End::prepare(completions)?;
+        self.inner
+            .writer
+            .write(move |connection| queue::complete(connection, None, &ends))
+            .await
+    }
+
+    async fn recover(&self, holder: &str, now: Timestamp) -> Result<Recovered, StoreError> {
+        let holder = holder.to_owned();
+        self.inner
+            .writer
+            .write(move |connection| claims::recover(connection, &holder, now))
+            .await
+    }
+
+    async fn executable_version(
+        &self,
+        site: SiteId,
+        version: VersionId,
+    ) -> Result<Option<Executable>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            first(connection, EXECUTABLE, params![site.0, version.0], |row| {
+                read_executable(&mut Record::new("function_versions", row))
+            })
+        })
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.readers.look_up(|connection| {
+            connection
+                .query_row("SELECT 1", [], |_| Ok(()))
+                .map_err(DbError::from)
+        })?;
+        self.inner
+            .writer
+            .write(|connection| ensure_rows("ping", write(connection, PING, [])?, 1))
+            .await
+    }
+}

@@ -1,0 +1,203 @@
+//! The one write of a user: the change, the PRE results and the POST runs, all or nothing.
+
+use crate::error::{DbError, DbResult};
+use crate::queue::{End, complete, insert};
+use crate::rows::{first, json, write};
+use crate::users::{check_free, key};
+use rusqlite::{Connection, params};
+use tollgate_core::invocation::NewInvocation;
+use tollgate_core::ports::store::{Conflict, UserChange, UserCommit};
+use tollgate_core::users::User;
+
+const INSERT: &str = "
+    INSERT INTO users (id, site_id, uuid, username, username_key, email, email_key, first_name,
+        last_name, name_key, is_active, is_staff, is_superuser, is_deleted, date_joined, last_login,
+        created_at, updated_at, revision, password_hash, attributes)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+        ?20, ?21) ON CONFLICT DO NOTHING";
+/// `last_login` belongs to sign-in, which may have happened since the record was read.
+const UPDATE: &str = "
+    UPDATE OR IGNORE users SET username = ?4, username_key = ?5, email = ?6, email_key = ?7,
+        first_name = ?8, last_name = ?9, name_key = ?10, is_active = ?11, is_staff = ?12,
+        is_superuser = ?13, is_deleted = ?14, updated_at = ?15, revision = ?3 + 1,
+        password_hash = COALESCE(?16, password_hash), attributes = ?17
+    WHERE id = ?1 AND site_id = ?2 AND revision = ?3 AND is_deleted = 0";
+const REVISION: &str = "
+    SELECT revision FROM users WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
+const END_TOKENS: &str = "
+    UPDATE tokens SET ended_at = ?3 WHERE site_id = ?1 AND user_id = ?2 AND ended_at IS NULL";
+const DELETE_KEYS: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id = ?2";
+
+/// A commit whose texts were made on the caller's thread.
+pub(crate) struct Prepared {
+    change: UserChange,
+    username_key: String,
+    email_key: String,
+    name_key: String,
+    attributes: String,
+    ends: Vec<End>,
+    invocations: Vec<NewInvocation>,
+}
+
+impl Prepared {
+    pub(crate) fn new(commit: UserCommit) -> DbResult<Self> {
+        let profile = &user_of(&commit.change).profile;
+        Ok(Self {
+            username_key: key(&profile.username),
+            email_key: key(&profile.email),
+            name_key: key(&format!("{} {}", profile.first_name, profile.last_name)),
+            attributes: json(&profile.attributes)?,
+            change: commit.change,
+            ends: End::prepare(commit.completions)?,
+            invocations: commit.invocations,
+        })
+    }
+}
+
+fn user_of(change: &UserChange) -> &User {
+    match change {
+        UserChange::Create { user, .. }
+        | UserChange::Update { user, .. }
+        | UserChange::Delete { user } => user,
+    }
+}
+
+/// Writes a commit within the writer's transaction.
+pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) -> DbResult<()> {
+    match &prepared.change {
+        UserChange::Create {
+            user,
+            password_hash,
+        } => {
+            create(connection, site, prepared, user, password_hash.as_deref())?;
+        }
+        UserChange::Update {
+            user,
+            password_hash,
+        } => {
+            update(
+                connection,
+                site,
+                prepared,
+                user,
+                password_hash.as_deref(),
+                false,
+            )?;
+        }
+        UserChange::Delete { user } => {
+            update(connection, site, prepared, user, None, true)?;
+            end_credentials(connection, site, user)?;
+        }
+    }
+    complete(connection, Some(site), &prepared.ends)?;
+    insert(connection, site, &prepared.invocations)
+}
+
+fn create(
+    connection: &Connection,
+    site: i64,
+    prepared: &Prepared,
+    user: &User,
+    password_hash: Option<&str>,
+) -> DbResult<()> {
+    let profile = &user.profile;
+    let values = params![
+        user.id.0,
+        site,
+        user.uuid.as_bytes(),
+        profile.username,
+        prepared.username_key,
+        profile.email,
+        prepared.email_key,
+        profile.first_name,
+        profile.last_name,
+        prepared.name_key,
+        profile.is_active,
+        profile.is_staff,
+        user.is_superuser,
+        user.is_deleted,
+        user.date_joined.as_micros(),
+        user.last_login.map(|at| at.as_micros()),
+        user.created_at.as_micros(),
+        user.updated_at.as_micros(),
+        user.revision,
+        password_hash,
+        prepared.attributes,
+    ];
+    if write(connection, INSERT, values)? == 1 {
+        return Ok(());
+    }
+    check_free(
+        connection,
+        site,
+        &prepared.username_key,
+        &prepared.email_key,
+        user.id.0,
+    )?;
+    Err(DbError::bug(IdInUse(user.id.0)))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("user number {0} is in use: it was not taken from a reserved block")]
+struct IdInUse(i64);
+
+fn update(
+    connection: &Connection,
+    site: i64,
+    prepared: &Prepared,
+    user: &User,
+    password_hash: Option<&str>,
+    is_deleted: bool,
+) -> DbResult<()> {
+    let profile = &user.profile;
+    let read_at = user.revision - 1;
+    let values = params![
+        user.id.0,
+        site,
+        read_at,
+        profile.username,
+        prepared.username_key,
+        profile.email,
+        prepared.email_key,
+        profile.first_name,
+        profile.last_name,
+        prepared.name_key,
+        profile.is_active,
+        profile.is_staff,
+        user.is_superuser,
+        is_deleted,
+        user.updated_at.as_micros(),
+        password_hash,
+        prepared.attributes,
+    ];
+    if write(connection, UPDATE, values)? == 1 {
+        return Ok(());
+    }
+    let values = params![site, user.id.0];
+    match first(
+        connection,
+        REVISION,
+        values,
+        |row| Ok(row.get::<_, i64>(0)?),
+    )? {
+        None => Err(Conflict::Gone.into()),
+        Some(revision) if revision != read_at => Err(Conflict::Changed.into()),
+        Some(_) => {
+            check_free(
+                connection,
+                site,
+                &prepared.username_key,
+                &prepared.email_key,
+                user.id.0,
+            )?;
+            Err(Conflict::Changed.into())
+        }
+    }
+}
+
+fn end_credentials(connection: &Connection, site: i64, user: &User) -> DbResult<()> {
+    let at = user.updated_at.as_micros();
+    write(connection, END_TOKENS, params![site, user.id.0, at])?;
+    write(connection, DELETE_KEYS, params![site, user.id.0])?;
+    Ok(())
+}

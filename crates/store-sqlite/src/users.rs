@@ -1,0 +1,256 @@
+//! Reading users. Changing them is [`crate::user_commit`]'s business.
+
+use crate::error::DbResult;
+use crate::grants;
+use crate::listing::{Filter, bounds};
+use crate::open::Scoped;
+use crate::rows::{Record, all, count, exists, first, json};
+use crate::user_commit::{Prepared, commit};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params, params_from_iter};
+use tollgate_core::ids::UserId;
+use tollgate_core::ports::store::{
+    Conflict, OnCommit, Page, PageRequest, StoreError, UserCommit, UserOrder, UserQuery, UserStore,
+};
+use tollgate_core::time::Timestamp;
+use tollgate_core::users::{Profile, User};
+
+/// The columns that [`read`] reads.
+macro_rules! user_columns {
+    () => {
+        "id, uuid, username, email, first_name, last_name, is_active, is_staff, attributes, \
+         is_superuser, is_deleted, date_joined, last_login, created_at, updated_at, revision"
+    };
+}
+pub(crate) use user_columns;
+
+const BY_ID: &str = concat!(
+    "SELECT ",
+    user_columns!(),
+    " FROM users WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0"
+);
+const BY_USERNAME: &str = concat!(
+    "SELECT ",
+    user_columns!(),
+    " FROM users WHERE site_id = ?1 AND username_key = ?2 AND is_deleted = 0"
+);
+const LIST: &str = concat!("SELECT ", user_columns!(), " FROM users");
+const COUNT: &str = "SELECT COUNT(*) FROM users";
+const USERNAME_TAKEN: &str = "
+    SELECT 1 FROM users WHERE site_id = ?1 AND username_key = ?2 AND is_deleted = 0 AND id <> ?3";
+const EMAIL_TAKEN: &str = "
+    SELECT 1 FROM users WHERE site_id = ?1 AND email_key = ?2 AND is_deleted = 0 AND id <> ?3";
+
+/// The form in which names are compared. The only place that says what "without regard to case" is.
+pub(crate) fn key(text: &str) -> String {
+    text.to_lowercase()
+}
+
+/// Reads a user without its roles.
+pub(crate) fn read_columns(row: &mut Record<'_, '_>) -> DbResult<User> {
+    let id = UserId(row.get("id")?);
+    let uuid = row.uuid("uuid")?;
+    let profile = Profile {
+        username: row.get("username")?,
+        email: row.get("email")?,
+        first_name: row.get("first_name")?,
+        last_name: row.get("last_name")?,
+        is_active: row.get("is_active")?,
+        is_staff: row.get("is_staff")?,
+        attributes: row.json("attributes")?,
+    };
+    Ok(User {
+        id,
+        uuid,
+        profile,
+        is_superuser: row.get("is_superuser")?,
+        is_deleted: row.get("is_deleted")?,
+        date_joined: row.time("date_joined")?,
+        last_login: row.time_opt("last_login")?,
+        roles: Vec::new(),
+        created_at: row.time("created_at")?,
+        updated_at: row.time("updated_at")?,
+        revision: row.get("revision")?,
+    })
+}
+
+fn read(row: &Row<'_>) -> DbResult<User> {
+    read_columns(&mut Record::new("users", row))
+}
+
+/// A user that is not deleted, with its roles.
+pub(crate) fn by_id(
+    connection: &Connection,
+    site: i64,
+    id: UserId,
+    now: Timestamp,
+) -> DbResult<Option<User>> {
+    let mut user = first(connection, BY_ID, params![site, id.0], read)?;
+    if let Some(user) = &mut user {
+        grants::fill_one(connection, site, user, now)?;
+    }
+    Ok(user)
+}
+
+/// Refuses a username or address that another user has. The arguments are keys.
+pub(crate) fn check_free(
+    connection: &Connection,
+    site: i64,
+    username_key: &str,
+    email_key: &str,
+    except: i64,
+) -> DbResult<()> {
+    if exists(
+        connection,
+        USERNAME_TAKEN,
+        params![site, username_key, except],
+    )? {
+        return Err(Conflict::Username.into());
+    }
+    if exists(connection, EMAIL_TAKEN, params![site, email_key, except])? {
+        return Err(Conflict::Email.into());
+    }
+    Ok(())
+}
+
+/// Text is sought in the lower-case columns with `instr`, which knows no wildcards to escape.
+fn filter(site: i64, query: &UserQuery, now: Timestamp) -> DbResult<Filter> {
+    let mut filter = Filter::default();
+    filter.with("site_id = ?N", site);
+    // Constants, so that SQLite sees that the partial indexes apply.
+    filter.that(if query.is_deleted {
+        "is_deleted = 1"
+    } else {
+        "is_deleted = 0"
+    });
+    if let Some(search) = query
+        .search
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
+        filter.with(
+            "(instr(username_key, ?N) OR instr(email_key, ?N) OR instr(name_key, ?N))",
+            key(search),
+        );
+    }
+    if let Some(value) = query.is_active {
+        filter.with("is_active = ?N", value);
+    }
+    if let Some(value) = query.is_staff {
+        filter.with("is_staff = ?N", value);
+    }
+    if let Some(value) = query.is_superuser {
+        filter.with("is_superuser = ?N", value);
+    }
+    if !query.roles.is_empty() {
+        let roles = filter.bind(json(&query.roles)?);
+        let now = filter.bind(now.as_micros());
+        filter.that(&format!(
+            "id IN (SELECT g.user_id FROM role_grants g \
+             LEFT JOIN apps a ON a.id = g.app_id AND a.site_id = g.site_id \
+             WHERE g.site_id = ?1 AND (g.expires_at IS NULL OR g.expires_at > {now}) \
+             AND iif(g.app_id = 0, g.role, a.slug || ':' || g.role) \
+             IN (SELECT value FROM json_each({roles})))"
+        ));
+    }
+    Ok(filter)
+}
+
+/// The order ends with the number, so that pages never overlap.
+const fn order(query: &UserQuery) -> &'static str {
+    match (query.order, query.descending) {
+        (UserOrder::Id, false) => "id",
+        (UserOrder::Id, true) => "id DESC",
+        (UserOrder::Username, false) => "username_key, id",
+        (UserOrder::Username, true) => "username_key DESC, id DESC",
+        (UserOrder::Email, false) => "email_key, id",
+        (UserOrder::Email, true) => "email_key DESC, id DESC",
+        (UserOrder::DateJoined, false) => "date_joined, id",
+        (UserOrder::DateJoined, true) => "date_joined DESC, id DESC",
+        (UserOrder::LastLogin, false) => "last_login, id",
+        (UserOrder::LastLogin, true) => "last_login DESC, id DESC",
+    }
+}
+
+fn list(
+    connection: &Connection,
+    site: i64,
+    query: &UserQuery,
+    page: PageRequest,
+    now: Timestamp,
+) -> DbResult<Page<User>> {
+    let mut filter = filter(site, query, now)?;
+    let sql = format!("{COUNT}{}", filter.sql());
+    let total = count(connection, &sql, params_from_iter(filter.values()))?;
+    let (limit, offset) = bounds(page);
+    let conditions = filter.sql().to_owned();
+    let (limit, offset) = (filter.bind(limit), filter.bind(offset));
+    let order = order(query);
+    let sql = format!("{LIST}{conditions} ORDER BY {order} LIMIT {limit} OFFSET {offset}");
+    let mut items = all(connection, &sql, params_from_iter(filter.values()), read)?;
+    grants::fill(connection, site, &mut items, now)?;
+    Ok(Page { items, total })
+}
+
+#[async_trait]
+impl UserStore for Scoped {
+    async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
+        let now = self.inner.clock.now();
+        self.inner
+            .readers
+            .look_up(|connection| by_id(connection, self.site(), id, now))
+    }
+
+    async fn user_by_username(&self, username: &str) -> Result<Option<User>, StoreError> {
+        let now = self.inner.clock.now();
+        let site = self.site();
+        self.inner.readers.look_up(|connection| {
+            let mut user = first(connection, BY_USERNAME, params![site, key(username)], read)?;
+            if let Some(user) = &mut user {
+                grants::fill_one(connection, site, user, now)?;
+            }
+            Ok(user)
+        })
+    }
+
+    async fn check_user_is_free(
+        &self,
+        username: &str,
+        email: &str,
+        except: Option<UserId>,
+    ) -> Result<(), StoreError> {
+        let except = except.map_or(0, |id| id.0);
+        self.inner.readers.look_up(|connection| {
+            check_free(connection, self.site(), &key(username), &key(email), except)
+        })
+    }
+
+    async fn list_users(
+        &self,
+        query: UserQuery,
+        page: PageRequest,
+    ) -> Result<Page<User>, StoreError> {
+        let now = self.inner.clock.now();
+        let site = self.site();
+        self.inner
+            .readers
+            .list(move |connection| list(connection, site, &query, page, now))
+            .await
+    }
+
+    async fn commit_user(
+        &self,
+        user_commit: UserCommit,
+        on_commit: OnCommit,
+    ) -> Result<(), StoreError> {
+        let site = self.site();
+        let prepared = Prepared::new(user_commit)?;
+        self.inner
+            .writer
+            .write_then(Some(on_commit), move |connection| {
+                commit(connection, site, &prepared)
+            })
+            .await
+    }
+}

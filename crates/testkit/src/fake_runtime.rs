@@ -1,0 +1,125 @@
+//! A runtime whose functions do what a test says, without any process.
+//!
+//! For tests of everything around functions. What functions themselves do is tested with real
+//! interpreters.
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Notify, Semaphore};
+use tollgate_core::function::{Executable, Source};
+use tollgate_core::ids::{FunctionId, SiteId};
+use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::json::JsonText;
+use tollgate_core::ports::runtime::{Call, CheckError, Runtime, RunReport};
+
+/// What a function does when it is called.
+#[derive(Clone)]
+pub enum Behaviour {
+    /// Returns this.
+    Return(Value),
+    /// Fails so.
+    Fail(FailureKind),
+    /// Waits for a permit of the gate, then does the other.
+    Gated(Arc<Semaphore>, Box<Behaviour>),
+}
+
+/// Functions by slug; an unknown one returns `null`.
+#[derive(Default)]
+pub struct FakeRuntime {
+    behaviours: Mutex<HashMap<String, Behaviour>>,
+    calls: Mutex<Vec<String>>,
+    called: Notify,
+    under_way: AtomicUsize,
+}
+
+impl FakeRuntime {
+    /// Sets what the function `slug` does from now on.
+    pub fn on(&self, slug: &str, behaviour: Behaviour) {
+        self.behaviours.lock().insert(slug.to_owned(), behaviour);
+    }
+
+    /// The slugs called so far, in order.
+    pub fn calls(&self) -> Vec<String> {
+        self.calls.lock().clone()
+    }
+
+    /// Calls that have begun and neither ended nor been dropped.
+    pub fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::SeqCst)
+    }
+
+    /// Waits until at least `count` calls have begun.
+    pub async fn called(&self, count: usize) {
+        loop {
+            let called = self.called.notified();
+            if self.calls.lock().len() >= count {
+                return;
+            }
+            called.await;
+        }
+    }
+
+    fn begin(&self, slug: &str) -> Behaviour {
+        self.calls.lock().push(slug.to_owned());
+        self.called.notify_waiters();
+        self.behaviours.lock().get(slug).cloned().unwrap_or(Behaviour::Return(Value::Null))
+    }
+}
+
+/// Counts a call for as long as its future lives.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    async fn run(&self, call: Call) -> RunReport {
+        let _under_way = UnderWay::new(&self.under_way);
+        let mut behaviour = self.begin(&call.executable.function_slug);
+        loop {
+            behaviour = match behaviour {
+                Behaviour::Return(value) => {
+                    let result = Ok(JsonText::from(&value));
+                    return RunReport { result, logs: Vec::new(), worker: "fake".into() };
+                }
+                Behaviour::Fail(kind) => {
+                    return RunReport::failed(Failure::new(kind, format!("it was told to: {kind}")));
+                }
+                Behaviour::Gated(gate, then) => {
+                    // A closed gate is an open one.
+                    let _ = gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
+                    *then
+                }
+            };
+        }
+    }
+
+    async fn check(&self, _: &Source) -> Result<(), CheckError> {
+        Ok(())
+    }
+
+    async fn warm(&self, _: &Arc<Executable>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn retire(&self, _: SiteId, _: FunctionId) {}
+
+    fn health(&self) -> Result<String, String> {
+        Ok("fake".to_owned())
+    }
+}

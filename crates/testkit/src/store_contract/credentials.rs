@@ -1,0 +1,435 @@
+//! Roles, API keys and tokens.
+#![expect(clippy::missing_panics_doc, reason = "every case is a test")]
+#![expect(clippy::unwrap_used, reason = "every case is a test")]
+
+use super::world::{assert_conflict, delete};
+use super::{World, everything};
+use std::time::Duration;
+use tollgate_core::auth::RoleName;
+use tollgate_core::ids::{ApiKeyId, AppId, UserId};
+use tollgate_core::ports::store::{NewApiKey, RoleGrant, Token, TokenKind, UserQuery};
+use tollgate_core::time::Timestamp;
+
+/// A developer's role.
+pub(super) fn grant(app_id: Option<AppId>, expires_at: Option<Timestamp>) -> RoleGrant {
+    RoleGrant {
+        app_id,
+        app_slug: None,
+        role: RoleName::Developer,
+        expires_at,
+    }
+}
+
+pub(super) fn key(user: UserId, hash: &str, now: Timestamp) -> NewApiKey {
+    NewApiKey {
+        user_id: user,
+        name: "a key".to_owned(),
+        prefix: hash[..4].to_owned(),
+        hash: hash.to_owned(),
+        created_at: now,
+        expires_at: None,
+    }
+}
+
+pub(super) fn token(user: UserId, hash: &str, now: Timestamp) -> Token {
+    Token {
+        hash: hash.to_owned(),
+        kind: TokenKind::Refresh,
+        user_id: user,
+        family: uuid::Uuid::from_u128(7),
+        created_at: now,
+        expires_at: now.plus(Duration::from_secs(60)),
+        ended_at: None,
+    }
+}
+
+/// Pairs are counted; one held already gets the new end.
+pub async fn roles_are_given_and_taken(world: World) {
+    let app = world.a.app("crm").await;
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let both = vec![ann.id, bob.id];
+    let grants = vec![grant(Some(app.id), None), grant(None, None)];
+    let store = &world.a.store;
+    let now = world.now();
+    assert_eq!(
+        store
+            .assign_roles(both.clone(), grants.clone(), now)
+            .await
+            .unwrap(),
+        4
+    );
+    let held = store.role_grants(ann.id, now).await.unwrap();
+    assert_eq!(held.len(), 2);
+    assert!(held.contains(&RoleGrant {
+        app_slug: Some("crm".into()),
+        ..grants[0].clone()
+    }));
+    assert!(held.contains(&grants[1]));
+
+    let end = Some(world.in_seconds(10));
+    let renewed = vec![grant(Some(app.id), end)];
+    assert_eq!(
+        store
+            .assign_roles(vec![ann.id], renewed, now)
+            .await
+            .unwrap(),
+        1
+    );
+    let held = store.role_grants(ann.id, now).await.unwrap();
+    assert_eq!(held.len(), 2);
+    assert!(
+        held.iter()
+            .any(|held| held.app_id == Some(app.id) && held.expires_at == end)
+    );
+
+    assert_eq!(
+        store
+            .revoke_roles(both.clone(), vec![grant(None, None)])
+            .await
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        store
+            .revoke_roles(both, vec![grant(None, None)])
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(store.role_grants(bob.id, now).await.unwrap().len(), 1);
+    let strangers = vec![UserId(999_999)];
+    assert_eq!(store.assign_roles(strangers, grants, now).await.unwrap(), 0);
+    let nowhere = vec![grant(Some(AppId(999_999)), None)];
+    assert_eq!(
+        store
+            .assign_roles(vec![ann.id], nowhere, now)
+            .await
+            .unwrap(),
+        0
+    );
+}
+
+/// A role is worth nothing from its end on, wherever it is read.
+pub async fn roles_end(world: World) {
+    let app = world.a.app("crm").await;
+    let ann = world.a.user("ann").await;
+    let grants = vec![grant(Some(app.id), Some(world.in_seconds(10)))];
+    world
+        .a
+        .store
+        .assign_roles(vec![ann.id], grants, world.now())
+        .await
+        .unwrap();
+    for (seconds, count) in [(9, 1), (1, 0)] {
+        world.clock.advance(Duration::from_secs(seconds));
+        let now = world.now();
+        assert_eq!(
+            world.a.store.role_grants(ann.id, now).await.unwrap().len(),
+            count
+        );
+        let owner = world
+            .system
+            .owner(world.a.site.id, ann.id, now)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((owner.grants.len(), owner.user.roles.len()), (count, count));
+        assert_eq!(
+            world
+                .a
+                .store
+                .user(ann.id)
+                .await
+                .unwrap()
+                .unwrap()
+                .roles
+                .len(),
+            count
+        );
+        let query = UserQuery {
+            roles: vec!["crm:developer".into()],
+            ..UserQuery::default()
+        };
+        let page = world.a.store.list_users(query, everything()).await.unwrap();
+        assert_eq!((page.items.len(), page.total), (count, count as u64));
+        let page = world
+            .a
+            .store
+            .list_users(UserQuery::default(), everything())
+            .await
+            .unwrap();
+        assert_eq!(page.items[0].roles.len(), count);
+    }
+}
+
+/// `"app:role"` in an app, `"role"` in the site, wherever a user is read.
+pub async fn role_slugs_name_their_app(world: World) {
+    let app = world.a.app("crm").await;
+    let ann = world.a.user("ann").await;
+    world.a.user("bob").await;
+    let grants = vec![grant(Some(app.id), None), grant(None, None)];
+    world
+        .a
+        .store
+        .assign_roles(vec![ann.id], grants, world.now())
+        .await
+        .unwrap();
+    let site = world.a.site.id;
+    let list = world
+        .a
+        .store
+        .list_users(UserQuery::default(), everything())
+        .await
+        .unwrap();
+    assert_eq!(list.items[1].roles, [""; 0]);
+    for mut user in [
+        world.a.store.user(ann.id).await.unwrap().unwrap(),
+        world
+            .a
+            .store
+            .user_by_username("ann")
+            .await
+            .unwrap()
+            .unwrap(),
+        world
+            .system
+            .login_record(site, "ann")
+            .await
+            .unwrap()
+            .unwrap()
+            .user,
+        world
+            .system
+            .owner(site, ann.id, world.now())
+            .await
+            .unwrap()
+            .unwrap()
+            .user,
+        list.items[0].clone(),
+    ] {
+        user.roles.sort();
+        assert_eq!(user.roles, ["crm:developer", "developer"]);
+    }
+}
+
+/// Holders of one of the named roles.
+pub async fn users_are_found_by_role(world: World) {
+    let app = world.a.app("crm").await;
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    world.a.user("carl").await;
+    let now = world.now();
+    let in_app = vec![grant(Some(app.id), None)];
+    world
+        .a
+        .store
+        .assign_roles(vec![ann.id], in_app, now)
+        .await
+        .unwrap();
+    world
+        .a
+        .store
+        .assign_roles(vec![bob.id], vec![grant(None, None)], now)
+        .await
+        .unwrap();
+    for (roles, expected) in [
+        (vec!["crm:developer"], vec![ann.id]),
+        (vec!["developer"], vec![bob.id]),
+        (vec!["developer", "crm:developer"], vec![ann.id, bob.id]),
+        (vec!["crm:admin", "other:developer"], vec![]),
+    ] {
+        let roles = roles.into_iter().map(str::to_owned).collect();
+        let query = UserQuery {
+            roles,
+            ..UserQuery::default()
+        };
+        let page = world.a.store.list_users(query, everything()).await.unwrap();
+        assert_eq!(
+            page.items.iter().map(|user| user.id).collect::<Vec<_>>(),
+            expected
+        );
+        assert_eq!(page.total, expected.len() as u64);
+    }
+}
+
+/// Listed newest first, deleted only by their owner's number.
+pub async fn api_keys_belong_to_one_user(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let store = &world.a.store;
+    let first = store
+        .insert_api_key(key(ann.id, "hash-1", world.now()))
+        .await
+        .unwrap();
+    let second = store
+        .insert_api_key(key(ann.id, "hash-2", world.now()))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.api_keys(ann.id).await.unwrap(),
+        [second.clone(), first.clone()]
+    );
+    assert_eq!(store.api_keys(bob.id).await.unwrap(), []);
+    let site = world.a.site.id;
+    let owner = world
+        .system
+        .api_key_owner(site, "hash-1", world.now())
+        .await
+        .unwrap();
+    assert_eq!(owner, Some(ann.id));
+    assert_eq!(
+        world
+            .system
+            .api_key_owner(site, "hash-3", world.now())
+            .await
+            .unwrap(),
+        None
+    );
+    assert!(!store.delete_api_key(bob.id, first.id).await.unwrap());
+    assert!(
+        !store
+            .delete_api_key(ann.id, ApiKeyId(999_999))
+            .await
+            .unwrap()
+    );
+    assert!(store.delete_api_key(ann.id, first.id).await.unwrap());
+    assert_eq!(
+        world
+            .system
+            .api_key_owner(site, "hash-1", world.now())
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(store.api_keys(ann.id).await.unwrap(), [second]);
+    let nobody = key(UserId(999_999), "hash-4", world.now());
+    assert_conflict!(store.insert_api_key(nobody).await, Gone);
+}
+
+/// A key is worth nothing from its end on.
+pub async fn api_keys_end(world: World) {
+    let ann = world.a.user("ann").await;
+    let end = world.in_seconds(10);
+    let new = NewApiKey {
+        expires_at: Some(end),
+        ..key(ann.id, "hash-1", world.now())
+    };
+    world.a.store.insert_api_key(new).await.unwrap();
+    let site = world.a.site.id;
+    let before = world
+        .system
+        .api_key_owner(site, "hash-1", world.in_seconds(9))
+        .await
+        .unwrap();
+    assert_eq!(before, Some(ann.id));
+    assert_eq!(
+        world
+            .system
+            .api_key_owner(site, "hash-1", end)
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+/// A used token is told apart from one that never was, until it would have expired.
+pub async fn tokens_are_ended_once_and_remembered(world: World) {
+    let ann = world.a.user("ann").await;
+    let site = world.a.site.id;
+    let store = &world.a.store;
+    for hash in ["one", "two", "three"] {
+        store
+            .insert_token(token(ann.id, hash, world.now()), false)
+            .await
+            .unwrap();
+    }
+    let stored = world.system.token(site, "one").await.unwrap();
+    assert_eq!(stored, Some(token(ann.id, "one", world.now())));
+    let at = world.in_seconds(1);
+    assert!(store.end_token("one".to_owned(), at).await.unwrap());
+    assert!(
+        !store
+            .end_token("one".to_owned(), world.in_seconds(2))
+            .await
+            .unwrap()
+    );
+    assert!(!store.end_token("none".to_owned(), at).await.unwrap());
+    let ended = world.system.token(site, "one").await.unwrap().unwrap();
+    assert_eq!(ended.ended_at, Some(at));
+    store
+        .end_all_tokens(ann.id, world.in_seconds(3))
+        .await
+        .unwrap();
+    let ended = world.system.token(site, "one").await.unwrap().unwrap();
+    assert_eq!(ended.ended_at, Some(at), "the first end stands");
+    let ended = world.system.token(site, "two").await.unwrap().unwrap();
+    assert_eq!(ended.ended_at, Some(world.in_seconds(3)));
+    // Somebody else signs in after the tokens' natural end: they may be forgotten, not revived.
+    let late = world.in_seconds(3600);
+    store
+        .insert_token(token(ann.id, "four", late), false)
+        .await
+        .unwrap();
+    let forgotten = world.system.token(site, "one").await.unwrap();
+    assert!(forgotten.is_none_or(|token| token.ended_at == Some(at)));
+    let nobody = token(UserId(999_999), "five", world.now());
+    assert_conflict!(store.insert_token(nobody, false).await, Gone);
+}
+
+/// A sign-in sets `last_login`, and an update decided before it does not take it back.
+pub async fn sign_in_is_noted(world: World) {
+    let ann = world.a.user("ann").await;
+    let at = world.in_seconds(5);
+    let store = &world.a.store;
+    store
+        .insert_token(token(ann.id, "one", at), false)
+        .await
+        .unwrap();
+    assert_eq!(store.user(ann.id).await.unwrap().unwrap().last_login, None);
+    store
+        .insert_token(token(ann.id, "two", at), true)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.user(ann.id).await.unwrap().unwrap().last_login,
+        Some(at)
+    );
+    world
+        .a
+        .change(super::world::update(&super::world::next(&ann)))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.user(ann.id).await.unwrap().unwrap().last_login,
+        Some(at)
+    );
+}
+
+/// A deleted user's keys and tokens prove nothing.
+pub async fn deletion_ends_credentials(world: World) {
+    let ann = world.a.user("ann").await;
+    let site = world.a.site.id;
+    world
+        .a
+        .store
+        .insert_api_key(key(ann.id, "hash-1", world.now()))
+        .await
+        .unwrap();
+    world
+        .a
+        .store
+        .insert_token(token(ann.id, "one", world.now()), false)
+        .await
+        .unwrap();
+    world.a.change(delete(&ann)).await.unwrap();
+    assert_eq!(
+        world
+            .system
+            .api_key_owner(site, "hash-1", world.now())
+            .await
+            .unwrap(),
+        None
+    );
+    let ended = world.system.token(site, "one").await.unwrap();
+    assert!(ended.is_none_or(|token| token.ended_at.is_some()));
+    let again = token(ann.id, "two", world.now());
+    assert_conflict!(world.a.store.insert_token(again, true).await, Gone);
+}

@@ -1,0 +1,329 @@
+//! Functions and versions.
+#![expect(clippy::missing_panics_doc, reason = "every case is a test")]
+#![expect(clippy::unwrap_used, reason = "every case is a test")]
+
+use super::world::{assert_conflict, code};
+use super::{World, everything};
+use tollgate_core::function::{ExecutionMode, Function, Source};
+use tollgate_core::ids::{AppId, FunctionId, VersionId};
+use tollgate_core::ports::store::FunctionChange;
+
+/// Everything that was given is read again, and the first version runs.
+pub async fn a_function_is_stored_with_version_one(world: World) {
+    let app = world.a.app("crm").await;
+    let new = world.a.new_function(app.id, "check");
+    let function = world.a.store.insert_function(new.clone()).await.unwrap();
+    assert_eq!(
+        (function.app_slug.as_str(), function.app_name.as_str()),
+        ("crm", "App crm")
+    );
+    assert_eq!((function.version, &function.options), (1, &new.options));
+    assert_eq!(
+        world.a.store.function(app.id, "check").await.unwrap(),
+        Some(function.clone())
+    );
+    assert_eq!(
+        world.a.store.function_by_id(function.id).await.unwrap(),
+        Some(function.clone())
+    );
+    let list = world
+        .a
+        .store
+        .list_functions(app.id, everything())
+        .await
+        .unwrap();
+    assert_eq!((list.items, list.total), (vec![function.clone()], 1));
+
+    let versions = world.a.store.versions(function.id).await.unwrap();
+    assert_eq!(versions.len(), 1);
+    assert!(versions[0].is_active);
+    assert_eq!((versions[0].number, &versions[0].source), (1, &new.source));
+    let executable = world
+        .a
+        .store
+        .executable(function.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (executable.version_id, executable.version),
+        (versions[0].id, 1)
+    );
+    assert_eq!(executable.site_id, world.a.site.id);
+    assert_eq!(
+        (executable.site_slug.as_str(), executable.app_slug.as_str()),
+        ("alpha", "crm")
+    );
+    assert_eq!(
+        (executable.source, executable.options),
+        (new.source, new.options)
+    );
+}
+
+/// One slug per app; another app may have it too; a missing app is told apart.
+pub async fn function_slugs_are_unique_within_an_app(world: World) {
+    let (one, two) = (world.a.app("one").await, world.a.app("two").await);
+    let first = world.a.function(one.id, "check").await;
+    world.a.function(two.id, "check").await;
+    let again = world
+        .a
+        .store
+        .insert_function(world.a.new_function(one.id, "check"))
+        .await;
+    assert_conflict!(again, Slug);
+    let nowhere = world.a.new_function(AppId(999_999), "check");
+    assert_conflict!(world.a.store.insert_function(nowhere).await, Gone);
+    let other = world.a.function(one.id, "other").await;
+    let renamed = Function {
+        slug: "check".into(),
+        ..other.clone()
+    };
+    let change = FunctionChange {
+        function: renamed,
+        source: Some(code("new")),
+        at: world.now(),
+    };
+    assert_conflict!(world.a.store.update_function(change).await, Slug);
+    assert_eq!(world.a.store.versions(other.id).await.unwrap().len(), 1);
+    world
+        .a
+        .store
+        .delete_function(first.id, world.now())
+        .await
+        .unwrap();
+    world.a.function(one.id, "check").await;
+}
+
+/// Settings change without a version; code changes with one.
+pub async fn new_code_is_a_new_version(world: World) {
+    let function = world.a.some_function().await;
+    let renamed = Function {
+        name: "Renamed".into(),
+        is_public: true,
+        ..function.clone()
+    };
+    let change = FunctionChange {
+        function: renamed,
+        source: None,
+        at: world.in_seconds(1),
+    };
+    let changed = world.a.store.update_function(change).await.unwrap();
+    assert_eq!(
+        (changed.name.as_str(), changed.is_public, changed.version),
+        ("Renamed", true, 1)
+    );
+    assert_eq!(changed.updated_at, world.in_seconds(1));
+    assert_eq!(changed.created_at, function.created_at);
+
+    let source = Some(code("def main(): return 2"));
+    let change = FunctionChange {
+        function: changed,
+        source: source.clone(),
+        at: world.now(),
+    };
+    let changed = world.a.store.update_function(change).await.unwrap();
+    assert_eq!(changed.version, 2);
+    let versions = world.a.store.versions(function.id).await.unwrap();
+    let seen: Vec<_> = versions.iter().map(|v| (v.number, v.is_active)).collect();
+    assert_eq!(seen, [(2, true), (1, false)]);
+    let executable = world
+        .a
+        .store
+        .executable(function.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((executable.version, Some(executable.source)), (2, source));
+}
+
+/// Going back takes the mode along, and the next version still gets a new number.
+pub async fn an_older_version_can_be_activated(world: World) {
+    let function = world.a.some_function().await;
+    let as_system = Function {
+        execution_mode: ExecutionMode::System,
+        ..function.clone()
+    };
+    let change = FunctionChange {
+        function: as_system,
+        source: Some(Source::System),
+        at: world.now(),
+    };
+    world.a.store.update_function(change).await.unwrap();
+    let at = world.in_seconds(5);
+    assert!(
+        world
+            .a
+            .store
+            .activate_version(function.id, 1, at)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .a
+            .store
+            .activate_version(function.id, 3, at)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .a
+            .store
+            .activate_version(FunctionId(999_999), 1, at)
+            .await
+            .unwrap()
+    );
+    let back = world
+        .a
+        .store
+        .function_by_id(function.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((back.version, back.execution_mode), (1, ExecutionMode::App));
+    assert_eq!(back.updated_at, at);
+    let change = FunctionChange {
+        function: back,
+        source: Some(code("3")),
+        at,
+    };
+    assert_eq!(
+        world.a.store.update_function(change).await.unwrap().version,
+        3
+    );
+}
+
+/// By path, number, list, version or code.
+pub async fn deleted_functions_are_found_by_nothing(world: World) {
+    let function = world.a.some_function().await;
+    let version = world
+        .a
+        .store
+        .executable(function.id)
+        .await
+        .unwrap()
+        .unwrap()
+        .version_id;
+    assert!(
+        world
+            .a
+            .store
+            .delete_function(function.id, world.now())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !world
+            .a
+            .store
+            .delete_function(function.id, world.now())
+            .await
+            .unwrap()
+    );
+    let store = &world.a.store;
+    assert_eq!(
+        store
+            .function(function.app_id, &function.slug)
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(store.function_by_id(function.id).await.unwrap(), None);
+    assert_eq!(
+        store
+            .list_functions(function.app_id, everything())
+            .await
+            .unwrap()
+            .total,
+        0
+    );
+    assert_eq!(store.versions(function.id).await.unwrap(), []);
+    assert!(store.executable(function.id).await.unwrap().is_none());
+    let site = world.a.site.id;
+    assert!(
+        world
+            .system
+            .executable_version(site, version)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let change = FunctionChange {
+        function: function.clone(),
+        source: None,
+        at: world.now(),
+    };
+    assert_conflict!(store.update_function(change).await, Gone);
+    assert!(
+        !store
+            .activate_version(function.id, 1, world.now())
+            .await
+            .unwrap()
+    );
+}
+
+/// A number names one function for ever.
+pub async fn function_ids_are_not_used_again(world: World) {
+    let app = world.a.app("crm").await;
+    let mut last = FunctionId(0);
+    for _ in 0..3 {
+        let function = world.a.function(app.id, "check").await;
+        assert!(function.id > last);
+        last = function.id;
+        world
+            .a
+            .store
+            .delete_function(function.id, world.now())
+            .await
+            .unwrap();
+    }
+}
+
+/// Switched off: what a direct call would run is still known, what a queued run would is not.
+pub async fn inactive_functions_are_executable_but_not_claimed(world: World) {
+    let function = world.a.some_function().await;
+    let site = world.a.site.id;
+    let executable = world
+        .a
+        .store
+        .executable(function.id)
+        .await
+        .unwrap()
+        .unwrap();
+    let version = executable.version_id;
+    let found = world
+        .system
+        .executable_version(site, version)
+        .await
+        .unwrap();
+    assert_eq!(found, Some(executable.clone()));
+    let found = world
+        .system
+        .executable_version(site, VersionId(999_999))
+        .await
+        .unwrap();
+    assert_eq!(found, None);
+    let inactive = Function {
+        is_active: false,
+        ..function.clone()
+    };
+    let change = FunctionChange {
+        function: inactive,
+        source: None,
+        at: world.now(),
+    };
+    world.a.store.update_function(change).await.unwrap();
+    assert_eq!(
+        world.a.store.executable(function.id).await.unwrap(),
+        Some(executable)
+    );
+    assert_eq!(
+        world
+            .system
+            .executable_version(site, version)
+            .await
+            .unwrap(),
+        None
+    );
+}

@@ -1,0 +1,327 @@
+//! Invocation records.
+#![expect(clippy::missing_panics_doc, reason = "every case is a test")]
+#![expect(clippy::unwrap_used, reason = "every case is a test")]
+
+use super::{World, committed, everything};
+use std::time::Duration;
+use tollgate_core::event::EventType;
+use tollgate_core::ids::{InvocationId, TaskId};
+use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Waiter};
+use tollgate_core::json::JsonText;
+use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest};
+use tollgate_core::task::State;
+
+const ME: Option<&str> = Some("me");
+
+/// Birth, failed end and successful end, field by field.
+pub async fn a_record_is_read_as_written(world: World) {
+    let function = world.a.some_function().await;
+    let user = world.a.user("ann").await;
+    let new = NewInvocation {
+        user_id: Some(user.id),
+        ..world.a.new_run(&function, Waiter::Nobody, None).await
+    };
+    let (on_commit, heard) = committed();
+    let work = NewWork {
+        invocations: vec![new.clone()],
+        on_commit,
+    };
+    world.a.store.insert_invocations(work).await.unwrap();
+    heard.await.unwrap();
+    let record = world.a.store.invocation(new.id).await.unwrap().unwrap();
+    assert_eq!(
+        (record.id, record.task_id, record.function_id),
+        (new.id, new.task_id, function.id)
+    );
+    assert_eq!(
+        (&record.function_name, &record.function_slug),
+        (&function.name, &function.slug)
+    );
+    assert_eq!(
+        (record.version, record.event, record.event_id),
+        (1, new.event, new.event_id)
+    );
+    assert_eq!((record.trigger, record.max_attempts), (new.trigger, 3));
+    assert_eq!(
+        (record.user_id, record.user_username.as_deref()),
+        (Some(user.id), Some("ann"))
+    );
+    assert_eq!(record.user_email.as_deref(), Some("ann@example.com"));
+    assert_eq!(
+        (record.params, record.queued_at),
+        (new.params.clone(), new.queued_at)
+    );
+    assert_eq!(
+        (record.started_at, record.finished_at, record.due_at),
+        (None, None, None)
+    );
+
+    let nobody = InvocationId(999_999);
+    assert!(world.a.store.invocation(nobody).await.unwrap().is_none());
+    let nobody = TaskId(uuid::Uuid::from_u128(1));
+    let found = world.a.store.invocation_by_task(nobody).await.unwrap();
+    assert!(found.is_none());
+}
+
+/// What a failed attempt leaves, and that a successful one leaves nothing of it.
+pub async fn ends_are_read_as_written(world: World) {
+    let function = world.a.some_function().await;
+    let new = world.a.run(&function, Waiter::Nobody, None).await;
+    let (claimed, _) = world.system.claim("me", 10, world.now()).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    let failure = Failure {
+        retry_after: Some(Duration::from_millis(1500)),
+        ..Failure::new(FailureKind::Upstream, "503").with_traceback("line 1\nline 2")
+    };
+    let failed = Completion {
+        failure: Some(failure.clone()),
+        due_at: Some(world.in_seconds(5)),
+        finished_at: world.in_seconds(2),
+        ..world.a.end(&new, 1, State::Retrying)
+    };
+    assert_eq!(
+        world.a.store.complete(vec![failed.clone()]).await.unwrap(),
+        [true]
+    );
+    let record = world
+        .a
+        .store
+        .invocation_by_task(new.task_id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (record.state, record.failure),
+        (State::Retrying, Some(failure))
+    );
+    assert_eq!((record.due_at, record.finished_at), (failed.due_at, None));
+    assert_eq!((record.logs, record.log_count), (failed.logs, 1));
+    assert_eq!(
+        (record.worker.as_deref(), record.updated_at),
+        (Some("worker-1"), failed.finished_at)
+    );
+
+    world
+        .system
+        .claim("me", 10, world.in_seconds(5))
+        .await
+        .unwrap();
+    let json = |text: &str| Some(JsonText::parse(text.to_owned()).unwrap());
+    let done = Completion {
+        result: json("{\"ok\": [true]}"),
+        changes: json("{\"a\":1}"),
+        started_at: world.in_seconds(5),
+        finished_at: world.in_seconds(6),
+        logs: Vec::new(),
+        ..world.a.end(&new, 2, State::Succeeded)
+    };
+    assert_eq!(
+        world.a.store.complete(vec![done.clone()]).await.unwrap(),
+        [true]
+    );
+    let record = world.a.store.invocation(new.id).await.unwrap().unwrap();
+    assert_eq!(
+        (record.state, record.attempt, record.failure),
+        (State::Succeeded, 2, None)
+    );
+    assert_eq!((record.result, record.changes), (done.result, done.changes));
+    assert_eq!(record.started_at, Some(done.started_at));
+    assert_eq!(
+        (record.finished_at, record.due_at),
+        (Some(done.finished_at), None)
+    );
+    assert_eq!((record.logs.len(), record.log_count), (0, 0));
+}
+
+/// Unheld: not begun. Held with a caller: running. Held without: in memory.
+pub async fn records_are_born_by_holder_and_waiter(world: World) {
+    let function = world.a.some_function().await;
+    for (waiter, holder, expected, started) in [
+        (Waiter::Nobody, None, (State::Pending, 0), false),
+        (Waiter::Nobody, ME, (State::Pending, 1), false),
+        (Waiter::Caller, ME, (State::Running, 1), true),
+    ] {
+        let run = world.a.run(&function, waiter, holder).await;
+        let record = world.a.store.invocation(run.id).await.unwrap().unwrap();
+        assert_eq!((record.state, record.attempt), expected);
+        assert_eq!(record.started_at, started.then_some(run.queued_at));
+    }
+}
+
+/// A birth that nobody waited for stands before its end, waited for or not.
+pub async fn later_writes_keep_their_order(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.new_run(&function, Waiter::Caller, ME).await;
+    let other = world.a.new_run(&function, Waiter::Caller, ME).await;
+    world
+        .a
+        .store
+        .insert_invocations_later(vec![run.clone(), other.clone()]);
+    world
+        .a
+        .store
+        .complete_later(vec![world.a.end(&run, 1, State::Succeeded)]);
+    let end = world.a.end(&other, 1, State::Failed);
+    assert_eq!(world.a.store.complete(vec![end]).await.unwrap(), [true]);
+    assert_eq!(world.a.standing(&run).await, (State::Succeeded, 1));
+    assert_eq!(world.a.standing(&other).await, (State::Failed, 1));
+}
+
+/// Records outlive what they are about.
+pub async fn names_survive_a_deleted_function(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.run(&function, Waiter::Nobody, None).await;
+    world
+        .a
+        .store
+        .delete_app(function.app_id, world.now())
+        .await
+        .unwrap();
+    let record = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!(
+        (record.function_name, record.function_slug),
+        (function.name, function.slug)
+    );
+}
+
+/// Queries, and which of the runs below they must find.
+fn filters() -> Vec<(InvocationQuery, Vec<usize>)> {
+    let base = InvocationQuery::default;
+    let states = |states: &[State]| InvocationQuery {
+        states: states.to_vec(),
+        ..base()
+    };
+    let slug = |slug: &str| InvocationQuery {
+        function_slug: Some(slug.to_owned()),
+        ..base()
+    };
+    let event = Some(EventType::PreUserCreate);
+    vec![
+        (base(), vec![4, 3, 2, 1, 0]),
+        (slug("one"), vec![4, 1, 0]),
+        (slug("none"), vec![]),
+        (InvocationQuery { event, ..base() }, vec![2, 0]),
+        (states(&[State::Failed, State::Dead]), vec![4, 1]),
+        (states(&[State::Succeeded]), vec![0]),
+        (states(&[State::Pending, State::Running]), vec![3]),
+        (
+            states(&[State::Pending, State::Succeeded, State::TimedOut]),
+            vec![3, 2, 0],
+        ),
+        (
+            InvocationQuery {
+                has_error: Some(true),
+                ..base()
+            },
+            vec![4, 2, 1],
+        ),
+        (
+            InvocationQuery {
+                has_error: Some(false),
+                ..base()
+            },
+            vec![3, 0],
+        ),
+        (
+            InvocationQuery {
+                event,
+                has_error: Some(true),
+                ..slug("two")
+            },
+            vec![2],
+        ),
+    ]
+}
+
+/// Every filter alone and together, with totals.
+pub async fn records_are_filtered_newest_first(world: World) {
+    let app = world.a.app("crm").await;
+    let (one, two) = (
+        world.a.function(app.id, "one").await,
+        world.a.function(app.id, "two").await,
+    );
+    let mut runs = Vec::new();
+    for (function, event, state) in [
+        (&one, Some(EventType::PreUserCreate), State::Succeeded),
+        (&one, None, State::Failed),
+        (&two, Some(EventType::PreUserCreate), State::TimedOut),
+        (&two, Some(EventType::PostUserCreate), State::Pending),
+        (&one, None, State::Dead),
+    ] {
+        let run = NewInvocation {
+            event,
+            ..world.a.new_run(function, Waiter::Nobody, ME).await
+        };
+        world.a.record(vec![run.clone()]).await;
+        if state.is_final() {
+            world
+                .a
+                .store
+                .complete(vec![world.a.end(&run, 1, state)])
+                .await
+                .unwrap();
+        }
+        runs.push(run.id);
+    }
+    for (query, expected) in filters() {
+        let page = world
+            .a
+            .store
+            .list_invocations(query.clone(), everything())
+            .await
+            .unwrap();
+        let found: Vec<_> = page.items.iter().map(|record| record.id).collect();
+        assert_eq!(
+            found,
+            expected.iter().map(|at| runs[*at]).collect::<Vec<_>>(),
+            "{query:?}"
+        );
+        assert_eq!(page.total, expected.len() as u64, "{query:?}");
+    }
+    let page = PageRequest {
+        limit: 2,
+        offset: 3,
+    };
+    let page = world
+        .a
+        .store
+        .list_invocations(InvocationQuery::default(), page)
+        .await
+        .unwrap();
+    assert_eq!(
+        page.items.iter().map(|r| r.id).collect::<Vec<_>>(),
+        [runs[1], runs[0]]
+    );
+    assert_eq!(page.total, 5);
+}
+
+/// A list counts log lines and leaves them where they are.
+pub async fn lists_leave_logs_out(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.run(&function, Waiter::Caller, ME).await;
+    world
+        .a
+        .store
+        .complete(vec![world.a.end(&run, 1, State::Succeeded)])
+        .await
+        .unwrap();
+    let page = world
+        .a
+        .store
+        .list_invocations(InvocationQuery::default(), everything())
+        .await;
+    let listed = page.unwrap().items.remove(0);
+    assert_eq!((listed.logs.len(), listed.log_count), (0, 1));
+    assert_eq!(
+        world
+            .a
+            .store
+            .invocation(run.id)
+            .await
+            .unwrap()
+            .unwrap()
+            .logs
+            .len(),
+        1
+    );
+}

@@ -1,0 +1,326 @@
+//! One site never reaches what belongs to another, whatever numbers it guesses.
+//!
+//! Every method of every scoped trait is called by site `b` with the identifiers of site `a`.
+#![expect(clippy::missing_panics_doc, reason = "every case is a test")]
+#![expect(clippy::unwrap_used, reason = "every case is a test")]
+
+use super::credentials::{grant, key, token};
+use super::world::{assert_conflict, code, create, delete, next, update};
+use super::{World, everything};
+use tollgate_core::app::App;
+use tollgate_core::event::EventType;
+use tollgate_core::function::Function;
+use tollgate_core::invocation::{NewInvocation, Waiter};
+use tollgate_core::ports::store::{
+    FunctionChange, InvocationQuery, NewWork, StoreError, UserCommit, UserQuery,
+};
+use tollgate_core::subscriber::SubscriberOptions;
+use tollgate_core::task::State;
+
+const EVENT: EventType = EventType::PreUserCreate;
+
+/// [`tollgate_core::ports::store::AppStore`].
+pub async fn apps_of_another_site_are_out_of_reach(world: World) {
+    let app = world.a.app("crm").await;
+    let b = &world.b.store;
+    assert_eq!(b.app("crm").await.unwrap(), None);
+    let list = b.list_apps(everything()).await.unwrap();
+    assert_eq!((list.items.len(), list.total), (0, 0));
+    assert_conflict!(
+        b.update_app(App {
+            name: "x".into(),
+            ..app.clone()
+        })
+        .await,
+        Gone
+    );
+    assert!(!b.delete_app(app.id, world.now()).await.unwrap());
+    assert_eq!(world.a.store.app("crm").await.unwrap(), Some(app));
+}
+
+/// [`tollgate_core::ports::store::FunctionStore`].
+pub async fn functions_of_another_site_are_out_of_reach(world: World) {
+    let function = world.a.some_function().await;
+    let version = world
+        .a
+        .store
+        .executable(function.id)
+        .await
+        .unwrap()
+        .unwrap()
+        .version_id;
+    let b = &world.b.store;
+    let list = b
+        .list_functions(function.app_id, everything())
+        .await
+        .unwrap();
+    assert_eq!((list.items.len(), list.total), (0, 0));
+    assert_eq!(
+        b.function(function.app_id, &function.slug).await.unwrap(),
+        None
+    );
+    assert_eq!(b.function_by_id(function.id).await.unwrap(), None);
+    assert_eq!(b.versions(function.id).await.unwrap(), []);
+    assert_eq!(b.executable(function.id).await.unwrap(), None);
+    let new = world.b.new_function(function.app_id, "mine");
+    assert_conflict!(b.insert_function(new).await, Gone);
+    let changed = Function {
+        name: "x".into(),
+        ..function.clone()
+    };
+    let change = FunctionChange {
+        function: changed,
+        source: Some(code("x")),
+        at: world.now(),
+    };
+    assert_conflict!(b.update_function(change).await, Gone);
+    assert!(
+        !b.activate_version(function.id, 1, world.in_seconds(1))
+            .await
+            .unwrap()
+    );
+    assert!(!b.delete_function(function.id, world.now()).await.unwrap());
+    let site = world.b.site.id;
+    assert_eq!(
+        world
+            .system
+            .executable_version(site, version)
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        world.a.store.function_by_id(function.id).await.unwrap(),
+        Some(function.clone())
+    );
+    assert_eq!(world.a.store.versions(function.id).await.unwrap().len(), 1);
+    let list = world
+        .a
+        .store
+        .list_functions(function.app_id, everything())
+        .await
+        .unwrap();
+    assert_eq!(list.total, 1);
+}
+
+/// [`tollgate_core::ports::store::SubscriberStore`].
+pub async fn subscribers_of_another_site_are_out_of_reach(world: World) {
+    let function = world.a.some_function().await;
+    let subscriber = world.a.subscribe(EVENT, &function, 0).await.unwrap();
+    let b = &world.b.store;
+    assert!(b.subscriptions(EVENT).await.unwrap().is_empty());
+    assert_eq!(b.subscriber(EVENT, function.id).await.unwrap(), None);
+    assert_eq!(b.list_subscribers(EVENT, None).await.unwrap(), []);
+    assert_eq!(
+        b.list_subscribers(EVENT, Some(function.app_id))
+            .await
+            .unwrap(),
+        []
+    );
+    assert_conflict!(world.b.subscribe(EVENT, &function, 0).await, Gone);
+    assert_conflict!(
+        world
+            .b
+            .subscribe(EventType::PostUserDelete, &function, 0)
+            .await,
+        Gone
+    );
+    let options = SubscriberOptions {
+        priority: 9,
+        ..SubscriberOptions::default()
+    };
+    let changed = b
+        .update_subscriber(EVENT, function.id, options, world.now())
+        .await
+        .unwrap();
+    assert_eq!(changed, None);
+    assert!(!b.delete_subscriber(EVENT, function.id).await.unwrap());
+    let kept = world.a.store.subscriber(EVENT, function.id).await.unwrap();
+    assert_eq!(kept, Some(subscriber));
+}
+
+/// [`tollgate_core::ports::store::UserStore`].
+pub async fn users_of_another_site_are_out_of_reach(world: World) {
+    let ann = world.a.user("ann").await;
+    let b = &world.b.store;
+    let site = world.b.site.id;
+    assert_eq!(b.user(ann.id).await.unwrap(), None);
+    assert_eq!(b.user_by_username("ann").await.unwrap(), None);
+    b.check_user_is_free("ann", "ann@example.com", None)
+        .await
+        .unwrap();
+    for query in [
+        UserQuery::default(),
+        UserQuery {
+            search: Some("a".into()),
+            ..UserQuery::default()
+        },
+    ] {
+        let list = b.list_users(query, everything()).await.unwrap();
+        assert_eq!((list.items.len(), list.total), (0, 0));
+    }
+    assert_conflict!(world.b.change(update(&next(&ann))).await, Gone);
+    assert_conflict!(world.b.change(delete(&ann)).await, Gone);
+    assert!(
+        world
+            .system
+            .login_record(site, "ann")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        world
+            .system
+            .owner(site, ann.id, world.now())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    // Not even with the same number.
+    let mut same = world.b.new_user("other").await;
+    same.id = ann.id;
+    world.b.create(&same).await.unwrap_err();
+    assert_eq!(world.a.store.user(ann.id).await.unwrap(), Some(ann));
+}
+
+/// [`tollgate_core::ports::store::CredentialStore`].
+pub async fn credentials_of_another_site_are_out_of_reach(world: World) {
+    let app = world.a.app("crm").await;
+    let ann = world.a.user("ann").await;
+    let bob = world.b.user("bob").await;
+    let now = world.now();
+    let a = &world.a.store;
+    a.assign_roles(vec![ann.id], vec![grant(Some(app.id), None)], now)
+        .await
+        .unwrap();
+    let stored_key = a.insert_api_key(key(ann.id, "hash-1", now)).await.unwrap();
+    a.insert_token(token(ann.id, "one", now), false)
+        .await
+        .unwrap();
+
+    let b = &world.b.store;
+    let site = world.b.site.id;
+    assert_eq!(b.role_grants(ann.id, now).await.unwrap(), []);
+    for grants in [vec![grant(Some(app.id), None)], vec![grant(None, None)]] {
+        assert_eq!(
+            b.assign_roles(vec![ann.id], grants.clone(), now)
+                .await
+                .unwrap(),
+            0
+        );
+        assert_eq!(b.revoke_roles(vec![ann.id], grants).await.unwrap(), 0);
+    }
+    let foreign_app = vec![grant(Some(app.id), None)];
+    assert_eq!(
+        b.assign_roles(vec![bob.id], foreign_app, now)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(b.api_keys(ann.id).await.unwrap(), []);
+    assert!(!b.delete_api_key(ann.id, stored_key.id).await.unwrap());
+    assert_conflict!(b.insert_api_key(key(ann.id, "hash-2", now)).await, Gone);
+    assert_conflict!(b.insert_token(token(ann.id, "two", now), true).await, Gone);
+    assert!(!b.end_token("one".to_owned(), now).await.unwrap());
+    b.end_all_tokens(ann.id, now).await.unwrap();
+    assert_eq!(
+        world
+            .system
+            .api_key_owner(site, "hash-1", now)
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(world.system.token(site, "one").await.unwrap(), None);
+
+    assert_eq!(a.role_grants(ann.id, now).await.unwrap().len(), 1);
+    assert_eq!(a.api_keys(ann.id).await.unwrap(), [stored_key]);
+    let kept = world
+        .system
+        .token(world.a.site.id, "one")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(kept.ended_at, None);
+    assert_eq!(a.user(ann.id).await.unwrap().unwrap().last_login, None);
+}
+
+/// [`tollgate_core::ports::store::InvocationStore`], and what a commit of a user carries.
+pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.run(&function, Waiter::Nobody, Some("me")).await;
+    let b = &world.b.store;
+    assert!(b.invocation(run.id).await.unwrap().is_none());
+    assert!(b.invocation_by_task(run.task_id).await.unwrap().is_none());
+    for query in [
+        InvocationQuery::default(),
+        InvocationQuery {
+            function_slug: Some(function.slug.clone()),
+            ..Default::default()
+        },
+        InvocationQuery {
+            states: vec![State::Pending],
+            ..Default::default()
+        },
+    ] {
+        let list = b.list_invocations(query, everything()).await.unwrap();
+        assert_eq!((list.items.len(), list.total), (0, 0));
+    }
+    // Neither under its own site's name nor under the other's.
+    let named_a = world.a.end(&run, 1, State::Succeeded);
+    let mut named_b = named_a.clone();
+    named_b.site_id = world.b.site.id;
+    let ends = vec![named_a.clone(), named_b.clone()];
+    assert_eq!(b.complete(ends.clone()).await.unwrap(), [false, false]);
+    assert_eq!(world.system.complete(vec![named_b]).await.unwrap(), [false]);
+    b.complete_later(ends.clone());
+    let bob = world.b.new_user("bob").await;
+    let commit = UserCommit {
+        change: create(&bob),
+        completions: ends,
+        invocations: Vec::new(),
+    };
+    b.commit_user(commit, Box::new(|| {})).await.unwrap();
+    assert_eq!(world.a.standing(&run).await, (State::Pending, 1));
+
+    // A record of another site is refused with all that came with it.
+    let foreign = world.a.new_run(&function, Waiter::Nobody, None).await;
+    let work = NewWork {
+        invocations: vec![foreign.clone()],
+        on_commit: Box::new(|| {}),
+    };
+    assert!(matches!(
+        b.insert_invocations(work).await,
+        Err(StoreError::Failed(_))
+    ));
+    b.insert_invocations_later(vec![foreign.clone()]);
+    let carl = world.b.new_user("carl").await;
+    let commit = UserCommit {
+        change: create(&carl),
+        completions: Vec::new(),
+        invocations: vec![NewInvocation { ..foreign.clone() }],
+    };
+    assert!(b.commit_user(commit, Box::new(|| {})).await.is_err());
+    assert_eq!(b.user(carl.id).await.unwrap(), None);
+    assert!(
+        world
+            .a
+            .store
+            .invocation(foreign.id)
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+/// What is unique is unique within a site.
+pub async fn the_same_names_live_in_two_sites(world: World) {
+    for tenant in [&world.a, &world.b] {
+        let function = tenant.some_function().await;
+        tenant.subscribe(EVENT, &function, 0).await.unwrap();
+        let user = tenant.user("ann").await;
+        let found = tenant.store.user_by_username("ann").await.unwrap().unwrap();
+        assert_eq!(found.id, user.id);
+    }
+}

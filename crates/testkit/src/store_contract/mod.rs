@@ -1,0 +1,141 @@
+//! What every store must do, as tests: one suite for SQLite, PostgreSQL and whatever comes.
+//!
+//! A store's crate writes one function that makes an empty store and hands it to
+//! [`store_contract!`](crate::store_contract!), which makes one test of each case. A case may ask
+//! only for what the port promises, never for how one store happens to do it.
+
+pub mod apps;
+pub mod commits;
+pub mod credentials;
+pub mod functions;
+pub mod invocations;
+pub mod isolation;
+pub mod queue;
+pub mod sites;
+pub mod subscribers;
+pub mod users;
+mod world;
+
+pub use world::{Tenant, TestStore, World, committed, everything};
+
+/// Names every case once: as a plain function that runs all of them, and as a macro that makes a
+/// test of each.
+macro_rules! contract {
+    ($d:tt $($module:ident { $($case:ident),+ $(,)? })+) => {
+        /// Runs every case on a store of its own. `make` is given the clock that the store must use.
+        pub async fn run_all<F, R>(make: F)
+        where
+            F: Fn(std::sync::Arc<crate::clock::ManualClock>) -> R,
+            R: Future<Output = TestStore>,
+        {
+            $($($module::$case(World::new(&make).await).await;)+)+
+        }
+
+        /// Makes a `#[tokio::test]` of every case, in a module for each part of the port. Takes the
+        /// name of an `async fn(Arc<ManualClock>) -> TestStore`.
+        #[macro_export]
+        macro_rules! store_contract {
+            ($d make:ident) => {$(
+                mod $module {
+                    $(
+                        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                        async fn $case() {
+                            let world = $crate::store_contract::World::new(&super::$d make).await;
+                            $crate::store_contract::$module::$case(world).await;
+                        }
+                    )+
+                }
+            )+};
+        }
+    };
+}
+
+contract! { $
+    sites {
+        sites_are_listed_with_their_domains,
+        slugs_and_domains_are_taken_once,
+        ids_are_never_reserved_twice,
+        ping_answers,
+    }
+    apps {
+        an_app_is_stored_and_changed,
+        app_slugs_are_unique_until_deleted,
+        apps_are_paged_by_slug,
+        a_deleted_app_takes_its_functions_along,
+    }
+    functions {
+        a_function_is_stored_with_version_one,
+        function_slugs_are_unique_within_an_app,
+        new_code_is_a_new_version,
+        an_older_version_can_be_activated,
+        deleted_functions_are_found_by_nothing,
+        function_ids_are_not_used_again,
+        inactive_functions_are_executable_but_not_claimed,
+    }
+    subscribers {
+        a_function_subscribes_once_to_each_event,
+        of_many_equal_subscriptions_one_is_stored,
+        subscriptions_run_by_priority_then_id,
+        inactive_functions_are_subscribed_but_not_run,
+        options_can_be_changed,
+        subscriptions_end_with_their_function,
+    }
+    users {
+        a_user_is_stored_as_given,
+        names_are_unique_without_regard_to_case,
+        deletion_frees_the_names,
+        updates_guard_on_the_revision,
+        an_update_may_keep_its_own_names,
+        updates_meet_other_peoples_names,
+        sign_in_finds_users_by_either_name,
+        users_are_listed_sought_and_ordered,
+        pages_have_totals,
+    }
+    commits {
+        a_commit_writes_everything,
+        a_conflict_writes_nothing,
+        a_dropped_caller_changes_nothing,
+        many_commits_at_once_all_stand,
+        one_of_many_equal_users_is_stored,
+        a_commit_completes_only_what_is_open,
+    }
+    credentials {
+        roles_are_given_and_taken,
+        roles_end,
+        role_slugs_name_their_app,
+        users_are_found_by_role,
+        api_keys_belong_to_one_user,
+        api_keys_end,
+        tokens_are_ended_once_and_remembered,
+        sign_in_is_noted,
+        deletion_ends_credentials,
+    }
+    invocations {
+        a_record_is_read_as_written,
+        ends_are_read_as_written,
+        records_are_born_by_holder_and_waiter,
+        later_writes_keep_their_order,
+        names_survive_a_deleted_function,
+        records_are_filtered_newest_first,
+        lists_leave_logs_out,
+    }
+    queue {
+        what_is_due_is_claimed_oldest_first,
+        a_claim_is_exclusive,
+        a_second_result_is_refused,
+        a_result_of_another_attempt_is_refused,
+        a_start_is_noted_only_for_its_attempt,
+        a_retry_waits_for_its_time,
+        recovery_sorts_by_who_waits,
+        random_lives_follow_the_rules,
+    }
+    isolation {
+        apps_of_another_site_are_out_of_reach,
+        functions_of_another_site_are_out_of_reach,
+        subscribers_of_another_site_are_out_of_reach,
+        users_of_another_site_are_out_of_reach,
+        credentials_of_another_site_are_out_of_reach,
+        invocations_of_another_site_are_out_of_reach,
+        the_same_names_live_in_two_sites,
+    }
+}

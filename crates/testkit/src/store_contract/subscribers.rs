@@ -1,0 +1,206 @@
+//! Subscribers.
+#![expect(clippy::missing_panics_doc, reason = "every case is a test")]
+#![expect(clippy::unwrap_used, reason = "every case is a test")]
+
+use super::World;
+use super::world::assert_conflict;
+use tollgate_core::event::EventType;
+use tollgate_core::function::Function;
+use tollgate_core::ids::{AppId, FunctionId};
+use tollgate_core::ports::store::{Conflict, FunctionChange, NewSubscriber, StoreError};
+use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
+
+const EVENT: EventType = EventType::PreUserCreate;
+
+fn options() -> SubscriberOptions {
+    SubscriberOptions {
+        priority: -7,
+        filter: Some("user.is_staff".to_owned()),
+        timeout_seconds: Some(1.5),
+        on_timeout: OnTimeout::Allow,
+        max_attempts: Some(4),
+    }
+}
+
+/// Once per event type, and only functions that exist.
+pub async fn a_function_subscribes_once_to_each_event(world: World) {
+    let function = world.a.some_function().await;
+    let new = NewSubscriber {
+        event: EVENT,
+        function_id: function.id,
+        options: options(),
+        created_at: world.now(),
+    };
+    let store = &world.a.store;
+    let stored = store.insert_subscriber(new.clone()).await.unwrap();
+    assert_eq!((stored.event, stored.function_id), (EVENT, function.id));
+    assert_eq!(
+        (&stored.function_slug, &stored.app_slug),
+        (&function.slug, &function.app_slug)
+    );
+    assert_eq!(
+        (&stored.options, stored.created_at),
+        (&options(), world.now())
+    );
+    assert_conflict!(store.insert_subscriber(new.clone()).await, Subscription);
+    let other = NewSubscriber {
+        event: EventType::PostUserCreate,
+        ..new.clone()
+    };
+    store.insert_subscriber(other).await.unwrap();
+    let nowhere = NewSubscriber {
+        function_id: FunctionId(999_999),
+        ..new
+    };
+    assert_conflict!(store.insert_subscriber(nowhere).await, Gone);
+
+    assert_eq!(
+        store.subscriber(EVENT, function.id).await.unwrap(),
+        Some(stored.clone())
+    );
+    let of_app = store
+        .list_subscribers(EVENT, Some(function.app_id))
+        .await
+        .unwrap();
+    assert_eq!(of_app, [stored]);
+    let of_none = store
+        .list_subscribers(EVENT, Some(AppId(999_999)))
+        .await
+        .unwrap();
+    assert_eq!(of_none, []);
+    assert!(store.delete_subscriber(EVENT, function.id).await.unwrap());
+    assert!(!store.delete_subscriber(EVENT, function.id).await.unwrap());
+    assert_eq!(store.subscriber(EVENT, function.id).await.unwrap(), None);
+}
+
+/// 200 at once: the rule holds without anybody looking first.
+pub async fn of_many_equal_subscriptions_one_is_stored(world: World) {
+    let function = world.a.some_function().await;
+    let tries = (0..200).map(|_| world.a.subscribe(EVENT, &function, 0));
+    let results = futures_util::future::join_all(tries).await;
+    let (stored, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    assert_eq!((stored.len(), refused.len()), (1, 199));
+    for result in refused {
+        let Err(StoreError::Conflict(Conflict::Subscription)) = result else {
+            panic!("{result:?}");
+        };
+    }
+}
+
+/// Lower priority first, then the older subscription; lists go by number.
+pub async fn subscriptions_run_by_priority_then_id(world: World) {
+    let app = world.a.app("crm").await;
+    let mut expected = Vec::new();
+    let mut listed = Vec::new();
+    for (slug, priority, place) in [
+        ("a", 5, 3),
+        ("b", 0, 1),
+        ("c", 5, 4),
+        ("d", -1, 0),
+        ("e", 0, 2),
+    ] {
+        let function = world.a.function(app.id, slug).await;
+        let subscriber = world.a.subscribe(EVENT, &function, priority).await.unwrap();
+        listed.push(subscriber.id);
+        expected.push((place, subscriber.id, function.id));
+    }
+    expected.sort_unstable();
+    let subscriptions = world.a.store.subscriptions(EVENT).await.unwrap();
+    let found: Vec<_> = subscriptions
+        .iter()
+        .map(|s| (s.id, s.executable.function_id))
+        .collect();
+    assert_eq!(
+        found,
+        expected.iter().map(|e| (e.1, e.2)).collect::<Vec<_>>()
+    );
+    let all = world.a.store.list_subscribers(EVENT, None).await.unwrap();
+    assert_eq!(all.iter().map(|s| s.id).collect::<Vec<_>>(), listed);
+    assert!(
+        world
+            .a
+            .store
+            .subscriptions(EventType::PostUserDelete)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+/// Switching a function off keeps its subscriptions for later.
+pub async fn inactive_functions_are_subscribed_but_not_run(world: World) {
+    let function = world.a.some_function().await;
+    world.a.subscribe(EVENT, &function, 0).await.unwrap();
+    for is_active in [false, true] {
+        let function = Function {
+            is_active,
+            ..function.clone()
+        };
+        let change = FunctionChange {
+            function,
+            source: None,
+            at: world.now(),
+        };
+        world.a.store.update_function(change).await.unwrap();
+        let subscriptions = world.a.store.subscriptions(EVENT).await.unwrap();
+        assert_eq!(subscriptions.len(), usize::from(is_active));
+        assert_eq!(
+            world
+                .a
+                .store
+                .list_subscribers(EVENT, None)
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+}
+
+/// The whole set of options is replaced.
+pub async fn options_can_be_changed(world: World) {
+    let function = world.a.some_function().await;
+    let stored = world.a.subscribe(EVENT, &function, 0).await.unwrap();
+    let at = world.in_seconds(3);
+    let changed = world
+        .a
+        .store
+        .update_subscriber(EVENT, function.id, options(), at)
+        .await
+        .unwrap();
+    let changed = changed.unwrap();
+    assert_eq!(
+        (changed.id, &changed.options, changed.updated_at),
+        (stored.id, &options(), at)
+    );
+    assert_eq!(
+        world.a.store.subscriptions(EVENT).await.unwrap()[0].options,
+        options()
+    );
+    let other = EventType::PreUserDelete;
+    let none = world
+        .a
+        .store
+        .update_subscriber(other, function.id, options(), at)
+        .await
+        .unwrap();
+    assert_eq!(none, None);
+}
+
+/// A deleted function is subscribed to nothing.
+pub async fn subscriptions_end_with_their_function(world: World) {
+    let function = world.a.some_function().await;
+    world.a.subscribe(EVENT, &function, 0).await.unwrap();
+    world
+        .a
+        .store
+        .delete_function(function.id, world.now())
+        .await
+        .unwrap();
+    assert_eq!(
+        world.a.store.subscriber(EVENT, function.id).await.unwrap(),
+        None
+    );
+    assert!(world.a.store.subscriptions(EVENT).await.unwrap().is_empty());
+    assert_conflict!(world.a.subscribe(EVENT, &function, 0).await, Gone);
+}
