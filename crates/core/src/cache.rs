@@ -19,7 +19,11 @@ pub struct Cache<K, V> {
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     /// An empty cache.
     pub fn new(capacity: usize) -> Self {
-        Self { values: Mutex::default(), generation: AtomicU64::new(0), capacity }
+        Self {
+            values: Mutex::default(),
+            generation: AtomicU64::new(0),
+            capacity,
+        }
     }
 
     /// The kept value, or the one that `load` gives.
@@ -83,14 +87,21 @@ mod tests {
             load(1).await
         });
         assert_eq!(stale.now_or_never().unwrap(), Ok(1));
-        assert_eq!(cache.get_or_load("k", load(2)).now_or_never().unwrap(), Ok(2));
+        assert_eq!(
+            cache.get_or_load("k", load(2)).now_or_never().unwrap(),
+            Ok(2)
+        );
     }
 
     #[test]
     fn never_holds_more_than_its_capacity() {
         let cache = Cache::new(2);
         for key in 0..10 {
-            cache.get_or_load(key, load(key)).now_or_never().unwrap().unwrap();
+            cache
+                .get_or_load(key, load(key))
+                .now_or_never()
+                .unwrap()
+                .unwrap();
             assert!(cache.values.lock().len() <= 2);
         }
     }

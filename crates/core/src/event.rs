@@ -91,7 +91,9 @@ impl FromStr for EventType {
         Self::ALL
             .into_iter()
             .find(|event| event.as_str() == name)
-            .ok_or_else(|| InvalidEventType { name: crate::text::prefix(name, 100).to_owned() })
+            .ok_or_else(|| InvalidEventType {
+                name: crate::text::prefix(name, 100).to_owned(),
+            })
     }
 }
 

@@ -214,17 +214,24 @@ impl Executable {
         self.options
             .timeout_seconds
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .map_or(limits::TIMEOUT_DEFAULT, |limit| limit.min(limits::TIMEOUT_MAX))
+            .map_or(limits::TIMEOUT_DEFAULT, |limit| {
+                limit.min(limits::TIMEOUT_MAX)
+            })
     }
 
     /// Memory limit of one worker, in MiB.
     pub fn memory_mb(&self) -> u32 {
-        self.options.memory_mb.unwrap_or(limits::MEMORY_MB_DEFAULT).min(limits::MEMORY_MB_MAX)
+        self.options
+            .memory_mb
+            .unwrap_or(limits::MEMORY_MB_DEFAULT)
+            .min(limits::MEMORY_MB_MAX)
     }
 
     /// Attempts of a POST or queued run, unless the subscription says otherwise.
     pub fn max_attempts(&self) -> u32 {
-        self.options.max_attempts.unwrap_or(limits::MAX_ATTEMPTS_DEFAULT)
+        self.options
+            .max_attempts
+            .unwrap_or(limits::MAX_ATTEMPTS_DEFAULT)
     }
 }
 

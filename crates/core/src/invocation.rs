@@ -4,7 +4,7 @@
 
 use crate::event::EventType;
 use crate::function::text_enum;
-use crate::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
+use crate::ids::{AppId, EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use crate::json::JsonText;
 use crate::task::State;
 use crate::time::Timestamp;
@@ -93,7 +93,12 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         message.truncate(text::prefix(&message, limits::ERROR_BYTES).len());
-        Self { kind, message, traceback: None, retry_after: None }
+        Self {
+            kind,
+            message,
+            traceback: None,
+            retry_after: None,
+        }
     }
 
     /// The same with a traceback. Too long a one loses its beginning: the end names the cause.
@@ -195,6 +200,8 @@ pub struct Invocation {
     pub task_id: TaskId,
     /// The function.
     pub function_id: FunctionId,
+    /// The function's app.
+    pub app_id: AppId,
     /// Its name, also after its deletion.
     pub function_name: String,
     /// Its slug.
@@ -301,6 +308,10 @@ pub struct InvocationChanged {
 impl Completion {
     /// What watchers are told of this completion.
     pub const fn change(&self) -> InvocationChanged {
-        InvocationChanged { site_id: self.site_id, id: self.id, state: self.state }
+        InvocationChanged {
+            site_id: self.site_id,
+            id: self.id,
+            state: self.state,
+        }
     }
 }

@@ -54,7 +54,11 @@ pub struct Platform {
 impl Platform {
     /// Puts everything together.
     pub fn new(parts: PlatformParts) -> Arc<Self> {
-        let PlatformParts { engine: parts, jwt_key, base_domain } = parts;
+        let PlatformParts {
+            engine: parts,
+            jwt_key,
+            base_domain,
+        } = parts;
         let store = Arc::clone(&parts.store);
         let clock = Arc::clone(&parts.clock);
         let entropy = Arc::clone(&parts.entropy);

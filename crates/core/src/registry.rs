@@ -178,25 +178,38 @@ pub struct EventSpec {
 }
 
 /// What functions may change of a proposed user: not who it is, nor what it may do.
-const PROFILE_FIELDS: &[&str] = &["email", "first_name", "last_name", "is_active", "attributes"];
+const PROFILE_FIELDS: &[&str] = &[
+    "email",
+    "first_name",
+    "last_name",
+    "is_active",
+    "attributes",
+];
 
 /// The catalogue's entry for `event`.
 pub const fn spec(event: EventType) -> EventSpec {
     let (description, enrichable): (_, &'static [&'static str]) = match event {
-        EventType::PreUserCreate => {
-            ("Before a user is created. Every subscriber must agree.", PROFILE_FIELDS)
-        }
+        EventType::PreUserCreate => (
+            "Before a user is created. Every subscriber must agree.",
+            PROFILE_FIELDS,
+        ),
         EventType::PostUserCreate => ("After a user was created.", &[]),
-        EventType::PreUserUpdate => {
-            ("Before a user is changed. Every subscriber must agree.", PROFILE_FIELDS)
-        }
+        EventType::PreUserUpdate => (
+            "Before a user is changed. Every subscriber must agree.",
+            PROFILE_FIELDS,
+        ),
         EventType::PostUserUpdate => ("After a user was changed.", &[]),
-        EventType::PreUserDelete => {
-            ("Before a user is deleted. Every subscriber must agree.", &[])
-        }
+        EventType::PreUserDelete => (
+            "Before a user is deleted. Every subscriber must agree.",
+            &[],
+        ),
         EventType::PostUserDelete => ("After a user was deleted.", &[]),
     };
-    EventSpec { event, description, enrichable }
+    EventSpec {
+        event,
+        description,
+        enrichable,
+    }
 }
 
 impl EventSpec {
@@ -217,7 +230,10 @@ impl EventSpec {
     /// An event with made-up but valid parameters.
     pub fn sample_event(&self) -> Event {
         let user = sample_user();
-        let before = Profile { first_name: "Jon".into(), ..user.profile.clone() };
+        let before = Profile {
+            first_name: "Jon".into(),
+            ..user.profile.clone()
+        };
         let params = Box::new(UserParams::from(&user));
         match self.event {
             EventType::PreUserCreate => Event::PreUserCreate(user.profile),
@@ -228,13 +244,15 @@ impl EventSpec {
                 proposed: user.profile,
                 previous: before,
             })),
-            EventType::PostUserUpdate => {
-                Event::PostUserUpdate(Box::new(UserUpdated { user: *params, previous: before }))
-            }
+            EventType::PostUserUpdate => Event::PostUserUpdate(Box::new(UserUpdated {
+                user: *params,
+                previous: before,
+            })),
             EventType::PreUserDelete => Event::PreUserDelete(params),
-            EventType::PostUserDelete => {
-                Event::PostUserDelete(Box::new(UserParams { is_deleted: true, ..*params }))
-            }
+            EventType::PostUserDelete => Event::PostUserDelete(Box::new(UserParams {
+                is_deleted: true,
+                ..*params
+            })),
         }
     }
 
@@ -294,7 +312,10 @@ mod tests {
                 assert!(properties.contains_key(field), "{event} lacks {field}");
             }
             for field in spec(event).enrichable {
-                assert!(properties.contains_key(*field), "{event} cannot enrich {field}");
+                assert!(
+                    properties.contains_key(*field),
+                    "{event} cannot enrich {field}"
+                );
             }
             assert!(!schema.to_string().contains("password"), "{event}");
         }

@@ -89,7 +89,10 @@ impl State {
 
     /// The states behind one of the coarser words.
     pub fn with_status(status: &str) -> Vec<Self> {
-        Self::ALL.into_iter().filter(|state| state.status() == status).collect()
+        Self::ALL
+            .into_iter()
+            .filter(|state| state.status() == status)
+            .collect()
     }
 }
 
@@ -159,21 +162,37 @@ impl Task {
     pub fn apply(self, input: Input) -> Result<(Self, Vec<Effect>), Refused> {
         match (self.state, input) {
             (State::Pending | State::Retrying, Input::Start) => {
-                let next = Self { state: State::Running, attempt: self.attempt + 1, ..self };
+                let next = Self {
+                    state: State::Running,
+                    attempt: self.attempt + 1,
+                    ..self
+                };
                 Ok((next, vec![Effect::Run]))
             }
-            (State::Running, Input::Succeed) => {
-                Ok((Self { state: State::Succeeded, ..self }, vec![Effect::Notify]))
-            }
-            (State::Pending | State::Running | State::Retrying, Input::Fail { kind, delay, at }) => {
-                Ok(self.fail(kind, at.plus(delay)))
-            }
+            (State::Running, Input::Succeed) => Ok((
+                Self {
+                    state: State::Succeeded,
+                    ..self
+                },
+                vec![Effect::Notify],
+            )),
+            (
+                State::Pending | State::Running | State::Retrying,
+                Input::Fail { kind, delay, at },
+            ) => Ok(self.fail(kind, at.plus(delay))),
             (State::Running, Input::Release) => Ok(self.release()),
             (State::Dead, Input::Redrive) => {
-                let next = Self { state: State::Pending, attempt: 0, ..self };
+                let next = Self {
+                    state: State::Pending,
+                    attempt: 0,
+                    ..self
+                };
                 Ok((next, vec![Effect::Wake]))
             }
-            (state, input) => Err(Refused { state, input: input.name() }),
+            (state, input) => Err(Refused {
+                state,
+                input: input.name(),
+            }),
         }
     }
 
@@ -198,8 +217,20 @@ impl Task {
     /// A stopped worker is not the function's fault, so no attempt is ever "used up" by it.
     fn release(self) -> (Self, Vec<Effect>) {
         match self.waiter {
-            Waiter::Caller => (Self { state: State::Cancelled, ..self }, vec![Effect::Notify]),
-            Waiter::Nobody => (Self { state: State::Pending, ..self }, vec![Effect::Wake]),
+            Waiter::Caller => (
+                Self {
+                    state: State::Cancelled,
+                    ..self
+                },
+                vec![Effect::Notify],
+            ),
+            Waiter::Nobody => (
+                Self {
+                    state: State::Pending,
+                    ..self
+                },
+                vec![Effect::Wake],
+            ),
         }
     }
 }
@@ -226,7 +257,9 @@ pub fn retry_delay(attempt: u32, random: u64, asked: Option<Duration>) -> Durati
         .min(crate::limits::RETRY_MAX);
     let half_micros = u64::try_from(full.as_micros() / 2).unwrap_or(u64::MAX);
     let jitter = Duration::from_micros(random.checked_rem(half_micros + 1).unwrap_or(0));
-    (full / 2 + jitter).max(asked.unwrap_or_default()).min(crate::limits::RETRY_MAX)
+    (full / 2 + jitter)
+        .max(asked.unwrap_or_default())
+        .min(crate::limits::RETRY_MAX)
 }
 
 #[cfg(test)]

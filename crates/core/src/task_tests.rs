@@ -3,11 +3,20 @@ use super::*;
 const AT: Timestamp = Timestamp::from_micros(1_000_000);
 
 fn task(state: State, attempt: u32, waiter: Waiter) -> Task {
-    Task { state, attempt, max_attempts: 3, waiter }
+    Task {
+        state,
+        attempt,
+        max_attempts: 3,
+        waiter,
+    }
 }
 
 fn fail(kind: FailureKind) -> Input {
-    Input::Fail { kind, delay: Duration::from_secs(2), at: AT }
+    Input::Fail {
+        kind,
+        delay: Duration::from_secs(2),
+        at: AT,
+    }
 }
 
 #[test]
@@ -16,7 +25,10 @@ fn every_state_and_input_is_decided() {
     // Rows: state before; columns: start, succeed, fail, release, redrive. `None` is refused.
     let table = [
         (Pending, [Some(Running), None, Some(Retrying), None, None]),
-        (Running, [None, Some(Succeeded), Some(Retrying), Some(Pending), None]),
+        (
+            Running,
+            [None, Some(Succeeded), Some(Retrying), Some(Pending), None],
+        ),
         (Retrying, [Some(Running), None, Some(Retrying), None, None]),
         (Succeeded, [None; 5]),
         (Failed, [None; 5]),
@@ -24,11 +36,18 @@ fn every_state_and_input_is_decided() {
         (Cancelled, [None; 5]),
         (Dead, [None, None, None, None, Some(Pending)]),
     ];
-    let inputs =
-        [Input::Start, Input::Succeed, fail(FailureKind::Exception), Input::Release, Input::Redrive];
+    let inputs = [
+        Input::Start,
+        Input::Succeed,
+        fail(FailureKind::Exception),
+        Input::Release,
+        Input::Redrive,
+    ];
     for (before, row) in table {
         for (input, expected) in inputs.iter().zip(row) {
-            let after = task(before, 1, Waiter::Nobody).apply(*input).map(|(task, _)| task.state);
+            let after = task(before, 1, Waiter::Nobody)
+                .apply(*input)
+                .map(|(task, _)| task.state);
             assert_eq!(after.ok(), expected, "{before} after {input:?}");
         }
     }
@@ -51,17 +70,35 @@ fn attempts_run_out_into_a_dead_letter() {
 #[test]
 fn a_permanent_failure_is_not_repeated() {
     let running = task(State::Running, 1, Waiter::Nobody);
-    assert_eq!(running.apply(fail(FailureKind::NotJson)).unwrap().0.state, State::Dead);
-    assert_eq!(running.apply(fail(FailureKind::Deleted)).unwrap().0.state, State::Failed);
-    assert_eq!(running.apply(fail(FailureKind::Cancelled)).unwrap().0.state, State::Cancelled);
+    assert_eq!(
+        running.apply(fail(FailureKind::NotJson)).unwrap().0.state,
+        State::Dead
+    );
+    assert_eq!(
+        running.apply(fail(FailureKind::Deleted)).unwrap().0.state,
+        State::Failed
+    );
+    assert_eq!(
+        running.apply(fail(FailureKind::Cancelled)).unwrap().0.state,
+        State::Cancelled
+    );
 }
 
 #[test]
 fn a_waiting_caller_is_told_at_once() {
     let running = task(State::Running, 1, Waiter::Caller);
-    assert_eq!(running.apply(fail(FailureKind::Exception)).unwrap().0.state, State::Failed);
-    assert_eq!(running.apply(fail(FailureKind::Timeout)).unwrap().0.state, State::TimedOut);
-    assert_eq!(running.apply(Input::Release).unwrap().0.state, State::Cancelled);
+    assert_eq!(
+        running.apply(fail(FailureKind::Exception)).unwrap().0.state,
+        State::Failed
+    );
+    assert_eq!(
+        running.apply(fail(FailureKind::Timeout)).unwrap().0.state,
+        State::TimedOut
+    );
+    assert_eq!(
+        running.apply(Input::Release).unwrap().0.state,
+        State::Cancelled
+    );
 }
 
 #[test]
@@ -76,9 +113,15 @@ fn a_stopped_worker_uses_up_no_attempt_limit() {
 #[test]
 fn delays_grow_stay_jittered_and_are_capped() {
     assert_eq!(retry_delay(1, 0, None), Duration::from_millis(500));
-    assert_eq!(retry_delay(1, u64::MAX, None).max(Duration::from_secs(1)), Duration::from_secs(1));
+    assert_eq!(
+        retry_delay(1, u64::MAX, None).max(Duration::from_secs(1)),
+        Duration::from_secs(1)
+    );
     assert_eq!(retry_delay(3, 0, None), Duration::from_secs(2));
     assert!(retry_delay(400, u64::MAX, None) <= crate::limits::RETRY_MAX);
-    assert_eq!(retry_delay(1, 0, Some(Duration::from_secs(9))), Duration::from_secs(9));
+    assert_eq!(
+        retry_delay(1, 0, Some(Duration::from_secs(9))),
+        Duration::from_secs(9)
+    );
     assert!(retry_delay(1, 0, Some(Duration::MAX)) <= crate::limits::RETRY_MAX);
 }

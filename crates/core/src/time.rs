@@ -100,12 +100,18 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the ambient clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the ambient clock"
+    )]
     fn now(&self) -> Timestamp {
         Timestamp(jiff::Timestamp::now().as_microsecond())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the ambient clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the ambient clock"
+    )]
     fn monotonic(&self) -> Instant {
         Instant::now()
     }
@@ -119,8 +125,14 @@ mod tests {
     fn is_written_as_the_user_document_shows_it() {
         let moment: Timestamp = "2025-01-15T10:30:00Z".parse().unwrap();
         assert_eq!(moment.to_string(), "2025-01-15T10:30:00Z");
-        assert_eq!(serde_json::to_string(&moment).unwrap(), "\"2025-01-15T10:30:00Z\"");
-        assert_eq!(moment.plus(Duration::from_micros(5)).to_string(), "2025-01-15T10:30:00.000005Z");
+        assert_eq!(
+            serde_json::to_string(&moment).unwrap(),
+            "\"2025-01-15T10:30:00Z\""
+        );
+        assert_eq!(
+            moment.plus(Duration::from_micros(5)).to_string(),
+            "2025-01-15T10:30:00.000005Z"
+        );
     }
 
     #[test]

@@ -69,10 +69,15 @@ impl Verdict {
             let message = text_of(object.error)
                 .or_else(|| text_of(object.message))
                 .unwrap_or_else(|| "The function gave no reason".to_owned());
-            let errors = object.errors.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let errors = object
+                .errors
+                .and_then(|raw| serde_json::from_str(raw.get()).ok());
             return Self::Deny { message, errors };
         }
-        match object.params.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok()) {
+        match object
+            .params
+            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok())
+        {
             Some(patch @ Value::Object(_)) => Self::Enrich(patch),
             Some(_) | None => Self::Allow,
         }
@@ -128,10 +133,18 @@ pub struct Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.broken { "failed" } else { "denied the operation" };
+        let verb = if self.broken {
+            "failed"
+        } else {
+            "denied the operation"
+        };
         match self.by.first() {
             Some(by) => {
-                write!(f, "{}: function '{}' {verb}: {}", self.event, by.function_name, by.message)
+                write!(
+                    f,
+                    "{}: function '{}' {verb}: {}",
+                    self.event, by.function_name, by.message
+                )
             }
             None => write!(f, "{}: refused", self.event),
         }
@@ -143,37 +156,73 @@ mod tests {
     use super::*;
 
     fn verdict(json: &str) -> Verdict {
-        Verdict::of(&Ok(JsonText::parse(json.to_owned()).unwrap()), OnTimeout::Deny)
+        Verdict::of(
+            &Ok(JsonText::parse(json.to_owned()).unwrap()),
+            OnTimeout::Deny,
+        )
     }
 
     #[test]
     fn a_returned_value_is_read_as_the_contract_says() {
         for allow in [
-            "null", "true", "false", "1", "\"no\"", "[]", "[null,null,null,null,{}]", "{}",
-            r#"{"success": true}"#, r#"{"success": "false"}"#, r#"{"params": 3}"#,
+            "null",
+            "true",
+            "false",
+            "1",
+            "\"no\"",
+            "[]",
+            "[null,null,null,null,{}]",
+            "{}",
+            r#"{"success": true}"#,
+            r#"{"success": "false"}"#,
+            r#"{"params": 3}"#,
             r#"{"params": null, "x": 1}"#,
         ] {
             assert_eq!(verdict(allow), Verdict::Allow, "{allow}");
         }
-        let deny = |message: &str| Verdict::Deny { message: message.into(), errors: None };
-        assert_eq!(verdict(r#"{"success": false, "error": "bad"}"#), deny("bad"));
-        assert_eq!(verdict(r#"{"success": false, "message": "worse"}"#), deny("worse"));
-        assert_eq!(verdict(r#"{"success": false, "error": {"a": 1}}"#), deny(r#"{"a":1}"#));
-        assert_eq!(verdict(r#"{"success": false}"#), deny("The function gave no reason"));
+        let deny = |message: &str| Verdict::Deny {
+            message: message.into(),
+            errors: None,
+        };
+        assert_eq!(
+            verdict(r#"{"success": false, "error": "bad"}"#),
+            deny("bad")
+        );
+        assert_eq!(
+            verdict(r#"{"success": false, "message": "worse"}"#),
+            deny("worse")
+        );
+        assert_eq!(
+            verdict(r#"{"success": false, "error": {"a": 1}}"#),
+            deny(r#"{"a":1}"#)
+        );
+        assert_eq!(
+            verdict(r#"{"success": false}"#),
+            deny("The function gave no reason")
+        );
         assert_eq!(
             verdict(r#"{"params": {"first_name": "J"}}"#),
             Verdict::Enrich(serde_json::json!({"first_name": "J"}))
         );
         // A denial wins over an enrichment in the same object.
-        assert_eq!(verdict(r#"{"success": false, "error": "x", "params": {}}"#), deny("x"));
+        assert_eq!(
+            verdict(r#"{"success": false, "error": "x", "params": {}}"#),
+            deny("x")
+        );
     }
 
     #[test]
     fn a_timeout_is_a_denial_unless_the_subscription_allows_it() {
         let timeout = Err(Failure::new(FailureKind::Timeout, "late"));
-        assert!(matches!(Verdict::of(&timeout, OnTimeout::Deny), Verdict::Broken(_)));
+        assert!(matches!(
+            Verdict::of(&timeout, OnTimeout::Deny),
+            Verdict::Broken(_)
+        ));
         assert_eq!(Verdict::of(&timeout, OnTimeout::Allow), Verdict::Allow);
         let crash = Err(Failure::new(FailureKind::Crashed, "gone"));
-        assert!(matches!(Verdict::of(&crash, OnTimeout::Allow), Verdict::Broken(_)));
+        assert!(matches!(
+            Verdict::of(&crash, OnTimeout::Allow),
+            Verdict::Broken(_)
+        ));
     }
 }

@@ -32,11 +32,21 @@ pub(crate) async fn attempt(
             Stop::Abandon => return None,
         },
     };
-    Some(FinishedRun { report, started_at, finished_at: shared.clock.now() })
+    Some(FinishedRun {
+        report,
+        started_at,
+        finished_at: shared.clock.now(),
+    })
 }
 
 fn call(shared: &Shared, run: TaskRun) -> Call {
-    let TaskRun { invocation, attempt, executable, acting, deadline } = run;
+    let TaskRun {
+        invocation,
+        attempt,
+        executable,
+        acting,
+        deadline,
+    } = run;
     let now = shared.clock.monotonic();
     let own = now + invocation.timeout;
     let deadline = deadline.map_or(own, |stage| stage.min(own));
@@ -48,8 +58,13 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
         app_slug: executable.app_slug.clone(),
         execution_id: invocation.task_id,
         attempt,
-        deadline: shared.clock.now().plus(deadline.saturating_duration_since(now)),
-        event: invocation.event.map(tollgate_core::event::EventType::as_str),
+        deadline: shared
+            .clock
+            .now()
+            .plus(deadline.saturating_duration_since(now)),
+        event: invocation
+            .event
+            .map(tollgate_core::event::EventType::as_str),
         event_id: invocation.event_id,
     };
     Call {

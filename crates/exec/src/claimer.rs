@@ -21,7 +21,9 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         if shared.is_stopping() {
             return;
         }
-        let Some(coordinator) = shared.coordinator() else { return };
+        let Some(coordinator) = shared.coordinator() else {
+            return;
+        };
         pause = match claim_all(&shared, &*coordinator).await {
             Some(due) => due.since(shared.clock.now()).min(shared.config.poll),
             None => shared.config.poll,
@@ -39,7 +41,10 @@ async fn claim_all(shared: &Shared, coordinator: &dyn Coordinator) -> Option<Tim
         if shared.is_stopping() {
             return None;
         }
-        let claimed = shared.system().claim(&shared.holder, batch, shared.clock.now()).await;
+        let claimed = shared
+            .system()
+            .claim(&shared.holder, batch, shared.clock.now())
+            .await;
         let (claimed, next_due) = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -51,12 +56,19 @@ async fn claim_all(shared: &Shared, coordinator: &dyn Coordinator) -> Option<Tim
         for row in claimed {
             let Some(room) = room.split(1) else { break };
             match coordinator.resolve(&row).await {
-                Ok(run) => shared.queue.push(Queued { run, room, shown: true }),
+                Ok(run) => shared.queue.push(Queued {
+                    run,
+                    room,
+                    shown: true,
+                }),
                 Err(failure) => {
                     let finished = unrun(shared, failure);
                     let completion = complete(shared, &row.invocation, row.attempt, finished);
                     let completion = Box::new(completion);
-                    shared.recorder.send(Record::Finished { completion, _room: room });
+                    shared.recorder.send(Record::Finished {
+                        completion,
+                        _room: room,
+                    });
                 }
             }
         }

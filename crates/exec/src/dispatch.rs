@@ -6,9 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tollgate_core::ids::FunctionId;
 use tollgate_core::invocation::{Failure, FailureKind};
-use tollgate_core::ports::dispatch::{
-    CancelOnDrop, Dispatcher, Reservation, RunHandle, TaskRun,
-};
+use tollgate_core::ports::dispatch::{CancelOnDrop, Dispatcher, Reservation, RunHandle, TaskRun};
 
 impl Dispatcher for Executor {
     fn holder(&self) -> &str {
@@ -33,7 +31,10 @@ impl Dispatcher for Executor {
             }
             drop(place);
         });
-        Ok(RunHandle::new(receiver, CancelOnDrop::new(move || running.cancel(id))))
+        Ok(RunHandle::new(
+            receiver,
+            CancelOnDrop::new(move || running.cancel(id)),
+        ))
     }
 
     fn reserve(&self, count: usize) -> Box<dyn Reservation> {

@@ -96,7 +96,11 @@ impl Executor {
             config,
         });
         let inbox = Mutex::new(Some(Inbox { queue, recorder }));
-        Arc::new(Self { shared, inbox, tasks: Mutex::default() })
+        Arc::new(Self {
+            shared,
+            inbox,
+            tasks: Mutex::default(),
+        })
     }
 
     /// Puts earlier processes' work in order and begins to work. A second call does nothing.
@@ -105,15 +109,17 @@ impl Executor {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn start(
-        &self,
-        coordinator: &Arc<dyn Coordinator>,
-    ) -> Result<Recovered, StoreError> {
-        let Some(inbox) = self.inbox.lock().take() else { return Ok(Recovered::default()) };
+    pub async fn start(&self, coordinator: &Arc<dyn Coordinator>) -> Result<Recovered, StoreError> {
+        let Some(inbox) = self.inbox.lock().take() else {
+            return Ok(Recovered::default());
+        };
         let shared = &self.shared;
         // Cannot be set already: the inbox was still there.
         let _ = shared.coordinator.set(Arc::downgrade(coordinator));
-        let recovered = shared.system().recover(&shared.holder, shared.clock.now()).await?;
+        let recovered = shared
+            .system()
+            .recover(&shared.holder, shared.clock.now())
+            .await?;
         let slots = Arc::new(Semaphore::new(shared.config.running));
         self.tasks.lock().extend([
             tokio::spawn(queue::work(Arc::clone(shared), inbox.queue, slots)),
@@ -134,9 +140,14 @@ impl Executor {
         shared.wake.notify_one();
         let ended = tokio::time::timeout(grace, shared.running.all_ended()).await;
         if ended.is_err() {
-            tracing::warn!(runs = shared.running.count(), "runs outlasted the grace period");
+            tracing::warn!(
+                runs = shared.running.count(),
+                "runs outlasted the grace period"
+            );
         }
         shared.running.abandon_all();
+        // Before a start nothing records: without the inbox the flush below returns at once.
+        drop(self.inbox.lock().take());
         shared.recorder.flush().await;
         for task in self.tasks.lock().drain(..) {
             task.abort();

@@ -37,7 +37,10 @@ pub(crate) struct Room {
 
 impl Queue {
     pub(crate) fn new(sender: mpsc::UnboundedSender<Queued>, room: usize) -> Self {
-        Self { sender, room: Arc::new(Semaphore::new(room)) }
+        Self {
+            sender,
+            room: Arc::new(Semaphore::new(room)),
+        }
     }
 
     /// Room for at most `count` runs, as much as there is.
@@ -48,7 +51,10 @@ impl Queue {
             // Someone else may have been faster; then the rows simply wait in the store.
             wanted => Arc::clone(&self.room).try_acquire_many_owned(wanted).ok(),
         };
-        Room { permits, sender: self.sender.clone() }
+        Room {
+            permits,
+            sender: self.sender.clone(),
+        }
     }
 
     /// Waits for room for `count` runs.
@@ -64,7 +70,9 @@ impl Queue {
 
 impl Reservation for Room {
     fn granted(&self) -> usize {
-        self.permits.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.permits
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     fn submit(mut self: Box<Self>, runs: Vec<TaskRun>) {
@@ -72,7 +80,11 @@ impl Reservation for Room {
             let Some(room) = self.permits.as_mut().and_then(|permits| permits.split(1)) else {
                 return;
             };
-            let _ = self.sender.send(Queued { run, room, shown: false });
+            let _ = self.sender.send(Queued {
+                run,
+                room,
+                shown: false,
+            });
         }
     }
 }
@@ -84,7 +96,9 @@ pub(crate) async fn work(
     slots: Arc<Semaphore>,
 ) {
     while let Some(queued) = inbox.recv().await {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
         if shared.is_stopping() {
             return;
         }
@@ -125,7 +139,10 @@ async fn run(shared: &Shared, queued: Queued) {
     };
     if let Some(finished) = finished {
         let completion = complete(shared, &invocation, number, finished);
-        shared.recorder.send(Record::Finished { completion: Box::new(completion), _room: room });
+        shared.recorder.send(Record::Finished {
+            completion: Box::new(completion),
+            _room: room,
+        });
     }
     // After the record is on its way, so that a stop waits for it.
     drop(place);
@@ -138,11 +155,20 @@ pub(crate) fn complete(
     attempt: u32,
     finished: FinishedRun,
 ) -> Completion {
-    completion(invocation, attempt, finished, shared.entropy.below(u64::MAX))
+    completion(
+        invocation,
+        attempt,
+        finished,
+        shared.entropy.below(u64::MAX),
+    )
 }
 
 /// The end of a run that never reached a runtime.
 pub(crate) fn unrun(shared: &Shared, failure: Failure) -> FinishedRun {
     let now = shared.clock.now();
-    FinishedRun { report: RunReport::failed(failure), started_at: now, finished_at: now }
+    FinishedRun {
+        report: RunReport::failed(failure),
+        started_at: now,
+        finished_at: now,
+    }
 }

@@ -47,7 +47,13 @@ impl Running {
     ) -> (Place, oneshot::Receiver<Stop>) {
         let (stop, stopped) = oneshot::channel();
         self.0.runs.lock().insert(id, Entry { function, stop });
-        (Place { running: self.clone(), id }, stopped)
+        (
+            Place {
+                running: self.clone(),
+                id,
+            },
+            stopped,
+        )
     }
 
     /// Ends one run as cancelled. Does nothing when it has ended.
@@ -62,8 +68,11 @@ impl Running {
     /// Ends the runs of a function that is gone.
     pub(crate) fn cancel_function(&self, function: FunctionId) {
         let mut runs = self.0.runs.lock();
-        let ids: Vec<_> =
-            runs.iter().filter(|(_, it)| it.function == function).map(|(id, _)| *id).collect();
+        let ids: Vec<_> = runs
+            .iter()
+            .filter(|(_, it)| it.function == function)
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             if let Some(entry) = runs.remove(&id) {
                 let message = "The function was deleted or switched off while this ran";

@@ -192,7 +192,7 @@ fn commit_user_and_end_post(bencher: divan::Bencher<'_, '_>, tasks: usize) {
                         .commit_user(commit, Box::new(|| {}))
                         .await
                         .expect("a commit");
-                    world.a.store.complete_later(vec![end]);
+                    world.a.store.complete_later(vec![end], Box::new(|| {}));
                 },
             );
         });

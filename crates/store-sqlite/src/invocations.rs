@@ -7,12 +7,12 @@ use crate::queue::{End, complete, insert};
 use crate::rows::{Record, all, count, first, json};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
-use tollgate_core::ids::{EventId, FunctionId, InvocationId, TaskId, UserId};
+use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId};
 use tollgate_core::invocation::{
     Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger,
 };
 use tollgate_core::ports::store::{
-    InvocationQuery, InvocationStore, NewWork, Page, PageRequest, StoreError,
+    InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
 };
 use tollgate_core::task::State;
 
@@ -20,7 +20,7 @@ use tollgate_core::task::State;
 macro_rules! select {
     ($logs:literal, $rest:literal) => {
         concat!(
-            "SELECT i.id, i.task_id, i.function_id, f.name AS function_name, ",
+            "SELECT i.id, i.task_id, i.function_id, f.app_id, f.name AS function_name, ",
             "f.slug AS function_slug, i.version, i.event, i.event_id, i.trigger, i.state, ",
             "i.attempt, i.max_attempts, i.user_id, u.username, u.email, i.params, i.result, ",
             "i.failure_kind, i.failure_message, i.failure_traceback, i.failure_retry_after_us, ",
@@ -59,6 +59,7 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         id: InvocationId(row.get("id")?),
         task_id: TaskId(row.uuid("task_id")?),
         function_id: FunctionId(row.get("function_id")?),
+        app_id: AppId(row.get("app_id")?),
         function_name: row.get("function_name")?,
         function_slug: row.get("function_slug")?,
         version: row.u32("version")?,
@@ -95,6 +96,15 @@ fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
             "i.function_id IN (SELECT id FROM functions WHERE site_id = ?1 AND slug = ?N)",
             slug.as_str(),
         );
+    }
+    if let Some(visible) = &query.visible_to {
+        let user = filter.bind(visible.user.0);
+        let apps: Vec<i64> = visible.apps.iter().map(|app| app.0).collect();
+        let apps = filter.bind(json(&apps)?);
+        filter.that(&format!(
+            "(i.user_id = {user} OR i.function_id IN (SELECT id FROM functions \
+             WHERE site_id = ?1 AND app_id IN (SELECT value FROM json_each({apps}))))"
+        ));
     }
     if let Some(event) = query.event {
         filter.with("i.event = ?N", event.as_str());
@@ -158,7 +168,7 @@ impl InvocationStore for Scoped {
         let site = self.site();
         self.inner
             .writer
-            .write_later("insert invocations", move |connection| {
+            .write_later("insert invocations", None, move |connection| {
                 insert(connection, site, &invocations)
             });
     }
@@ -172,15 +182,14 @@ impl InvocationStore for Scoped {
             .await
     }
 
-    fn complete_later(&self, completions: Vec<Completion>) {
+    fn complete_later(&self, completions: Vec<Completion>, on_commit: OnCommit) {
         let site = self.site();
         match End::prepare(completions) {
-            Ok(ends) => self
-                .inner
-                .writer
-                .write_later("complete invocations", move |connection| {
-                    complete(connection, Some(site), &ends).map(drop)
-                }),
+            Ok(ends) => self.inner.writer.write_later(
+                "complete invocations",
+                Some(on_commit),
+                move |connection| complete(connection, Some(site), &ends).map(drop),
+            ),
             Err(error) => {
                 let error = StoreError::from(error);
                 tracing::error!(%error, "completions are lost");

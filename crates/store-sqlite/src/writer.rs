@@ -127,12 +127,13 @@ impl Writer {
     pub(crate) fn write_later(
         &self,
         name: &'static str,
+        signal: Option<OnCommit>,
         write: impl FnMut(&Connection) -> DbResult<()> + Send + 'static,
     ) {
         let work = Work {
             write,
             outcome: None,
-            signal: None,
+            signal,
             reply: Reply::<()>::Log(name),
         };
         if self.sender.send(Message::Job(Box::new(work))).is_err() {

@@ -42,7 +42,7 @@ impl Fixture {
     fn hold(&self) -> std::sync::mpsc::Sender<()> {
         let (release, held) = channel::<()>();
         let (entered, entering) = channel::<()>();
-        self.writer.write_later("hold", move |_| {
+        self.writer.write_later("hold", None, move |_| {
             let _ = entered.send(());
             let _ = held.recv();
             Ok(())
@@ -171,8 +171,8 @@ impl<F: Future> Boxed for F {}
 #[tokio::test]
 async fn writes_that_nobody_waits_for_come_before_what_follows_them() {
     let fixture = fixture();
-    fixture.writer.write_later("one", |c| put(c, 1));
-    fixture.writer.write_later("two", |c| put(c, 2));
+    fixture.writer.write_later("one", None, |c| put(c, 1));
+    fixture.writer.write_later("two", None, |c| put(c, 2));
     let found = fixture
         .writer
         .write(|c| Ok(c.query_row("SELECT COUNT(*) FROM t", [], |row| row.get::<_, i64>(0))?));
@@ -183,7 +183,7 @@ async fn writes_that_nobody_waits_for_come_before_what_follows_them() {
 async fn a_stopped_writer_has_written_everything_and_takes_nothing() {
     let fixture = fixture();
     for id in 0..1000 {
-        fixture.writer.write_later("put", move |c| put(c, id));
+        fixture.writer.write_later("put", None, move |c| put(c, id));
     }
     fixture.writer.stop();
     assert_eq!(fixture.ids().len(), 1000);

@@ -14,7 +14,7 @@ use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::{Call, CheckError, Runtime, RunReport};
+use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
 
 /// What a function does when it is called.
 #[derive(Clone)]
@@ -66,7 +66,11 @@ impl FakeRuntime {
     fn begin(&self, slug: &str) -> Behaviour {
         self.calls.lock().push(slug.to_owned());
         self.called.notify_waiters();
-        self.behaviours.lock().get(slug).cloned().unwrap_or(Behaviour::Return(Value::Null))
+        self.behaviours
+            .lock()
+            .get(slug)
+            .cloned()
+            .unwrap_or(Behaviour::Return(Value::Null))
     }
 }
 
@@ -95,14 +99,24 @@ impl Runtime for FakeRuntime {
             behaviour = match behaviour {
                 Behaviour::Return(value) => {
                     let result = Ok(JsonText::from(&value));
-                    return RunReport { result, logs: Vec::new(), worker: "fake".into() };
+                    return RunReport {
+                        result,
+                        logs: Vec::new(),
+                        worker: "fake".into(),
+                    };
                 }
                 Behaviour::Fail(kind) => {
-                    return RunReport::failed(Failure::new(kind, format!("it was told to: {kind}")));
+                    return RunReport::failed(Failure::new(
+                        kind,
+                        format!("it was told to: {kind}"),
+                    ));
                 }
                 Behaviour::Gated(gate, then) => {
                     // A closed gate is an open one.
-                    let _ = gate.acquire().await.map(tokio::sync::SemaphorePermit::forget);
+                    let _ = gate
+                        .acquire()
+                        .await
+                        .map(tokio::sync::SemaphorePermit::forget);
                     *then
                 }
             };

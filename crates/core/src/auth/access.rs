@@ -59,7 +59,10 @@ impl<R: Right> SiteAccess<R> {
     /// [`Error::Forbidden`].
     pub fn check(principal: Principal) -> Result<Self, Error> {
         principal.require(R::PERMISSION, None)?;
-        Ok(Self { principal, right: PhantomData })
+        Ok(Self {
+            principal,
+            right: PhantomData,
+        })
     }
 
     /// Who holds it.
@@ -83,7 +86,11 @@ impl<R: Right> AppAccess<R> {
     /// [`Error::Forbidden`].
     pub(crate) fn check(principal: Principal, app: App) -> Result<Self, Error> {
         principal.require(R::PERMISSION, Some(app.id))?;
-        Ok(Self { principal, app, right: PhantomData })
+        Ok(Self {
+            principal,
+            app,
+            right: PhantomData,
+        })
     }
 
     /// Who holds it.

@@ -19,7 +19,5 @@ pub use permission::{Permission, RoleName};
 pub use principal::Principal;
 pub use principals::Principals;
 pub use roles::{AppRole, RoleService};
-pub use service::{
-    AuthParts, AuthService, NO_CREDENTIAL, Session, SignIn, TokenPair,
-};
+pub use service::{AuthParts, AuthService, NO_CREDENTIAL, Session, SignIn, TokenPair};
 pub use sites::{DEFAULT_SITE, SiteDirectory};

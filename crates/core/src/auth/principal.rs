@@ -20,7 +20,12 @@ pub struct Principal {
 impl Principal {
     /// Only for this crate's verification code.
     pub(crate) fn verified(scope: TenantScope, user: User, grants: Vec<RoleGrant>) -> Self {
-        Self { scope, user: Arc::new(user), grants: grants.into(), chain_depth: 0 }
+        Self {
+            scope,
+            user: Arc::new(user),
+            grants: grants.into(),
+            chain_depth: 0,
+        }
     }
 
     /// For embedders and the command line, which act with the program's own right.
@@ -74,10 +79,13 @@ impl Principal {
             })
     }
 
-    /// Whether the caller may do this in at least one app or in the site.
-    pub fn may_somewhere(&self, permission: Permission) -> bool {
-        self.may(permission, None)
-            || self.grants.iter().any(|grant| grant.role.includes(permission))
+    /// The apps in which a role of the app itself includes `permission`.
+    pub fn apps_with(&self, permission: Permission) -> Vec<AppId> {
+        let including = self
+            .grants
+            .iter()
+            .filter(|grant| grant.role.includes(permission));
+        including.filter_map(|grant| grant.app_id).collect()
     }
 
     /// The same as [`Self::may`], as an error that names what is missing.

@@ -22,12 +22,23 @@ pub fn completion(
     };
     let (input, delay) = match &finished.report.result {
         Ok(_) => (Input::Succeed, None),
-        Err(Failure { kind, retry_after, .. }) => {
+        Err(Failure {
+            kind, retry_after, ..
+        }) => {
             let delay = retry_delay(attempt, random, *retry_after);
-            (Input::Fail { kind: *kind, delay, at: finished.finished_at }, Some(delay))
+            (
+                Input::Fail {
+                    kind: *kind,
+                    delay,
+                    at: finished.finished_at,
+                },
+                Some(delay),
+            )
         }
     };
-    let state = task.apply(input).map_or(State::Failed, |(task, _)| task.state);
+    let state = task
+        .apply(input)
+        .map_or(State::Failed, |(task, _)| task.state);
     let due_at = match (state, delay) {
         (State::Retrying, Some(delay)) => Some(finished.finished_at.plus(delay)),
         _ => None,

@@ -16,7 +16,10 @@ pub(crate) struct IdSource {
 
 impl IdSource {
     pub(crate) fn new(kind: IdKind) -> Self {
-        Self { kind, block: Mutex::new(0..0) }
+        Self {
+            kind,
+            block: Mutex::new(0..0),
+        }
     }
 
     /// A fresh id. Asks the store when the block is used up; ids of a block that two callers

@@ -12,8 +12,8 @@ mod resolve;
 mod stage;
 mod waited;
 
-pub use completion::completion;
 pub use crate::platform::{Platform, PlatformParts};
+pub use completion::completion;
 pub use host::{HostFactory, NobodysHost};
 pub use publish::{EventService, Prepared, Publication, PublishResponse, PublishedTask};
 pub use resolve::QueueCoordinator;
@@ -23,10 +23,11 @@ pub(crate) use waited::WaitedRun;
 use crate::auth::{Principal, Principals};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
+use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId, VersionId};
-use crate::invocation::InvocationChanged;
+use crate::invocation::{Completion, InvocationChanged};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Dispatcher};
 use crate::ports::runtime::Runtimes;
@@ -65,7 +66,9 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { pre_budget: crate::limits::PRE_BUDGET_DEFAULT }
+        Self {
+            pre_budget: crate::limits::PRE_BUDGET_DEFAULT,
+        }
     }
 }
 
@@ -131,14 +134,30 @@ impl Engine {
         let _ = self.changes.send(change);
     }
 
+    /// Writes ends of runs and then tells those who watch.
+    pub(crate) async fn complete(
+        &self,
+        store: &dyn ScopedStore,
+        completions: Vec<Completion>,
+    ) -> Result<(), Error> {
+        let changes: Vec<_> = completions.iter().map(Completion::change).collect();
+        store.complete(completions).await?;
+        changes
+            .into_iter()
+            .for_each(|change| self.tell_watchers(change));
+        Ok(())
+    }
+
     /// What publishing `event` in this site runs, in order of priority, then id.
     pub(crate) async fn subscriptions(
         &self,
         scope: TenantScope,
         event: EventType,
-    ) -> Result<Subscriptions, crate::error::Error> {
+    ) -> Result<Subscriptions, Error> {
         let load = async { Ok(self.scoped(scope).subscriptions(event).await?.into()) };
-        self.subscriptions.get_or_load((scope.site_id(), event), load).await
+        self.subscriptions
+            .get_or_load((scope.site_id(), event), load)
+            .await
     }
 
     /// What a stored row's version runs; none when its function is gone or switched off.
@@ -146,9 +165,13 @@ impl Engine {
         &self,
         site: SiteId,
         version: VersionId,
-    ) -> Result<Option<Arc<Executable>>, crate::error::Error> {
+    ) -> Result<Option<Arc<Executable>>, Error> {
         let load = async {
-            Ok(self.queue().executable_version(site, version).await?.map(Arc::new))
+            Ok(self
+                .queue()
+                .executable_version(site, version)
+                .await?
+                .map(Arc::new))
         };
         self.versions.get_or_load((site, version), load).await
     }
@@ -202,6 +225,9 @@ impl Engine {
 
     /// In nobody's name: public calls, and runs whose user is gone.
     pub(crate) fn acting_for_nobody() -> Acting {
-        Acting { user_data: None, host: Arc::new(NobodysHost) }
+        Acting {
+            user_data: None,
+            host: Arc::new(NobodysHost),
+        }
     }
 }

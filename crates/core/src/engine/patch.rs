@@ -20,15 +20,21 @@ pub(super) fn enrich(
     patch: &Value,
 ) -> Result<(), Failure> {
     let fail = |field: &str, reason: &str| {
-        let message = format!(
-            "Function '{function_name}' returned an enrichment of '{field}' that {reason}"
-        );
+        let message =
+            format!("Function '{function_name}' returned an enrichment of '{field}' that {reason}");
         Failure::new(FailureKind::Enrichment, message)
     };
-    for field in patch.as_object().into_iter().flat_map(serde_json::Map::keys) {
+    for field in patch
+        .as_object()
+        .into_iter()
+        .flat_map(serde_json::Map::keys)
+    {
         if !spec.enrichable.contains(&field.as_str()) {
             let allowed = match spec.enrichable {
-                [] => format!("is not allowed: {} lets functions change nothing", spec.event),
+                [] => format!(
+                    "is not allowed: {} lets functions change nothing",
+                    spec.event
+                ),
                 fields => format!("is not allowed; it may change {}", fields.join(", ")),
             };
             return Err(fail(field, &allowed));
@@ -36,13 +42,19 @@ pub(super) fn enrich(
     }
     let first = patch.as_object().and_then(|fields| fields.keys().next());
     let unreadable = |error: serde_json::Error| {
-        fail(first.map_or("params", String::as_str), &format!("cannot be saved: {error}"))
+        fail(
+            first.map_or("params", String::as_str),
+            &format!("cannot be saved: {error}"),
+        )
     };
     let mut value = serde_json::to_value(&*proposed).map_err(unreadable)?;
     merge_patch(&mut value, patch);
     let enriched = Profile::deserialize(&value).map_err(unreadable)?;
     if let Some(error) = enriched.check().first() {
-        return Err(fail(error.field, &format!("cannot be saved: {}", error.message)));
+        return Err(fail(
+            error.field,
+            &format!("cannot be saved: {}", error.message),
+        ));
     }
     *proposed = enriched;
     Ok(())
@@ -73,7 +85,10 @@ mod tests {
     fn allowed_fields_change_and_the_rest_stays() {
         let enriched = apply(json!({"first_name": "Jane", "attributes": {"a": 1}})).unwrap();
         assert_eq!(enriched.first_name, "Jane");
-        assert_eq!(Value::Object(enriched.attributes), json!({"plan": "free", "a": 1}));
+        assert_eq!(
+            Value::Object(enriched.attributes),
+            json!({"plan": "free", "a": 1})
+        );
         assert_eq!(enriched.email, proposed().email);
         assert_eq!(apply(json!({"first_name": null})).unwrap().first_name, "");
         assert_eq!(apply(json!({})).unwrap(), proposed());

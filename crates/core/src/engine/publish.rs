@@ -3,9 +3,9 @@
 //! Publishing returns task ids at once; waiting for a PRE event's functions is a separate step.
 //! There is no way to publish from outside the program.
 
+use super::Engine;
 use super::stage::PreStage;
 use super::waited::WaitedRun;
-use super::Engine;
 use crate::auth::Principal;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
@@ -132,9 +132,15 @@ impl EventService {
                         invocations: prepared.invocations,
                         on_commit: prepared.on_commit,
                     };
-                    self.engine.scoped(principal.scope()).insert_invocations(work).await?;
+                    self.engine
+                        .scoped(principal.scope())
+                        .insert_invocations(work)
+                        .await?;
                 }
-                Ok(Publication { response, stage: None })
+                Ok(Publication {
+                    response,
+                    stage: None,
+                })
             }
         }
     }
@@ -163,11 +169,22 @@ impl EventService {
             Some((subscription, run)) if run.refused().is_some() => unqueued(subscription),
             _ => success(
                 event_type,
-                started.iter().map(|(of, run)| published(of, run.invocation())).collect(),
+                started
+                    .iter()
+                    .map(|(of, run)| published(of, run.invocation()))
+                    .collect(),
             ),
         };
-        let stage = PreStage::new(registry::spec(event_type), store, started);
-        Ok(Publication { response, stage: Some(stage) })
+        let stage = PreStage::new(
+            registry::spec(event_type),
+            Arc::clone(engine),
+            store,
+            started,
+        );
+        Ok(Publication {
+            response,
+            stage: Some(stage),
+        })
     }
 
     /// Makes the POST runs of an event, to be written with the change that causes it.
@@ -183,7 +200,10 @@ impl EventService {
                 tasks: Vec::new(),
             });
         }
-        let tasks = runs.iter().map(|(of, run)| published(of, &run.invocation)).collect();
+        let tasks = runs
+            .iter()
+            .map(|(of, run)| published(of, &run.invocation))
+            .collect();
         let dispatcher = Arc::clone(&self.engine.dispatcher);
         let reservation = dispatcher.reserve(runs.len());
         let granted = reservation.granted();
@@ -200,7 +220,11 @@ impl EventService {
                 dispatcher.wake();
             }
         });
-        Ok(Prepared { invocations, on_commit, tasks })
+        Ok(Prepared {
+            invocations,
+            on_commit,
+            tasks,
+        })
     }
 
     /// One run per subscription.
@@ -249,7 +273,13 @@ impl EventService {
                 queued_at,
             };
             let acting = acting.clone();
-            let run = TaskRun { invocation, attempt: 1, executable, acting, deadline: None };
+            let run = TaskRun {
+                invocation,
+                attempt: 1,
+                executable,
+                acting,
+                deadline: None,
+            };
             runs.push((subscription.clone(), run));
         }
         Ok(runs)
@@ -270,7 +300,9 @@ fn attempts(subscription: &Subscription, waiter: Waiter) -> u32 {
 fn timeout(subscription: &Subscription) -> Duration {
     let own = subscription.executable.timeout();
     let asked = subscription.options.timeout_seconds;
-    asked.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).map_or(own, |it| it.min(own))
+    asked
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .map_or(own, |it| it.min(own))
 }
 
 fn refuse_deep_chain(event: EventType, principal: &Principal) -> Result<(), Error> {
@@ -297,7 +329,11 @@ fn success(event: EventType, task_ids: Vec<PublishedTask>) -> PublishResponse {
     let total_subscribers = task_ids.len();
     PublishResponse::Success {
         message: "Event published successfully",
-        data: PublishedData { event, task_ids, total_subscribers },
+        data: PublishedData {
+            event,
+            task_ids,
+            total_subscribers,
+        },
     }
 }
 
@@ -313,4 +349,3 @@ fn unqueued(subscription: &Subscription) -> PublishResponse {
         },
     }
 }
-

@@ -23,9 +23,11 @@ impl QueueCoordinator {
         };
         let engine = &self.0;
         let principal = engine.principals.of(row.site_id, user).await?;
-        Ok(principal.map_or_else(Engine::acting_for_nobody, |principal| {
-            engine.acting(&principal.within_chain(row.chain_depth))
-        }))
+        Ok(
+            principal.map_or_else(Engine::acting_for_nobody, |principal| {
+                engine.acting(&principal.within_chain(row.chain_depth))
+            }),
+        )
     }
 }
 
@@ -34,7 +36,11 @@ impl Coordinator for QueueCoordinator {
     async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure> {
         let row = &claimed.invocation;
         let unavailable = |error: Error| Failure::new(FailureKind::Unavailable, error.to_string());
-        let executable = self.0.version(row.site_id, row.version_id).await.map_err(unavailable)?;
+        let executable = self
+            .0
+            .version(row.site_id, row.version_id)
+            .await
+            .map_err(unavailable)?;
         let Some(executable) = executable else {
             let message = "The function was deleted or switched off before this run";
             return Err(Failure::new(FailureKind::Deleted, message));

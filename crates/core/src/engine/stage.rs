@@ -1,5 +1,6 @@
 //! The PRE stage: waits for every function's verdict and adds them up. It fails closed.
 
+use super::Engine;
 use super::patch::enrich;
 use super::waited::WaitedRun;
 use crate::error::Error;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 /// The functions of one PRE event, under way, in the order in which their patches apply.
 pub struct PreStage {
     spec: EventSpec,
+    engine: Arc<Engine>,
     store: Arc<dyn ScopedStore>,
     members: Vec<Member>,
 }
@@ -51,14 +53,24 @@ impl Agreement {
 impl PreStage {
     pub(super) fn new(
         spec: EventSpec,
+        engine: Arc<Engine>,
         store: Arc<dyn ScopedStore>,
         runs: impl IntoIterator<Item = (Subscription, WaitedRun)>,
     ) -> Self {
         let members = runs
             .into_iter()
-            .map(|(subscription, run)| Member { subscription, run, patch: None })
+            .map(|(subscription, run)| Member {
+                subscription,
+                run,
+                patch: None,
+            })
             .collect();
-        Self { spec, store, members }
+        Self {
+            spec,
+            engine,
+            store,
+            members,
+        }
     }
 
     /// Waits for all verdicts, or the first refusal, and applies the enrichments to `profile`.
@@ -75,7 +87,10 @@ impl PreStage {
             self.members[index].run.fail(failure.clone());
             return Err(self.refuse(index, Verdict::Broken(failure)).await);
         }
-        Ok(Agreement { profile, members: self.members })
+        Ok(Agreement {
+            profile,
+            members: self.members,
+        })
     }
 
     /// Notes patches as they come in and stops at the first verdict that is a no.
@@ -120,16 +135,25 @@ impl PreStage {
         let by = self.refused_by(index, &verdict);
         let broken = matches!(verdict, Verdict::Broken(_));
         let reason = format!("Function '{}' refused first", by.function_name);
-        let completions =
-            self.members.iter_mut().map(|member| member.run.take_completion(&reason)).collect();
-        if let Err(error) = self.store.complete(completions).await {
-            return error.into();
+        let completions = self
+            .members
+            .iter_mut()
+            .map(|member| member.run.take_completion(&reason))
+            .collect();
+        if let Err(error) = self.engine.complete(&*self.store, completions).await {
+            return error;
         }
-        Error::PreStage(Box::new(Refusal { event: self.spec.event, broken, by: vec![by] }))
+        Error::PreStage(Box::new(Refusal {
+            event: self.spec.event,
+            broken,
+            by: vec![by],
+        }))
     }
 
     fn refused_by(&self, index: usize, verdict: &Verdict) -> RefusedBy {
-        let Member { subscription, run, .. } = &self.members[index];
+        let Member {
+            subscription, run, ..
+        } = &self.members[index];
         let (kind, message, fields) = match verdict {
             Verdict::Deny { message, errors } => ("denied", message.clone(), errors.clone()),
             Verdict::Broken(failure) => (failure.kind.as_str(), failure.message.clone(), None),

@@ -82,9 +82,7 @@ impl WaitedRun {
             self.ended_with(Failure::new(FailureKind::Cancelled, if_unfinished))
         });
         self.handle = None;
-        let completion = completion(&self.invocation, 1, finished, 0);
-        self.engine.tell_watchers(completion.change());
-        completion
+        completion(&self.invocation, 1, finished, 0)
     }
 
     /// Replaces the result by a failure that was found afterwards.
@@ -107,7 +105,10 @@ impl Drop for WaitedRun {
     fn drop(&mut self) {
         if !self.recorded {
             let completion = self.take_completion("The caller went away");
-            self.store.complete_later(vec![completion]);
+            let change = completion.change();
+            let engine = Arc::clone(&self.engine);
+            let announce = Box::new(move || engine.tell_watchers(change));
+            self.store.complete_later(vec![completion], announce);
         }
     }
 }

@@ -79,7 +79,10 @@ impl Drop for CancelOnDrop {
 impl RunHandle {
     /// For dispatchers: the run will be reported through `receiver`'s other end.
     pub fn new(receiver: oneshot::Receiver<FinishedRun>, cancel: CancelOnDrop) -> Self {
-        Self { receiver, _cancel: cancel }
+        Self {
+            receiver,
+            _cancel: cancel,
+        }
     }
 }
 

@@ -44,7 +44,11 @@ pub struct RunReport {
 impl RunReport {
     /// A report of a call that never reached a worker.
     pub fn failed(failure: Failure) -> Self {
-        Self { result: Err(failure), logs: Vec::new(), worker: String::new() }
+        Self {
+            result: Err(failure),
+            logs: Vec::new(),
+            worker: String::new(),
+        }
     }
 }
 
@@ -126,8 +130,14 @@ impl Runtimes {
     /// [`FailureKind::Unavailable`] when this process has none.
     pub fn of(&self, source: &Source) -> Result<&Arc<dyn Runtime>, Failure> {
         let (runtime, name) = match source {
-            Source::App { environment: Environment::Python, .. } => (&self.python, "python"),
-            Source::App { environment: Environment::Node, .. } => (&self.node, "node"),
+            Source::App {
+                environment: Environment::Python,
+                ..
+            } => (&self.python, "python"),
+            Source::App {
+                environment: Environment::Node,
+                ..
+            } => (&self.node, "node"),
             Source::Proxy { .. } => (&self.proxy, "proxy"),
             Source::System => (&self.system, "system"),
         };
@@ -141,6 +151,8 @@ impl Runtimes {
 
     /// All runtimes that this process has.
     pub fn all(&self) -> impl Iterator<Item = &Arc<dyn Runtime>> {
-        [&self.python, &self.node, &self.proxy, &self.system].into_iter().flatten()
+        [&self.python, &self.node, &self.proxy, &self.system]
+            .into_iter()
+            .flatten()
     }
 }

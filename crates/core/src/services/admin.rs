@@ -50,10 +50,18 @@ impl AdminService {
             id: SiteId(0),
             name: slug.clone(),
             slug,
-            domains: domains.into_iter().map(|domain| domain.to_lowercase()).collect(),
+            domains: domains
+                .into_iter()
+                .map(|domain| domain.to_lowercase())
+                .collect(),
             created_at: self.engine.clock.now(),
         };
-        Ok(self.engine.store.system(Reason::Administer).insert_site(site).await?)
+        Ok(self
+            .engine
+            .store
+            .system(Reason::Administer)
+            .insert_site(site)
+            .await?)
     }
 
     /// Creates a superuser. No event is published: there may be nobody yet who could agree.
@@ -96,7 +104,10 @@ impl AdminService {
             updated_at: now,
             revision: 1,
         };
-        let change = UserChange::Create { user: Box::new(user.clone()), password_hash };
+        let change = UserChange::Create {
+            user: Box::new(user.clone()),
+            password_hash,
+        };
         self.write(authority, site, change).await?;
         Ok(user)
     }
@@ -115,13 +126,25 @@ impl AdminService {
         super::refuse(password.check())?;
         let system = self.engine.store.system(Reason::Administer);
         let record = system.login_record(site.id, login).await?;
-        let user = record.ok_or_else(|| Error::NotFound(format!("User '{login}'")))?.user;
+        let user = record
+            .ok_or_else(|| Error::NotFound(format!("User '{login}'")))?
+            .user;
         let password_hash = Some(self.passwords.hash(password).await?);
         let now = self.engine.clock.now();
-        let user = User { updated_at: now, revision: user.revision + 1, ..user };
-        let change = UserChange::Update { user: Box::new(user.clone()), password_hash };
+        let user = User {
+            updated_at: now,
+            revision: user.revision + 1,
+            ..user
+        };
+        let change = UserChange::Update {
+            user: Box::new(user.clone()),
+            password_hash,
+        };
         self.write(authority, site, change).await?;
-        self.engine.scoped(authority.scope(site.id)).end_all_tokens(user.id, now).await?;
+        self.engine
+            .scoped(authority.scope(site.id))
+            .end_all_tokens(user.id, now)
+            .await?;
         Ok(user)
     }
 
@@ -137,10 +160,19 @@ impl AdminService {
     ) -> Result<Principal, Error> {
         let system = self.engine.store.system(Reason::Administer);
         let record = system.login_record(site.id, login).await?;
-        let user = record.ok_or_else(|| Error::NotFound(format!("User '{login}'")))?.user;
-        let owner = system.owner(site.id, user.id, self.engine.clock.now()).await?;
+        let user = record
+            .ok_or_else(|| Error::NotFound(format!("User '{login}'")))?
+            .user;
+        let owner = system
+            .owner(site.id, user.id, self.engine.clock.now())
+            .await?;
         let owner = owner.ok_or_else(|| Error::NotFound(format!("User '{login}'")))?;
-        Ok(Principal::by_authority(authority, site.id, owner.user, owner.grants))
+        Ok(Principal::by_authority(
+            authority,
+            site.id,
+            owner.user,
+            owner.grants,
+        ))
     }
 
     async fn write(
@@ -149,7 +181,11 @@ impl AdminService {
         site: &Site,
         change: UserChange,
     ) -> Result<(), Error> {
-        let commit = UserCommit { change, completions: Vec::new(), invocations: Vec::new() };
+        let commit = UserCommit {
+            change,
+            completions: Vec::new(),
+            invocations: Vec::new(),
+        };
         let store = self.engine.scoped(authority.scope(site.id));
         Ok(store.commit_user(commit, Box::new(|| {})).await?)
     }

@@ -53,7 +53,12 @@ impl AppService {
     ) -> Result<App, Error> {
         let mut errors = Vec::new();
         check_name(&input.name, &mut errors);
-        check_text("description", &input.description, limits::DESCRIPTION_CHARS, &mut errors);
+        check_text(
+            "description",
+            &input.description,
+            limits::DESCRIPTION_CHARS,
+            &mut errors,
+        );
         let slug = slug(input.slug, &input.name, &mut errors);
         refuse(errors)?;
         let app = NewApp {
@@ -62,7 +67,11 @@ impl AppService {
             description: input.description,
             created_at: self.engine.clock.now(),
         };
-        Ok(self.engine.scoped(access.principal().scope()).insert_app(app).await?)
+        Ok(self
+            .engine
+            .scoped(access.principal().scope())
+            .insert_app(app)
+            .await?)
     }
 
     /// Apps by slug order. Any credential of the site will do.
@@ -70,7 +79,11 @@ impl AppService {
     /// # Errors
     /// When the store fails.
     pub async fn list(&self, principal: &Principal, page: PageRequest) -> Result<Page<App>, Error> {
-        Ok(self.engine.scoped(principal.scope()).list_apps(page).await?)
+        Ok(self
+            .engine
+            .scoped(principal.scope())
+            .list_apps(page)
+            .await?)
     }
 
     /// One app. Any credential of the site will do.
@@ -113,7 +126,12 @@ impl AppService {
         };
         let mut errors = Vec::new();
         check_name(&app.name, &mut errors);
-        check_text("description", &app.description, limits::DESCRIPTION_CHARS, &mut errors);
+        check_text(
+            "description",
+            &app.description,
+            limits::DESCRIPTION_CHARS,
+            &mut errors,
+        );
         refuse(errors)?;
         let scope = access.principal().scope();
         let app = self.engine.scoped(scope).update_app(app).await?;
@@ -128,9 +146,14 @@ impl AppService {
     pub async fn delete(&self, access: &AppAccess<right::AppsManage>) -> Result<(), Error> {
         let scope = access.principal().scope();
         let store = self.engine.scoped(scope);
-        let page = PageRequest { limit: u32::MAX, offset: 0 };
+        let page = PageRequest {
+            limit: u32::MAX,
+            offset: 0,
+        };
         let functions = store.list_functions(access.app().id, page).await?.items;
-        store.delete_app(access.app().id, self.engine.clock.now()).await?;
+        store
+            .delete_app(access.app().id, self.engine.clock.now())
+            .await?;
         for function in functions {
             self.engine.function_stopped(scope.site_id(), function.id);
         }

@@ -5,8 +5,8 @@ use crate::auth::{AppAccess, right};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion,
-    Network, Source,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
+    Source,
 };
 use crate::limits;
 use crate::ports::runtime::CheckError;
@@ -101,11 +101,21 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let mut errors = Vec::new();
         check_name(&input.name, &mut errors);
-        check_text("description", &input.description, limits::DESCRIPTION_CHARS, &mut errors);
+        check_text(
+            "description",
+            &input.description,
+            limits::DESCRIPTION_CHARS,
+            &mut errors,
+        );
         check_options(&input.options, &mut errors);
         let slug = slug(input.slug, &input.name, &mut errors);
-        let source =
-            source(input.execution_mode, input.environment, input.code, input.webhook_url, input.headers);
+        let source = source(
+            input.execution_mode,
+            input.environment,
+            input.code,
+            input.webhook_url,
+            input.headers,
+        );
         let source = match source {
             Ok(source) => source,
             Err(error) => {
@@ -129,7 +139,11 @@ impl FunctionService {
             source,
             created_at: self.engine.clock.now(),
         };
-        Ok(self.engine.scoped(access.principal().scope()).insert_function(new).await?)
+        Ok(self
+            .engine
+            .scoped(access.principal().scope())
+            .insert_function(new)
+            .await?)
     }
 
     /// Functions of an app by slug order.
@@ -155,7 +169,9 @@ impl FunctionService {
         slug: &str,
     ) -> Result<(Function, Source), Error> {
         let function = self.find(access, slug).await?;
-        let executable = self.executable(access.principal().scope(), &function).await?;
+        let executable = self
+            .executable(access.principal().scope(), &function)
+            .await?;
         Ok((function, executable.source))
     }
 
@@ -175,14 +191,23 @@ impl FunctionService {
         let function = changed(before, input);
         let mut errors = Vec::new();
         check_name(&function.name, &mut errors);
-        check_text("description", &function.description, limits::DESCRIPTION_CHARS, &mut errors);
+        check_text(
+            "description",
+            &function.description,
+            limits::DESCRIPTION_CHARS,
+            &mut errors,
+        );
         check_options(&function.options, &mut errors);
         refuse(errors)?;
         if let Some(source) = &source {
             self.check(source).await?;
         }
         let is_active = function.is_active;
-        let change = FunctionChange { function, source, at: self.engine.clock.now() };
+        let change = FunctionChange {
+            function,
+            source,
+            at: self.engine.clock.now(),
+        };
         let function = self.engine.scoped(scope).update_function(change).await?;
         if is_active {
             self.engine.functions_changed(scope.site_id());
@@ -203,7 +228,10 @@ impl FunctionService {
     ) -> Result<(), Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
-        self.engine.scoped(scope).delete_function(function.id, self.engine.clock.now()).await?;
+        self.engine
+            .scoped(scope)
+            .delete_function(function.id, self.engine.clock.now())
+            .await?;
         self.engine.function_stopped(scope.site_id(), function.id);
         Ok(())
     }
@@ -218,7 +246,11 @@ impl FunctionService {
         slug: &str,
     ) -> Result<Vec<FunctionVersion>, Error> {
         let function = self.find(access, slug).await?;
-        Ok(self.engine.scoped(access.principal().scope()).versions(function.id).await?)
+        Ok(self
+            .engine
+            .scoped(access.principal().scope())
+            .versions(function.id)
+            .await?)
     }
 
     /// Makes another version the one that runs. Runs under way end on theirs.
@@ -236,7 +268,9 @@ impl FunctionService {
         let store = self.engine.scoped(scope);
         let now = self.engine.clock.now();
         if !store.activate_version(function.id, number, now).await? {
-            return Err(Error::NotFound(format!("Version {number} of function '{slug}'")));
+            return Err(Error::NotFound(format!(
+                "Version {number} of function '{slug}'"
+            )));
         }
         self.engine.functions_changed(scope.site_id());
         self.find(access, slug).await
@@ -274,7 +308,10 @@ impl FunctionService {
         }
         let current = self.executable(scope, before).await?.source;
         let (old_url, old_headers) = match &current {
-            Source::Proxy { webhook_url, headers } => (Some(webhook_url.clone()), headers.clone()),
+            Source::Proxy {
+                webhook_url,
+                headers,
+            } => (Some(webhook_url.clone()), headers.clone()),
             Source::App { .. } | Source::System => (None, BTreeMap::new()),
         };
         let new = source(
@@ -334,7 +371,10 @@ fn source(
                 let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
                 return Err(FieldError::new("code", message));
             }
-            Ok(Source::App { environment, code: code.into() })
+            Ok(Source::App {
+                environment,
+                code: code.into(),
+            })
         }
         ExecutionMode::Proxy => {
             let url = webhook_url.filter(|url| {
@@ -344,7 +384,10 @@ fn source(
             });
             let needed = "A proxy function needs an http or https address";
             let webhook_url = url.ok_or_else(|| FieldError::new("webhook_url", needed))?;
-            Ok(Source::Proxy { webhook_url, headers })
+            Ok(Source::Proxy {
+                webhook_url,
+                headers,
+            })
         }
         ExecutionMode::System => Ok(Source::System),
     }
@@ -352,14 +395,27 @@ fn source(
 
 fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
     let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
-    if options.timeout_seconds.is_some_and(|it| !(it > 0.0 && it <= seconds_max)) {
+    if options
+        .timeout_seconds
+        .is_some_and(|it| !(it > 0.0 && it <= seconds_max))
+    {
         let message = format!("Use more than 0 and at most {seconds_max} seconds");
         errors.push(FieldError::new("timeout_seconds", message));
     }
     for (field, value, min, max) in [
         ("memory_mb", options.memory_mb, 32, limits::MEMORY_MB_MAX),
-        ("max_concurrency", options.max_concurrency, 1, limits::CONCURRENCY_MAX),
-        ("max_attempts", options.max_attempts, 1, limits::MAX_ATTEMPTS_MAX),
+        (
+            "max_concurrency",
+            options.max_concurrency,
+            1,
+            limits::CONCURRENCY_MAX,
+        ),
+        (
+            "max_attempts",
+            options.max_attempts,
+            1,
+            limits::MAX_ATTEMPTS_MAX,
+        ),
     ] {
         if value.is_some_and(|value| value < min || value > max) {
             errors.push(FieldError::new(field, format!("Use {min} to {max}")));
@@ -369,4 +425,3 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
         check_text("filter_conditions", filter, limits::FILTER_CHARS, errors);
     }
 }
-

@@ -12,7 +12,7 @@ use crate::invocation::{
 use crate::json::JsonText;
 use crate::limits;
 use crate::ports::dispatch::{Acting, Reservation, TaskRun};
-use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore};
+use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore, Visibility};
 use crate::site::TenantScope;
 use crate::task::State;
 use std::sync::Arc;
@@ -85,11 +85,19 @@ impl InvocationService {
         let scope = TenantScope::verified(site);
         let store = self.engine.scoped(scope);
         let function = match store.app(app_slug).await? {
-            Some(app) => store.function(app.id, slug).await?.filter(|it| it.is_public),
+            Some(app) => store
+                .function(app.id, slug)
+                .await?
+                .filter(|it| it.is_public),
             None => None,
         };
         let acting = Engine::acting_for_nobody();
-        let caller = Caller { scope, user: None, acting, chain_depth: 0 };
+        let caller = Caller {
+            scope,
+            user: None,
+            acting,
+            chain_depth: 0,
+        };
         self.run(caller, slug, function, params, queued).await
     }
 
@@ -120,7 +128,9 @@ impl InvocationService {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
-        let run = self.new_run(caller, executable.into(), params, waiter).await?;
+        let run = self
+            .new_run(caller, executable.into(), params, waiter)
+            .await?;
         match waiter {
             Waiter::Nobody => self.queue(&*store, run).await,
             Waiter::Caller => self.wait(&store, run).await,
@@ -158,7 +168,13 @@ impl InvocationService {
             holder: Some(engine.dispatcher.holder().to_owned()),
             queued_at,
         };
-        Ok(TaskRun { invocation, attempt: 1, executable, acting: caller.acting, deadline: None })
+        Ok(TaskRun {
+            invocation,
+            attempt: 1,
+            executable,
+            acting: caller.acting,
+            deadline: None,
+        })
     }
 
     async fn queue(&self, store: &dyn ScopedStore, mut run: TaskRun) -> Result<Executed, Error> {
@@ -176,8 +192,16 @@ impl InvocationService {
                 dispatcher.wake();
             }
         });
-        store.insert_invocations(NewWork { invocations, on_commit }).await?;
-        Ok(Executed { invocation: written(store, id).await?, queued: true })
+        store
+            .insert_invocations(NewWork {
+                invocations,
+                on_commit,
+            })
+            .await?;
+        Ok(Executed {
+            invocation: written(store, id).await?,
+            queued: true,
+        })
     }
 
     async fn wait(&self, store: &Arc<dyn ScopedStore>, run: TaskRun) -> Result<Executed, Error> {
@@ -185,10 +209,13 @@ impl InvocationService {
         let mut waited = WaitedRun::start(&self.engine, store, run);
         waited.wait().await;
         let completion = waited.take_completion("The run had already ended");
-        store.complete(vec![completion]).await?;
+        self.engine.complete(&**store, vec![completion]).await?;
         let invocation = written(&**store, id).await?;
         match (invocation.state, &invocation.failure) {
-            (State::Succeeded, _) => Ok(Executed { invocation, queued: false }),
+            (State::Succeeded, _) => Ok(Executed {
+                invocation,
+                queued: false,
+            }),
             (_, Some(failure)) if failure.kind == FailureKind::Unavailable => {
                 Err(Error::Unavailable(failure.message.clone()))
             }
@@ -196,7 +223,7 @@ impl InvocationService {
         }
     }
 
-    /// One invocation: one's own, or any with the permission `invocations.read` somewhere.
+    /// One invocation: one's own, or with the permission `invocations.read` in its app.
     ///
     /// # Errors
     /// [`Error::NotFound`] for what the caller may not see as well.
@@ -210,11 +237,16 @@ impl InvocationService {
     /// # Errors
     /// As [`Self::get`].
     pub async fn by_task(&self, principal: &Principal, id: TaskId) -> Result<Invocation, Error> {
-        let found = self.engine.scoped(principal.scope()).invocation_by_task(id).await?;
+        let found = self
+            .engine
+            .scoped(principal.scope())
+            .invocation_by_task(id)
+            .await?;
         visible(principal, found)
     }
 
-    /// Invocations that match, newest first: all with `invocations.read`, else one's own.
+    /// Invocations that match, newest first: one's own, and those of the apps in which the
+    /// caller has `invocations.read`.
     ///
     /// # Errors
     /// When the store fails.
@@ -224,10 +256,18 @@ impl InvocationService {
         mut query: InvocationQuery,
         page: PageRequest,
     ) -> Result<Page<Invocation>, Error> {
-        if !principal.may_somewhere(Permission::InvocationsRead) {
-            query.user = Some(principal.user_id());
+        if !principal.may(Permission::InvocationsRead, None) {
+            let apps = principal.apps_with(Permission::InvocationsRead);
+            query.visible_to = Some(Visibility {
+                user: principal.user_id(),
+                apps,
+            });
         }
-        Ok(self.engine.scoped(principal.scope()).list_invocations(query, page).await?)
+        Ok(self
+            .engine
+            .scoped(principal.scope())
+            .list_invocations(query, page)
+            .await?)
     }
 
     /// Every change of an invocation's state in this process, all sites mixed: callers filter.
@@ -239,7 +279,7 @@ impl InvocationService {
 fn visible(principal: &Principal, found: Option<Invocation>) -> Result<Invocation, Error> {
     let visible = found.filter(|it| {
         it.user_id == Some(principal.user_id())
-            || principal.may_somewhere(Permission::InvocationsRead)
+            || principal.may(Permission::InvocationsRead, Some(it.app_id))
     });
     visible.ok_or_else(|| Error::NotFound("Invocation".to_owned()))
 }

@@ -45,5 +45,9 @@ fn check_name(name: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn refuse(errors: Vec<FieldError>) -> Result<(), Error> {
-    if errors.is_empty() { Ok(()) } else { Err(Error::Validation(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Validation(errors))
+    }
 }

@@ -74,14 +74,22 @@ impl SubscriberService {
             )));
         }
         let created_at = self.engine.clock.now();
-        let new = NewSubscriber { event, function_id: function, options, created_at };
-        let subscriber = store.insert_subscriber(new).await.map_err(|error| match error {
-            StoreError::Conflict(Conflict::Subscription) => {
-                Error::AlreadySubscribed { function, event }
-            }
-            StoreError::Conflict(Conflict::Gone) => Error::FunctionDoesNotExist(function),
-            other => other.into(),
-        })?;
+        let new = NewSubscriber {
+            event,
+            function_id: function,
+            options,
+            created_at,
+        };
+        let subscriber = store
+            .insert_subscriber(new)
+            .await
+            .map_err(|error| match error {
+                StoreError::Conflict(Conflict::Subscription) => {
+                    Error::AlreadySubscribed { function, event }
+                }
+                StoreError::Conflict(Conflict::Gone) => Error::FunctionDoesNotExist(function),
+                other => other.into(),
+            })?;
         self.changed(principal, event, function).await;
         Ok(subscriber)
     }
@@ -100,11 +108,16 @@ impl SubscriberService {
         self.permitted(principal, function).await?;
         let not_subscribed = || Error::NotSubscribed { function, event };
         let store = self.engine.scoped(principal.scope());
-        let before = store.subscriber(event, function).await?.ok_or_else(not_subscribed)?;
+        let before = store
+            .subscriber(event, function)
+            .await?
+            .ok_or_else(not_subscribed)?;
         let options = patch.applied_to(before.options);
         check(event, &options)?;
         let now = self.engine.clock.now();
-        let after = store.update_subscriber(event, function, options, now).await?;
+        let after = store
+            .update_subscriber(event, function, options, now)
+            .await?;
         self.changed(principal, event, function).await;
         after.ok_or_else(not_subscribed)
     }
@@ -161,7 +174,10 @@ impl SubscriberService {
         let store = self.engine.scoped(principal.scope());
         let mut counts = Vec::with_capacity(EventType::ALL.len());
         for event in EventType::ALL {
-            counts.push((event, store.list_subscribers(event, Some(app.id)).await?.len()));
+            counts.push((
+                event,
+                store.list_subscribers(event, Some(app.id)).await?.len(),
+            ));
         }
         Ok((app, counts))
     }
@@ -171,7 +187,12 @@ impl SubscriberService {
     /// # Errors
     /// When the store fails.
     pub async fn total(&self, principal: &Principal, event: EventType) -> Result<usize, Error> {
-        Ok(self.engine.scoped(principal.scope()).list_subscribers(event, None).await?.len())
+        Ok(self
+            .engine
+            .scoped(principal.scope())
+            .list_subscribers(event, None)
+            .await?
+            .len())
     }
 
     async fn app(&self, principal: &Principal, slug: &str) -> Result<App, Error> {
@@ -204,13 +225,22 @@ impl SubscriberService {
 fn check(event: EventType, options: &SubscriberOptions) -> Result<(), Error> {
     let mut errors = Vec::new();
     let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
-    if options.timeout_seconds.is_some_and(|it| !(it > 0.0 && it <= seconds_max)) {
+    if options
+        .timeout_seconds
+        .is_some_and(|it| !(it > 0.0 && it <= seconds_max))
+    {
         let message = format!("Use more than 0 and at most {seconds_max} seconds");
         errors.push(FieldError::new("timeout_seconds", message));
     }
     let attempts_max = limits::MAX_ATTEMPTS_MAX;
-    if options.max_attempts.is_some_and(|it| it < 1 || it > attempts_max) {
-        errors.push(FieldError::new("max_attempts", format!("Use 1 to {attempts_max}")));
+    if options
+        .max_attempts
+        .is_some_and(|it| it < 1 || it > attempts_max)
+    {
+        errors.push(FieldError::new(
+            "max_attempts",
+            format!("Use 1 to {attempts_max}"),
+        ));
     }
     if event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
         let message = "Only PRE events have it; a POST function that times out is tried again";
@@ -220,5 +250,9 @@ fn check(event: EventType, options: &SubscriberOptions) -> Result<(), Error> {
         let message = "Filters are not evaluated by this version; subscribe without one";
         errors.push(FieldError::new("filter", message));
     }
-    if errors.is_empty() { Ok(()) } else { Err(Error::Validation(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Validation(errors))
+    }
 }

@@ -64,7 +64,9 @@ pub struct User {
 impl User {
     /// First and last name with one space between, as far as there are any.
     pub fn full_name(&self) -> String {
-        format!("{} {}", self.profile.first_name, self.profile.last_name).trim().to_owned()
+        format!("{} {}", self.profile.first_name, self.profile.last_name)
+            .trim()
+            .to_owned()
     }
 }
 
@@ -80,7 +82,10 @@ pub struct FieldError {
 impl FieldError {
     /// One error.
     pub fn new(field: &'static str, message: impl Into<String>) -> Self {
-        Self { field, message: message.into() }
+        Self {
+            field,
+            message: message.into(),
+        }
     }
 }
 
@@ -90,7 +95,10 @@ impl Profile {
         let mut errors = Vec::new();
         check_username(&self.username, &mut errors);
         check_email(&self.email, &mut errors);
-        for (field, name) in [("first_name", &self.first_name), ("last_name", &self.last_name)] {
+        for (field, name) in [
+            ("first_name", &self.first_name),
+            ("last_name", &self.last_name),
+        ] {
             check_text(field, name, limits::NAME_CHARS, &mut errors);
         }
         let attributes = serde_json::to_string(&self.attributes).unwrap_or_default();
@@ -106,7 +114,10 @@ impl Profile {
 
 fn check_text(field: &'static str, text: &str, max_chars: usize, errors: &mut Vec<FieldError>) {
     if text.chars().count() > max_chars {
-        errors.push(FieldError::new(field, format!("Use at most {max_chars} characters")));
+        errors.push(FieldError::new(
+            field,
+            format!("Use at most {max_chars} characters"),
+        ));
     } else if text.chars().any(char::is_control) {
         errors.push(FieldError::new(field, "Remove the control characters"));
     }
@@ -124,7 +135,10 @@ fn check_username(username: &str, errors: &mut Vec<FieldError>) {
         errors.push(FieldError::new("username", message));
     } else if username == "me" || username == "." || username == ".." {
         // "/users/me/" is the caller's own record; dots are folded away by HTTP clients.
-        errors.push(FieldError::new("username", "This name is reserved; choose another"));
+        errors.push(FieldError::new(
+            "username",
+            "This name is reserved; choose another",
+        ));
     }
 }
 
@@ -141,7 +155,9 @@ fn check_email(email: &str, errors: &mut Vec<FieldError>) {
                     && label.chars().all(|c| c.is_alphanumeric() || c == '-')
             })
     });
-    let clean = !email.chars().any(|c| c.is_whitespace() || c.is_control() || "<>,;\"()".contains(c));
+    let clean = !email
+        .chars()
+        .any(|c| c.is_whitespace() || c.is_control() || "<>,;\"()".contains(c));
     if !plausible || !clean || email.len() > limits::EMAIL_CHARS {
         errors.push(FieldError::new("email", "Enter a valid e-mail address"));
     }
@@ -165,9 +181,11 @@ mod tests {
 
     #[test]
     fn plain_values_pass() {
-        for (username, email) in
-            [("john_doe", "john@example.com"), ("ünï", "a.b+c@x-y.co.uk"), ("a@b.c", "q@q.museum")]
-        {
+        for (username, email) in [
+            ("john_doe", "john@example.com"),
+            ("ünï", "a.b+c@x-y.co.uk"),
+            ("a@b.c", "q@q.museum"),
+        ] {
             assert_eq!(profile(username, email).check(), [], "{username} {email}");
         }
     }

@@ -10,7 +10,9 @@ pub(super) fn may_set_staff(principal: &Principal, before: bool, after: bool) ->
     if before == after || principal.user().is_superuser {
         return Ok(());
     }
-    Err(Error::Forbidden("Only a superuser may change is_staff".to_owned()))
+    Err(Error::Forbidden(
+        "Only a superuser may change is_staff".to_owned(),
+    ))
 }
 
 /// Changing or deleting somebody else.
@@ -20,7 +22,9 @@ pub(super) fn may_change(principal: &Principal, target: &User) -> Result<(), Err
         return Ok(());
     }
     if target.is_superuser {
-        return Err(Error::Forbidden("Only a superuser may change a superuser".to_owned()));
+        return Err(Error::Forbidden(
+            "Only a superuser may change a superuser".to_owned(),
+        ));
     }
     let admin = RoleName::Admin.as_str();
     let is_admin = |role: &String| role.rsplit(':').next() == Some(admin);

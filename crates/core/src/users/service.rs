@@ -11,11 +11,9 @@ use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAc
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::ids::UserId;
-use crate::ports::store::{
-    Page, PageRequest, StoreError, UserChange, UserCommit, UserQuery,
-};
-use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
 use crate::limits;
+use crate::ports::store::{Page, PageRequest, StoreError, UserChange, UserCommit, UserQuery};
+use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
 use std::sync::Arc;
 
 /// Operations on users.
@@ -34,7 +32,12 @@ impl UserService {
         passwords: Arc<Passwords>,
         principals: Arc<Principals>,
     ) -> Self {
-        Self { events: EventService::new(Arc::clone(&engine)), engine, passwords, principals }
+        Self {
+            events: EventService::new(Arc::clone(&engine)),
+            engine,
+            passwords,
+            principals,
+        }
     }
 
     /// Creates a user.
@@ -52,14 +55,21 @@ impl UserService {
         let profile = input.profile();
         let store = self.engine.scoped(principal.scope());
         refuse_invalid(&profile, input.password.as_ref())?;
-        store.check_user_is_free(&profile.username, &profile.email, None).await?;
+        store
+            .check_user_is_free(&profile.username, &profile.email, None)
+            .await?;
 
-        let agreement = self.ask(&Event::PreUserCreate(profile.clone()), profile, principal).await?;
+        let agreement = self
+            .ask(&Event::PreUserCreate(profile.clone()), profile, principal)
+            .await?;
 
         let password_hash = self.hash(input.password).await?;
         let user = self.new_user(agreement.profile.clone()).await?;
         let post = Event::PostUserCreate(Box::new(UserParams::from(&user)));
-        let change = UserChange::Create { user: Box::new(user.clone()), password_hash };
+        let change = UserChange::Create {
+            user: Box::new(user.clone()),
+            password_hash,
+        };
         self.commit(change, agreement, &post, principal).await?;
         Ok(user)
     }
@@ -84,7 +94,9 @@ impl UserService {
         may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
         refuse_invalid(&proposed, input.password.as_ref())?;
         let store = self.engine.scoped(principal.scope());
-        store.check_user_is_free(&proposed.username, &proposed.email, Some(before.id)).await?;
+        store
+            .check_user_is_free(&proposed.username, &proposed.email, Some(before.id))
+            .await?;
 
         let pre = Event::PreUserUpdate(Box::new(UserUpdateProposal {
             id: before.id,
@@ -106,11 +118,17 @@ impl UserService {
             user: UserParams::from(&user),
             previous: before.profile,
         }));
-        let change = UserChange::Update { user: Box::new(user.clone()), password_hash };
+        let change = UserChange::Update {
+            user: Box::new(user.clone()),
+            password_hash,
+        };
         self.commit(change, agreement, &post, principal).await?;
-        self.principals.invalidate(principal.scope().site_id(), user.id);
+        self.principals
+            .invalidate(principal.scope().site_id(), user.id);
         if new_password {
-            store.end_all_tokens(user.id, self.engine.clock.now()).await?;
+            store
+                .end_all_tokens(user.id, self.engine.clock.now())
+                .await?;
         }
         Ok(user)
     }
@@ -127,7 +145,9 @@ impl UserService {
         let principal = access.principal();
         let before = self.find(principal, username).await?;
         if before.id == principal.user_id() {
-            return Err(Error::BadRequest("You cannot delete your own account".to_owned()));
+            return Err(Error::BadRequest(
+                "You cannot delete your own account".to_owned(),
+            ));
         }
         may_change(principal, &before)?;
         let profile = before.profile.clone();
@@ -143,9 +163,12 @@ impl UserService {
         };
         let post = Event::PostUserDelete(Box::new(UserParams::from(&user)));
         let deleted = user.id;
-        let change = UserChange::Delete { user: Box::new(user) };
+        let change = UserChange::Delete {
+            user: Box::new(user),
+        };
         self.commit(change, agreement, &post, principal).await?;
-        self.principals.invalidate(principal.scope().site_id(), deleted);
+        self.principals
+            .invalidate(principal.scope().site_id(), deleted);
         Ok(())
     }
 
@@ -180,17 +203,23 @@ impl UserService {
         let store = self.engine.scoped(principal.scope());
         let grants = store.role_grants(user.id, self.engine.clock.now()).await?;
         let everywhere = user.is_superuser || grants.iter().any(|grant| grant.app_id.is_none());
-        let page = PageRequest { limit: limits::APPS_PER_SITE, offset: 0 };
+        let page = PageRequest {
+            limit: limits::APPS_PER_SITE,
+            offset: 0,
+        };
         let apps = store.list_apps(page).await?.items;
         let has_role = |app: &App| grants.iter().any(|grant| grant.app_id == Some(app.id));
-        Ok(apps.into_iter().filter(|app| everywhere || has_role(app)).collect())
+        Ok(apps
+            .into_iter()
+            .filter(|app| everywhere || has_role(app))
+            .collect())
     }
 
     /// Somebody whom the caller may not see does not exist for the caller.
     async fn find(&self, principal: &Principal, username: &str) -> Result<User, Error> {
         let store = self.engine.scoped(principal.scope());
         let found = store.user_by_username(username).await?.filter(|user| {
-            user.id == principal.user_id() || principal.may_somewhere(Permission::UsersRead)
+            user.id == principal.user_id() || principal.may(Permission::UsersRead, None)
         });
         found.ok_or_else(|| Error::NotFound("User".to_owned()))
     }
@@ -205,7 +234,9 @@ impl UserService {
         let publication = self.events.publish_event(event, principal).await?;
         match publication.stage {
             Some(stage) => stage.decide(proposed).await,
-            None => Err(Error::Internal("a PRE event was published without a stage".to_owned())),
+            None => Err(Error::Internal(
+                "a PRE event was published without a stage".to_owned(),
+            )),
         }
     }
 
@@ -249,12 +280,20 @@ impl UserService {
         // From here to the store's first poll nothing awaits, so nothing can be lost between.
         let completions = agreement.take_completions();
         let kept = completions.clone();
-        let commit = UserCommit { change, completions, invocations: prepared.invocations };
+        let commit = UserCommit {
+            change,
+            completions,
+            invocations: prepared.invocations,
+        };
         match store.commit_user(commit, prepared.on_commit).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                kept.iter()
+                    .for_each(|completion| self.engine.tell_watchers(completion.change()));
+                Ok(())
+            }
             Err(error @ StoreError::Conflict(_)) => {
                 if !kept.is_empty() {
-                    store.complete(kept).await?;
+                    self.engine.complete(&*store, kept).await?;
                 }
                 Err(error.into())
             }
@@ -265,5 +304,9 @@ impl UserService {
 
 fn refuse_invalid(profile: &Profile, password: Option<&Password>) -> Result<(), Error> {
     let errors = check(profile, password);
-    if errors.is_empty() { Ok(()) } else { Err(Error::Validation(errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Validation(errors))
+    }
 }

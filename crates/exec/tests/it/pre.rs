@@ -5,10 +5,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
+use tollgate_core::auth::SiteAccess;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::store::Conflict;
+use tollgate_core::services::CreateApp;
 use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
 use tollgate_core::task::State;
 use tollgate_core::users::UpdateUser;
@@ -19,32 +21,54 @@ fn verdicts() -> Vec<(&'static str, Behaviour, bool, State)> {
     use FailureKind::{Crashed, Exception, Limit, NotJson, Timeout};
     let fails = Behaviour::Fail;
     vec![
-        ("allow", returns(json!({"success": true})), true, State::Succeeded),
+        (
+            "allow",
+            returns(json!({"success": true})),
+            true,
+            State::Succeeded,
+        ),
         ("allow-anything", returns(json!(42)), true, State::Succeeded),
-        ("deny", returns(json!({"success": false, "error": "no"})), false, State::Succeeded),
+        (
+            "deny",
+            returns(json!({"success": false, "error": "no"})),
+            false,
+            State::Succeeded,
+        ),
         ("exception", fails(Exception), false, State::Failed),
         ("timeout", fails(Timeout), false, State::TimedOut),
         ("crash", fails(Crashed), false, State::Failed),
         ("limit", fails(Limit), false, State::Failed),
         ("not-json", fails(NotJson), false, State::Failed),
-        ("forbidden-field", returns(json!({"params": {"is_staff": true}})), false, State::Failed),
+        (
+            "forbidden-field",
+            returns(json!({"params": {"is_staff": true}})),
+            false,
+            State::Failed,
+        ),
     ]
 }
 
 /// A refusal names the event, the function and the reason, and says whether the function broke.
 fn check_refusal(error: &Error, event: EventType, name: &str, case: &str) {
-    let Error::PreStage(refusal) = error else { panic!("{case}: {error}") };
+    let Error::PreStage(refusal) = error else {
+        panic!("{case}: {error}")
+    };
     assert_eq!(refusal.event, event, "{case}");
     assert_eq!(refusal.broken, name != "deny", "{case}");
     let text = error.to_string();
-    assert!(text.contains(event.as_str()) && text.contains(name), "{case}: {text}");
+    assert!(
+        text.contains(event.as_str()) && text.contains(name),
+        "{case}: {text}"
+    );
 }
 
 #[tokio::test]
 async fn every_verdict_on_create() {
     for (name, behaviour, agrees, state) in verdicts() {
         let world = World::new().await;
-        world.subscribe(name, EventType::PreUserCreate, behaviour, priority(0)).await;
+        world
+            .subscribe(name, EventType::PreUserCreate, behaviour, priority(0))
+            .await;
         match world.create("ann").await {
             Ok(_) => assert!(agrees, "{name}"),
             Err(error) => check_refusal(&error, EventType::PreUserCreate, name, name),
@@ -59,9 +83,19 @@ async fn every_verdict_on_update() {
     for (name, behaviour, agrees, state) in verdicts() {
         let world = World::new().await;
         world.create("ann").await.unwrap();
-        world.subscribe(name, EventType::PreUserUpdate, behaviour, priority(0)).await;
-        let change = UpdateUser { last_name: Some("New".into()), ..UpdateUser::default() };
-        match world.platform.users.update(&world.admin, "ann", change).await {
+        world
+            .subscribe(name, EventType::PreUserUpdate, behaviour, priority(0))
+            .await;
+        let change = UpdateUser {
+            last_name: Some("New".into()),
+            ..UpdateUser::default()
+        };
+        match world
+            .platform
+            .users
+            .update(&world.admin, "ann", change)
+            .await
+        {
             Ok(_) => assert!(agrees, "{name}"),
             Err(error) => check_refusal(&error, EventType::PreUserUpdate, name, name),
         }
@@ -76,7 +110,9 @@ async fn every_verdict_on_delete() {
     for (name, behaviour, agrees, state) in verdicts() {
         let world = World::new().await;
         world.create("ann").await.unwrap();
-        world.subscribe(name, EventType::PreUserDelete, behaviour, priority(0)).await;
+        world
+            .subscribe(name, EventType::PreUserDelete, behaviour, priority(0))
+            .await;
         match world.platform.users.delete(&world.manage(), "ann").await {
             Ok(()) => assert!(agrees, "{name}"),
             Err(error) => check_refusal(&error, EventType::PreUserDelete, name, name),
@@ -89,10 +125,14 @@ async fn every_verdict_on_delete() {
 #[tokio::test]
 async fn a_timeout_may_be_allowed_and_is_still_on_record() {
     let world = World::new().await;
-    let options =
-        SubscriberOptions { on_timeout: OnTimeout::Allow, ..SubscriberOptions::default() };
+    let options = SubscriberOptions {
+        on_timeout: OnTimeout::Allow,
+        ..SubscriberOptions::default()
+    };
     let late = Behaviour::Fail(FailureKind::Timeout);
-    world.subscribe("late", EventType::PreUserCreate, late, options).await;
+    world
+        .subscribe("late", EventType::PreUserCreate, late, options)
+        .await;
     world.create("ann").await.unwrap();
     assert_eq!(world.states().await, [("late".to_owned(), State::TimedOut)]);
 }
@@ -101,13 +141,19 @@ async fn a_timeout_may_be_allowed_and_is_still_on_record() {
 async fn the_first_refusal_cancels_the_rest() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
-    world.subscribe("slow", EventType::PreUserCreate, never, priority(0)).await;
+    world
+        .subscribe("slow", EventType::PreUserCreate, never, priority(0))
+        .await;
     let no = returns(json!({"success": false, "message": "no"}));
-    world.subscribe("quick", EventType::PreUserCreate, no, priority(1)).await;
+    world
+        .subscribe("quick", EventType::PreUserCreate, no, priority(1))
+        .await;
     let error = world.create("ann").await.unwrap_err();
     assert!(error.to_string().contains("quick"), "{error}");
-    let expected =
-        [("quick".to_owned(), State::Succeeded), ("slow".to_owned(), State::Cancelled)];
+    let expected = [
+        ("quick".to_owned(), State::Succeeded),
+        ("slow".to_owned(), State::Cancelled),
+    ];
     assert_eq!(world.states().await, expected);
 }
 
@@ -115,7 +161,9 @@ async fn the_first_refusal_cancels_the_rest() {
 async fn a_caller_who_goes_away_cancels_everything() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
-    world.subscribe("slow", EventType::PreUserCreate, never, priority(0)).await;
+    world
+        .subscribe("slow", EventType::PreUserCreate, never, priority(0))
+        .await;
     let mut changes = world.platform.invocations.watch();
     {
         let create = world.create("ann");
@@ -128,8 +176,17 @@ async fn a_caller_who_goes_away_cancels_everything() {
     assert_eq!(changes.recv().await.unwrap().state, State::Cancelled);
     assert!(world.find("ann").await.is_none());
     // A write that waits stands behind the one that did not.
-    world.create("bob").await.err();
-    assert_eq!(world.states().await[0], ("slow".to_owned(), State::Cancelled));
+    let app = CreateApp {
+        name: "Other".into(),
+        slug: None,
+        description: String::new(),
+    };
+    let access = SiteAccess::check(world.admin.clone()).unwrap();
+    world.platform.apps.create(&access, app).await.unwrap();
+    assert_eq!(
+        world.states().await[0],
+        ("slow".to_owned(), State::Cancelled)
+    );
 }
 
 #[tokio::test]
@@ -137,13 +194,21 @@ async fn a_name_that_is_lost_meanwhile_is_a_conflict_with_records() {
     let world = World::new().await;
     let gate = Arc::new(Semaphore::new(0));
     let yes = Behaviour::Gated(Arc::clone(&gate), Box::new(returns(json!({}))));
-    world.subscribe("check", EventType::PreUserCreate, yes, priority(0)).await;
+    world
+        .subscribe("check", EventType::PreUserCreate, yes, priority(0))
+        .await;
     let (first, second, ()) = tokio::join!(world.create("ann"), world.create("ANN"), async {
         world.runtime.called(2).await;
         gate.add_permits(2);
     });
-    let lost = [first, second].into_iter().filter_map(Result::err).collect::<Vec<_>>();
-    assert!(matches!(lost[..], [Error::Conflict(Conflict::Username)]), "{lost:?}");
+    let lost = [first, second]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect::<Vec<_>>();
+    assert!(
+        matches!(lost[..], [Error::Conflict(Conflict::Username)]),
+        "{lost:?}"
+    );
     let done = ("check".to_owned(), State::Succeeded);
     assert_eq!(world.states().await, [done.clone(), done]);
 }
@@ -151,10 +216,23 @@ async fn a_name_that_is_lost_meanwhile_is_a_conflict_with_records() {
 #[tokio::test]
 async fn functions_see_only_what_could_be_saved() {
     let world = World::new().await;
-    world.subscribe("check", EventType::PreUserCreate, returns(json!({})), priority(0)).await;
+    world
+        .subscribe(
+            "check",
+            EventType::PreUserCreate,
+            returns(json!({})),
+            priority(0),
+        )
+        .await;
     world.create("ann").await.unwrap();
-    assert!(matches!(world.create("ann").await, Err(Error::Conflict(Conflict::Username))));
-    let broken = tollgate_core::users::CreateUser { email: "nope".into(), ..create_user("bob") };
+    assert!(matches!(
+        world.create("ann").await,
+        Err(Error::Conflict(Conflict::Username))
+    ));
+    let broken = tollgate_core::users::CreateUser {
+        email: "nope".into(),
+        ..create_user("bob")
+    };
     let refused = world.platform.users.create(&world.manage(), broken).await;
     assert!(matches!(refused, Err(Error::Validation(_))));
     assert_eq!(world.runtime.calls().len(), 1);
@@ -182,8 +260,11 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             (json!({"params": patch}), true)
         }),
     ];
-    (-3..3_i32, result)
-        .prop_map(|(priority, (result, agrees))| Drawn { priority, result, agrees })
+    (-3..3_i32, result).prop_map(|(priority, (result, agrees))| Drawn {
+        priority,
+        result,
+        agrees,
+    })
 }
 
 proptest! {
@@ -210,7 +291,12 @@ async fn one_case(functions: &[Drawn], order: u64) {
         let behaviour = Behaviour::Gated(gate, Box::new(returns(function.result.clone())));
         let name = format!("f{index}");
         world
-            .subscribe(&name, EventType::PreUserCreate, behaviour, priority(function.priority))
+            .subscribe(
+                &name,
+                EventType::PreUserCreate,
+                behaviour,
+                priority(function.priority),
+            )
             .await;
     }
     let opening = async {
@@ -219,7 +305,11 @@ async fn one_case(functions: &[Drawn], order: u64) {
         let count = gates.len();
         for step in 0..count {
             let rotated = (step + usize::try_from(order % 97).unwrap()) % count;
-            let index = if order % 2 == 0 { rotated } else { count - 1 - rotated };
+            let index = if order % 2 == 0 {
+                rotated
+            } else {
+                count - 1 - rotated
+            };
             gates[index].add_permits(1);
             tokio::task::yield_now().await;
         }
@@ -244,5 +334,11 @@ async fn one_case(functions: &[Drawn], order: u64) {
             assert_eq!(profile[field], expected[field], "{field} of {functions:?}");
         }
     }
-    assert!(world.invocations().await.iter().all(|it| it.state.is_final()));
+    assert!(
+        world
+            .invocations()
+            .await
+            .iter()
+            .all(|it| it.state.is_final())
+    );
 }

@@ -64,7 +64,15 @@ impl World {
     /// Stops everything and opens the same folder again, as a new process would.
     pub(crate) async fn restart(self) -> Self {
         self.executor.stop(Duration::ZERO).await.unwrap();
-        let Self { platform, executor, coordinator, store, folder, clock, .. } = self;
+        let Self {
+            platform,
+            executor,
+            coordinator,
+            store,
+            folder,
+            clock,
+            ..
+        } = self;
         store.close();
         drop((platform, executor, coordinator, store));
         Self::open(folder, clock).await
@@ -74,12 +82,20 @@ impl World {
         let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let seed = u64::try_from(clock.now().as_micros()).unwrap();
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
-        let options = SqliteOptions { clock: Arc::clone(&time), ..SqliteOptions::default() };
+        let options = SqliteOptions {
+            clock: Arc::clone(&time),
+            ..SqliteOptions::default()
+        };
         let sqlite = SqliteStore::open(folder.path(), options).unwrap();
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
         let runtime = Arc::new(FakeRuntime::default());
         let python: Arc<dyn Runtime> = Arc::clone(&runtime) as _;
-        let runtimes = Runtimes { python: Some(python), node: None, proxy: None, system: None };
+        let runtimes = Runtimes {
+            python: Some(python),
+            node: None,
+            proxy: None,
+            system: None,
+        };
         let executor = Executor::new(
             Arc::clone(&store),
             runtimes.clone(),
@@ -89,12 +105,31 @@ impl World {
         );
         let dispatcher: Arc<dyn Dispatcher> = Arc::clone(&executor) as _;
         let settings = Settings::default();
-        let engine = Parts { store, dispatcher, runtimes, clock: time, entropy, settings };
-        let platform =
-            Platform::new(PlatformParts { engine, jwt_key: [7; 32], base_domain: None });
+        let engine = Parts {
+            store,
+            dispatcher,
+            runtimes,
+            clock: time,
+            entropy,
+            settings,
+        };
+        let platform = Platform::new(PlatformParts {
+            engine,
+            jwt_key: [7; 32],
+            base_domain: None,
+        });
         let coordinator = platform.coordinator();
         let admin = first_start(&platform).await;
-        Self { platform, executor, runtime, clock, admin, coordinator, store: sqlite, folder }
+        Self {
+            platform,
+            executor,
+            runtime,
+            clock,
+            admin,
+            coordinator,
+            store: sqlite,
+            folder,
+        }
     }
 
     pub(crate) fn manage(&self) -> SiteAccess<right::UsersManage> {
@@ -110,16 +145,31 @@ impl World {
         options: SubscriberOptions,
     ) -> Function {
         self.runtime.on(name, behaviour);
-        let access = self.platform.apps.enter(self.admin.clone(), APP).await.unwrap();
-        let function =
-            self.platform.functions.create(&access, create_function(name)).await.unwrap();
+        let access = self
+            .platform
+            .apps
+            .enter(self.admin.clone(), APP)
+            .await
+            .unwrap();
+        let function = self
+            .platform
+            .functions
+            .create(&access, create_function(name))
+            .await
+            .unwrap();
         let subscribers = &self.platform.subscribers;
-        subscribers.subscribe(&self.admin, event, function.id, options).await.unwrap();
+        subscribers
+            .subscribe(&self.admin, event, function.id, options)
+            .await
+            .unwrap();
         function
     }
 
     pub(crate) async fn create(&self, name: &str) -> Result<User, Error> {
-        self.platform.users.create(&self.manage(), create_user(name)).await
+        self.platform
+            .users
+            .create(&self.manage(), create_user(name))
+            .await
     }
 
     pub(crate) async fn find(&self, name: &str) -> Option<User> {
@@ -132,9 +182,17 @@ impl World {
 
     /// All records, oldest first.
     pub(crate) async fn invocations(&self) -> Vec<Invocation> {
-        let page = PageRequest { limit: 100, offset: 0 };
+        let page = PageRequest {
+            limit: 100,
+            offset: 0,
+        };
         let query = InvocationQuery::default();
-        let listed = self.platform.invocations.list(&self.admin, query, page).await.unwrap();
+        let listed = self
+            .platform
+            .invocations
+            .list(&self.admin, query, page)
+            .await
+            .unwrap();
         let mut items = listed.items;
         items.reverse();
         items
@@ -143,7 +201,10 @@ impl World {
     /// Slug and state of all records, in the order of slugs.
     pub(crate) async fn states(&self) -> Vec<(String, State)> {
         let all = self.invocations().await;
-        let mut states: Vec<_> = all.into_iter().map(|it| (it.function_slug, it.state)).collect();
+        let mut states: Vec<_> = all
+            .into_iter()
+            .map(|it| (it.function_slug, it.state))
+            .collect();
         states.sort_by(|a, b| a.0.cmp(&b.0));
         states
     }
@@ -152,7 +213,12 @@ impl World {
     pub(crate) async fn until(&self, state: State, count: usize) {
         let mut changes = self.platform.invocations.watch();
         loop {
-            let there = self.invocations().await.iter().filter(|it| it.state == state).count();
+            let there = self
+                .invocations()
+                .await
+                .iter()
+                .filter(|it| it.state == state)
+                .count();
             if there >= count {
                 return;
             }
@@ -167,20 +233,40 @@ async fn first_start(platform: &Platform) -> Principal {
     let site = match sites.into_iter().next() {
         Some(site) => site,
         None => {
-            let site = platform.admin.create_site(&authority, "default", vec![]).await.unwrap();
+            let site = platform
+                .admin
+                .create_site(&authority, "default", vec![])
+                .await
+                .unwrap();
             let password = Password::new("correct horse");
             platform
                 .admin
                 .create_superuser(&authority, &site, ADMIN, password)
                 .await
                 .unwrap();
-            let admin = platform.admin.act_as(&authority, &site, ADMIN).await.unwrap();
-            let app = CreateApp { name: APP.into(), slug: None, description: String::new() };
-            platform.apps.create(&SiteAccess::check(admin).unwrap(), app).await.unwrap();
+            let admin = platform
+                .admin
+                .act_as(&authority, &site, ADMIN)
+                .await
+                .unwrap();
+            let app = CreateApp {
+                name: APP.into(),
+                slug: None,
+                description: String::new(),
+            };
+            platform
+                .apps
+                .create(&SiteAccess::check(admin).unwrap(), app)
+                .await
+                .unwrap();
             site
         }
     };
-    platform.admin.act_as(&authority, &site, ADMIN).await.unwrap()
+    platform
+        .admin
+        .act_as(&authority, &site, ADMIN)
+        .await
+        .unwrap()
 }
 
 pub(crate) fn create_user(name: &str) -> CreateUser {
@@ -215,7 +301,10 @@ fn create_function(name: &str) -> CreateFunction {
 
 /// Options with a priority.
 pub(crate) fn priority(priority: i32) -> SubscriberOptions {
-    SubscriberOptions { priority, ..SubscriberOptions::default() }
+    SubscriberOptions {
+        priority,
+        ..SubscriberOptions::default()
+    }
 }
 
 /// A function that returns this.

@@ -271,7 +271,7 @@ async fn requests_to_the_platform_are_answered() {
             ["NOT_FOUND", 404, "There is no such user"],
             5,
             {"method": "functions.execute",
-             "args": {"function_slug": "other", "params": {"a": 1}, "is_async": true}},
+             "args": {"app_slug": "crm", "function_slug": "other", "params": {"a": 1}, "is_async": true}},
             "secrets.get",
         ])
     );

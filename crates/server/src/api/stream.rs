@@ -1,20 +1,19 @@
 //! Changes of invocations as they happen, as server-sent events.
 //!
-//! A stream tells that something changed and never what a record holds, and only of records that
-//! the caller may read.
+//! A stream shows only records that the caller may read, as they stand when they are told of.
 
 use crate::error::ApiError;
 use crate::extract::Caller;
 use crate::state::AppState;
+use crate::views::InvocationView;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
-use serde_json::json;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tollgate_core::auth::{Permission, Principal};
+use tollgate_core::auth::Principal;
 use tollgate_core::invocation::InvocationChanged;
 
 /// A stream ends after this and its reader comes back, so that a right that was taken away does
@@ -23,7 +22,7 @@ const LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// Watch Invocations
 ///
-/// Server-sent events `invocation` with `{"id","state","status"}`; `lost` when some were missed.
+/// Server-sent events `invocation` with the record, without its logs; `lost` when some were missed.
 #[utoipa::path(get, path = "/api/invocations/stream/", tag = "invocations",
     operation_id = "invocations_stream",
     responses((status = OK, description = "A stream of events", body = String,
@@ -61,8 +60,11 @@ impl Watch {
                 () = self.app.stopped() => return None,
             };
             match change {
-                Ok(change) if self.may_know(change).await => return Some(event(change)),
-                Ok(_) => {}
+                Ok(change) => {
+                    if let Some(event) = self.event(change).await {
+                        return Some(event);
+                    }
+                }
                 Err(RecvError::Lagged(missed)) => {
                     return Some(Event::default().event("lost").data(missed.to_string()));
                 }
@@ -71,26 +73,14 @@ impl Watch {
         }
     }
 
-    async fn may_know(&self, change: InvocationChanged) -> bool {
+    /// None for what the caller may not see, and for a record that cannot be read now.
+    async fn event(&self, change: InvocationChanged) -> Option<Event> {
         if change.site_id != self.caller.scope().site_id() {
-            return false;
+            return None;
         }
-        self.caller.may_somewhere(Permission::InvocationsRead)
-            || self
-                .app
-                .platform()
-                .invocations
-                .get(&self.caller, change.id)
-                .await
-                .is_ok()
+        let invocations = &self.app.platform().invocations;
+        let invocation = invocations.get(&self.caller, change.id).await.ok()?;
+        let data = serde_json::to_string(&InvocationView::of(invocation)).ok()?;
+        Some(Event::default().event("invocation").data(data))
     }
-}
-
-fn event(change: InvocationChanged) -> Event {
-    let data = json!({
-        "id": change.id,
-        "state": change.state.as_str(),
-        "status": change.state.status(),
-    });
-    Event::default().event("invocation").data(data.to_string())
 }

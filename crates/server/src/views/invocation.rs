@@ -170,7 +170,7 @@ impl InvocationView {
             queued_at: invocation.queued_at,
             started_at: invocation.started_at,
             finished_at: invocation.finished_at,
-            duration_ms: duration.map(|(start, end)| end.since(start).as_secs_f64() * 1e3),
+            duration_ms: duration.map(|(start, end)| millis(end.since(start))),
             created_at: invocation.queued_at,
             updated_at: invocation.updated_at,
         }
@@ -221,4 +221,10 @@ impl From<Failure> for ErrorView {
 /// Clients look here for the reason, so a failure without a traceback gives its message.
 fn traceback(failure: Option<&Failure>) -> Option<String> {
     failure.map(|it| it.traceback.clone().unwrap_or_else(|| it.message.clone()))
+}
+
+/// Milliseconds with the microseconds as three decimals, without the noise of binary fractions.
+fn millis(duration: std::time::Duration) -> f64 {
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
 }

@@ -5,10 +5,10 @@
 use super::{World, committed, everything};
 use std::time::Duration;
 use tollgate_core::event::EventType;
-use tollgate_core::ids::{InvocationId, TaskId};
+use tollgate_core::ids::{InvocationId, TaskId, UserId};
 use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Waiter};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest};
+use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest, Visibility};
 use tollgate_core::task::State;
 
 const ME: Option<&str> = Some("me");
@@ -157,10 +157,10 @@ pub async fn later_writes_keep_their_order(world: World) {
         .a
         .store
         .insert_invocations_later(vec![run.clone(), other.clone()]);
-    world
-        .a
-        .store
-        .complete_later(vec![world.a.end(&run, 1, State::Succeeded)]);
+    world.a.store.complete_later(
+        vec![world.a.end(&run, 1, State::Succeeded)],
+        Box::new(|| {}),
+    );
     let end = world.a.end(&other, 1, State::Failed);
     assert_eq!(world.a.store.complete(vec![end]).await.unwrap(), [true]);
     assert_eq!(world.a.standing(&run).await, (State::Succeeded, 1));
@@ -293,6 +293,44 @@ pub async fn records_are_filtered_newest_first(world: World) {
         [runs[1], runs[0]]
     );
     assert_eq!(page.total, 5);
+}
+
+/// One's own runs, and those of the apps named; nothing else, and no more in the total.
+pub async fn records_are_listed_for_those_who_may_see_them(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let (crm, shop) = (world.a.app("crm").await, world.a.app("shop").await);
+    let mut runs = Vec::new();
+    for (app, user) in [(&crm, &ann), (&crm, &bob), (&shop, &ann), (&shop, &bob)] {
+        let function = world.a.function(app.id, &user.profile.username).await;
+        let run = NewInvocation {
+            user_id: Some(user.id),
+            ..world.a.new_run(&function, Waiter::Nobody, ME).await
+        };
+        world.a.record(vec![run.clone()]).await;
+        runs.push(run.id);
+    }
+    for (user, apps, expected) in [
+        (ann.id, vec![], vec![2, 0]),
+        (ann.id, vec![crm.id], vec![2, 1, 0]),
+        (bob.id, vec![crm.id, shop.id], vec![3, 2, 1, 0]),
+        (UserId(999_999), vec![], vec![]),
+    ] {
+        let visible_to = Some(Visibility { user, apps });
+        let query = InvocationQuery {
+            visible_to,
+            ..InvocationQuery::default()
+        };
+        let page = world
+            .a
+            .store
+            .list_invocations(query.clone(), everything())
+            .await
+            .unwrap();
+        let found: Vec<_> = page.items.iter().map(|record| record.id).collect();
+        let expected: Vec<_> = expected.into_iter().map(|at: usize| runs[at]).collect();
+        assert_eq!(found, expected, "{query:?}");
+        assert_eq!(page.total, expected.len() as u64, "{query:?}");
+    }
 }
 
 /// A list counts log lines and leaves them where they are.

@@ -274,7 +274,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
     let ends = vec![named_a.clone(), named_b.clone()];
     assert_eq!(b.complete(ends.clone()).await.unwrap(), [false, false]);
     assert_eq!(world.system.complete(vec![named_b]).await.unwrap(), [false]);
-    b.complete_later(ends.clone());
+    b.complete_later(ends.clone(), Box::new(|| {}));
     let bob = world.b.new_user("bob").await;
     let commit = UserCommit {
         change: create(&bob),

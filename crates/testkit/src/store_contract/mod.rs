@@ -117,6 +117,7 @@ contract! { $
         later_writes_keep_their_order,
         names_survive_a_deleted_function,
         records_are_filtered_newest_first,
+        records_are_listed_for_those_who_may_see_them,
         lists_leave_logs_out,
     }
     queue {

@@ -102,8 +102,11 @@ pub trait UserStore: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// Users that match.
-    async fn list_users(&self, query: UserQuery, page: PageRequest)
-    -> Result<Page<User>, StoreError>;
+    async fn list_users(
+        &self,
+        query: UserQuery,
+        page: PageRequest,
+    ) -> Result<Page<User>, StoreError>;
 
     /// Writes a change with its PRE results and POST runs in one transaction.
     ///

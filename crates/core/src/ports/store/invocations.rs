@@ -2,7 +2,7 @@
 
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::event::EventType;
-use crate::ids::{InvocationId, TaskId, UserId};
+use crate::ids::{AppId, InvocationId, TaskId, UserId};
 use crate::invocation::{Completion, Invocation, NewInvocation};
 use crate::task::State;
 use async_trait::async_trait;
@@ -12,14 +12,23 @@ use async_trait::async_trait;
 pub struct InvocationQuery {
     /// Of the function with this slug.
     pub function_slug: Option<String>,
-    /// Caused by this user.
-    pub user: Option<UserId>,
+    /// Only what this caller may see.
+    pub visible_to: Option<Visibility>,
     /// Caused by this event type.
     pub event: Option<EventType>,
     /// In one of these states; empty means any.
     pub states: Vec<State>,
     /// With an error or without.
     pub has_error: Option<bool>,
+}
+
+/// What a caller may see who may not see everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visibility {
+    /// What this user caused.
+    pub user: UserId,
+    /// And everything of functions of these apps.
+    pub apps: Vec<AppId>,
 }
 
 /// Runs to be recorded, and what is signalled once they are on disk.
@@ -45,7 +54,7 @@ pub trait InvocationStore: Send + Sync {
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError>;
 
     /// The same without waiting, for ends that nobody waits for.
-    fn complete_later(&self, completions: Vec<Completion>);
+    fn complete_later(&self, completions: Vec<Completion>, on_commit: OnCommit);
 
     /// One record with its logs.
     async fn invocation(&self, id: InvocationId) -> Result<Option<Invocation>, StoreError>;

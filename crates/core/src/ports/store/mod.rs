@@ -23,7 +23,7 @@ pub use accounts::{
 pub use functions::{
     AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
 };
-pub use invocations::{InvocationQuery, InvocationStore, NewWork};
+pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
 pub use system::{Claimed, CredentialOwner, LoginRecord, Recovered, SystemStore, Token, TokenKind};
 
 use crate::site::TenantScope;
@@ -121,7 +121,9 @@ pub enum Conflict {
     #[error("That site or domain already exists")]
     Site,
     /// Somebody else changed the record after it was read.
-    #[error("The record was changed by someone else meanwhile; read it again and repeat the change")]
+    #[error(
+        "The record was changed by someone else meanwhile; read it again and repeat the change"
+    )]
     Changed,
     /// The record that the write refers to is gone.
     #[error("The record no longer exists")]

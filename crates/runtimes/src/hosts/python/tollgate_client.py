@@ -24,6 +24,7 @@ class Platform:
         self.channel = channel
         self.count = 0
         self.open = False
+        self.app_slug = None
 
     def call(self, method, **args):
         request = {name: value for name, value in args.items() if value is not None}
@@ -39,6 +40,11 @@ class Platform:
         if error is not None:
             raise PlatformError(error["code"], error["status"], error["message"])
         return answer.get("ok")
+
+
+    def call_in_app(self, method, app_slug=None, **args):
+        """The same for requests that name an app: the function's own unless another is given."""
+        return self.call(method, app_slug=app_slug or self.app_slug, **args)
 
 
 class Users:
@@ -75,9 +81,10 @@ class Users:
 class Functions:
     def __init__(self, platform):
         self._call = platform.call
+        self._call_in_app = platform.call_in_app
 
     def execute(self, function_slug, params=None, *, app_slug=None, is_async=None, timeout=None):
-        return self._call(
+        return self._call_in_app(
             "functions.execute", function_slug=function_slug, params=params or {},
             app_slug=app_slug, is_async=is_async, timeout=timeout,
         )  # fmt: skip
@@ -86,10 +93,10 @@ class Functions:
         return self._call("functions.get_result", task_id=str(task_id))
 
     def list(self, *, app_slug=None, limit=100, offset=0):
-        return self._call("functions.list", app_slug=app_slug, limit=limit, offset=offset)
+        return self._call_in_app("functions.list", app_slug=app_slug, limit=limit, offset=offset)
 
     def get(self, function_slug, *, app_slug=None):
-        return self._call("functions.get", function_slug=function_slug, app_slug=app_slug)
+        return self._call_in_app("functions.get", function_slug=function_slug, app_slug=app_slug)
 
     def get_invocation(self, invocation_id):
         return self._call("functions.get_invocation", invocation_id=invocation_id)
@@ -114,7 +121,7 @@ class Secrets:
 
 class App:
     def __init__(self, platform):
-        self._call = platform.call
+        self._call = platform.call_in_app
 
     def settings(self, app_slug=None):
         return self._call("app.settings", app_slug=app_slug)

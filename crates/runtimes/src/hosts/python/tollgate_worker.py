@@ -172,6 +172,7 @@ class Function:
     def invoke(self, call):
         """Calls `main` and returns its result as JSON text."""
         self.export(call)
+        self.platform.app_slug = call["fn"]["app_slug"]
         params = call["params"]
         if isinstance(params, dict):
             params["__function__"] = call["fn"]
