@@ -17,6 +17,7 @@ mod paths;
 mod serve;
 mod state;
 mod strict_json;
+mod unread;
 mod views;
 
 pub use config::ServerConfig;

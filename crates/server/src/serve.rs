@@ -7,8 +7,8 @@ use crate::metrics;
 use crate::openapi;
 use crate::paths;
 use crate::state::AppState;
+use crate::unread::{Sizes, Unread};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
@@ -194,8 +194,15 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        let mut request = request.map(Body::new);
+        let unread = Unread::default();
+        let sizes = Sizes::of(request.headers());
+        let mut request = request.map(|body| unread.lend(body));
         request.extensions_mut().insert(PeerAddress(self.address));
-        self.routes.clone().call(request)
+        let answer = self.routes.clone().call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            unread.settle(&sizes, &mut response).await;
+            Ok(response)
+        })
     }
 }

@@ -180,3 +180,38 @@ async fn stopping_ends_open_streams() {
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).await.unwrap();
 }
+
+/// A client that sends head and body apart must not lose its connection to an early refusal.
+#[tokio::test]
+async fn a_refusal_before_the_body_was_read_keeps_the_connection() {
+    let app = TestApp::new().await;
+    let running = run(&app, ServerConfig::default()).await;
+    let mut client = TcpStream::connect(running.address).await.unwrap();
+    let head = "POST /api/users/ HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\
+         content-length: 2\r\n\r\n";
+    client.write_all(head.as_bytes()).await.unwrap();
+    // The server has answered this one by the time that the body of the other arrives.
+    exchange(
+        running.address,
+        "GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n",
+    )
+    .await;
+    client.write_all(b"{}").await.unwrap();
+    read_until(&mut client, "credentials were not provided").await;
+    client
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: h\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut client, "HTTP/1.1 200").await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_to_read_ends_the_connection_openly() {
+    let app = TestApp::new().await;
+    let running = run(&app, ServerConfig::default()).await;
+    let head = "POST /api/users/ HTTP/1.1\r\nhost: h\r\ncontent-type: application/json\r\n\
+         content-length: 99999999\r\n\r\n";
+    let answer = exchange(running.address, head).await;
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+}
