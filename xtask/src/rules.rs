@@ -13,7 +13,10 @@ pub fn file_length(source: &Source) -> Vec<String> {
     if lines <= FILE_LINES {
         return Vec::new();
     }
-    vec![format!("{}: {lines} lines; split it, {FILE_LINES} is the limit", source.path)]
+    vec![format!(
+        "{}: {lines} lines; split it, {FILE_LINES} is the limit",
+        source.path
+    )]
 }
 
 /// Functions stay readable. Relies on rustfmt: a function ends at the brace of its own indent.
@@ -26,18 +29,28 @@ pub fn function_length(source: &Source) -> Vec<String> {
         }
         let indent = line.len() - line.trim_start().len();
         let end = format!("{}}}", " ".repeat(indent));
-        let length = lines[start..].iter().position(|line| *line == end).map_or(0, |end| end + 1);
+        let length = lines[start..]
+            .iter()
+            .position(|line| *line == end)
+            .map_or(0, |end| end + 1);
         if length > FUNCTION_LINES {
             let place = format!("{}:{}", source.path, start + 1);
-            broken.push(format!("{place}: a function of {length} lines; {FUNCTION_LINES} is the limit"));
+            broken.push(format!(
+                "{place}: a function of {length} lines; {FUNCTION_LINES} is the limit"
+            ));
         }
     }
     broken
 }
 
 fn begins_function(line: &str) -> bool {
-    let words = line.trim_start().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
-    let words = words.trim_start_matches("pub(super) ").trim_start_matches("const ");
+    let words = line
+        .trim_start()
+        .trim_start_matches("pub ")
+        .trim_start_matches("pub(crate) ");
+    let words = words
+        .trim_start_matches("pub(super) ")
+        .trim_start_matches("const ");
     words.trim_start_matches("async ").starts_with("fn ")
 }
 
@@ -47,19 +60,32 @@ pub fn module_comment(source: &Source) -> Vec<String> {
     if source.text.starts_with("//!") || is_included_test {
         return Vec::new();
     }
-    vec![format!("{}: begin with `//!` and what the module is for", source.path)]
+    vec![format!(
+        "{}: begin with `//!` and what the module is for",
+        source.path
+    )]
 }
 
 /// No test waits for time to pass.
 pub fn no_sleep_in_tests(source: &Source) -> Vec<String> {
     let is_test = source.path.contains("/tests/") || source.path.ends_with("_tests.rs");
-    let inline = source.text.find("#[cfg(test)]").unwrap_or(source.text.len());
-    let text = if is_test { source.text.as_str() } else { &source.text[inline..] };
+    let inline = source
+        .text
+        .find("#[cfg(test)]")
+        .unwrap_or(source.text.len());
+    let text = if is_test {
+        source.text.as_str()
+    } else {
+        &source.text[inline..]
+    };
     let sleeps = text.matches("thread::sleep(").count() + text.matches("time::sleep(").count();
     if sleeps == 0 || source.path.ends_with("tests/support/poll.rs") {
         return Vec::new();
     }
-    vec![format!("{}: {sleeps} sleeps in tests; wait for a signal instead", source.path)]
+    vec![format!(
+        "{}: {sleeps} sleeps in tests; wait for a signal instead",
+        source.path
+    )]
 }
 
 /// `unsafe` lives in the process launcher and nowhere else.
@@ -73,7 +99,10 @@ pub fn unsafe_only_in_the_launcher(source: &Source) -> Vec<String> {
     if allowed || !uses || source.path == "xtask/src/rules.rs" {
         return Vec::new();
     }
-    vec![format!("{}: unsafe code outside the process launcher", source.path)]
+    vec![format!(
+        "{}: unsafe code outside the process launcher",
+        source.path
+    )]
 }
 
 /// Nothing unfinished, nothing switched off.
@@ -112,7 +141,10 @@ pub fn dependency_direction(manifest: &Source) -> Vec<String> {
         "crates/cli/Cargo.toml" => return Vec::new(),
         _ => return Vec::new(),
     };
-    let after = manifest.text.split_once("\n[dependencies]").map_or("", |(_, after)| after);
+    let after = manifest
+        .text
+        .split_once("\n[dependencies]")
+        .map_or("", |(_, after)| after);
     let section = after.split("\n[").next().unwrap_or_default();
     section
         .lines()
@@ -127,7 +159,10 @@ mod tests {
     use super::*;
 
     fn source(path: &str, text: &str) -> Source {
-        Source { path: path.into(), text: text.into() }
+        Source {
+            path: path.into(),
+            text: text.into(),
+        }
     }
 
     #[test]
@@ -138,19 +173,33 @@ mod tests {
         assert_eq!(module_comment(&source("a.rs", "use x;")).len(), 1);
         let sleeps = "//! x\n#[cfg(test)]\nmod t { fn f() { thread::sleep(d); } }";
         assert_eq!(no_sleep_in_tests(&source("a.rs", sleeps)).len(), 1);
-        assert_eq!(unsafe_only_in_the_launcher(&source("a.rs", "unsafe { x() }")).len(), 1);
+        assert_eq!(
+            unsafe_only_in_the_launcher(&source("a.rs", "unsafe { x() }")).len(),
+            1
+        );
         assert_eq!(nothing_unfinished(&source("a.rs", "todo!()")).len(), 1);
         assert_eq!(no_machine_paths(&source("a.rs", "/home/me")).len(), 1);
         let manifest = "[package]\n\n[dependencies]\ntollgate-exec.workspace = true\n";
-        assert_eq!(dependency_direction(&source("crates/core/Cargo.toml", manifest)).len(), 1);
+        assert_eq!(
+            dependency_direction(&source("crates/core/Cargo.toml", manifest)).len(),
+            1
+        );
     }
 
     #[test]
     fn and_lets_the_rest_pass() {
-        let fine = source("crates/core/src/a.rs", "//! What a is for.\nfn f() {\n    g();\n}\n");
+        let fine = source(
+            "crates/core/src/a.rs",
+            "//! What a is for.\nfn f() {\n    g();\n}\n",
+        );
         let rules = [
-            file_length, function_length, module_comment, no_sleep_in_tests,
-            unsafe_only_in_the_launcher, nothing_unfinished, no_machine_paths,
+            file_length,
+            function_length,
+            module_comment,
+            no_sleep_in_tests,
+            unsafe_only_in_the_launcher,
+            nothing_unfinished,
+            no_machine_paths,
         ];
         for rule in rules {
             assert_eq!(rule(&fine), Vec::<String>::new());

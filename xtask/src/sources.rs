@@ -37,7 +37,11 @@ fn collect(root: &Path, folder: &Path, endings: &[&str], found: &mut Vec<Source>
     let entries = fs::read_dir(folder).expect("the repository can be read");
     for entry in entries {
         let path = entry.expect("the repository can be read").path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if path.is_dir() {
             if !SKIPPED.contains(&name.as_str()) {
                 collect(root, &path, endings, found);
@@ -45,7 +49,10 @@ fn collect(root: &Path, folder: &Path, endings: &[&str], found: &mut Vec<Source>
         } else if endings.iter().any(|ending| name.ends_with(ending)) {
             let relative = path.strip_prefix(root).unwrap_or(&path);
             let text = fs::read_to_string(&path).expect("sources are UTF-8");
-            found.push(Source { path: relative.to_string_lossy().into_owned(), text });
+            found.push(Source {
+                path: relative.to_string_lossy().into_owned(),
+                text,
+            });
         }
     }
 }

@@ -22,7 +22,10 @@ fn sources_keep_the_rules() {
 
 #[test]
 fn nothing_names_one_machine() {
-    check(&sources(&[".rs", ".md", ".toml", ".py", ".sql", ".sh", "run"]), rules::no_machine_paths);
+    check(
+        &sources(&[".rs", ".md", ".toml", ".py", ".sql", ".sh", "run"]),
+        rules::no_machine_paths,
+    );
 }
 
 #[test]

@@ -168,6 +168,10 @@ pub enum Source {
     System,
 }
 
+/// What is shown instead of a header's value, which is often a secret. Sent back, it means "as it
+/// was".
+pub const HIDDEN: &str = "********";
+
 impl Source {
     /// The execution mode that this source belongs to.
     pub const fn mode(&self) -> ExecutionMode {

@@ -12,7 +12,6 @@ mod resolve;
 mod stage;
 mod waited;
 
-pub use crate::platform::{Platform, PlatformParts};
 pub use completion::completion;
 pub use host::{HostFactory, NobodysHost};
 pub use publish::{EventService, Prepared, Publication, PublishResponse, PublishedTask};

@@ -5,8 +5,8 @@ use crate::auth::{AppAccess, right};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
-    Source,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
+    Network, Source,
 };
 use crate::limits;
 use crate::ports::runtime::CheckError;
@@ -319,7 +319,7 @@ impl FunctionService {
             before.environment,
             input.code.clone(),
             input.webhook_url.clone().or(old_url),
-            input.headers.clone().unwrap_or(old_headers),
+            new_headers(input.headers.clone(), old_headers),
         );
         let new = new.map_err(|error| Error::Validation(vec![error]))?;
         Ok((new != current).then_some(new))
@@ -333,6 +333,22 @@ impl FunctionService {
             CheckError::Unavailable(reason) => Error::Unavailable(reason),
         })
     }
+}
+
+/// The new headers; a value that was only shown hidden stays what it was.
+fn new_headers(
+    new: Option<BTreeMap<String, String>>,
+    mut old: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let Some(mut new) = new else { return old };
+    for (name, value) in &mut new {
+        if value == HIDDEN
+            && let Some(kept) = old.remove(name)
+        {
+            *value = kept;
+        }
+    }
+    new
 }
 
 fn changed(before: Function, input: UpdateFunction) -> Function {

@@ -1,5 +1,6 @@
 //! The engine as a whole, on the real store and the real executor, with functions that do what
 //! each test says.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod post;
 mod pre;

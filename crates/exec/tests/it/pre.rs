@@ -305,7 +305,7 @@ async fn one_case(functions: &[Drawn], order: u64) {
         let count = gates.len();
         for step in 0..count {
             let rotated = (step + usize::try_from(order % 97).unwrap()) % count;
-            let index = if order % 2 == 0 {
+            let index = if order.is_multiple_of(2) {
                 rotated
             } else {
                 count - 1 - rotated

@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tollgate_core::function::{Function, FunctionVersion, Source};
+use tollgate_core::function::{Function, FunctionVersion, HIDDEN, Source};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
-
-/// What the wire shows instead of a header's value: it is often a secret.
-const HIDDEN: &str = "********";
 
 /// A function.
 #[derive(Debug, Serialize, ToSchema)]
