@@ -8,8 +8,8 @@ use futures_util::StreamExt as _;
 use reqwest::Method;
 use serde_json::Value;
 
-/// Longest event of the stream that is looked at: a record without its logs is far smaller.
-const EVENT_BYTES: usize = 8 * 1024 * 1024;
+/// Longest line of the stream that is looked at: an event is far smaller.
+const EVENT_BYTES: usize = 64 * 1024;
 
 pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult {
     let Invocations::Tail { function, remote } = command;
@@ -23,10 +23,11 @@ pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult 
         pending.extend_from_slice(&chunk?);
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            if let Some(data) = line.strip_prefix(b"data:")
-                && let Ok(invocation) = serde_json::from_slice::<Value>(data)
-                && function.as_ref().is_none_or(|slug| invocation["function_slug"] == **slug)
-            {
+            let change = line.strip_prefix(b"data:").map(serde_json::from_slice::<Value>);
+            let Some(id) = change.and_then(|change| change.ok()?["id"].as_i64()) else { continue };
+            // The stream names what changed; what a record holds is asked for.
+            let invocation = client.get(&format!("/api/invocations/{id}/")).await?;
+            if function.as_ref().is_none_or(|slug| invocation["function_slug"] == **slug) {
                 show(&invocation, remote.json);
             }
         }

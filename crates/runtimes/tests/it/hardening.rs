@@ -161,7 +161,7 @@ async fn what_a_function_started_dies_with_it() {
         .await;
     assert_eq!(failure(&report).kind, FailureKind::Timeout);
     let daemon: i64 = report.logs[0].message.parse().unwrap();
-    crate::support::eventually("the daemon is dead", || !is_running(daemon)).await;
+    crate::poll::eventually("the daemon is dead", || !is_running(daemon)).await;
 }
 
 #[tokio::test]
@@ -232,7 +232,7 @@ async fn what_a_worker_sends_uncalled_is_never_an_answer() {
         .as_i64()
         .unwrap();
     let mark = python.scratch().join(format!("late-{pid}"));
-    crate::support::eventually("the forged answer is sent", || mark.exists()).await;
+    crate::poll::eventually("the forged answer is sent", || mark.exists()).await;
     let second = python.call(&probe, json!({})).await;
     assert_ne!(value(&second), json!("forged"));
     assert_ne!(value(&second), json!(pid));

@@ -1,6 +1,7 @@
 //! Beginning and end: of the zygote, of the runtime, of the server itself.
 
-use crate::support::{eventually, failure, function, is_running, python, python_with, value};
+use crate::poll::eventually;
+use crate::support::{failure, function, is_running, python, python_with, value};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};

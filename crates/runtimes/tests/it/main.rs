@@ -4,6 +4,7 @@
 
 mod hardening;
 mod lifecycle;
+mod poll;
 mod pool;
 mod proxy;
 mod python;

@@ -1,8 +1,7 @@
 //! How workers are shared, multiplied and let go.
 
-use crate::support::{
-    eventually, failure, function, function_with, is_running, python, python_with, value,
-};
+use crate::poll::eventually;
+use crate::support::{failure, function, function_with, is_running, python, python_with, value};
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;

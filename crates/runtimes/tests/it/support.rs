@@ -189,15 +189,6 @@ pub(crate) fn failure(report: &RunReport) -> &Failure {
     }
 }
 
-/// Waits until `condition` holds, for at most 10 seconds.
-pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = SystemClock.monotonic() + Duration::from_secs(10);
-    while !condition() {
-        assert!(SystemClock.monotonic() < end, "not within 10 s: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
-
 /// Whether the process exists and is no zombie.
 pub(crate) fn is_running(pid: i64) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat"))
