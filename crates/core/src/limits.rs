@@ -65,6 +65,8 @@ pub const CLAIM_BATCH: usize = 500;
 /// Results written in one batch.
 pub const COMPLETION_BATCH: usize = 500;
 
+/// Largest parameters, result or traceback that a list of invocations shows.
+pub const LIST_FIELD_BYTES: usize = 16_384;
 /// Longest page of a list.
 pub const PAGE_SIZE_MAX: u32 = 100;
 /// Page of a list when the caller names none.
@@ -107,5 +109,3 @@ pub const SIGN_IN_PER_MINUTE: u32 = 10;
 pub const CONCURRENCY_MAX: u32 = 512;
 /// Longest webhook address.
 pub const URL_BYTES: usize = 2048;
-/// Longest filter expression.
-pub const FILTER_CHARS: usize = 4096;

@@ -58,13 +58,18 @@ impl Verdict {
     }
 
     fn of_returned(returned: &JsonText) -> Self {
-        // Anything but an object with the keys below is "anything else": allow.
-        let Ok(object) = returned.read::<Returned<'_>>() else {
-            return Self::Allow;
-        };
+        // Anything but an object is "anything else": allow. An object that cannot be read may have
+        // meant to refuse.
         if !returned.as_str().trim_start().starts_with('{') {
             return Self::Allow;
         }
+        let object = match returned.read::<Returned<'_>>() {
+            Ok(object) => object,
+            Err(error) => {
+                let message = format!("The returned object cannot be read: {error}");
+                return Self::Broken(Failure::new(FailureKind::NotJson, message));
+            }
+        };
         if object.success.is_some_and(|raw| raw.get() == "false") {
             let message = text_of(object.error)
                 .or_else(|| text_of(object.message))

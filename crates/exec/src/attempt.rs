@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tollgate_core::function::CallContext;
-use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::invocation::{Failure, FailureKind, Waiter};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
 use tollgate_core::ports::runtime::{Call, RunReport, Runtime};
 
@@ -50,6 +50,7 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
     let now = shared.clock.monotonic();
     let own = now + invocation.timeout;
     let deadline = deadline.map_or(own, |stage| stage.min(own));
+    let somebody_waits = invocation.waiter == Waiter::Caller;
     let context = CallContext {
         id: executable.function_id,
         name: executable.function_name.clone(),
@@ -69,10 +70,11 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
     };
     Call {
         executable,
+        timeout: invocation.timeout,
         params: invocation.params,
         user_data: acting.user_data,
         context,
-        deadline,
+        deadline: somebody_waits.then_some(deadline),
         host: acting.host,
     }
 }

@@ -17,6 +17,9 @@ use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{Reason, Recovered, Store, StoreError, SystemStore};
 use tollgate_core::time::Clock;
 
+/// How long a stop waits at least for the last results to be written.
+const FLUSH_MIN: Duration = Duration::from_secs(5);
+
 /// What an operator may change.
 #[derive(Debug, Clone)]
 pub struct ExecutorConfig {
@@ -148,7 +151,12 @@ impl Executor {
         shared.running.abandon_all();
         // Before a start nothing records: without the inbox the flush below returns at once.
         drop(self.inbox.lock().take());
-        shared.recorder.flush().await;
+        if tokio::time::timeout(grace.max(FLUSH_MIN), shared.recorder.flush())
+            .await
+            .is_err()
+        {
+            tracing::error!("the store is away: the last results are lost, their runs will repeat");
+        }
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }

@@ -6,8 +6,8 @@ use crate::recorder::Record;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tollgate_core::engine::completion;
-use tollgate_core::invocation::{Completion, Failure, NewInvocation, Started};
+use tollgate_core::engine::{GONE, completion};
+use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
 use tollgate_core::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use tollgate_core::ports::runtime::RunReport;
 
@@ -115,7 +115,12 @@ async fn run(shared: &Shared, queued: Queued) {
     let invocation = run.invocation.clone();
     let number = run.attempt;
     let (place, stopped) = shared.running.enter(invocation.id, invocation.function_id);
-    let finished = match shared.runtimes.of(&run.executable.source) {
+    // After entering: a deletion from here on finds the run in the list.
+    let runtime = match may_run(shared, &invocation).await {
+        true => shared.runtimes.of(&run.executable.source),
+        false => Err(Failure::new(FailureKind::Deleted, GONE)),
+    };
+    let finished = match runtime {
         Ok(runtime) => {
             let started = Started {
                 site_id: invocation.site_id,
@@ -146,6 +151,17 @@ async fn run(shared: &Shared, queued: Queued) {
     }
     // After the record is on its way, so that a stop waits for it.
     drop(place);
+}
+
+async fn may_run(shared: &Shared, invocation: &NewInvocation) -> bool {
+    match shared.coordinator() {
+        Some(coordinator) => {
+            coordinator
+                .may_run(invocation.site_id, invocation.version_id)
+                .await
+        }
+        None => true,
+    }
 }
 
 /// The completion of a queued run, with jitter for a further attempt.

@@ -101,10 +101,18 @@ async fn complete(shared: &Shared, ended: Vec<Completion>) {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_LAST);
             }
+            Err(error) if ended.len() > 1 => {
+                // One of them is at fault: the others must not suffer for it.
+                tracing::error!(%error, results = ended.len(), "recording results one by one");
+                for completion in ended {
+                    Box::pin(complete(shared, vec![completion])).await;
+                }
+                return;
+            }
             Err(error) => {
-                // A bug or damaged data: repeating cannot help, and the rows stay held until the
-                // next start, when they run again.
-                tracing::error!(%error, results = ended.len(), "results could not be recorded");
+                // A bug or damaged data: repeating cannot help. The row stays held until the next
+                // start, when it runs again.
+                tracing::error!(%error, "a result could not be recorded");
                 return;
             }
         }

@@ -13,14 +13,32 @@ pub(crate) struct Running(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    runs: Mutex<HashMap<InvocationId, Entry>>,
+    list: Mutex<List>,
     /// A run ended.
     ended: Notify,
 }
 
+#[derive(Default)]
+struct List {
+    runs: HashMap<InvocationId, Entry>,
+    /// Whoever enters now is told to leave at once.
+    closed: bool,
+}
+
+/// Stays until the run has left its place, so that a stop waits for its record as well.
 struct Entry {
     function: FunctionId,
-    stop: oneshot::Sender<Stop>,
+    /// None once it was told.
+    stop: Option<oneshot::Sender<Stop>>,
+}
+
+impl Entry {
+    fn tell(&mut self, stop: Stop) {
+        if let Some(sender) = self.stop.take() {
+            // A run that has just ended does not listen any more.
+            let _ = sender.send(stop);
+        }
+    }
 }
 
 /// Why a run is ended from outside.
@@ -46,7 +64,15 @@ impl Running {
         function: FunctionId,
     ) -> (Place, oneshot::Receiver<Stop>) {
         let (stop, stopped) = oneshot::channel();
-        self.0.runs.lock().insert(id, Entry { function, stop });
+        let mut entry = Entry {
+            function,
+            stop: Some(stop),
+        };
+        let mut list = self.0.list.lock();
+        if list.closed {
+            entry.tell(Stop::Abandon);
+        }
+        list.runs.insert(id, entry);
         (
             Place {
                 running: self.clone(),
@@ -58,39 +84,33 @@ impl Running {
 
     /// Ends one run as cancelled. Does nothing when it has ended.
     pub(crate) fn cancel(&self, id: InvocationId) {
-        let entry = self.0.runs.lock().remove(&id);
-        if let Some(entry) = entry {
+        if let Some(entry) = self.0.list.lock().runs.get_mut(&id) {
             let failure = Failure::new(FailureKind::Cancelled, "The result was no longer wanted");
-            let _ = entry.stop.send(Stop::Record(failure));
+            entry.tell(Stop::Record(failure));
         }
     }
 
     /// Ends the runs of a function that is gone.
     pub(crate) fn cancel_function(&self, function: FunctionId) {
-        let mut runs = self.0.runs.lock();
-        let ids: Vec<_> = runs
-            .iter()
-            .filter(|(_, it)| it.function == function)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in ids {
-            if let Some(entry) = runs.remove(&id) {
+        for entry in self.0.list.lock().runs.values_mut() {
+            if entry.function == function {
                 let message = "The function was deleted or switched off while this ran";
-                let failure = Failure::new(FailureKind::Deleted, message);
-                let _ = entry.stop.send(Stop::Record(failure));
+                entry.tell(Stop::Record(Failure::new(FailureKind::Deleted, message)));
             }
         }
     }
 
-    /// Ends everything and leaves the records open.
+    /// Ends everything, now and from now on, and leaves the records open.
     pub(crate) fn abandon_all(&self) {
-        for (_, entry) in self.0.runs.lock().drain() {
-            let _ = entry.stop.send(Stop::Abandon);
-        }
+        let mut list = self.0.list.lock();
+        list.closed = true;
+        list.runs
+            .values_mut()
+            .for_each(|entry| entry.tell(Stop::Abandon));
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.0.runs.lock().len()
+        self.0.list.lock().runs.len()
     }
 
     /// Waits until nothing runs.
@@ -107,7 +127,7 @@ impl Running {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.running.0.runs.lock().remove(&self.id);
+        self.running.0.list.lock().runs.remove(&self.id);
         self.running.0.ended.notify_waiters();
     }
 }

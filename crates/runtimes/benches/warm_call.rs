@@ -115,7 +115,8 @@ fn call(executable: &Arc<Executable>) -> Call {
             event: Some("PRE_USER_CREATE"),
             event_id: None,
         },
-        deadline: SystemClock.monotonic() + Duration::from_secs(30),
+        timeout: Duration::from_secs(30),
+        deadline: None,
         host: Arc::new(NoHost),
     }
 }

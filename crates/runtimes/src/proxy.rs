@@ -60,9 +60,7 @@ impl ProxyRuntime {
 
     async fn outcome(&self, call: &Call) -> Result<JsonText, Failure> {
         let delivery = self.delivery(call)?;
-        let limit = call
-            .deadline
-            .saturating_duration_since(self.clock.monotonic());
+        let limit = call.allotted(self.clock.monotonic());
         // Around everything: the answer's body counts as well as its head.
         match tokio::time::timeout(limit, self.send(delivery)).await {
             Ok(outcome) => outcome,

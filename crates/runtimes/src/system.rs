@@ -98,9 +98,7 @@ impl SystemRuntime {
         logs: Arc<Mutex<Vec<LogLine>>>,
     ) -> Result<JsonText, Failure> {
         let function = self.find(&call.executable.function_slug)?;
-        let limit = call
-            .deadline
-            .saturating_duration_since(self.clock.monotonic());
+        let limit = call.allotted(self.clock.monotonic());
         let call = SystemCall {
             params: params_of(&call),
             user_data: call

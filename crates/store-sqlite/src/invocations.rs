@@ -16,15 +16,19 @@ use tollgate_core::ports::store::{
 };
 use tollgate_core::task::State;
 
-/// `logs` is a parameter, so that lists never touch it.
+/// What may be large is a parameter, so that lists can leave it where it is.
 macro_rules! select {
-    ($logs:literal, $rest:literal) => {
+    ($params:literal, $result:literal, $traceback:literal, $logs:literal, $rest:literal) => {
         concat!(
             "SELECT i.id, i.task_id, i.function_id, f.app_id, f.name AS function_name, ",
             "f.slug AS function_slug, i.version, i.event, i.event_id, i.trigger, i.state, ",
-            "i.attempt, i.max_attempts, i.user_id, u.username, u.email, i.params, i.result, ",
-            "i.failure_kind, i.failure_message, i.failure_traceback, i.failure_retry_after_us, ",
-            "i.changes, ",
+            "i.attempt, i.max_attempts, i.user_id, u.username, u.email, ",
+            $params,
+            " AS params, ",
+            $result,
+            " AS result, i.failure_kind, i.failure_message, ",
+            $traceback,
+            " AS failure_traceback, i.failure_retry_after_us, i.changes, ",
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
             "i.updated_at FROM invocations i ",
@@ -33,11 +37,29 @@ macro_rules! select {
             $rest
         )
     };
+    (whole $rest:literal) => {
+        select!(
+            "i.params",
+            "i.result",
+            "i.failure_traceback",
+            "i.logs",
+            $rest
+        )
+    };
 }
 
-const BY_ID: &str = select!("i.logs", " WHERE i.site_id = ?1 AND i.id = ?2");
-const BY_TASK: &str = select!("i.logs", " WHERE i.site_id = ?1 AND i.task_id = ?2");
-const LIST: &str = select!("NULL", "");
+const BY_ID: &str = select!(whole " WHERE i.site_id = ?1 AND i.id = ?2");
+const BY_TASK: &str = select!(whole " WHERE i.site_id = ?1 AND i.task_id = ?2");
+/// A page of a hundred records must stay small: what is larger than
+/// [`tollgate_core::limits::LIST_FIELD_BYTES`] shows in the record itself.
+const LIST: &str = select!(
+    "iif(octet_length(i.params) > 16384, '{\"truncated\":true}', i.params)",
+    "iif(octet_length(i.result) > 16384, '{\"truncated\":true}', i.result)",
+    "iif(octet_length(i.failure_traceback) > 16384, NULL, i.failure_traceback)",
+    "NULL",
+    ""
+);
+const _: () = assert!(tollgate_core::limits::LIST_FIELD_BYTES == 16_384);
 const COUNT: &str = "SELECT COUNT(*) FROM invocations i";
 
 fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {

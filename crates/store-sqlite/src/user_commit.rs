@@ -83,6 +83,9 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
                 password_hash.as_deref(),
                 false,
             )?;
+            if password_hash.is_some() {
+                end_tokens(connection, site, user)?;
+            }
         }
         UserChange::Delete { user } => {
             update(connection, site, prepared, user, None, true)?;
@@ -195,9 +198,13 @@ fn update(
     }
 }
 
-fn end_credentials(connection: &Connection, site: i64, user: &User) -> DbResult<()> {
+fn end_tokens(connection: &Connection, site: i64, user: &User) -> DbResult<()> {
     let at = user.updated_at.as_micros();
-    write(connection, END_TOKENS, params![site, user.id.0, at])?;
+    write(connection, END_TOKENS, params![site, user.id.0, at]).map(drop)
+}
+
+fn end_credentials(connection: &Connection, site: i64, user: &User) -> DbResult<()> {
+    end_tokens(connection, site, user)?;
     write(connection, DELETE_KEYS, params![site, user.id.0])?;
     Ok(())
 }

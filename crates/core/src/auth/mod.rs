@@ -18,6 +18,7 @@ pub use password::{Password, Passwords};
 pub use permission::{Permission, RoleName};
 pub use principal::Principal;
 pub use principals::Principals;
+pub(crate) use roles::not_from_a_function;
 pub use roles::{AppRole, RoleService};
 pub use service::{AuthParts, AuthService, NO_CREDENTIAL, Session, SignIn, TokenPair};
 pub use sites::{DEFAULT_SITE, SiteDirectory};

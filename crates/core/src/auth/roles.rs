@@ -5,12 +5,12 @@
 //! gives more than they hold.
 
 use super::access::{AppAccess, SiteAccess, right};
-use super::{Permission, Principals, RoleName};
+use super::{Permission, Principal, Principals, RoleName};
 use crate::app::App;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
-use crate::ports::store::{RoleGrant, ScopedStore, Store};
+use crate::ports::store::{RoleGrant, ScopedStore, Store, to_the_end};
 use crate::time::{Clock, Timestamp};
 use crate::users::FieldError;
 use std::sync::Arc;
@@ -54,6 +54,7 @@ impl RoleService {
         usernames: &[String],
         expires_at: Option<Timestamp>,
     ) -> Result<u64, Error> {
+        not_from_a_function(access.principal())?;
         let now = self.clock.now();
         if expires_at.is_some_and(|end| end <= now) {
             let error = FieldError::new("expires_at", "Choose a moment in the future");
@@ -65,11 +66,15 @@ impl RoleService {
         for grant in &mut grants {
             grant.expires_at = expires_at;
         }
-        let changed = store.assign_roles(users.clone(), grants, now).await?;
-        users
-            .iter()
-            .for_each(|user| self.principals.invalidate(scope.site_id(), *user));
-        Ok(changed)
+        let principals = Arc::clone(&self.principals);
+        let assigned = to_the_end(async move {
+            let changed = store.assign_roles(users.clone(), grants, now).await?;
+            users
+                .iter()
+                .for_each(|user| principals.invalidate(scope.site_id(), *user));
+            Ok(changed)
+        });
+        Ok(assigned.await?)
     }
 
     /// Takes every role from every user. Returns how many pairs there were.
@@ -82,14 +87,19 @@ impl RoleService {
         roles: &[String],
         usernames: &[String],
     ) -> Result<u64, Error> {
+        not_from_a_function(access.principal())?;
         let scope = access.principal().scope();
         let store = self.store.scoped(scope);
         let (users, grants) = resolve(&*store, roles, usernames).await?;
-        let removed = store.revoke_roles(users.clone(), grants).await?;
-        users
-            .iter()
-            .for_each(|user| self.principals.invalidate(scope.site_id(), *user));
-        Ok(removed)
+        let principals = Arc::clone(&self.principals);
+        let revoked = to_the_end(async move {
+            let removed = store.revoke_roles(users.clone(), grants).await?;
+            users
+                .iter()
+                .for_each(|user| principals.invalidate(scope.site_id(), *user));
+            Ok(removed)
+        });
+        Ok(revoked.await?)
     }
 
     /// The roles of an app.
@@ -98,6 +108,16 @@ impl RoleService {
             .map(|role| AppRole::of(access.app(), role))
             .into()
     }
+}
+
+/// A function acts with the rights of whoever caused it, which its author may not have: rights
+/// themselves stay out of its reach.
+pub(crate) fn not_from_a_function(principal: &Principal) -> Result<(), Error> {
+    if principal.chain_depth() == 0 {
+        return Ok(());
+    }
+    let message = "A function cannot change rights or passwords; do it over the API";
+    Err(Error::Forbidden(message.to_owned()))
 }
 
 impl Permission {

@@ -15,7 +15,7 @@ mod waited;
 pub use completion::completion;
 pub use host::{HostFactory, NobodysHost};
 pub use publish::{EventService, Prepared, Publication, PublishResponse, PublishedTask};
-pub use resolve::QueueCoordinator;
+pub use resolve::{GONE, QueueCoordinator};
 pub use stage::{Agreement, PreStage};
 pub(crate) use waited::WaitedRun;
 
@@ -145,6 +145,21 @@ impl Engine {
             .into_iter()
             .for_each(|change| self.tell_watchers(change));
         Ok(())
+    }
+
+    /// The same for ends that must not be given up because one write failed.
+    pub(crate) async fn complete_or_later(
+        self: &Arc<Self>,
+        store: &Arc<dyn ScopedStore>,
+        completions: Vec<Completion>,
+    ) {
+        if let Err(error) = self.complete(&**store, completions.clone()).await {
+            tracing::warn!(%error, runs = completions.len(), "ends of runs are written later");
+            let changes: Vec<_> = completions.iter().map(Completion::change).collect();
+            let engine = Arc::clone(self);
+            let announce = move || changes.into_iter().for_each(|it| engine.tell_watchers(it));
+            store.complete_later(completions, Box::new(announce));
+        }
     }
 
     /// What publishing `event` in this site runs, in order of priority, then id.

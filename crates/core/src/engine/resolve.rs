@@ -2,11 +2,15 @@
 
 use super::Engine;
 use crate::error::Error;
+use crate::ids::{SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
 use crate::ports::store::Claimed;
 use async_trait::async_trait;
 use std::sync::Arc;
+
+/// What a run's record says whose function is gone.
+pub const GONE: &str = "The function was deleted or switched off before this run";
 
 /// The engine as the dispatcher sees it.
 pub struct QueueCoordinator(Arc<Engine>);
@@ -42,8 +46,7 @@ impl Coordinator for QueueCoordinator {
             .await
             .map_err(unavailable)?;
         let Some(executable) = executable else {
-            let message = "The function was deleted or switched off before this run";
-            return Err(Failure::new(FailureKind::Deleted, message));
+            return Err(Failure::new(FailureKind::Deleted, GONE));
         };
         let acting = self.acting(row).await.map_err(unavailable)?;
         Ok(TaskRun {
@@ -53,6 +56,11 @@ impl Coordinator for QueueCoordinator {
             acting,
             deadline: None,
         })
+    }
+
+    async fn may_run(&self, site: SiteId, version: VersionId) -> bool {
+        // When the store cannot tell, the run goes on: it was resolved a moment ago.
+        !matches!(self.0.version(site, version).await, Ok(None))
     }
 
     fn announce(&self, change: InvocationChanged) {

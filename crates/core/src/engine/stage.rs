@@ -140,9 +140,9 @@ impl PreStage {
             .iter_mut()
             .map(|member| member.run.take_completion(&reason))
             .collect();
-        if let Err(error) = self.engine.complete(&*self.store, completions).await {
-            return error;
-        }
+        self.engine
+            .complete_or_later(&self.store, completions)
+            .await;
         Error::PreStage(Box::new(Refusal {
             event: self.spec.event,
             broken,

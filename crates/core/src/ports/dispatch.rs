@@ -5,7 +5,7 @@
 use super::runtime::{HostCalls, RunReport};
 use super::store::Claimed;
 use crate::function::Executable;
-use crate::ids::FunctionId;
+use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, InvocationChanged, NewInvocation};
 use crate::json::JsonText;
 use crate::time::Timestamp;
@@ -133,6 +133,9 @@ pub trait Coordinator: Send + Sync {
     /// # Errors
     /// The failure to record instead of running it.
     async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure>;
+
+    /// Whether a version may still run: its function was neither deleted nor switched off.
+    async fn may_run(&self, site: SiteId, version: VersionId) -> bool;
 
     /// An invocation's state was written: tells whoever watches.
     fn announce(&self, change: InvocationChanged);

@@ -11,7 +11,7 @@ use crate::json::JsonText;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One call of one function.
 #[derive(Clone)]
@@ -24,10 +24,23 @@ pub struct Call {
     pub user_data: Option<JsonText>,
     /// What goes into `params["__function__"]`.
     pub context: CallContext,
-    /// When the run must have ended. Waiting for a free worker counts.
-    pub deadline: Instant,
+    /// How long the run itself may take.
+    pub timeout: Duration,
+    /// When somebody who waits must have an answer; waiting for a free worker counts. None when
+    /// nobody waits: then a full house delays the run and takes nothing from its time.
+    pub deadline: Option<Instant>,
     /// Answers what the function asks of the platform during the call.
     pub host: Arc<dyn HostCalls>,
+}
+
+impl Call {
+    /// How long a run that begins at `now` may take.
+    pub fn allotted(&self, now: Instant) -> Duration {
+        let left = self
+            .deadline
+            .map(|deadline| deadline.saturating_duration_since(now));
+        left.map_or(self.timeout, |left| left.min(self.timeout))
+    }
 }
 
 /// How a call ended.

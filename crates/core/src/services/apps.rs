@@ -6,7 +6,7 @@ use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::limits;
-use crate::ports::store::{NewApp, Page, PageRequest};
+use crate::ports::store::{NewApp, Page, PageRequest, to_the_end};
 use std::sync::Arc;
 
 /// An app to be created.
@@ -134,9 +134,13 @@ impl AppService {
         );
         refuse(errors)?;
         let scope = access.principal().scope();
-        let app = self.engine.scoped(scope).update_app(app).await?;
-        self.engine.functions_changed(scope.site_id());
-        Ok(app)
+        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
+        let written = to_the_end(async move {
+            let app = store.update_app(app).await?;
+            engine.functions_changed(scope.site_id());
+            Ok(app)
+        });
+        Ok(written.await?)
     }
 
     /// Deletes an app with its functions, their subscriptions and its roles; running functions end.
@@ -151,14 +155,17 @@ impl AppService {
             offset: 0,
         };
         let functions = store.list_functions(access.app().id, page).await?.items;
-        store
-            .delete_app(access.app().id, self.engine.clock.now())
-            .await?;
-        for function in functions {
-            self.engine.function_stopped(scope.site_id(), function.id);
-        }
-        self.engine.functions_changed(scope.site_id());
-        self.principals.invalidate_site(scope.site_id());
-        Ok(())
+        let (engine, principals) = (Arc::clone(&self.engine), Arc::clone(&self.principals));
+        let app = access.app().id;
+        let deleted = to_the_end(async move {
+            store.delete_app(app, engine.clock.now()).await?;
+            for function in functions {
+                engine.function_stopped(scope.site_id(), function.id);
+            }
+            engine.functions_changed(scope.site_id());
+            principals.invalidate_site(scope.site_id());
+            Ok(())
+        });
+        Ok(deleted.await?)
     }
 }

@@ -10,7 +10,7 @@ use crate::function::{
 };
 use crate::limits;
 use crate::ports::runtime::CheckError;
-use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest};
+use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest, to_the_end};
 use crate::site::TenantScope;
 use crate::users::FieldError;
 use std::collections::BTreeMap;
@@ -99,6 +99,11 @@ impl FunctionService {
         access: &AppAccess<right::FunctionsDeploy>,
         input: CreateFunction,
     ) -> Result<Function, Error> {
+        if input.execution_mode == ExecutionMode::System && !access.principal().user().is_superuser
+        {
+            let message = "Only a superuser may offer the operator's own functions";
+            return Err(Error::Forbidden(message.to_owned()));
+        }
         let mut errors = Vec::new();
         check_name(&input.name, &mut errors);
         check_text(
@@ -208,13 +213,17 @@ impl FunctionService {
             source,
             at: self.engine.clock.now(),
         };
-        let function = self.engine.scoped(scope).update_function(change).await?;
-        if is_active {
-            self.engine.functions_changed(scope.site_id());
-        } else {
-            self.engine.function_stopped(scope.site_id(), function.id);
-        }
-        Ok(function)
+        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
+        let written = to_the_end(async move {
+            let function = store.update_function(change).await?;
+            if is_active {
+                engine.functions_changed(scope.site_id());
+            } else {
+                engine.function_stopped(scope.site_id(), function.id);
+            }
+            Ok(function)
+        });
+        Ok(written.await?)
     }
 
     /// Deletes a function and its subscriptions; its running and waiting runs end as failed.
@@ -228,12 +237,15 @@ impl FunctionService {
     ) -> Result<(), Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
-        self.engine
-            .scoped(scope)
-            .delete_function(function.id, self.engine.clock.now())
-            .await?;
-        self.engine.function_stopped(scope.site_id(), function.id);
-        Ok(())
+        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
+        let deleted = to_the_end(async move {
+            store
+                .delete_function(function.id, engine.clock.now())
+                .await?;
+            engine.function_stopped(scope.site_id(), function.id);
+            Ok(())
+        });
+        Ok(deleted.await?)
     }
 
     /// All versions, newest first.
@@ -265,14 +277,19 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
-        let store = self.engine.scoped(scope);
-        let now = self.engine.clock.now();
-        if !store.activate_version(function.id, number, now).await? {
+        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
+        let activated = to_the_end(async move {
+            let found = store
+                .activate_version(function.id, number, engine.clock.now())
+                .await?;
+            engine.functions_changed(scope.site_id());
+            Ok(found)
+        });
+        if !activated.await? {
             return Err(Error::NotFound(format!(
                 "Version {number} of function '{slug}'"
             )));
         }
-        self.engine.functions_changed(scope.site_id());
         self.find(access, slug).await
     }
 
@@ -437,7 +454,12 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
             errors.push(FieldError::new(field, format!("Use {min} to {max}")));
         }
     }
-    if let Some(filter) = &options.filter_conditions {
-        check_text("filter_conditions", filter, limits::FILTER_CHARS, errors);
+    if options.filter_conditions.is_some() {
+        let message = "Filters are not evaluated by this version; leave it out";
+        errors.push(FieldError::new("filter_conditions", message));
+    }
+    if options.network == Network::Egress {
+        let message = "This version has no guarded way out; leave it out";
+        errors.push(FieldError::new("network", message));
     }
 }

@@ -8,9 +8,10 @@ use crate::event::{EventType, Phase};
 use crate::function::Function;
 use crate::ids::FunctionId;
 use crate::limits;
-use crate::ports::store::{Conflict, NewSubscriber, StoreError};
+use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
 use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
 use crate::users::FieldError;
+use std::future::Future;
 use std::sync::Arc;
 
 /// New options of a subscription; what is none stays.
@@ -80,8 +81,9 @@ impl SubscriberService {
             options,
             created_at,
         };
-        let subscriber = store
-            .insert_subscriber(new)
+        let write = async move { store.insert_subscriber(new).await };
+        let subscriber = self
+            .write(principal, write)
             .await
             .map_err(|error| match error {
                 StoreError::Conflict(Conflict::Subscription) => {
@@ -90,7 +92,7 @@ impl SubscriberService {
                 StoreError::Conflict(Conflict::Gone) => Error::FunctionDoesNotExist(function),
                 other => other.into(),
             })?;
-        self.changed(principal, event, function).await;
+        self.warm(principal, event, function).await;
         Ok(subscriber)
     }
 
@@ -115,10 +117,9 @@ impl SubscriberService {
         let options = patch.applied_to(before.options);
         check(event, &options)?;
         let now = self.engine.clock.now();
-        let after = store
-            .update_subscriber(event, function, options, now)
-            .await?;
-        self.changed(principal, event, function).await;
+        let write = async move { store.update_subscriber(event, function, options, now).await };
+        let after = self.write(principal, write).await?;
+        self.warm(principal, event, function).await;
         after.ok_or_else(not_subscribed)
     }
 
@@ -138,10 +139,10 @@ impl SubscriberService {
             other => other?,
         };
         let store = self.engine.scoped(principal.scope());
-        if !store.delete_subscriber(event, function).await? {
+        let write = async move { store.delete_subscriber(event, function).await };
+        if !self.write(principal, write).await? {
             return Err(not_subscribed());
         }
-        self.engine.functions_changed(principal.scope().site_id());
         Ok(())
     }
 
@@ -212,12 +213,27 @@ impl SubscriberService {
         Ok(found)
     }
 
-    /// The next publication sees the change, and a PRE function's first call finds a worker.
-    async fn changed(&self, principal: &Principal, event: EventType, function: FunctionId) {
-        let scope = principal.scope();
-        self.engine.functions_changed(scope.site_id());
+    /// Writes a change of subscriptions; whatever becomes of the caller, the next publication
+    /// sees it.
+    async fn write<T: Send + 'static>(
+        &self,
+        principal: &Principal,
+        write: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let engine = Arc::clone(&self.engine);
+        let site = principal.scope().site_id();
+        to_the_end(async move {
+            let written = write.await?;
+            engine.functions_changed(site);
+            Ok(written)
+        })
+        .await
+    }
+
+    /// A PRE function's first call finds a worker.
+    async fn warm(&self, principal: &Principal, event: EventType, function: FunctionId) {
         if event.phase() == Phase::Pre {
-            self.engine.warm(scope, function).await;
+            self.engine.warm(principal.scope(), function).await;
         }
     }
 }

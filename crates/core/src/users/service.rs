@@ -5,14 +5,14 @@
 
 use super::input::{CreateUser, UpdateUser, check};
 use super::model::{Profile, User};
-use super::rights::{may_change, may_change_self, may_set_staff};
+use super::rights::{may_change, may_change_self, may_set_password, may_set_staff};
 use crate::app::App;
 use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAccess, right};
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
-use crate::ports::store::{Page, PageRequest, StoreError, UserChange, UserCommit, UserQuery};
+use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
 use std::sync::Arc;
 
@@ -90,6 +90,9 @@ impl UserService {
         } else if before.id != principal.user_id() {
             may_change(principal, &before)?;
         }
+        if input.password.is_some() {
+            may_set_password(principal)?;
+        }
         let proposed = input.applied_to(&before.profile);
         may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
         refuse_invalid(&proposed, input.password.as_ref())?;
@@ -107,7 +110,7 @@ impl UserService {
         let agreement = self.ask(&pre, proposed, principal).await?;
 
         let password_hash = self.hash(input.password).await?;
-        let new_password = password_hash.is_some();
+
         let user = User {
             profile: agreement.profile.clone(),
             updated_at: self.engine.clock.now(),
@@ -123,13 +126,6 @@ impl UserService {
             password_hash,
         };
         self.commit(change, agreement, &post, principal).await?;
-        self.principals
-            .invalidate(principal.scope().site_id(), user.id);
-        if new_password {
-            store
-                .end_all_tokens(user.id, self.engine.clock.now())
-                .await?;
-        }
         Ok(user)
     }
 
@@ -162,14 +158,10 @@ impl UserService {
             ..before
         };
         let post = Event::PostUserDelete(Box::new(UserParams::from(&user)));
-        let deleted = user.id;
         let change = UserChange::Delete {
             user: Box::new(user),
         };
-        self.commit(change, agreement, &post, principal).await?;
-        self.principals
-            .invalidate(principal.scope().site_id(), deleted);
-        Ok(())
+        self.commit(change, agreement, &post, principal).await
     }
 
     /// One user: oneself, or others with the permission `users.read`.
@@ -266,8 +258,8 @@ impl UserService {
         })
     }
 
-    /// One transaction for everything. When it loses against another change, the PRE results are
-    /// still put on record.
+    /// One transaction for everything. From here on it goes to the end, whatever becomes of the
+    /// caller. When it loses against another change, the PRE results are still put on record.
     async fn commit(
         &self,
         change: UserChange,
@@ -277,28 +269,28 @@ impl UserService {
     ) -> Result<(), Error> {
         let store = self.engine.scoped(principal.scope());
         let prepared = self.events.prepare(post, principal).await?;
-        // From here to the store's first poll nothing awaits, so nothing can be lost between.
-        let completions = agreement.take_completions();
-        let kept = completions.clone();
-        let commit = UserCommit {
-            change,
-            completions,
-            invocations: prepared.invocations,
-        };
-        match store.commit_user(commit, prepared.on_commit).await {
-            Ok(()) => {
-                kept.iter()
-                    .for_each(|completion| self.engine.tell_watchers(completion.change()));
-                Ok(())
+        let (engine, principals) = (Arc::clone(&self.engine), Arc::clone(&self.principals));
+        let site = principal.scope().site_id();
+        let written = to_the_end(async move {
+            let user = change.user_id();
+            let completions = agreement.take_completions();
+            let kept = completions.clone();
+            let commit = UserCommit {
+                change,
+                completions,
+                invocations: prepared.invocations,
+            };
+            let committed = store.commit_user(commit, prepared.on_commit).await;
+            principals.invalidate(site, user);
+            match &committed {
+                Ok(()) => kept.iter().for_each(|it| engine.tell_watchers(it.change())),
+                Err(_) if kept.is_empty() => {}
+                // The functions did run, whatever became of the change.
+                Err(_) => engine.complete_or_later(&store, kept).await,
             }
-            Err(error @ StoreError::Conflict(_)) => {
-                if !kept.is_empty() {
-                    self.engine.complete(&*store, kept).await?;
-                }
-                Err(error.into())
-            }
-            Err(error) => Err(error.into()),
-        }
+            committed
+        });
+        Ok(written.await?)
     }
 }
 

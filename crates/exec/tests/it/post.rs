@@ -275,3 +275,31 @@ async fn execute_waits_or_queues() {
         Err(Error::NotFound(_))
     ));
 }
+
+#[tokio::test]
+async fn deleting_a_function_ends_what_waits_in_memory_as_well() {
+    let world = World::new().await;
+    let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
+    world
+        .subscribe("doomed", EventType::PostUserCreate, never, priority(0))
+        .await;
+    let more_than_run_at_once = limits::TASKS_RUNNING + 6;
+    for number in 0..more_than_run_at_once {
+        world.create(&format!("u{number}")).await.unwrap();
+    }
+    world.runtime.called(limits::TASKS_RUNNING).await;
+    let access = world
+        .platform
+        .apps
+        .enter(world.admin.clone(), APP)
+        .await
+        .unwrap();
+    world
+        .platform
+        .functions
+        .delete(&access, "doomed")
+        .await
+        .unwrap();
+    world.until(State::Failed, more_than_run_at_once).await;
+    assert_eq!(world.runtime.calls().len(), limits::TASKS_RUNNING);
+}

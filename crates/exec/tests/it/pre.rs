@@ -238,6 +238,42 @@ async fn functions_see_only_what_could_be_saved() {
     assert_eq!(world.runtime.calls().len(), 1);
 }
 
+/// A subscription that is on disk must be asked, even if whoever made it hung up meanwhile.
+#[tokio::test]
+async fn a_subscription_whose_maker_went_away_is_asked_all_the_same() {
+    let world = World::new().await;
+    let function = world
+        .subscribe(
+            "no",
+            EventType::PostUserDelete,
+            returns(json!({"success": false})),
+            priority(0),
+        )
+        .await;
+    world.create("ann").await.unwrap();
+    {
+        let (admin, event) = (&world.admin, EventType::PreUserCreate);
+        let subscribers = &world.platform.subscribers;
+        let subscribing =
+            subscribers.subscribe(admin, event, function.id, SubscriberOptions::default());
+        tokio::pin!(subscribing);
+        // Polled until the write has been handed over, then dropped.
+        while futures_util::poll!(&mut subscribing).is_pending() {
+            let written = subscribers.total(admin, event).await.unwrap() == 1;
+            if written {
+                break;
+            }
+        }
+    }
+    for attempt in 0.. {
+        if world.create(&format!("u{attempt}")).await.is_err() {
+            return;
+        }
+        assert!(attempt < 100, "the function is not asked");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// One function of the property test.
 #[derive(Debug, Clone)]
 struct Drawn {

@@ -91,20 +91,14 @@ impl PythonRuntime {
         self.pool.close().await;
     }
 
-    /// Runs `call` on `lease`'s worker until `deadline`.
-    async fn run_on(
-        &self,
-        mut lease: Lease,
-        call: &Call,
-        deadline: impl Future<Output = ()>,
-        allotted: Duration,
-    ) -> RunReport {
+    /// Runs `call` on `lease`'s worker for at most `allotted`.
+    async fn run_on(&self, mut lease: Lease, call: &Call, allotted: Duration) -> RunReport {
         let worker = lease.begin();
         let name = worker.name();
         let outcome = tokio::select! {
             biased;
             outcome = worker.call(call) => Some(outcome),
-            () = deadline => None,
+            () = tokio::time::sleep(allotted) => None,
         };
         match outcome {
             Some(Ok(Answer { result, logs })) => {
@@ -248,20 +242,23 @@ fn too_long(executable: &Executable, allotted: Duration) -> Failure {
 #[async_trait]
 impl Runtime for PythonRuntime {
     async fn run(&self, call: Call) -> RunReport {
-        let allotted = call
-            .deadline
-            .saturating_duration_since(self.clock.monotonic());
-        let mut deadline = std::pin::pin!(tokio::time::sleep(allotted));
-        let granted = tokio::select! {
-            biased;
-            granted = self.pool.acquire(&call.executable) => granted,
-            () = &mut deadline => {
-                let message = format!("No worker was free or ready within {allotted:.1?}");
-                return RunReport::failed(Failure::new(FailureKind::Timeout, message));
+        let granted = match call.deadline {
+            Some(_) => {
+                let patience = call.allotted(self.clock.monotonic());
+                let granted = self.pool.acquire(&call.executable);
+                let Ok(granted) = tokio::time::timeout(patience, granted).await else {
+                    let message = format!("No worker was free or ready within {patience:.1?}");
+                    return RunReport::failed(Failure::new(FailureKind::Timeout, message));
+                };
+                granted
             }
+            None => self.pool.acquire(&call.executable).await,
         };
         match granted {
-            Ok(lease) => self.run_on(lease, &call, deadline, allotted).await,
+            Ok(lease) => {
+                let allotted = call.allotted(self.clock.monotonic());
+                self.run_on(lease, &call, allotted).await
+            }
             Err(refused) => RunReport {
                 result: Err(refused.failure),
                 logs: refused.logs,

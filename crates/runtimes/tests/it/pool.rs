@@ -78,6 +78,22 @@ async fn waiting_counts_against_the_deadline() {
     );
 }
 
+/// Nobody waits for queued work, so a queue in front of the function is not the function's fault.
+#[tokio::test]
+async fn without_a_waiting_caller_time_counts_from_the_start_of_the_run() {
+    let Some(python) = python() else { return };
+    let options = FunctionOptions {
+        max_concurrency: Some(1),
+        timeout_seconds: Some(0.6),
+        ..FunctionOptions::default()
+    };
+    let slow = function_with("import time\ndef main(p): time.sleep(0.3)", options);
+    let runs = (0..4).map(|_| python.call_unhurried(&slow, json!({})));
+    for report in futures_util::future::join_all(runs).await {
+        value(&report);
+    }
+}
+
 #[tokio::test]
 async fn a_full_pool_lets_the_idlest_go() {
     let Some(python) = python_with(|config| config.workers_max = 2) else {

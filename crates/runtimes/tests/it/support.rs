@@ -84,6 +84,17 @@ impl Python {
         self.runtime.run(call(executable, &params, deadline)).await
     }
 
+    /// Calls `executable` as queued work: nobody waits.
+    pub(crate) async fn call_unhurried(
+        &self,
+        executable: &Arc<Executable>,
+        params: Value,
+    ) -> RunReport {
+        let mut call = call(executable, &params, self.clock.monotonic());
+        call.deadline = None;
+        self.runtime.run(call).await
+    }
+
     /// Runs new code once.
     pub(crate) async fn once(&self, code: &str) -> RunReport {
         self.call(&function(code), json!({})).await
@@ -152,7 +163,8 @@ pub(crate) fn call(executable: &Arc<Executable>, params: &Value, deadline: Insta
             event: Some("PRE_USER_CREATE"),
             event_id: None,
         },
-        deadline,
+        timeout: executable.timeout(),
+        deadline: Some(deadline),
         host: Arc::new(Directory),
     }
 }

@@ -34,7 +34,7 @@ pub enum UserChange {
     Update {
         /// The record as it will stand.
         user: Box<User>,
-        /// A new hash; none leaves the old one.
+        /// A new hash, which ends the user's sessions and tokens; none leaves the old one.
         password_hash: Option<String>,
     },
     /// The user is marked deleted, under the same rule, and its sessions, keys and tokens end.
@@ -42,6 +42,17 @@ pub enum UserChange {
         /// The record as it will stand.
         user: Box<User>,
     },
+}
+
+impl UserChange {
+    /// Whom it concerns.
+    pub fn user_id(&self) -> UserId {
+        match self {
+            Self::Create { user, .. } | Self::Update { user, .. } | Self::Delete { user } => {
+                user.id
+            }
+        }
+    }
 }
 
 /// How a list of users is ordered.

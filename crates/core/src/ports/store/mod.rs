@@ -28,6 +28,7 @@ pub use system::{Claimed, CredentialOwner, LoginRecord, Recovered, SystemStore, 
 
 use crate::site::TenantScope;
 use std::error::Error as StdError;
+use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -128,6 +129,20 @@ pub enum Conflict {
     /// The record that the write refers to is gone.
     #[error("The record no longer exists")]
     Gone,
+}
+
+/// Carries a write and what must follow it to the end, even if the caller's future is dropped.
+///
+/// For what memory keeps of the database: an invalidation that is dropped between a commit and
+/// itself would leave a stale copy for good.
+///
+/// # Errors
+/// Those of `work`; [`StoreError::Failed`] when it panicked.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    let done = tokio::spawn(work).await;
+    done.unwrap_or_else(|error| Err(StoreError::Failed(Box::new(error))))
 }
 
 /// Which part of a list.
