@@ -135,7 +135,12 @@ pub(crate) struct Remote {
     #[arg(long, env = "TOLLGATE_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
     /// API key [default: the key that the server keeps in its data folder]
-    #[arg(long, env = "TOLLGATE_API_KEY", value_name = "KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "TOLLGATE_API_KEY",
+        value_name = "KEY",
+        hide_env_values = true
+    )]
     pub(crate) api_key: Option<String>,
     /// Print JSON
     #[arg(long)]

@@ -30,25 +30,49 @@ pub(crate) fn made_password() -> String {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz234567892";
     let mut bytes = [0_u8; 20];
     OsEntropy.fill(&mut bytes);
-    bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
+    bytes
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
+        .collect()
 }
 
-/// Creates the default site with its superuser, unless there is a site already.
+/// Creates the default site and its superuser, unless an earlier start has done so.
 pub(crate) async fn first_start(
     platform: &Platform,
     authority: &Authority,
     config: &Config,
 ) -> Result<Option<FirstStart>, Error> {
-    if !platform.admin.sites(authority).await?.is_empty() {
-        return Ok(None);
-    }
+    let admin = &platform.admin;
+    let site = match site(platform, authority, DEFAULT_SITE).await {
+        Ok(site) if is_complete(platform, authority, config, &site).await? => return Ok(None),
+        Err(Error::NotFound(_)) => admin.create_site(authority, DEFAULT_SITE, Vec::new()).await?,
+        unfinished => unfinished?,
+    };
     let given = config.admin_password.reveal();
     let password = given.map_or_else(made_password, str::to_owned);
-    let site = platform.admin.create_site(authority, DEFAULT_SITE, Vec::new()).await?;
     let email = config.admin_email.clone();
     let typed = Password::new(password.clone());
-    platform.admin.create_superuser(authority, &site, &email, typed).await?;
-    Ok(Some(FirstStart { email, password: given.is_none().then_some(password) }))
+    admin.create_superuser(authority, &site, &email, typed).await?;
+    Ok(Some(FirstStart {
+        email,
+        password: given.is_none().then_some(password),
+    }))
+}
+
+/// Whether a start got as far as the superuser: one that refused its password or address did not.
+async fn is_complete(
+    platform: &Platform,
+    authority: &Authority,
+    config: &Config,
+    site: &Site,
+) -> Result<bool, Error> {
+    if local_access(&config.data_dir).is_some() {
+        return Ok(true);
+    }
+    match platform.admin.act_as(authority, site, &config.admin_email).await {
+        Err(Error::NotFound(_)) => Ok(false),
+        found => found.map(|_| true),
+    }
 }
 
 /// The site with this slug.
@@ -92,15 +116,28 @@ pub(crate) async fn keep_local_access(
         Some(access) => access.api_key,
         None => {
             let site = site(platform, authority, DEFAULT_SITE).await?;
-            let owner = match platform.admin.act_as(authority, &site, &config.admin_email).await {
+            let owner = match platform
+                .admin
+                .act_as(authority, &site, &config.admin_email)
+                .await
+            {
                 // The superuser has another address by now: then there is no key to make.
                 Err(Error::NotFound(_)) => return Ok(()),
                 owner => owner?,
             };
-            platform.auth.create_api_key(&owner, KEY_NAME, None).await?.key
+            platform
+                .auth
+                .create_api_key(&owner, KEY_NAME, None)
+                .await?
+                .key
         }
     };
     let text = serde_json::to_vec_pretty(&LocalAccess { url, api_key }).map_err(io::Error::from);
     text.and_then(|text| write_private(&path(&config.data_dir), &text))
-        .map_err(|error| Error::Unavailable(format!("cannot write {}: {error}", path(&config.data_dir).display())))
+        .map_err(|error| {
+            Error::Unavailable(format!(
+                "cannot write {}: {error}",
+                path(&config.data_dir).display()
+            ))
+        })
 }

@@ -35,13 +35,21 @@ impl Client {
         let local = local_access(&config.data_dir);
         let missing = || {
             let dir = config.data_dir.display();
-            format!("no server has started in {dir}; start one, or name it with --url and --api-key")
+            format!(
+                "no server has started in {dir}; start one, or name it with --url and --api-key"
+            )
         };
-        let url = remote.url.clone().or_else(|| Some(local.as_ref()?.url.clone()));
+        let url = remote
+            .url
+            .clone()
+            .or_else(|| Some(local.as_ref()?.url.clone()));
         // The folder's key belongs to the folder's server alone.
         let key = match &remote.url {
             Some(_) => remote.api_key.clone(),
-            None => remote.api_key.clone().or_else(|| Some(local.as_ref()?.api_key.clone())),
+            None => remote
+                .api_key
+                .clone()
+                .or_else(|| Some(local.as_ref()?.api_key.clone())),
         };
         Ok(Self {
             http: reqwest::Client::new(),
@@ -70,7 +78,13 @@ impl Client {
         }
         let text = |key: &str| body[key].as_str().unwrap_or("no message").to_owned();
         let (code, message) = (text("code"), text("message"));
-        Err(Refused { status: status.as_u16(), code, message, body }.into())
+        Err(Refused {
+            status: status.as_u16(),
+            code,
+            message,
+            body,
+        }
+        .into())
     }
 
     /// GETs a path.

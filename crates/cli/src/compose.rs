@@ -34,7 +34,10 @@ impl Composition {
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-        let options = SqliteOptions { clock: Arc::clone(&clock), ..SqliteOptions::default() };
+        let options = SqliteOptions {
+            clock: Arc::clone(&clock),
+            ..SqliteOptions::default()
+        };
         let sqlite = SqliteStore::open(config.database_dir(), options)?;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_key = keys::jwt_key(&config.data_dir)?;
@@ -57,12 +60,31 @@ impl Composition {
             },
         );
         let dispatcher = Arc::clone(&executor) as _;
-        let settings = Settings { pre_budget: config.events.pre_budget_seconds.get() };
+        let settings = Settings {
+            pre_budget: config.events.pre_budget_seconds.get(),
+        };
         let base_domain = (!config.base_domain.is_empty()).then(|| config.base_domain.clone());
-        let engine = Parts { store, dispatcher, runtimes, clock, entropy, settings };
-        let platform = Platform::new(PlatformParts { engine, jwt_key, base_domain });
+        let engine = Parts {
+            store,
+            dispatcher,
+            runtimes,
+            clock,
+            entropy,
+            settings,
+        };
+        let platform = Platform::new(PlatformParts {
+            engine,
+            jwt_key,
+            base_domain,
+        });
         let coordinator = platform.coordinator();
-        Ok(Self { platform, executor, coordinator, python, store: sqlite })
+        Ok(Self {
+            platform,
+            executor,
+            coordinator,
+            python,
+            store: sqlite,
+        })
     }
 
     /// Takes up what an earlier process left, and begins to run queued work.
@@ -74,7 +96,11 @@ impl Composition {
     pub(crate) async fn stop(self, grace: Duration) {
         match self.executor.stop(grace).await {
             Ok(left) if left != Recovered::default() => {
-                tracing::info!(requeued = left.requeued, cancelled = left.cancelled, "handed work back");
+                tracing::info!(
+                    requeued = left.requeued,
+                    cancelled = left.cancelled,
+                    "handed work back"
+                );
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "could not hand work back; the next start will"),

@@ -96,7 +96,9 @@ impl TryFrom<f64> for Seconds {
         if seconds > 0.0 && seconds <= 86_400.0 {
             Ok(Self(Duration::from_secs_f64(seconds)))
         } else {
-            Err(format!("{seconds} is not a number of seconds above 0 and at most 86400"))
+            Err(format!(
+                "{seconds} is not a number of seconds above 0 and at most 86400"
+            ))
         }
     }
 }
@@ -135,6 +137,13 @@ impl Serialize for Secret {
     }
 }
 
+/// Whether a process stays: a short command says no more than it must unless asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Server,
+    ShortCommand,
+}
+
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
@@ -143,7 +152,11 @@ pub(crate) enum ConfigError {
     #[error("the settings do not hold: {0}")]
     Invalid(Box<figment::Error>),
     #[error("{key} = {value:?}: {reason}")]
-    Value { key: &'static str, value: String, reason: String },
+    Value {
+        key: &'static str,
+        value: String,
+        reason: String,
+    },
 }
 
 impl Config {
@@ -151,6 +164,7 @@ impl Config {
     pub(crate) fn load(
         file: Option<&Path>,
         flags: &serde_json::Map<String, serde_json::Value>,
+        purpose: Purpose,
     ) -> Result<Self, ConfigError> {
         if let Some(file) = file
             && !file.exists()
@@ -159,6 +173,9 @@ impl Config {
         }
         let environment = Env::prefixed("TOLLGATE_").ignore(&NOT_SETTINGS).split("__");
         let mut figment = Figment::new().merge(Toml::string(DEFAULTS));
+        if purpose == Purpose::ShortCommand {
+            figment = figment.merge(("log", "warn"));
+        }
         // A file that is named must be there; the usual one need not.
         let usual = Path::new(FILE);
         if let Some(file) = file.or_else(|| usual.exists().then_some(usual)) {
@@ -175,7 +192,11 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let wrong = |key, value: &dyn fmt::Display, reason: &str| {
-            Err(ConfigError::Value { key, value: value.to_string(), reason: reason.to_owned() })
+            Err(ConfigError::Value {
+                key,
+                value: value.to_string(),
+                reason: reason.to_owned(),
+            })
         };
         if self.database_url != "sqlite" && !self.database_url.starts_with("sqlite://") {
             let reason = "this version keeps its data in SQLite; use \"sqlite\" or sqlite://FOLDER";
@@ -199,7 +220,9 @@ impl Config {
 
     /// The folder of the database: `data_dir`, unless `database_url` names another.
     pub(crate) fn database_dir(&self) -> &Path {
-        self.database_url.strip_prefix("sqlite://").map_or(&self.data_dir, Path::new)
+        self.database_url
+            .strip_prefix("sqlite://")
+            .map_or(&self.data_dir, Path::new)
     }
 }
 
@@ -209,16 +232,21 @@ mod tests {
     use serde_json::json;
 
     fn load(flags: serde_json::Value) -> Result<Config, ConfigError> {
-        let serde_json::Value::Object(flags) = flags else { panic!("not a table") };
+        let serde_json::Value::Object(flags) = flags else {
+            panic!("not a table")
+        };
         let empty = tempfile::NamedTempFile::new().unwrap();
-        Config::load(Some(empty.path()), &flags)
+        Config::load(Some(empty.path()), &flags, Purpose::Server)
     }
 
     #[test]
     fn the_default_file_is_complete_and_valid() {
         let config = load(json!({})).unwrap();
         assert_eq!(config.listen.port(), 8000);
-        assert_eq!(config.events.pre_budget_seconds.get(), limits::PRE_BUDGET_DEFAULT);
+        assert_eq!(
+            config.events.pre_budget_seconds.get(),
+            limits::PRE_BUDGET_DEFAULT
+        );
         assert_eq!(config.execution.running, limits::TASKS_RUNNING);
         assert_eq!(config.execution.in_memory, limits::TASKS_IN_MEMORY);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);

@@ -54,13 +54,21 @@ pub(crate) async fn install(
     config: &Config,
 ) -> Result<(), Error> {
     let site = site(platform, authority, DEFAULT_SITE).await?;
-    let admin = platform.admin.act_as(authority, &site, &config.admin_email).await?;
+    let admin = platform
+        .admin
+        .act_as(authority, &site, &config.admin_email)
+        .await?;
     let app = CreateApp {
         name: "User Management".to_owned(),
         slug: Some(APP.to_owned()),
         description: "The demo's example functions".to_owned(),
     };
-    exists_already(platform.apps.create(&SiteAccess::check(admin.clone())?, app).await)?;
+    exists_already(
+        platform
+            .apps
+            .create(&SiteAccess::check(admin.clone())?, app)
+            .await,
+    )?;
     for example in &EXAMPLES {
         install_one(platform, &admin, example).await?;
     }
@@ -85,14 +93,23 @@ async fn install_one(
         is_active: true,
         is_public: false,
         async_mode: false,
-        options: FunctionOptions { timeout_seconds: Some(10.0), ..FunctionOptions::default() },
+        options: FunctionOptions {
+            timeout_seconds: Some(10.0),
+            ..FunctionOptions::default()
+        },
     };
     // A function that is there already may have been changed: it is left as it is.
     let Some(function) = exists_already(platform.functions.create(&access, function).await)? else {
         return Ok(());
     };
-    let options = SubscriberOptions { priority: example.priority, ..SubscriberOptions::default() };
-    platform.subscribers.subscribe(admin, example.event, function.id, options).await?;
+    let options = SubscriberOptions {
+        priority: example.priority,
+        ..SubscriberOptions::default()
+    };
+    platform
+        .subscribers
+        .subscribe(admin, example.event, function.id, options)
+        .await?;
     Ok(())
 }
 

@@ -15,7 +15,10 @@ pub(crate) fn jwt_key(data_dir: &Path) -> io::Result<[u8; 32]> {
     let path = data_dir.join(JWT_KEY);
     match fs::read(&path) {
         Ok(bytes) => bytes.try_into().map_err(|_| {
-            let message = format!("{} is not a key of 32 bytes; restore or delete it", path.display());
+            let message = format!(
+                "{} is not a key of 32 bytes; restore or delete it",
+                path.display()
+            );
             io::Error::new(io::ErrorKind::InvalidData, message)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -31,8 +34,12 @@ pub(crate) fn jwt_key(data_dir: &Path) -> io::Result<[u8; 32]> {
 /// Writes a file that only its owner can read, whole or not at all.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)

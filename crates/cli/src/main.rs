@@ -26,7 +26,10 @@ pub(crate) type CommandResult = Result<(), Box<dyn StdError + Send + Sync>>;
 
 fn main() -> ExitCode {
     // Before any thread exists: this process may be the launcher of an interpreter.
-    if std::env::args_os().nth(1).is_some_and(|first| first == tollgate_runtimes::LAUNCH_ARG) {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == tollgate_runtimes::LAUNCH_ARG)
+    {
         tollgate_runtimes::launcher_main();
     }
     let cli = args::Cli::parse();
@@ -40,7 +43,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: args::Cli) -> CommandResult {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(cmd::run(cli));
     // A reader of standard input or a slow lookup must not hold the process back.
     runtime.shutdown_background();

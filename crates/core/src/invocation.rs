@@ -305,6 +305,17 @@ pub struct InvocationChanged {
     pub state: State,
 }
 
+impl Started {
+    /// What watchers are told of it.
+    pub const fn change(&self) -> InvocationChanged {
+        InvocationChanged {
+            site_id: self.site_id,
+            id: self.id,
+            state: State::Running,
+        }
+    }
+}
+
 impl Completion {
     /// What watchers are told of this completion.
     pub const fn change(&self) -> InvocationChanged {

@@ -76,17 +76,26 @@ async fn write(shared: &Shared, batch: Vec<Record>) {
         }
     }
     begun.retain(|started| !ended.iter().any(|completion| completion.id == started.id));
-    if !begun.is_empty()
-        && let Err(error) = shared.system().started(begun).await
-    {
-        // Only a display is missing; the runs go on.
-        tracing::warn!(%error, "could not show runs as running");
+    if !begun.is_empty() {
+        show(shared, begun).await;
     }
     if !ended.is_empty() {
         complete(shared, ended).await;
     }
     for done in flushed {
         let _ = done.send(());
+    }
+}
+
+async fn show(shared: &Shared, begun: Vec<Started>) {
+    let changes: Vec<_> = begun.iter().map(Started::change).collect();
+    if let Err(error) = shared.system().started(begun).await {
+        // Only a display is missing; the runs go on.
+        tracing::warn!(%error, "could not show runs as running");
+        return;
+    }
+    if let Some(coordinator) = shared.coordinator() {
+        changes.into_iter().for_each(|change| coordinator.announce(change));
     }
 }
 

@@ -26,23 +26,42 @@ async fn change(composition: &Composition, command: Admin) -> CommandResult {
     let authority = Authority::of_this_program();
     let platform = &*composition.platform;
     match command {
-        Admin::Create(AdminUser { email, password, site: slug }) => {
+        Admin::Create(AdminUser {
+            email,
+            password,
+            site: slug,
+        }) => {
             let site = site(platform, &authority, &slug).await?;
             let (password, made) = password_or_made(password);
-            let user =
-                platform.admin.create_superuser(&authority, &site, &email, password).await?;
+            let user = platform
+                .admin
+                .create_superuser(&authority, &site, &email, password)
+                .await?;
             println!("created superuser {} in site {slug}", user.profile.email);
             show(made);
         }
-        Admin::ResetPassword(AdminUser { email, password, site: slug }) => {
+        Admin::ResetPassword(AdminUser {
+            email,
+            password,
+            site: slug,
+        }) => {
             let site = site(platform, &authority, &slug).await?;
             let (password, made) = password_or_made(password);
-            let user = platform.admin.reset_password(&authority, &site, &email, password).await?;
-            println!("changed the password of {} in site {slug}", user.profile.email);
+            let user = platform
+                .admin
+                .reset_password(&authority, &site, &email, password)
+                .await?;
+            println!(
+                "changed the password of {} in site {slug}",
+                user.profile.email
+            );
             show(made);
         }
         Admin::CreateSite { slug, domain } => {
-            let site = platform.admin.create_site(&authority, &slug, domain).await?;
+            let site = platform
+                .admin
+                .create_site(&authority, &slug, domain)
+                .await?;
             println!("created site {}", site.slug);
         }
         // Answered before anything was opened.

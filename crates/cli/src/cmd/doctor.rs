@@ -23,7 +23,13 @@ pub(super) fn run(config: &Config, args: &Doctor) -> CommandResult {
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json!(findings))?);
     } else {
-        for Finding { what, ok, optional, detail } in &findings {
+        for Finding {
+            what,
+            ok,
+            optional,
+            detail,
+        } in &findings
+        {
             let mark = match (ok, optional) {
                 (true, _) => "ok  ",
                 (false, true) => "note",
@@ -32,7 +38,10 @@ pub(super) fn run(config: &Config, args: &Doctor) -> CommandResult {
             println!("{mark} {what}: {detail}");
         }
     }
-    if findings.iter().all(|finding| finding.ok || finding.optional) {
+    if findings
+        .iter()
+        .all(|finding| finding.ok || finding.optional)
+    {
         Ok(())
     } else {
         Err("something is missing; see above".into())
@@ -40,20 +49,35 @@ pub(super) fn run(config: &Config, args: &Doctor) -> CommandResult {
 }
 
 fn python(config: &Config) -> Finding {
-    let found = LauncherSpec::this_binary().map_err(|error| error.to_string()).and_then(|launcher| {
-        let scratch = config.data_dir.join("scratch");
-        ProcessConfig::discover(&config.python.program, launcher, scratch)
-            .map(|process| process.python.display().to_string())
-            .map_err(|error| error.to_string())
-    });
+    let found = LauncherSpec::this_binary()
+        .map_err(|error| error.to_string())
+        .and_then(|launcher| {
+            let scratch = config.data_dir.join("scratch");
+            ProcessConfig::discover(&config.python.program, launcher, scratch)
+                .map(|process| process.python.display().to_string())
+                .map_err(|error| error.to_string())
+        });
     let ok = found.is_ok();
-    Finding { what: "python", ok, optional: false, detail: found.unwrap_or_else(|error| error) }
+    Finding {
+        what: "python",
+        ok,
+        optional: false,
+        detail: found.unwrap_or_else(|error| error),
+    }
 }
 
 fn database(dir: &Path) -> Finding {
-    let finding = |ok, detail| Finding { what: "database", ok, optional: false, detail };
+    let finding = |ok, detail| Finding {
+        what: "database",
+        ok,
+        optional: false,
+        detail,
+    };
     if !dir.exists() {
-        return finding(true, format!("{} will be made at the first start", dir.display()));
+        return finding(
+            true,
+            format!("{} will be made at the first start", dir.display()),
+        );
     }
     match SqliteStore::open(dir, SqliteOptions::default()) {
         Ok(store) => {

@@ -13,16 +13,42 @@ use tollgate_core::text::slugify;
 
 pub(super) async fn run(config: &Config, command: Function) -> CommandResult {
     match command {
-        Function::Deploy { file, app, name, subscribe, timeout, remote } => {
+        Function::Deploy {
+            file,
+            app,
+            name,
+            subscribe,
+            timeout,
+            remote,
+        } => {
             let client = Client::new(config, &remote)?;
-            let deploy = Deploy { client: &client, app: &app, remote: &remote };
+            let deploy = Deploy {
+                client: &client,
+                app: &app,
+                remote: &remote,
+            };
             deploy.deploy(&file, name, timeout, &subscribe).await
         }
-        Function::Run { function, app, event, params, remote } => {
-            let request = RunRequest { function, app, event, params };
+        Function::Run {
+            function,
+            app,
+            event,
+            params,
+            remote,
+        } => {
+            let request = RunRequest {
+                function,
+                app,
+                event,
+                params,
+            };
             function_run::run(config, request, &remote).await
         }
-        Function::Logs { function, limit, remote } => logs(config, &function, limit, &remote).await,
+        Function::Logs {
+            function,
+            limit,
+            remote,
+        } => logs(config, &function, limit, &remote).await,
     }
 }
 
@@ -42,7 +68,9 @@ impl Deploy<'_> {
     ) -> CommandResult {
         let code = std::fs::read_to_string(file)
             .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-        let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let stem = file
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned());
         let name = name.unwrap_or_else(|| title(&stem.unwrap_or_default()));
         self.ensure_app().await?;
         let function = self.put(&name, &code, timeout).await?;
@@ -84,8 +112,10 @@ impl Deploy<'_> {
         if let Some(seconds) = timeout {
             body["timeout_seconds"] = json!(seconds);
         }
-        let change =
-            self.client.request(Method::PATCH, &format!("{base}{}/", slugify(name))).json(&body);
+        let change = self
+            .client
+            .request(Method::PATCH, &format!("{base}{}/", slugify(name)))
+            .json(&body);
         match self.client.send(change).await {
             Err(error) if status(&*error) == Some(404) => {
                 body["name"] = json!(name);
@@ -99,7 +129,11 @@ impl Deploy<'_> {
 
     async fn subscribe(&self, event: &str, function: &Value) -> CommandResult {
         let path = format!("/api/cloud/events/{event}/subscribe/");
-        match self.client.post(&path, &json!({"function_id": function})).await {
+        match self
+            .client
+            .post(&path, &json!({"function_id": function}))
+            .await
+        {
             // Deploying a second time finds the subscription in place.
             Err(error) if status(&*error) == Some(400) && error.to_string().contains("already") => {
                 Ok(())
@@ -110,17 +144,22 @@ impl Deploy<'_> {
 }
 
 fn status(error: &(dyn std::error::Error + 'static)) -> Option<u16> {
-    error.downcast_ref::<Refused>().map(|refused| refused.status)
+    error
+        .downcast_ref::<Refused>()
+        .map(|refused| refused.status)
 }
 
 /// `validate_user_data` → `Validate User Data`.
 fn title(stem: &str) -> String {
-    let words = stem.split(['_', '-', ' ']).filter(|word| !word.is_empty()).map(|word| {
-        let mut letters = word.chars();
-        letters.next().map_or_else(String::new, |first| {
-            first.to_uppercase().chain(letters).collect::<String>()
-        })
-    });
+    let words = stem
+        .split(['_', '-', ' '])
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let mut letters = word.chars();
+            letters.next().map_or_else(String::new, |first| {
+                first.to_uppercase().chain(letters).collect::<String>()
+            })
+        });
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -130,7 +169,9 @@ async fn logs(config: &Config, function: &str, limit: u32, remote: &Remote) -> C
     let listed = client.get(&path).await?;
     let newest_first = listed["data"].as_array().cloned().unwrap_or_default();
     for summary in newest_first.iter().rev() {
-        let invocation = client.get(&format!("/api/invocations/{}/", summary["id"])).await?;
+        let invocation = client
+            .get(&format!("/api/invocations/{}/", summary["id"]))
+            .await?;
         if remote.json {
             println!("{invocation}");
             continue;

@@ -32,7 +32,11 @@ pub(super) struct RunRequest {
 
 pub(super) async fn run(config: &Config, request: RunRequest, remote: &Remote) -> CommandResult {
     let is_file = Path::new(&request.function).is_file();
-    if is_file { run_file(config, &request, remote.json).await } else { run_deployed(config, &request, remote).await }
+    if is_file {
+        run_file(config, &request, remote.json).await
+    } else {
+        run_deployed(config, &request, remote).await
+    }
 }
 
 /// Parameters from the command line: JSON, or `@FILE`.
@@ -54,12 +58,17 @@ fn params(given: Option<&str>) -> Result<Option<Value>, Box<dyn std::error::Erro
 
 async fn run_deployed(config: &Config, request: &RunRequest, remote: &Remote) -> CommandResult {
     let app = request.app.as_deref().ok_or_else(|| {
-        format!("{} is no file; for a deployed function name its app with --app", request.function)
+        format!(
+            "{} is no file; for a deployed function name its app with --app",
+            request.function
+        )
     })?;
     let client = Client::new(config, remote)?;
     let params = params(request.params.as_deref())?.unwrap_or_else(|| json!({}));
     let path = format!("/api/apps/{app}/functions/{}/execute/", request.function);
-    let answer = client.post(&path, &json!({"params": params, "async": false})).await;
+    let answer = client
+        .post(&path, &json!({"params": params, "async": false}))
+        .await;
     let (body, failure) = match answer {
         Ok(body) => (body, None),
         Err(error) => match error.downcast_ref::<Refused>() {
@@ -69,18 +78,29 @@ async fn run_deployed(config: &Config, request: &RunRequest, remote: &Remote) ->
             _ => return Err(error),
         },
     };
-    let invocation = if body["invocation"].is_object() { &body["invocation"] } else { &body["data"]["invocation"] };
+    let invocation = if body["invocation"].is_object() {
+        &body["invocation"]
+    } else {
+        &body["data"]["invocation"]
+    };
     if remote.json {
         println!("{}", serde_json::to_string_pretty(&body)?);
     } else {
         print_logs(invocation);
-        println!("{}", serde_json::to_string_pretty(&invocation["task_result"]["result"])?);
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&invocation["task_result"]["result"])?
+        );
     }
     failure.map_or(Ok(()), |message| Err(message.into()))
 }
 
 async fn run_file(config: &Config, request: &RunRequest, json: bool) -> CommandResult {
-    let event = request.event.as_deref().map(str::parse::<EventType>).transpose()?;
+    let event = request
+        .event
+        .as_deref()
+        .map(str::parse::<EventType>)
+        .transpose()?;
     let given = params(request.params.as_deref())?;
     let params = match (given, event) {
         (Some(given), _) => given,
@@ -110,7 +130,10 @@ fn local_call(
     clock: &dyn Clock,
 ) -> Result<Call, Box<dyn std::error::Error + Send + Sync>> {
     let code = std::fs::read_to_string(file)?;
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = file
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let entropy: &dyn Entropy = &OsEntropy;
     let executable = Executable {
         site_id: SiteId(0),
@@ -122,7 +145,10 @@ fn local_call(
         function_slug: slugify(&stem),
         version_id: VersionId(0),
         version: 0,
-        source: Source::App { environment: Environment::Python, code: code.into() },
+        source: Source::App {
+            environment: Environment::Python,
+            code: code.into(),
+        },
         options: FunctionOptions::default(),
     };
     let timeout = executable.timeout();
@@ -144,7 +170,8 @@ fn local_call(
         params: JsonText::from(params),
         user_data: None,
         context,
-        deadline: clock.monotonic() + timeout,
+        timeout,
+        deadline: Some(clock.monotonic() + timeout),
         host: Arc::new(NobodysHost),
     })
 }

@@ -14,7 +14,10 @@ const EVENT_BYTES: usize = 64 * 1024;
 pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult {
     let Invocations::Tail { function, remote } = command;
     let client = Client::new(config, &remote)?;
-    let answer = client.request(Method::GET, "/api/invocations/stream/").send().await?;
+    let answer = client
+        .request(Method::GET, "/api/invocations/stream/")
+        .send()
+        .await?;
     let answer = answer.error_for_status()?;
     eprintln!("watching; end with Ctrl-C");
     let mut chunks = answer.bytes_stream();
@@ -23,11 +26,18 @@ pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult 
         pending.extend_from_slice(&chunk?);
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            let change = line.strip_prefix(b"data:").map(serde_json::from_slice::<Value>);
-            let Some(id) = change.and_then(|change| change.ok()?["id"].as_i64()) else { continue };
+            let change = line
+                .strip_prefix(b"data:")
+                .map(serde_json::from_slice::<Value>);
+            let Some(id) = change.and_then(|change| change.ok()?["id"].as_i64()) else {
+                continue;
+            };
             // The stream names what changed; what a record holds is asked for.
             let invocation = client.get(&format!("/api/invocations/{id}/")).await?;
-            if function.as_ref().is_none_or(|slug| invocation["function_slug"] == **slug) {
+            if function
+                .as_ref()
+                .is_none_or(|slug| invocation["function_slug"] == **slug)
+            {
                 show(&invocation, remote.json);
             }
         }
@@ -49,8 +59,9 @@ fn show(invocation: &Value, json: bool) {
 /// One run on one line.
 pub(super) fn line(invocation: &Value) -> String {
     let text = |key: &str| invocation[key].as_str().unwrap_or("-").to_owned();
-    let duration =
-        invocation["duration_ms"].as_f64().map_or_else(String::new, |ms| format!(" {ms:.1} ms"));
+    let duration = invocation["duration_ms"]
+        .as_f64()
+        .map_or_else(String::new, |ms| format!(" {ms:.1} ms"));
     let error = invocation["error"]["message"].as_str().unwrap_or_default();
     format!(
         "{} #{} {} v{} {} {}{duration} {error}",

@@ -11,7 +11,7 @@ mod serve;
 
 use crate::CommandResult;
 use crate::args::{Cli, Command, ConfigCommand};
-use crate::config::{self, Config};
+use crate::config::{self, Config, Purpose};
 use crate::logging;
 
 /// Runs one command.
@@ -23,7 +23,11 @@ pub(crate) async fn run(cli: Cli) -> CommandResult {
     {
         settings.insert("listen".into(), listen.to_string().into());
     }
-    let config = Config::load(global.config.as_deref(), &settings)?;
+    let purpose = match &command {
+        Command::Serve(_) | Command::Config(_) => Purpose::Server,
+        _ => Purpose::ShortCommand,
+    };
+    let config = Config::load(global.config.as_deref(), &settings, purpose)?;
     logging::start(&config)?;
     match command {
         Command::Serve(args) => serve::run(config, args).await,

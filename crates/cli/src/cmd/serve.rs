@@ -6,21 +6,31 @@ use crate::bootstrap::{self, FirstStart};
 use crate::compose::Composition;
 use crate::config::Config;
 use crate::demo;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tollgate_core::site::Authority;
 use tollgate_server::{Server, ServerConfig};
 
+/// How long a start may spend on warming up.
+const WARM_UP_MAX: Duration = Duration::from_secs(5);
+
 pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
     if args.role != Role::All {
-        return Err("SQLite belongs to one process, which must do both halves: leave --role out".into());
+        return Err(
+            "SQLite belongs to one process, which must do both halves: leave --role out".into(),
+        );
     }
+    raise_open_files();
     let stop = stop_signal()?;
     let (composition, listener) = open(&config).await?;
     let listening = listener.local_addr()?;
+    // Before anything runs: a function must find the API.
+    let server = Server::new(http_config(&config), Arc::clone(&composition.platform));
     let recovered = composition.start().await?;
     if recovered.requeued + recovered.cancelled > 0 {
         tracing::info!(
@@ -34,16 +44,9 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
         composition.stop(config.grace_seconds.get()).await;
         return Err(error);
     }
+    warm_up(&composition).await;
     eprintln!("tollgate listens on http://{listening}");
 
-    let http = ServerConfig {
-        header_timeout: config.http.header_timeout_seconds.get(),
-        body_timeout: config.http.body_timeout_seconds.get(),
-        grace: config.grace_seconds.get(),
-        connections: config.http.connections,
-        trust_forwarded_for: config.http.trust_forwarded_for,
-    };
-    let server = Server::new(http, Arc::clone(&composition.platform));
     let mut stopping = stop.clone();
     server
         .run(listener, async move {
@@ -56,6 +59,16 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
     Ok(())
 }
 
+fn http_config(config: &Config) -> ServerConfig {
+    ServerConfig {
+        header_timeout: config.http.header_timeout_seconds.get(),
+        body_timeout: config.http.body_timeout_seconds.get(),
+        grace: config.grace_seconds.get(),
+        connections: config.http.connections,
+        trust_forwarded_for: config.http.trust_forwarded_for,
+    }
+}
+
 /// Opens everything that can fail before anything is promised.
 async fn open(
     config: &Config,
@@ -64,6 +77,26 @@ async fn open(
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     Ok((Composition::open(config)?, listener))
+}
+
+/// A connection and a worker each take descriptors, and the usual soft limit is 1024.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "could not raise the limit of open files");
+    }
+}
+
+/// Starts workers for PRE functions, so that no first request pays for it; a start that takes too
+/// long goes on without.
+async fn warm_up(composition: &Composition) {
+    let authority = Authority::of_this_program();
+    match tokio::time::timeout(WARM_UP_MAX, composition.platform.admin.warm_up(&authority)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not warm up PRE functions"),
+        Err(_) => tracing::warn!("warming up PRE functions takes long; the rest starts on demand"),
+    }
 }
 
 /// The first site and superuser, the command line's key, the demo.
@@ -95,7 +128,10 @@ fn announce(first: &FirstStart) {
              Keep it: it is not shown again (`tollgate admin reset-password` makes a new one).\n",
             first.email
         ),
-        None => println!("First start: superuser {} with the password you set\n", first.email),
+        None => println!(
+            "First start: superuser {} with the password you set\n",
+            first.email
+        ),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::auth::{Principal, Principals};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::event::EventType;
+use crate::event::{EventType, Phase};
 use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
@@ -207,6 +207,23 @@ impl Engine {
             && let Err(failure) = runtime.warm(&executable).await
         {
             tracing::warn!(function.slug = executable.function_slug, %failure, "function does not warm up");
+        }
+    }
+
+    /// Another version runs from now on, or under other limits: workers of the old one may go,
+    /// and a PRE function's next call finds a new one.
+    pub(crate) async fn function_redeployed(&self, scope: TenantScope, function: FunctionId) {
+        for runtime in self.runtimes.all() {
+            runtime.retire(scope.site_id(), function);
+        }
+        for event in EventType::ALL
+            .into_iter()
+            .filter(|event| event.phase() == Phase::Pre)
+        {
+            // A failed look-up costs a cold start, no more.
+            if let Ok(Some(_)) = self.scoped(scope).subscriber(event, function).await {
+                return self.warm(scope, function).await;
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 use crate::auth::{Password, Passwords, Principal};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::event::{EventType, Phase};
 use crate::function::Object;
 use crate::ids::{SiteId, UserId};
 use crate::ports::store::{Reason, UserChange, UserCommit};
@@ -31,6 +32,27 @@ impl AdminService {
     /// When the store fails.
     pub async fn sites(&self, _: &Authority) -> Result<Vec<Site>, Error> {
         Ok(self.engine.store.system(Reason::Administer).sites().await?)
+    }
+
+    /// Starts a worker for every PRE function of every site, so that no first request pays for it.
+    ///
+    /// # Errors
+    /// When the store fails. A function that does not load is only noted.
+    pub async fn warm_up(&self, authority: &Authority) -> Result<(), Error> {
+        for site in self.sites(authority).await? {
+            let scope = authority.scope(site.id);
+            for event in EventType::ALL
+                .into_iter()
+                .filter(|event| event.phase() == Phase::Pre)
+            {
+                for subscription in self.engine.subscriptions(scope, event).await?.iter() {
+                    self.engine
+                        .warm(scope, subscription.executable.function_id)
+                        .await;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Creates a site.

@@ -223,7 +223,11 @@ impl FunctionService {
             }
             Ok(function)
         });
-        Ok(written.await?)
+        let function = written.await?;
+        if is_active {
+            self.engine.function_redeployed(scope, function.id).await;
+        }
+        Ok(function)
     }
 
     /// Deletes a function and its subscriptions; its running and waiting runs end as failed.
@@ -290,6 +294,7 @@ impl FunctionService {
                 "Version {number} of function '{slug}'"
             )));
         }
+        self.engine.function_redeployed(scope, function.id).await;
         self.find(access, slug).await
     }
 

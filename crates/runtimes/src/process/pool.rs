@@ -258,6 +258,7 @@ impl Pool {
                 .groups
                 .entry(key)
                 .or_insert_with(|| Group::new(executable));
+            dead.extend(group.adopt(executable));
             while let Some(Idle { worker, .. }) = group.idle.pop() {
                 if worker.is_quiet() {
                     return Ok(Found::Worker(worker));
@@ -639,6 +640,19 @@ impl Pool {
 }
 
 impl Group {
+    /// Takes over changed options: they are no part of a version. Returns the idle workers that
+    /// were started with another memory limit.
+    fn adopt(&mut self, executable: &Arc<Executable>) -> Vec<Worker> {
+        if Arc::ptr_eq(&self.executable, executable) {
+            return Vec::new();
+        }
+        let before = std::mem::replace(&mut self.executable, Arc::clone(executable));
+        if before.memory_mb() == executable.memory_mb() {
+            return Vec::new();
+        }
+        self.idle.drain(..).map(|idle| idle.worker).collect()
+    }
+
     fn new(executable: &Arc<Executable>) -> Self {
         Self {
             executable: Arc::clone(executable),

@@ -1,13 +1,13 @@
 //! Load: connections that each create one user after the other.
 
 use super::target::{Target, elapsed};
+use hdrhistogram::Histogram;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use hdrhistogram::Histogram;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -37,7 +37,11 @@ pub(super) async fn run(
         let mut connection = Connection::open(target).await?;
         drivers.spawn(async move { connection.drive(duration).await });
     }
-    let mut load = Load { latencies_us: histogram()?, failed: 0, elapsed: Duration::ZERO };
+    let mut load = Load {
+        latencies_us: histogram()?,
+        failed: 0,
+        elapsed: Duration::ZERO,
+    };
     while let Some(driven) = drivers.join_next().await {
         let (latencies, failed) = driven??;
         load.latencies_us.add(latencies)?;
@@ -64,7 +68,11 @@ impl Connection {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         let credential = format!("Api-Key {}", target.api_key);
-        Ok(Self { sender, host: target.address.clone(), credential })
+        Ok(Self {
+            sender,
+            host: target.address.clone(),
+            credential,
+        })
     }
 
     async fn drive(&mut self, duration: Duration) -> Result<(Histogram<u64>, u64), Error> {

@@ -18,7 +18,8 @@ impl Machine {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned())
+            line.and_then(|line| line.split_once(':'))
+                .map(|(_, value)| value.trim().to_owned())
         };
         let memory_kib = field(&read("/proc/meminfo"), "MemTotal")
             .and_then(|value| value.split(' ').next()?.parse::<u64>().ok());
@@ -31,7 +32,14 @@ impl Machine {
     }
 
     pub(super) fn line(&self) -> String {
-        let Self { cpu, cores, memory_gib, kernel } = self;
-        format!("{cores} cores ({cpu}), {memory_gib} GiB, Linux {kernel}; load and server share them")
+        let Self {
+            cpu,
+            cores,
+            memory_gib,
+            kernel,
+        } = self;
+        format!(
+            "{cores} cores ({cpu}), {memory_gib} GiB, Linux {kernel}; load and server share them"
+        )
     }
 }

@@ -22,10 +22,15 @@ const CONNECTIONS: [usize; 3] = [1, 16, 64];
 const WARM_UP: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: Bench) -> CommandResult {
-    let connections =
-        if args.connections.is_empty() { CONNECTIONS.to_vec() } else { args.connections.clone() };
+    let connections = if args.connections.is_empty() {
+        CONNECTIONS.to_vec()
+    } else {
+        args.connections.clone()
+    };
     let wanted = |scenario: &Scenario| {
-        args.only.as_deref().is_none_or(|part| scenario.name().contains(part))
+        args.only
+            .as_deref()
+            .is_none_or(|part| scenario.name().contains(part))
     };
     let scenarios: Vec<Scenario> = Scenario::ALL.into_iter().filter(wanted).collect();
     if scenarios.is_empty() {

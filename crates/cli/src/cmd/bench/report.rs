@@ -62,7 +62,12 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(rows: Vec<Row>, memory: Memory) -> Self {
-        Self { version: env!("CARGO_PKG_VERSION"), machine: Machine::here(), memory, rows }
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            machine: Machine::here(),
+            memory,
+            rows,
+        }
     }
 }
 
@@ -72,7 +77,15 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "{:<16} {:>5} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>7}",
-            "scenario", "conns", "users/s", "p50 ms", "p90 ms", "p99 ms", "p99.9", "drain ms", "failed"
+            "scenario",
+            "conns",
+            "users/s",
+            "p50 ms",
+            "p90 ms",
+            "p99 ms",
+            "p99.9",
+            "drain ms",
+            "failed"
         )?;
         for row in &self.rows {
             writeln!(

@@ -34,10 +34,26 @@ pub(super) struct Scenario {
 
 impl Scenario {
     pub(super) const ALL: [Self; 4] = [
-        Self { name: "no subscriber", pre: 0, post: 0 },
-        Self { name: "1 PRE", pre: 1, post: 0 },
-        Self { name: "1 PRE + 1 POST", pre: 1, post: 1 },
-        Self { name: "5 PRE + 5 POST", pre: 5, post: 5 },
+        Self {
+            name: "no subscriber",
+            pre: 0,
+            post: 0,
+        },
+        Self {
+            name: "1 PRE",
+            pre: 1,
+            post: 0,
+        },
+        Self {
+            name: "1 PRE + 1 POST",
+            pre: 1,
+            post: 1,
+        },
+        Self {
+            name: "5 PRE + 5 POST",
+            pre: 5,
+            post: 5,
+        },
     ];
 
     pub(super) const fn name(&self) -> &'static str {
@@ -49,10 +65,13 @@ impl Scenario {
         if self.pre + self.post == 0 {
             return Ok(());
         }
-        target.post("/api/apps/", &json!({"name": APP, "slug": APP})).await?;
-        for (count, event, code) in
-            [(self.pre, "PRE_USER_CREATE", PRE), (self.post, "POST_USER_CREATE", POST)]
-        {
+        target
+            .post("/api/apps/", &json!({"name": APP, "slug": APP}))
+            .await?;
+        for (count, event, code) in [
+            (self.pre, "PRE_USER_CREATE", PRE),
+            (self.post, "POST_USER_CREATE", POST),
+        ] {
             for number in 0..count {
                 let body = json!({
                     "name": format!("{event} {number}"),
@@ -60,9 +79,13 @@ impl Scenario {
                     "environment": "python",
                     "code": code,
                 });
-                let function = target.post(&format!("/api/apps/{APP}/functions/"), &body).await?;
+                let function = target
+                    .post(&format!("/api/apps/{APP}/functions/"), &body)
+                    .await?;
                 let body = json!({"function_id": function["id"]});
-                target.post(&format!("/api/cloud/events/{event}/subscribe/"), &body).await?;
+                target
+                    .post(&format!("/api/cloud/events/{event}/subscribe/"), &body)
+                    .await?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::CommandResult;
 use crate::args::Remote;
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -44,7 +44,14 @@ impl Target {
         let folder = tempfile::tempdir()?;
         let data_dir = folder.path().join("data");
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--log",
+                "warn",
+                "--data-dir",
+            ])
             .arg(&data_dir)
             .current_dir(folder.path())
             .stdout(Stdio::null())
@@ -54,9 +61,13 @@ impl Target {
         wait_until_listening(&mut child).await?;
         let mut settings = Map::new();
         settings.insert("data_dir".into(), data_dir.to_string_lossy().into());
-        let config = Config::load(None, &settings)?;
+        let config = Config::load(None, &settings, Purpose::ShortCommand)?;
         let access = crate::bootstrap::local_access(&data_dir).ok_or("the server left no key")?;
-        let remote = Remote { url: None, api_key: None, json: false };
+        let remote = Remote {
+            url: None,
+            api_key: None,
+            json: false,
+        };
         let client = Client::new(&config, &remote)?;
         let memory_before_mib = resident_mib(&child);
         Ok(Self {
@@ -74,7 +85,10 @@ impl Target {
     }
 
     pub(super) async fn delete(&self, path: &str) -> CommandResult {
-        self.client.send(self.client.request(Method::DELETE, path)).await.map(drop)
+        self.client
+            .send(self.client.request(Method::DELETE, path))
+            .await
+            .map(drop)
     }
 
     /// Waits until no run is open and tells how long that took.
@@ -93,13 +107,18 @@ impl Target {
         let mut open = 0;
         for status in ["PENDING", "STARTED", "RETRY"] {
             let path = format!("/api/invocations/?status={status}&limit=1");
-            open += self.client.get(&path).await?["total"].as_u64().ok_or("no total")?;
+            open += self.client.get(&path).await?["total"]
+                .as_u64()
+                .ok_or("no total")?;
         }
         Ok(open)
     }
 
     pub(super) fn memory(&self) -> Memory {
-        Memory { before_mib: self.memory_before_mib, after_mib: resident_mib(&self.child) }
+        Memory {
+            before_mib: self.memory_before_mib,
+            after_mib: resident_mib(&self.child),
+        }
     }
 
     /// Ends it as an operator would.
