@@ -45,14 +45,20 @@ pub(crate) async fn first_start(
     let admin = &platform.admin;
     let site = match site(platform, authority, DEFAULT_SITE).await {
         Ok(site) if is_complete(platform, authority, config, &site).await? => return Ok(None),
-        Err(Error::NotFound(_)) => admin.create_site(authority, DEFAULT_SITE, Vec::new()).await?,
+        Err(Error::NotFound(_)) => {
+            admin
+                .create_site(authority, DEFAULT_SITE, Vec::new())
+                .await?
+        }
         unfinished => unfinished?,
     };
     let given = config.admin_password.reveal();
     let password = given.map_or_else(made_password, str::to_owned);
     let email = config.admin_email.clone();
     let typed = Password::new(password.clone());
-    admin.create_superuser(authority, &site, &email, typed).await?;
+    admin
+        .create_superuser(authority, &site, &email, typed)
+        .await?;
     Ok(Some(FirstStart {
         email,
         password: given.is_none().then_some(password),
@@ -69,7 +75,11 @@ async fn is_complete(
     if local_access(&config.data_dir).is_some() {
         return Ok(true);
     }
-    match platform.admin.act_as(authority, site, &config.admin_email).await {
+    match platform
+        .admin
+        .act_as(authority, site, &config.admin_email)
+        .await
+    {
         Err(Error::NotFound(_)) => Ok(false),
         found => found.map(|_| true),
     }

@@ -77,7 +77,7 @@ impl Client {
             return Ok(body);
         }
         let text = |key: &str| body[key].as_str().unwrap_or("no message").to_owned();
-        let (code, message) = (text("code"), text("message"));
+        let (code, message) = (text("code"), text("message") + &place(&body));
         Err(Refused {
             status: status.as_u16(),
             code,
@@ -95,6 +95,16 @@ impl Client {
     /// Sends a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
         self.send(self.request(Method::POST, path).json(body)).await
+    }
+}
+
+/// Where in the code the first error is, if the server says so.
+fn place(body: &Value) -> String {
+    let error = &body["errors"][0];
+    match (error["line"].as_u64(), error["column"].as_u64()) {
+        (Some(line), Some(column)) => format!(", line {line}, column {column}"),
+        (Some(line), None) => format!(", line {line}"),
+        _ => String::new(),
     }
 }
 

@@ -95,7 +95,9 @@ async fn show(shared: &Shared, begun: Vec<Started>) {
         return;
     }
     if let Some(coordinator) = shared.coordinator() {
-        changes.into_iter().for_each(|change| coordinator.announce(change));
+        changes
+            .into_iter()
+            .for_each(|change| coordinator.announce(change));
     }
 }
 

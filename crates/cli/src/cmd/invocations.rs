@@ -26,14 +26,14 @@ pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult 
         pending.extend_from_slice(&chunk?);
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            let change = line
+            let data = line
                 .strip_prefix(b"data:")
                 .map(serde_json::from_slice::<Value>);
-            let Some(id) = change.and_then(|change| change.ok()?["id"].as_i64()) else {
+            // Other lines name the event or keep the connection alive.
+            let Some(Ok(invocation)) = data else { continue };
+            if invocation["id"].is_null() {
                 continue;
-            };
-            // The stream names what changed; what a record holds is asked for.
-            let invocation = client.get(&format!("/api/invocations/{id}/")).await?;
+            }
             if function
                 .as_ref()
                 .is_none_or(|slug| invocation["function_slug"] == **slug)

@@ -52,9 +52,9 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
         .run(listener, async move {
             // An error means that the sender is gone, which is a reason to stop as well.
             let _ = stopping.wait_for(|stop| *stop).await;
+            tracing::info!("stopping; a second signal ends at once");
         })
         .await;
-    tracing::info!("stopping; a second signal ends at once");
     composition.stop(config.grace_seconds.get()).await;
     Ok(())
 }

@@ -134,7 +134,8 @@ impl AdminService {
         Ok(user)
     }
 
-    /// Gives a user a new password and ends all of the user's sessions and tokens.
+    /// Gives a user a new password and ends the user's sessions and refresh tokens. An access token
+    /// lives on until it expires, at most [`crate::limits::ACCESS_TOKEN_TTL`].
     ///
     /// # Errors
     /// [`Error::NotFound`]; a password that is too weak.
@@ -163,10 +164,6 @@ impl AdminService {
             password_hash,
         };
         self.write(authority, site, change).await?;
-        self.engine
-            .scoped(authority.scope(site.id))
-            .end_all_tokens(user.id, now)
-            .await?;
         Ok(user)
     }
 

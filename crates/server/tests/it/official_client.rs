@@ -41,5 +41,5 @@ async fn the_official_client_works_unmodified() {
 
 /// The interpreter that has the client: CI keeps one of its own.
 fn python() -> String {
-    std::env::var("TOLLGATE_TEST_CLIENT_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+    std::env::var("TEST_CLIENT_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }

@@ -1,0 +1,146 @@
+//! `tollgate admin`, which works on the data folder itself.
+
+use crate::support::api::bearer;
+use crate::support::folder::Folder;
+use crate::support::server::Server;
+use serde_json::json;
+use std::sync::Arc;
+
+/// The password in a command's output.
+#[track_caller]
+fn password(said: &str) -> String {
+    let line = said
+        .lines()
+        .find_map(|line| line.strip_prefix("password: "));
+    line.unwrap_or_else(|| panic!("no password in {said:?}"))
+        .to_owned()
+}
+
+#[tokio::test]
+async fn the_first_start_prints_a_password_that_works() {
+    let mut server = Server::start().await;
+    let line = server.stdout.line("with password").await;
+    let password = line.rsplit(' ').next().unwrap();
+    let token = bearer(server.api.sign_in("admin@example.com", password).await);
+    let me = server.api.with(&token).get("/api/users/me/").await.ok();
+    assert_eq!(me["data"]["is_superuser"], true, "{me}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_password_that_was_set_is_not_printed() {
+    let folder = Arc::new(Folder::new());
+    let settings = [
+        ("TOLLGATE_ADMIN_PASSWORD", "correct horse"),
+        ("TOLLGATE_ADMIN_EMAIL", "boss@here.test"),
+    ];
+    let mut server = Server::start_in(&folder, &[], &settings).await;
+    server
+        .stdout
+        .line("First start: superuser boss@here.test")
+        .await;
+    let said = server.stdout.so_far() + &server.stderr.so_far();
+    assert!(!said.contains("correct horse"), "{said}");
+    server
+        .api
+        .sign_in("boss@here.test", "correct horse")
+        .await
+        .ok();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_superuser_can_sign_in() {
+    let server = Server::start().await;
+    let folder = Arc::clone(&server.folder);
+    server.stop().await;
+    let args = ["admin", "create", "--email", "second@example.com"];
+    let made = password(&folder.run(&args).await.ok());
+    let error = folder.run(&args).await.refused();
+    assert!(error.contains("already"), "{error}");
+
+    let server = Server::start_in(&folder, &[], &[]).await;
+    let token = bearer(server.api.sign_in("second@example.com", &made).await);
+    server.api.with(&token).get("/api/users/").await.ok();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_reset_password_replaces_the_old_one() {
+    let folder = Arc::new(Folder::new());
+    let settings = [("TOLLGATE_ADMIN_PASSWORD", "correct horse")];
+    let server = Server::start_in(&folder, &[], &settings).await;
+    let tokens = server
+        .api
+        .sign_in("admin@example.com", "correct horse")
+        .await
+        .ok();
+    server.stop().await;
+    let args = ["admin", "reset-password", "--email", "admin@example.com"];
+    let made = password(&folder.run(&args).await.ok());
+    let unknown = ["admin", "reset-password", "--email", "no@one.test"];
+    let error = folder.run(&unknown).await.refused();
+    assert!(error.contains("no@one.test"), "{error}");
+
+    let server = Server::start_in(&folder, &[], &[]).await;
+    let api = &server.api;
+    let old = api.sign_in("admin@example.com", "correct horse").await;
+    old.refused(401, "UNAUTHORIZED");
+    let renew = json!({"refresh": tokens["refresh"]});
+    let renewed = api.post("/api/auth/jwt/token/refresh/", &renew).await;
+    assert_eq!(renewed.status, 401, "{renewed:?}");
+    api.sign_in("admin@example.com", &made).await.ok();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_site_has_one_name() {
+    let server = Server::start().await;
+    let folder = Arc::clone(&server.folder);
+    server.stop().await;
+    folder.run(&["admin", "create-site", "acme"]).await.ok();
+    let error = folder
+        .run(&["admin", "create-site", "acme"])
+        .await
+        .refused();
+    assert!(
+        error.contains("acme") || error.contains("already"),
+        "{error}"
+    );
+    let error = folder
+        .run(&[
+            "admin", "create", "--site", "nowhere", "--email", "a@b.test",
+        ])
+        .await;
+    assert!(error.refused().contains("nowhere"));
+}
+
+#[tokio::test]
+async fn a_site_that_comes_first_does_not_keep_the_server_from_starting() {
+    let folder = Arc::new(Folder::new());
+    folder
+        .run(&["admin", "create-site", "acme", "--domain", "acme.test"])
+        .await
+        .ok();
+    let mut server = Server::start_in(&folder, &[], &[]).await;
+    server.stdout.line("with password").await;
+    server.api.get("/api/users/me/").await.ok();
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_first_password_can_be_mended() {
+    let folder = Arc::new(Folder::new());
+    let weak = [("TOLLGATE_ADMIN_PASSWORD", "short")];
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let error = folder.run_with(&serve, &weak).await.refused();
+    assert!(error.contains("password"), "{error}");
+    let strong = [("TOLLGATE_ADMIN_PASSWORD", "correct horse")];
+    let server = Server::start_in(&folder, &[], &strong).await;
+    server
+        .api
+        .sign_in("admin@example.com", "correct horse")
+        .await
+        .ok();
+    server.stop().await;
+}

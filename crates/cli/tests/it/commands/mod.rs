@@ -1,0 +1,7 @@
+//! The commands: data on stdout, everything else on stderr, and a failure that says why.
+
+mod admin;
+mod bench;
+mod config;
+mod functions;
+mod machine;

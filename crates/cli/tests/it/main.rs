@@ -1,0 +1,12 @@
+//! The real program, started as a user starts it and used over HTTP and the command line.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+mod bad_functions;
+mod commands;
+mod demo;
+mod kill;
+mod official_client;
+mod stop;
+mod support;
+mod tenants;
