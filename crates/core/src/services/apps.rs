@@ -91,8 +91,7 @@ impl AppService {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn get(&self, principal: &Principal, slug: &str) -> Result<App, Error> {
-        let app = self.engine.scoped(principal.scope()).app(slug).await?;
-        app.ok_or_else(|| Error::NotFound(format!("App '{}'", crate::text::prefix(slug, 64))))
+        super::app(&self.engine, principal, slug).await
     }
 
     /// Finds an app and checks the right `R` in it.

@@ -12,9 +12,18 @@ pub use functions::{CreateFunction, FunctionService, UpdateFunction};
 pub use invocations::{Executed, InvocationService};
 pub use subscribers::{SubscriberPatch, SubscriberService};
 
+use crate::app::App;
+use crate::auth::Principal;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::users::FieldError;
 use crate::{limits, text};
+
+/// An app of the caller's site.
+async fn app(engine: &Engine, principal: &Principal, slug: &str) -> Result<App, Error> {
+    let app = engine.scoped(principal.scope()).app(slug).await?;
+    app.ok_or_else(|| Error::NotFound(format!("App '{}'", text::prefix(slug, 64))))
+}
 
 /// The slug to use: the given one if it is well-formed, else one made of the name.
 fn slug(given: Option<String>, name: &str, errors: &mut Vec<FieldError>) -> String {

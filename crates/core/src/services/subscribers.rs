@@ -156,7 +156,7 @@ impl SubscriberService {
         app_slug: &str,
         event: EventType,
     ) -> Result<(App, Vec<Subscriber>), Error> {
-        let app = self.app(principal, app_slug).await?;
+        let app = super::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
         let subscribers = store.list_subscribers(event, Some(app.id)).await?;
         Ok((app, subscribers))
@@ -171,7 +171,7 @@ impl SubscriberService {
         principal: &Principal,
         app_slug: &str,
     ) -> Result<(App, Vec<(EventType, usize)>), Error> {
-        let app = self.app(principal, app_slug).await?;
+        let app = super::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
         let mut counts = Vec::with_capacity(EventType::ALL.len());
         for event in EventType::ALL {
@@ -194,11 +194,6 @@ impl SubscriberService {
             .list_subscribers(event, None)
             .await?
             .len())
-    }
-
-    async fn app(&self, principal: &Principal, slug: &str) -> Result<App, Error> {
-        let app = self.engine.scoped(principal.scope()).app(slug).await?;
-        app.ok_or_else(|| Error::NotFound(format!("App '{}'", crate::text::prefix(slug, 64))))
     }
 
     async fn permitted(
