@@ -25,7 +25,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Executable;
-use crate::ids::{FunctionId, SiteId, VersionId};
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Dispatcher};
@@ -35,6 +35,7 @@ use crate::registry::UserParams;
 use crate::site::TenantScope;
 use crate::subscriber::Subscription;
 use crate::time::Clock;
+use crate::users::{Profile, User};
 use ids::IdSource;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -81,7 +82,7 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
-    pub(crate) user_ids: IdSource,
+    user_ids: IdSource,
     pub(crate) invocation_ids: IdSource,
     subscriptions: Cache<(SiteId, EventType), Subscriptions>,
     versions: Cache<(SiteId, VersionId), Option<Arc<Executable>>>,
@@ -155,11 +156,37 @@ impl Engine {
     ) {
         if let Err(error) = self.complete(&**store, completions.clone()).await {
             tracing::warn!(%error, runs = completions.len(), "ends of runs are written later");
-            let changes: Vec<_> = completions.iter().map(Completion::change).collect();
-            let engine = Arc::clone(self);
-            let announce = move || changes.into_iter().for_each(|it| engine.tell_watchers(it));
-            store.complete_later(completions, Box::new(announce));
+            self.complete_later(&**store, completions);
         }
+    }
+
+    /// The same without waiting.
+    pub(crate) fn complete_later(
+        self: &Arc<Self>,
+        store: &dyn ScopedStore,
+        completions: Vec<Completion>,
+    ) {
+        let changes: Vec<_> = completions.iter().map(Completion::change).collect();
+        let engine = Arc::clone(self);
+        let announce = move || changes.into_iter().for_each(|it| engine.tell_watchers(it));
+        store.complete_later(completions, Box::new(announce));
+    }
+
+    /// A new user's record, with its number taken.
+    pub(crate) async fn new_user(
+        &self,
+        profile: Profile,
+        is_superuser: bool,
+    ) -> Result<User, Error> {
+        let id = UserId(self.user_ids.next(&*self.queue()).await?);
+        let now = self.clock.now();
+        Ok(User::new(
+            id,
+            self.entropy.uuid_v7(now),
+            profile,
+            is_superuser,
+            now,
+        ))
     }
 
     /// What publishing `event` in this site runs, in order of priority, then id.
@@ -196,15 +223,19 @@ impl Engine {
         self.versions.invalidate(|(of, _)| *of == site);
     }
 
-    /// Makes sure that the next call of a function finds a ready worker. Code that does not load
-    /// shows itself at the first call, so a failure here is only noted.
+    /// Makes sure that the next call of a function finds a ready worker.
     pub(crate) async fn warm(&self, scope: TenantScope, function: FunctionId) {
-        let executable = match self.scoped(scope).executable(function).await {
-            Ok(Some(executable)) => Arc::new(executable),
-            Ok(None) | Err(_) => return,
-        };
+        // A failed look-up costs a cold start, no more.
+        if let Ok(Some(executable)) = self.scoped(scope).executable(function).await {
+            self.warm_executable(&Arc::new(executable)).await;
+        }
+    }
+
+    /// The same for what has been looked up. Code that does not load shows itself at the first
+    /// call, so a failure here is only noted.
+    pub(crate) async fn warm_executable(&self, executable: &Arc<Executable>) {
         if let Ok(runtime) = self.runtimes.of(&executable.source)
-            && let Err(failure) = runtime.warm(&executable).await
+            && let Err(failure) = runtime.warm(executable).await
         {
             tracing::warn!(function.slug = executable.function_slug, %failure, "function does not warm up");
         }
@@ -213,9 +244,7 @@ impl Engine {
     /// Another version runs from now on, or under other limits: workers of the old one may go,
     /// and a PRE function's next call finds a new one.
     pub(crate) async fn function_redeployed(&self, scope: TenantScope, function: FunctionId) {
-        for runtime in self.runtimes.all() {
-            runtime.retire(scope.site_id(), function);
-        }
+        self.retire_workers(scope.site_id(), function);
         for event in EventType::ALL
             .into_iter()
             .filter(|event| event.phase() == Phase::Pre)
@@ -227,10 +256,21 @@ impl Engine {
         }
     }
 
-    /// A function was deleted or switched off: its runs end, its workers go.
-    pub(crate) fn function_stopped(&self, site: SiteId, function: FunctionId) {
+    /// Functions were deleted or switched off: their runs end, their workers go.
+    pub(crate) fn functions_stopped(
+        &self,
+        site: SiteId,
+        functions: impl IntoIterator<Item = FunctionId>,
+    ) {
+        // First, so that no run begins between its function's cancellation and this.
         self.functions_changed(site);
-        self.dispatcher.cancel_function(function);
+        for function in functions {
+            self.dispatcher.cancel_function(function);
+            self.retire_workers(site, function);
+        }
+    }
+
+    fn retire_workers(&self, site: SiteId, function: FunctionId) {
         for runtime in self.runtimes.all() {
             runtime.retire(site, function);
         }

@@ -105,10 +105,7 @@ impl Drop for WaitedRun {
     fn drop(&mut self) {
         if !self.recorded {
             let completion = self.take_completion("The caller went away");
-            let change = completion.change();
-            let engine = Arc::clone(&self.engine);
-            let announce = Box::new(move || engine.tell_watchers(change));
-            self.store.complete_later(vec![completion], announce);
+            self.engine.complete_later(&*self.store, vec![completion]);
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Object;
-use crate::ids::{SiteId, UserId};
+use crate::ids::SiteId;
 use crate::ports::store::{Reason, UserChange, UserCommit};
 use crate::site::{Authority, Site};
 use crate::users::{Profile, User};
@@ -46,9 +46,7 @@ impl AdminService {
                 .filter(|event| event.phase() == Phase::Pre)
             {
                 for subscription in self.engine.subscriptions(scope, event).await?.iter() {
-                    self.engine
-                        .warm(scope, subscription.executable.function_id)
-                        .await;
+                    self.engine.warm_executable(&subscription.executable).await;
                 }
             }
         }
@@ -110,22 +108,7 @@ impl AdminService {
         errors.extend(password.check());
         super::refuse(errors)?;
         let password_hash = Some(self.passwords.hash(password).await?);
-        let engine = &self.engine;
-        let id = UserId(engine.user_ids.next(&*engine.queue()).await?);
-        let now = engine.clock.now();
-        let user = User {
-            id,
-            uuid: engine.entropy.uuid_v7(now),
-            profile,
-            is_superuser: true,
-            is_deleted: false,
-            date_joined: now,
-            last_login: None,
-            roles: Vec::new(),
-            created_at: now,
-            updated_at: now,
-            revision: 1,
-        };
+        let user = self.engine.new_user(profile, true).await?;
         let change = UserChange::Create {
             user: Box::new(user.clone()),
             password_hash,

@@ -1,11 +1,10 @@
 //! Apps: create, list, change, delete, and entering one with a right.
 
-use super::{check_name, check_text, refuse, slug};
+use super::{check_texts, refuse, slug};
 use crate::app::App;
 use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::limits;
 use crate::ports::store::{NewApp, Page, PageRequest, to_the_end};
 use std::sync::Arc;
 
@@ -52,13 +51,7 @@ impl AppService {
         input: CreateApp,
     ) -> Result<App, Error> {
         let mut errors = Vec::new();
-        check_name(&input.name, &mut errors);
-        check_text(
-            "description",
-            &input.description,
-            limits::DESCRIPTION_CHARS,
-            &mut errors,
-        );
+        check_texts(&input.name, &input.description, &mut errors);
         let slug = slug(input.slug, &input.name, &mut errors);
         refuse(errors)?;
         let app = NewApp {
@@ -124,13 +117,7 @@ impl AppService {
             ..before
         };
         let mut errors = Vec::new();
-        check_name(&app.name, &mut errors);
-        check_text(
-            "description",
-            &app.description,
-            limits::DESCRIPTION_CHARS,
-            &mut errors,
-        );
+        check_texts(&app.name, &app.description, &mut errors);
         refuse(errors)?;
         let scope = access.principal().scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
@@ -158,10 +145,7 @@ impl AppService {
         let app = access.app().id;
         let deleted = to_the_end(async move {
             store.delete_app(app, engine.clock.now()).await?;
-            for function in functions {
-                engine.function_stopped(scope.site_id(), function.id);
-            }
-            engine.functions_changed(scope.site_id());
+            engine.functions_stopped(scope.site_id(), functions.into_iter().map(|it| it.id));
             principals.invalidate_site(scope.site_id());
             Ok(())
         });

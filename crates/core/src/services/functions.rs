@@ -1,6 +1,6 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
-use super::{check_name, check_text, refuse, slug};
+use super::{check_range, check_texts, check_timeout, refuse, slug};
 use crate::auth::{AppAccess, right};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -105,13 +105,7 @@ impl FunctionService {
             return Err(Error::Forbidden(message.to_owned()));
         }
         let mut errors = Vec::new();
-        check_name(&input.name, &mut errors);
-        check_text(
-            "description",
-            &input.description,
-            limits::DESCRIPTION_CHARS,
-            &mut errors,
-        );
+        check_texts(&input.name, &input.description, &mut errors);
         check_options(&input.options, &mut errors);
         let slug = slug(input.slug, &input.name, &mut errors);
         let source = source(
@@ -195,13 +189,7 @@ impl FunctionService {
         let source = self.new_source(scope, &before, &input).await?;
         let function = changed(before, input);
         let mut errors = Vec::new();
-        check_name(&function.name, &mut errors);
-        check_text(
-            "description",
-            &function.description,
-            limits::DESCRIPTION_CHARS,
-            &mut errors,
-        );
+        check_texts(&function.name, &function.description, &mut errors);
         check_options(&function.options, &mut errors);
         refuse(errors)?;
         if let Some(source) = &source {
@@ -219,7 +207,7 @@ impl FunctionService {
             if is_active {
                 engine.functions_changed(scope.site_id());
             } else {
-                engine.function_stopped(scope.site_id(), function.id);
+                engine.functions_stopped(scope.site_id(), [function.id]);
             }
             Ok(function)
         });
@@ -246,7 +234,7 @@ impl FunctionService {
             store
                 .delete_function(function.id, engine.clock.now())
                 .await?;
-            engine.function_stopped(scope.site_id(), function.id);
+            engine.functions_stopped(scope.site_id(), [function.id]);
             Ok(())
         });
         Ok(deleted.await?)
@@ -432,14 +420,7 @@ fn source(
 }
 
 fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
-    let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
-    if options
-        .timeout_seconds
-        .is_some_and(|it| !(it > 0.0 && it <= seconds_max))
-    {
-        let message = format!("Use more than 0 and at most {seconds_max} seconds");
-        errors.push(FieldError::new("timeout_seconds", message));
-    }
+    check_timeout(options.timeout_seconds, errors);
     for (field, value, min, max) in [
         ("memory_mb", options.memory_mb, 32, limits::MEMORY_MB_MAX),
         (
@@ -455,9 +436,7 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
             limits::MAX_ATTEMPTS_MAX,
         ),
     ] {
-        if value.is_some_and(|value| value < min || value > max) {
-            errors.push(FieldError::new(field, format!("Use {min} to {max}")));
-        }
+        check_range(field, value, min, max, errors);
     }
     if options.filter_conditions.is_some() {
         let message = "Filters are not evaluated by this version; leave it out";

@@ -53,6 +53,38 @@ fn check_name(name: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Name and description of an app or function.
+fn check_texts(name: &str, description: &str, errors: &mut Vec<FieldError>) {
+    check_name(name, errors);
+    check_text(
+        "description",
+        description,
+        limits::DESCRIPTION_CHARS,
+        errors,
+    );
+}
+
+/// A time limit of a function or subscription.
+fn check_timeout(seconds: Option<f64>, errors: &mut Vec<FieldError>) {
+    let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
+    if seconds.is_some_and(|it| !(it > 0.0 && it <= seconds_max)) {
+        let message = format!("Use more than 0 and at most {seconds_max} seconds");
+        errors.push(FieldError::new("timeout_seconds", message));
+    }
+}
+
+fn check_range(
+    field: &'static str,
+    value: Option<u32>,
+    min: u32,
+    max: u32,
+    errors: &mut Vec<FieldError>,
+) {
+    if value.is_some_and(|value| value < min || value > max) {
+        errors.push(FieldError::new(field, format!("Use {min} to {max}")));
+    }
+}
+
 fn refuse(errors: Vec<FieldError>) -> Result<(), Error> {
     if errors.is_empty() {
         Ok(())

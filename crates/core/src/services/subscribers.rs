@@ -235,24 +235,9 @@ impl SubscriberService {
 
 fn check(event: EventType, options: &SubscriberOptions) -> Result<(), Error> {
     let mut errors = Vec::new();
-    let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
-    if options
-        .timeout_seconds
-        .is_some_and(|it| !(it > 0.0 && it <= seconds_max))
-    {
-        let message = format!("Use more than 0 and at most {seconds_max} seconds");
-        errors.push(FieldError::new("timeout_seconds", message));
-    }
-    let attempts_max = limits::MAX_ATTEMPTS_MAX;
-    if options
-        .max_attempts
-        .is_some_and(|it| it < 1 || it > attempts_max)
-    {
-        errors.push(FieldError::new(
-            "max_attempts",
-            format!("Use 1 to {attempts_max}"),
-        ));
-    }
+    super::check_timeout(options.timeout_seconds, &mut errors);
+    let (field, most) = ("max_attempts", limits::MAX_ATTEMPTS_MAX);
+    super::check_range(field, options.max_attempts, 1, most, &mut errors);
     if event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
         let message = "Only PRE events have it; a POST function that times out is tried again";
         errors.push(FieldError::new("on_timeout", message));
@@ -261,9 +246,5 @@ fn check(event: EventType, options: &SubscriberOptions) -> Result<(), Error> {
         let message = "Filters are not evaluated by this version; subscribe without one";
         errors.push(FieldError::new("filter", message));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Validation(errors))
-    }
+    super::refuse(errors)
 }

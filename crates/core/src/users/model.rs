@@ -62,6 +62,29 @@ pub struct User {
 }
 
 impl User {
+    /// A record that has just been made.
+    pub(crate) fn new(
+        id: UserId,
+        uuid: Uuid,
+        profile: Profile,
+        is_superuser: bool,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            uuid,
+            profile,
+            is_superuser,
+            is_deleted: false,
+            date_joined: now,
+            last_login: None,
+            roles: Vec::new(),
+            created_at: now,
+            updated_at: now,
+            revision: 1,
+        }
+    }
+
     /// First and last name with one space between, as far as there are any.
     pub fn full_name(&self) -> String {
         format!("{} {}", self.profile.first_name, self.profile.last_name)

@@ -10,7 +10,6 @@ use crate::app::App;
 use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAccess, right};
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
-use crate::ids::UserId;
 use crate::limits;
 use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
@@ -64,7 +63,10 @@ impl UserService {
             .await?;
 
         let password_hash = self.hash(input.password).await?;
-        let user = self.new_user(agreement.profile.clone()).await?;
+        let user = self
+            .engine
+            .new_user(agreement.profile.clone(), false)
+            .await?;
         let post = Event::PostUserCreate(Box::new(UserParams::from(&user)));
         let change = UserChange::Create {
             user: Box::new(user.clone()),
@@ -237,25 +239,6 @@ impl UserService {
             Some(password) => Ok(Some(self.passwords.hash(password).await?)),
             None => Ok(None),
         }
-    }
-
-    async fn new_user(&self, profile: Profile) -> Result<User, Error> {
-        let engine = &self.engine;
-        let id = UserId(engine.user_ids.next(&*engine.queue()).await?);
-        let now = engine.clock.now();
-        Ok(User {
-            id,
-            uuid: engine.entropy.uuid_v7(now),
-            profile,
-            is_superuser: false,
-            is_deleted: false,
-            date_joined: now,
-            last_login: None,
-            roles: Vec::new(),
-            created_at: now,
-            updated_at: now,
-            revision: 1,
-        })
     }
 
     /// One transaction for everything. From here on it goes to the end, whatever becomes of the
