@@ -10,6 +10,7 @@ pub mod engine;
 pub mod entropy;
 pub mod error;
 pub mod event;
+pub mod filter;
 pub mod function;
 pub mod ids;
 pub mod invocation;

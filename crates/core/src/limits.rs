@@ -52,6 +52,13 @@ pub const RETRY_MAX: Duration = Duration::from_secs(3600);
 /// Deepest chain of events and calls that one request may cause.
 pub const CHAIN_DEPTH: u32 = 8;
 
+/// Longest filter, as text.
+pub const FILTER_BYTES: usize = 1000;
+/// Deepest nesting of a filter's expressions.
+pub const FILTER_DEPTH: u16 = 48;
+/// Longest reason that is kept of a filter that could not be evaluated.
+pub const FILTER_REASON_BYTES: usize = 500;
+
 /// Apps of one site.
 pub const APPS_PER_SITE: u32 = 10_000;
 /// Subscribers of one event type in one site.

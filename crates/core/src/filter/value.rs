@@ -1,0 +1,71 @@
+//! What a filter sees, as CEL values.
+
+use crate::event::EventType;
+use crate::json::JsonText;
+use crate::time::Timestamp;
+use cel::objects::Key;
+use cel::{Context, Value};
+use serde_json::Value as Json;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The names of one publication, made once for all its filters.
+pub struct Activation(Context<'static, 'static>);
+
+impl Activation {
+    /// For an event of this type with these parameters, caused by `user` at `now`.
+    pub fn new(event: EventType, params: &Json, user: Option<&JsonText>, now: Timestamp) -> Self {
+        let mut context = Context::with_env(Arc::clone(&super::LANGUAGE));
+        let params = of_json(params);
+        let mut fields = HashMap::from([(key("type"), Value::from(event.as_str()))]);
+        if let Value::Map(known) = &params
+            && let Some(previous) = known.map.get(&key("previous"))
+        {
+            fields.insert(key("previous"), previous.clone());
+        }
+        fields.insert(key("params"), params);
+        context.add_variable_from_value("event", map(fields));
+        let user = user.map_or(Value::Null, |user| of_json(&user.to_value()));
+        context.add_variable_from_value("user", user);
+        context.add_variable_from_value("time", moment(now));
+        Self(context)
+    }
+
+    pub(super) const fn context(&self) -> &Context<'static, 'static> {
+        &self.0
+    }
+}
+
+fn key(name: &str) -> Key {
+    Key::String(Arc::new(name.to_owned()))
+}
+
+fn map(fields: HashMap<Key, Value>) -> Value {
+    Value::Map(cel::objects::Map {
+        map: Arc::new(fields),
+    })
+}
+
+fn moment(at: Timestamp) -> Value {
+    chrono::DateTime::from_timestamp_micros(at.as_micros())
+        .map_or(Value::Null, |at| Value::Timestamp(at.fixed_offset()))
+}
+
+/// JSON as CEL: whole numbers are `int`, where they fit.
+fn of_json(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::Null,
+        Json::Bool(it) => Value::Bool(*it),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Value::Int(int),
+            (None, Some(uint)) => Value::UInt(uint),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => Value::from(items.iter().map(of_json).collect::<Vec<_>>()),
+        Json::Object(fields) => map(fields
+            .iter()
+            .map(|(name, value)| (key(name), of_json(value)))
+            .collect()),
+    }
+}
