@@ -178,8 +178,8 @@ pub(crate) enum Function {
         /// For a file: run it with the sample of this event type
         #[arg(long, value_name = "EVENT")]
         event: Option<String>,
-        /// Parameters: a JSON object, or @FILE
-        #[arg(long, value_name = "JSON")]
+        /// Parameters: a JSON object, or a file that holds one
+        #[arg(long, value_name = "JSON|FILE")]
         params: Option<String>,
         #[command(flatten)]
         remote: Remote,
@@ -200,6 +200,16 @@ pub(crate) enum Function {
 pub(crate) enum Events {
     /// All event types and how many functions subscribe to each
     List {
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Which subscriptions an event would run, in which order, and why each other one would not
+    Explain {
+        /// The event type
+        event: String,
+        /// Parameters: a JSON object, or a file that holds one; the rest is taken from the sample
+        #[arg(long, value_name = "JSON|FILE")]
+        params: Option<String>,
         #[command(flatten)]
         remote: Remote,
     },

@@ -8,6 +8,7 @@ use crate::ids::{AppId, EventId, FunctionId, InvocationId, SiteId, TaskId, UserI
 use crate::json::JsonText;
 use crate::task::State;
 use crate::time::Timestamp;
+use crate::verdict::VerdictKind;
 use crate::{limits, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -41,6 +42,8 @@ pub enum FailureKind {
     Chain,
     /// A returned enrichment is not allowed or not valid.
     Enrichment,
+    /// A filter could not be evaluated, so nobody knows whether the function had to run.
+    Filter,
 }
 
 text_enum!(FailureKind {
@@ -56,13 +59,19 @@ text_enum!(FailureKind {
     Unavailable => "unavailable",
     Chain => "chain",
     Enrichment => "enrichment",
+    Filter => "filter",
 });
 
 impl FailureKind {
     /// Whether another attempt cannot end differently.
     pub const fn is_permanent(self) -> bool {
         match self {
-            Self::NotJson | Self::Load | Self::Cancelled | Self::Deleted | Self::Chain => true,
+            Self::NotJson
+            | Self::Load
+            | Self::Cancelled
+            | Self::Deleted
+            | Self::Chain
+            | Self::Filter => true,
             Self::Exception
             | Self::Timeout
             | Self::Crashed
@@ -232,7 +241,10 @@ pub struct Invocation {
     pub result: Option<JsonText>,
     /// Why it gave no result.
     pub failure: Option<Failure>,
-    /// What it changed of the proposed record, for an enriching PRE function.
+    /// What the PRE stage made of it; none for other runs, and for those that were cancelled.
+    pub verdict: Option<VerdictKind>,
+    /// What it changed of the proposed record, for an enriching PRE function: by dotted path, each
+    /// with `from` and `to`.
     pub changes: Option<JsonText>,
     /// What it logged.
     pub logs: Vec<LogLine>,
@@ -267,6 +279,8 @@ pub struct Completion {
     pub result: Option<JsonText>,
     /// Why it gave no result.
     pub failure: Option<Failure>,
+    /// What the PRE stage made of it.
+    pub verdict: Option<VerdictKind>,
     /// What an enriching function changed.
     pub changes: Option<JsonText>,
     /// What it logged.

@@ -93,6 +93,41 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
+/// What differs between two values, by dotted path: `{"attributes.plan": {"from": …, "to": …}}`.
+/// Objects are compared field by field, everything else as a whole; what is absent is `null`.
+pub fn changes(from: &Value, to: &Value) -> serde_json::Map<String, Value> {
+    let mut found = serde_json::Map::new();
+    compare(&mut String::new(), from, to, &mut found);
+    found
+}
+
+fn compare(
+    path: &mut String,
+    from: &Value,
+    to: &Value,
+    found: &mut serde_json::Map<String, Value>,
+) {
+    if from == to {
+        return;
+    }
+    let (Value::Object(old), Value::Object(new)) = (from, to) else {
+        found.insert(path.clone(), serde_json::json!({"from": from, "to": to}));
+        return;
+    };
+    let added = new.keys().filter(|name| !old.contains_key(*name));
+    for name in old.keys().chain(added) {
+        let length = path.len();
+        if length > 0 {
+            path.push('.');
+        }
+        path.push_str(name);
+        let value =
+            |of: &'_ serde_json::Map<String, Value>| of.get(name).cloned().unwrap_or_default();
+        compare(path, &value(old), &value(new), found);
+        path.truncate(length);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +169,22 @@ mod tests {
             merge_patch(&mut target, &patch);
             assert_eq!(target, expected, "patch {patch}");
         }
+    }
+
+    #[test]
+    fn changes_are_named_by_their_paths() {
+        let from = json!({"a": 1, "b": {"c": 1, "d": {"e": 2}}, "same": [1]});
+        let to = json!({"a": 2, "b": {"d": {"e": 3}, "f": null, "g": [1]}, "same": [1]});
+        let expected = json!({
+            "a": {"from": 1, "to": 2},
+            "b.c": {"from": 1, "to": null},
+            "b.d.e": {"from": 2, "to": 3},
+            "b.g": {"from": null, "to": [1]},
+        });
+        assert_eq!(Value::Object(changes(&from, &to)), expected);
+        assert!(changes(&to, &to).is_empty());
+        let whole = json!({"": {"from": 1, "to": {}}});
+        assert_eq!(Value::Object(changes(&json!(1), &json!({}))), whole);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a PRE function decided, as a closed type, and how the stage's decisions add up.
 
 use crate::event::EventType;
+use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
@@ -28,6 +29,27 @@ pub enum Verdict {
     Broken(Failure),
 }
 
+/// The same without its contents, for the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// Go on, unchanged.
+    Allow,
+    /// Go on, with changes.
+    Enrich,
+    /// The function said no.
+    Deny,
+    /// The function broke.
+    Broken,
+}
+
+text_enum!(VerdictKind {
+    Allow => "allow",
+    Enrich => "enrich",
+    Deny => "deny",
+    Broken => "broken",
+});
+
 /// The keys of a returned object that mean something; the rest is the function's own business.
 #[derive(Deserialize)]
 struct Returned<'a> {
@@ -44,6 +66,16 @@ struct Returned<'a> {
 }
 
 impl Verdict {
+    /// Which of the four it is.
+    pub const fn kind(&self) -> VerdictKind {
+        match self {
+            Self::Allow => VerdictKind::Allow,
+            Self::Enrich(_) => VerdictKind::Enrich,
+            Self::Deny { .. } => VerdictKind::Deny,
+            Self::Broken(_) => VerdictKind::Broken,
+        }
+    }
+
     /// Reads a run's result. `on_timeout` decides what a timeout means.
     pub fn of(result: &Result<JsonText, Failure>, on_timeout: OnTimeout) -> Self {
         match result {

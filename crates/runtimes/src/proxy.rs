@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::function::{CodeError, Executable, Source};
-use tollgate_core::ids::{EventId, FunctionId, SiteId};
+use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
@@ -252,7 +252,9 @@ impl Runtime for ProxyRuntime {
         Ok(())
     }
 
-    fn retire(&self, _: SiteId, _: FunctionId) {}
+    fn keep(&self, _: &Arc<Executable>, _: bool) {}
+
+    fn retire(&self, _: SiteId, _: FunctionId, _: Option<VersionId>) {}
 
     fn health(&self) -> Result<String, String> {
         Ok("ready".to_owned())

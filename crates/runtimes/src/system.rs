@@ -14,7 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::function::{CallContext, Executable, Source};
-use tollgate_core::ids::{FunctionId, SiteId};
+use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
@@ -181,7 +181,9 @@ impl Runtime for SystemRuntime {
         self.find(&executable.function_slug).map(|_| ())
     }
 
-    fn retire(&self, _: SiteId, _: FunctionId) {}
+    fn keep(&self, _: &Arc<Executable>, _: bool) {}
+
+    fn retire(&self, _: SiteId, _: FunctionId, _: Option<VersionId>) {}
 
     fn health(&self) -> Result<String, String> {
         Ok(format!("{} registered", self.functions.len()))

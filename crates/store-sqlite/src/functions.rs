@@ -1,7 +1,7 @@
 //! Functions and their versions. A version is never changed; a deleted function is found by
 //! nothing but the invocation records that show its name.
 
-use crate::error::{DbResult, ensure_rows};
+use crate::error::{DbError, DbResult, ensure_rows};
 use crate::ids::inserted;
 use crate::listing::bounds;
 use crate::open::Scoped;
@@ -96,6 +96,14 @@ const EXECUTABLE: &str = concat!(
     " FROM functions f ",
     executable_joins!(),
     " AND v.number = f.version WHERE f.site_id = ?1 AND f.id = ?2 AND f.deleted_at IS NULL"
+);
+
+const EXECUTABLE_OF: &str = concat!(
+    "SELECT ",
+    executable_columns!(),
+    " FROM functions f ",
+    executable_joins!(),
+    " AND v.number = ?3 WHERE f.site_id = ?1 AND f.id = ?2 AND f.deleted_at IS NULL"
 );
 
 pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> {
@@ -209,19 +217,37 @@ fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResu
     if write(connection, UPDATE, values)? == 0 {
         return Err(Conflict::Slug.into());
     }
-    if let Some(source) = &change.source {
-        let number = count(connection, NEXT_VERSION, params![site, function.id.0])?;
-        let number = i64::try_from(number).unwrap_or(i64::MAX);
-        let values = params![site, function.id.0, number, json(source)?, at];
-        ensure_rows(
-            "insert version",
-            write(connection, INSERT_VERSION, values)?,
-            1,
-        )?;
-        let values = params![site, function.id.0, number, at];
-        ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
+    if let Some(number) = change.version
+        && !activate(connection, site, function.id, number, change.at)?
+    {
+        return Err(Conflict::Gone.into());
     }
     by_id(connection, site, function.id)?.ok_or_else(|| Conflict::Gone.into())
+}
+
+fn insert_version(
+    connection: &Connection,
+    site: i64,
+    id: FunctionId,
+    source: &Source,
+    at: Timestamp,
+) -> DbResult<FunctionVersion> {
+    if by_id(connection, site, id)?.is_none() {
+        return Err(Conflict::Gone.into());
+    }
+    let number = count(connection, NEXT_VERSION, params![site, id.0])?;
+    let number = u32::try_from(number).map_err(DbError::bug)?;
+    let values = params![site, id.0, number, json(source)?, at.as_micros()];
+    let rows = write(connection, INSERT_VERSION, values)?;
+    ensure_rows("insert version", rows, 1)?;
+    Ok(FunctionVersion {
+        id: VersionId(inserted(connection)?),
+        function_id: id,
+        number,
+        source: source.clone(),
+        created_at: at,
+        is_active: false,
+    })
 }
 
 fn delete(connection: &Connection, site: i64, id: FunctionId, at: Timestamp) -> DbResult<bool> {
@@ -323,6 +349,19 @@ impl FunctionStore for Scoped {
             .await
     }
 
+    async fn insert_version(
+        &self,
+        id: FunctionId,
+        source: Source,
+        at: Timestamp,
+    ) -> Result<FunctionVersion, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| insert_version(connection, site, id, &source, at))
+            .await
+    }
+
     async fn activate_version(
         &self,
         id: FunctionId,
@@ -339,6 +378,19 @@ impl FunctionStore for Scoped {
     async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError> {
         self.inner.readers.look_up(|connection| {
             first(connection, EXECUTABLE, params![self.site(), id.0], |row| {
+                read_executable(&mut Record::new("function_versions", row))
+            })
+        })
+    }
+
+    async fn executable_of(
+        &self,
+        id: FunctionId,
+        number: u32,
+    ) -> Result<Option<Executable>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            let values = params![self.site(), id.0, number];
+            first(connection, EXECUTABLE_OF, values, |row| {
                 read_executable(&mut Record::new("function_versions", row))
             })
         })

@@ -15,6 +15,7 @@ use tollgate_core::ports::store::{
     InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
 };
 use tollgate_core::task::State;
+use tollgate_core::verdict::VerdictKind;
 
 /// What may be large is a parameter, so that lists can leave it where it is.
 macro_rules! select {
@@ -28,7 +29,7 @@ macro_rules! select {
             $result,
             " AS result, i.failure_kind, i.failure_message, ",
             $traceback,
-            " AS failure_traceback, i.failure_retry_after_us, i.changes, ",
+            " AS failure_traceback, i.failure_retry_after_us, i.verdict, i.changes, ",
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
             "i.updated_at FROM invocations i ",
@@ -97,6 +98,7 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         params: row.json_text("params")?,
         result: row.json_text_opt("result")?,
         failure: read_failure(&mut row)?,
+        verdict: row.word_opt("verdict", VerdictKind::from_text)?,
         changes: row.json_text_opt("changes")?,
         logs: row.json_opt("logs")?.unwrap_or_default(),
         log_count: row.u32("log_count")?,
@@ -178,10 +180,12 @@ impl InvocationStore for Scoped {
     async fn insert_invocations(&self, work: NewWork) -> Result<(), StoreError> {
         let site = self.site();
         let news = work.invocations;
+        let ends = End::prepare(work.completions)?;
         self.inner
             .writer
             .write_then(Some(work.on_commit), move |connection| {
-                insert(connection, site, &news)
+                insert(connection, site, &news)?;
+                complete(connection, Some(site), &ends).map(drop)
             })
             .await
     }

@@ -20,7 +20,7 @@ const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
         failure_message = ?12, failure_retry_after_us = ?13, result = ?14, changes = ?15,
-        failure_traceback = ?16, logs = ?17
+        failure_traceback = ?16, logs = ?17, verdict = ?18
     WHERE id = ?1 AND site_id = ?2 AND attempt = ?3 AND state IN ('pending', 'running', 'retrying')";
 const STARTED: &str = "
     UPDATE invocations SET state = 'running', started_at = ?4, updated_at = ?4
@@ -147,6 +147,7 @@ pub(crate) fn complete(
             completion.changes.as_ref().map(|changes| changes.as_str()),
             failure.and_then(|failure| failure.traceback.as_deref()),
             logs,
+            completion.verdict.map(|verdict| verdict.as_str()),
         ])?;
         flags.push(rows == 1);
     }

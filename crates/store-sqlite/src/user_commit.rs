@@ -92,8 +92,8 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
             end_credentials(connection, site, user)?;
         }
     }
-    complete(connection, Some(site), &prepared.ends)?;
-    insert(connection, site, &prepared.invocations)
+    insert(connection, site, &prepared.invocations)?;
+    complete(connection, Some(site), &prepared.ends).map(drop)
 }
 
 fn create(

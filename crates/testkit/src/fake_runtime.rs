@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, Semaphore};
 use tollgate_core::function::{Executable, Source};
-use tollgate_core::ids::{FunctionId, SiteId};
+use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
@@ -34,6 +34,9 @@ pub struct FakeRuntime {
     calls: Mutex<Vec<String>>,
     called: Notify,
     under_way: AtomicUsize,
+    unloadable: Mutex<HashMap<String, FailureKind>>,
+    warmed: Mutex<Vec<(String, u32)>>,
+    kept: Mutex<Vec<(String, u32)>>,
 }
 
 impl FakeRuntime {
@@ -61,6 +64,26 @@ impl FakeRuntime {
             }
             called.await;
         }
+    }
+
+    /// From now on the function `slug` fails to load, with a failure of this kind.
+    pub fn refuse_to_load(&self, slug: &str, kind: FailureKind) {
+        self.unloadable.lock().insert(slug.to_owned(), kind);
+    }
+
+    /// The opposite.
+    pub fn load_again(&self, slug: &str) {
+        self.unloadable.lock().remove(slug);
+    }
+
+    /// What was loaded so far, in order: slug and version.
+    pub fn warmed(&self) -> Vec<(String, u32)> {
+        self.warmed.lock().clone()
+    }
+
+    /// What keeps a worker now: slug and version.
+    pub fn kept(&self) -> Vec<(String, u32)> {
+        self.kept.lock().clone()
     }
 
     fn begin(&self, slug: &str) -> Behaviour {
@@ -127,11 +150,26 @@ impl Runtime for FakeRuntime {
         Ok(())
     }
 
-    async fn warm(&self, _: &Arc<Executable>) -> Result<(), Failure> {
+    async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure> {
+        let slug = &executable.function_slug;
+        if let Some(kind) = self.unloadable.lock().get(slug) {
+            return Err(Failure::new(*kind, "it was told not to load"));
+        }
+        self.warmed.lock().push((slug.clone(), executable.version));
         Ok(())
     }
 
-    fn retire(&self, _: SiteId, _: FunctionId) {}
+    fn keep(&self, executable: &Arc<Executable>, keep: bool) {
+        let this = (executable.function_slug.clone(), executable.version);
+        let mut kept = self.kept.lock();
+        // One function, one version.
+        kept.retain(|(slug, _)| *slug != this.0);
+        if keep {
+            kept.push(this);
+        }
+    }
+
+    fn retire(&self, _: SiteId, _: FunctionId, _: Option<VersionId>) {}
 
     fn health(&self) -> Result<String, String> {
         Ok("fake".to_owned())

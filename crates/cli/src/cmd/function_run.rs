@@ -2,6 +2,7 @@
 //! that the server uses.
 
 use super::function::print_logs;
+use super::params::params;
 use crate::CommandResult;
 use crate::args::Remote;
 use crate::client::{Client, Refused};
@@ -37,23 +38,6 @@ pub(super) async fn run(config: &Config, request: RunRequest, remote: &Remote) -
     } else {
         run_deployed(config, &request, remote).await
     }
-}
-
-/// Parameters from the command line: JSON, or `@FILE`.
-fn params(given: Option<&str>) -> Result<Option<Value>, Box<dyn std::error::Error + Send + Sync>> {
-    let Some(given) = given else { return Ok(None) };
-    let text = match given.strip_prefix('@') {
-        Some(file) => {
-            std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?
-        }
-        None => given.to_owned(),
-    };
-    let value: Value =
-        serde_json::from_str(&text).map_err(|error| format!("--params is not JSON: {error}"))?;
-    if !value.is_object() {
-        return Err("--params must be a JSON object".into());
-    }
-    Ok(Some(value))
 }
 
 async fn run_deployed(config: &Config, request: &RunRequest, remote: &Remote) -> CommandResult {

@@ -7,6 +7,7 @@ mod events;
 mod function;
 mod function_run;
 mod invocations;
+mod params;
 mod serve;
 
 use crate::CommandResult;

@@ -54,6 +54,7 @@ pub fn completion(
         state,
         result,
         failure,
+        verdict: None,
         changes: None,
         logs: finished.report.logs,
         worker: finished.report.worker,

@@ -4,18 +4,26 @@
 //! id blocks) stands here.
 
 mod completion;
+mod explain;
+mod gate;
 mod host;
 mod ids;
 mod patch;
 mod publish;
 mod resolve;
+mod response;
 mod stage;
 mod waited;
+mod workers;
 
 pub use completion::completion;
+pub use explain::{Explained, Hindrance};
+pub use gate::Condition;
+pub(crate) use gate::{Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
-pub use publish::{EventService, Prepared, Publication, PublishResponse, PublishedTask};
+pub use publish::{EventService, Prepared, Publication};
 pub use resolve::{GONE, QueueCoordinator};
+pub use response::{PublishResponse, PublishedTask};
 pub use stage::{Agreement, PreStage};
 pub(crate) use waited::WaitedRun;
 
@@ -23,9 +31,9 @@ use crate::auth::{Principal, Principals};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::event::{EventType, Phase};
+use crate::event::EventType;
 use crate::function::Executable;
-use crate::ids::{FunctionId, SiteId, UserId, VersionId};
+use crate::ids::{SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Dispatcher};
@@ -33,7 +41,6 @@ use crate::ports::runtime::Runtimes;
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
 use crate::registry::UserParams;
 use crate::site::TenantScope;
-use crate::subscriber::Subscription;
 use crate::time::Clock;
 use crate::users::{Profile, User};
 use ids::IdSource;
@@ -72,7 +79,7 @@ impl Default for Settings {
     }
 }
 
-type Subscriptions = Arc<[Subscription]>;
+type Subscriptions = Arc<[Subscribed]>;
 
 /// The shared heart of all services.
 pub struct Engine {
@@ -195,7 +202,13 @@ impl Engine {
         scope: TenantScope,
         event: EventType,
     ) -> Result<Subscriptions, Error> {
-        let load = async { Ok(self.scoped(scope).subscriptions(event).await?.into()) };
+        let load = async {
+            let stored = self.scoped(scope).subscriptions(event).await?;
+            Ok(stored
+                .into_iter()
+                .map(|subscription| Subscribed::new(event, subscription))
+                .collect())
+        };
         self.subscriptions
             .get_or_load((scope.site_id(), event), load)
             .await
@@ -221,59 +234,6 @@ impl Engine {
     pub(crate) fn functions_changed(&self, site: SiteId) {
         self.subscriptions.invalidate(|(of, _)| *of == site);
         self.versions.invalidate(|(of, _)| *of == site);
-    }
-
-    /// Makes sure that the next call of a function finds a ready worker.
-    pub(crate) async fn warm(&self, scope: TenantScope, function: FunctionId) {
-        // A failed look-up costs a cold start, no more.
-        if let Ok(Some(executable)) = self.scoped(scope).executable(function).await {
-            self.warm_executable(&Arc::new(executable)).await;
-        }
-    }
-
-    /// The same for what has been looked up. Code that does not load shows itself at the first
-    /// call, so a failure here is only noted.
-    pub(crate) async fn warm_executable(&self, executable: &Arc<Executable>) {
-        if let Ok(runtime) = self.runtimes.of(&executable.source)
-            && let Err(failure) = runtime.warm(executable).await
-        {
-            tracing::warn!(function.slug = executable.function_slug, %failure, "function does not warm up");
-        }
-    }
-
-    /// Another version runs from now on, or under other limits: workers of the old one may go,
-    /// and a PRE function's next call finds a new one.
-    pub(crate) async fn function_redeployed(&self, scope: TenantScope, function: FunctionId) {
-        self.retire_workers(scope.site_id(), function);
-        for event in EventType::ALL
-            .into_iter()
-            .filter(|event| event.phase() == Phase::Pre)
-        {
-            // A failed look-up costs a cold start, no more.
-            if let Ok(Some(_)) = self.scoped(scope).subscriber(event, function).await {
-                return self.warm(scope, function).await;
-            }
-        }
-    }
-
-    /// Functions were deleted or switched off: their runs end, their workers go.
-    pub(crate) fn functions_stopped(
-        &self,
-        site: SiteId,
-        functions: impl IntoIterator<Item = FunctionId>,
-    ) {
-        // First, so that no run begins between its function's cancellation and this.
-        self.functions_changed(site);
-        for function in functions {
-            self.dispatcher.cancel_function(function);
-            self.retire_workers(site, function);
-        }
-    }
-
-    fn retire_workers(&self, site: SiteId, function: FunctionId) {
-        for runtime in self.runtimes.all() {
-            runtime.retire(site, function);
-        }
     }
 
     /// Lets running functions reach the API. Called once, when the API has been put together; a

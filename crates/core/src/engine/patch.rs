@@ -1,13 +1,13 @@
 //! Enrichment: merge patches of PRE functions, applied in order, checked after each.
 
 use crate::invocation::{Failure, FailureKind};
-use crate::json::merge_patch;
+use crate::json::{JsonText, changes, merge_patch};
 use crate::registry::EventSpec;
 use crate::users::Profile;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Applies one function's patch to the proposed values.
+/// Applies one function's patch to the proposed values and tells what it changed.
 ///
 /// # Errors
 /// [`FailureKind::Enrichment`], naming the field and the function, when the patch reaches outside
@@ -18,7 +18,7 @@ pub(super) fn enrich(
     function_name: &str,
     proposed: &mut Profile,
     patch: &Value,
-) -> Result<(), Failure> {
+) -> Result<JsonText, Failure> {
     let fail = |field: &str, reason: &str| {
         let message =
             format!("Function '{function_name}' returned an enrichment of '{field}' that {reason}");
@@ -47,7 +47,8 @@ pub(super) fn enrich(
             &format!("cannot be saved: {error}"),
         )
     };
-    let mut value = serde_json::to_value(&*proposed).map_err(unreadable)?;
+    let before = serde_json::to_value(&*proposed).map_err(unreadable)?;
+    let mut value = before.clone();
     merge_patch(&mut value, patch);
     let enriched = Profile::deserialize(&value).map_err(unreadable)?;
     if let Some(error) = enriched.check().first() {
@@ -56,8 +57,10 @@ pub(super) fn enrich(
             &format!("cannot be saved: {}", error.message),
         ));
     }
+    // As it will be saved: an absent field has its default again.
+    let after = serde_json::to_value(&enriched).map_err(unreadable)?;
     *proposed = enriched;
-    Ok(())
+    Ok(JsonText::from(&Value::Object(changes(&before, &after))))
 }
 
 #[cfg(test)]
@@ -77,7 +80,7 @@ mod tests {
     fn apply(patch: Value) -> Result<Profile, String> {
         let mut profile = proposed();
         enrich(&spec(EventType::PreUserCreate), "F", &mut profile, &patch)
-            .map(|()| profile)
+            .map(|_| profile)
             .map_err(|failure| failure.message)
     }
 

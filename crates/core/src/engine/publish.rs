@@ -3,81 +3,23 @@
 //! Publishing returns task ids at once; waiting for a PRE event's functions is a separate step.
 //! There is no way to publish from outside the program.
 
-use super::Engine;
+use super::response::{PublishResponse, PublishedTask, published, success, unqueued};
 use super::stage::PreStage;
 use super::waited::WaitedRun;
+use super::{Engine, Occurrence, Passage, Subscribed, completion};
 use crate::auth::Principal;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
-use crate::ids::{FunctionId, InvocationId, TaskId};
-use crate::invocation::{NewInvocation, Trigger, Waiter};
+use crate::ids::InvocationId;
+use crate::invocation::{Completion, Failure, NewInvocation, Trigger, Waiter};
 use crate::limits;
-use crate::ports::dispatch::{Reservation, TaskRun};
+use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
+use crate::ports::runtime::RunReport;
 use crate::ports::store::{NewWork, OnCommit};
 use crate::registry::{self, Event};
 use crate::subscriber::Subscription;
-use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// One queued function, as the API document shows it.
-#[derive(Debug, Clone, Serialize)]
-pub struct PublishedTask {
-    /// The function.
-    pub function_id: FunctionId,
-    /// Its name.
-    pub function_name: String,
-    /// The task.
-    pub task_id: TaskId,
-    /// Its record.
-    pub invocation_id: InvocationId,
-}
-
-/// What `publish_event` answers: the API document's two shapes.
-#[derive(Debug, Clone, Serialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
-pub enum PublishResponse {
-    /// Every function was queued.
-    Success {
-        /// For people.
-        message: &'static str,
-        /// What was queued.
-        data: PublishedData,
-    },
-    /// A function could not be queued.
-    Error {
-        /// Always `EXECUTION_ERROR`.
-        code: &'static str,
-        /// For people.
-        message: &'static str,
-        /// Which function.
-        data: UnqueuedFunction,
-    },
-}
-
-/// What was queued.
-#[derive(Debug, Clone, Serialize)]
-pub struct PublishedData {
-    /// The event type.
-    pub event: EventType,
-    /// One entry per function, in order of priority, then subscription id.
-    pub task_ids: Vec<PublishedTask>,
-    /// How many.
-    pub total_subscribers: usize,
-}
-
-/// The function that could not be queued.
-#[derive(Debug, Clone, Serialize)]
-pub struct UnqueuedFunction {
-    /// The function.
-    pub function_id: FunctionId,
-    /// Its name.
-    pub function_name: String,
-    /// Always `"error"`.
-    pub status: &'static str,
-    /// Always none.
-    pub task_id: Option<TaskId>,
-}
 
 /// A published event: the answer, and for PRE events the runs to wait for.
 pub struct Publication {
@@ -91,9 +33,19 @@ pub struct Publication {
 pub struct Prepared {
     /// The records, for the change's own transaction.
     pub invocations: Vec<NewInvocation>,
+    /// The ends of those among them that must not begin; for the same transaction.
+    pub completions: Vec<Completion>,
     /// What to signal once they are on disk.
     pub on_commit: OnCommit,
     tasks: Vec<PublishedTask>,
+}
+
+/// One subscription that an event concerns.
+struct Member {
+    subscription: Subscription,
+    run: TaskRun,
+    /// Nobody can tell whether it has to run.
+    unclear: Option<Failure>,
 }
 
 /// Publishes events.
@@ -130,6 +82,7 @@ impl EventService {
                 if !prepared.invocations.is_empty() {
                     let work = NewWork {
                         invocations: prepared.invocations,
+                        completions: prepared.completions,
                         on_commit: prepared.on_commit,
                     };
                     self.engine
@@ -154,11 +107,19 @@ impl EventService {
         let event_type = event.event_type();
         let store = engine.scoped(principal.scope());
         let deadline = engine.clock.monotonic() + engine.settings.pre_budget;
-        let runs = self.runs(event, principal, Waiter::Caller).await?;
-        let mut started = Vec::with_capacity(runs.len());
-        for (subscription, mut run) in runs {
+        let members = self.members(event, principal, Waiter::Caller).await?;
+        let mut started = Vec::with_capacity(members.len());
+        for Member {
+            subscription,
+            mut run,
+            unclear,
+        } in members
+        {
             run.deadline = Some(deadline);
-            let waited = WaitedRun::start(engine, &store, run);
+            let waited = match unclear {
+                Some(failure) => WaitedRun::broken(engine, &store, run.invocation, failure),
+                None => WaitedRun::start(engine, &store, run),
+            };
             let refused = waited.refused().is_some();
             started.push((subscription, waited));
             if refused {
@@ -192,28 +153,40 @@ impl EventService {
     /// # Errors
     /// As [`Self::publish_event`].
     pub async fn prepare(&self, event: &Event, principal: &Principal) -> Result<Prepared, Error> {
-        let runs = self.runs(event, principal, Waiter::Nobody).await?;
-        if runs.is_empty() {
+        let members = self.members(event, principal, Waiter::Nobody).await?;
+        if members.is_empty() {
             return Ok(Prepared {
                 invocations: Vec::new(),
+                completions: Vec::new(),
                 on_commit: Box::new(|| {}),
                 tasks: Vec::new(),
             });
         }
-        let tasks = runs
+        let tasks = members
             .iter()
-            .map(|(of, run)| published(of, &run.invocation))
+            .map(|member| published(&member.subscription, &member.run.invocation))
             .collect();
+        let (mut held, mut ended, mut completions) = (Vec::new(), Vec::new(), Vec::new());
+        for member in members {
+            match member.unclear {
+                None => held.push(member.run),
+                Some(failure) => {
+                    let invocation = self.held(member.run.invocation);
+                    completions.push(self.never_ran(&invocation, failure));
+                    ended.push(invocation);
+                }
+            }
+        }
         let dispatcher = Arc::clone(&self.engine.dispatcher);
-        let reservation = dispatcher.reserve(runs.len());
+        let reservation = dispatcher.reserve(held.len());
         let granted = reservation.granted();
-        let mut held: Vec<TaskRun> = runs.into_iter().map(|(_, run)| run).collect();
         for run in held.iter_mut().take(granted) {
             run.invocation.holder = Some(dispatcher.holder().to_owned());
         }
-        let invocations: Vec<_> = held.iter().map(|run| run.invocation.clone()).collect();
-        held.truncate(granted);
+        let mut invocations: Vec<_> = held.iter().map(|run| run.invocation.clone()).collect();
         let some_left = granted < invocations.len();
+        invocations.append(&mut ended);
+        held.truncate(granted);
         let on_commit = Box::new(move || {
             Reservation::submit(reservation, held);
             if some_left {
@@ -222,34 +195,61 @@ impl EventService {
         });
         Ok(Prepared {
             invocations,
+            completions,
             on_commit,
             tasks,
         })
     }
 
-    /// One run per subscription.
-    async fn runs(
+    fn held(&self, invocation: NewInvocation) -> NewInvocation {
+        let holder = Some(self.engine.dispatcher.holder().to_owned());
+        NewInvocation {
+            holder,
+            ..invocation
+        }
+    }
+
+    /// The end of a run that must not begin.
+    fn never_ran(&self, invocation: &NewInvocation, failure: Failure) -> Completion {
+        let now = self.engine.clock.now();
+        let finished = FinishedRun {
+            report: RunReport::failed(failure),
+            started_at: now,
+            finished_at: now,
+        };
+        completion(invocation, 1, finished, 0)
+    }
+
+    /// One member per subscription whose conditions hold, or cannot be evaluated.
+    async fn members(
         &self,
         event: &Event,
         principal: &Principal,
         waiter: Waiter,
-    ) -> Result<Vec<(Subscription, TaskRun)>, Error> {
+    ) -> Result<Vec<Member>, Error> {
         let engine = &self.engine;
         let event_type = event.event_type();
         let subscriptions = engine.subscriptions(principal.scope(), event_type).await?;
         if subscriptions.is_empty() {
             return Ok(Vec::new());
         }
-        refuse_deep_chain(event_type, principal)?;
-        let queued_at = engine.clock.now();
-        let event_id = engine.entropy.event_id(queued_at);
         let params = event.params();
         let acting = engine.acting(principal);
+        let queued_at = engine.clock.now();
+        let chosen = chosen(
+            &subscriptions,
+            &Occurrence::new(event_type, &params, acting.user_data.as_ref(), queued_at),
+        );
+        if chosen.is_empty() {
+            return Ok(Vec::new());
+        }
+        refuse_deep_chain(event_type, principal)?;
+        let event_id = engine.entropy.event_id(queued_at);
         let queue = engine.queue();
-        let mut runs = Vec::with_capacity(subscriptions.len());
-        for subscription in subscriptions.iter() {
-            let executable = Arc::clone(&subscription.executable);
+        let mut members = Vec::with_capacity(chosen.len());
+        for (subscription, unclear) in chosen {
             let id = InvocationId(engine.invocation_ids.next(&*queue).await?);
+            let executable = Arc::clone(&subscription.executable);
             let invocation = NewInvocation {
                 site_id: executable.site_id,
                 id,
@@ -264,26 +264,45 @@ impl EventService {
                 user_id: Some(principal.user_id()),
                 chain_depth: principal.chain_depth(),
                 params: params.clone(),
-                max_attempts: attempts(subscription, waiter),
-                timeout: timeout(subscription),
+                max_attempts: attempts(&subscription, waiter),
+                timeout: timeout(&subscription),
                 holder: match waiter {
                     Waiter::Caller => Some(engine.dispatcher.holder().to_owned()),
                     Waiter::Nobody => None,
                 },
                 queued_at,
             };
-            let acting = acting.clone();
             let run = TaskRun {
+                executable,
                 invocation,
                 attempt: 1,
-                executable,
-                acting,
+                acting: acting.clone(),
                 deadline: None,
             };
-            runs.push((subscription.clone(), run));
+            members.push(Member {
+                subscription,
+                run,
+                unclear,
+            });
         }
-        Ok(runs)
+        Ok(members)
     }
+}
+
+/// Which subscriptions an event concerns, and of which nobody can tell.
+fn chosen(
+    subscriptions: &[Subscribed],
+    occurrence: &Occurrence<'_>,
+) -> Vec<(Subscription, Option<Failure>)> {
+    let choose = |subscribed: &Subscribed| {
+        let unclear = match subscribed.passage(occurrence) {
+            Passage::Held(_) => return None,
+            Passage::Runs => None,
+            Passage::Unclear(whose, reason) => Some(subscribed.unclear(whose, &reason)),
+        };
+        Some((subscribed.subscription.clone(), unclear))
+    };
+    subscriptions.iter().filter_map(choose).collect()
 }
 
 /// A caller is told of the first failure; only what nobody waits for is tried again.
@@ -314,38 +333,4 @@ fn refuse_deep_chain(event: EventType, principal: &Principal) -> Result<(), Erro
          causes the event it is subscribed to would run for ever",
         limits::CHAIN_DEPTH
     )))
-}
-
-fn published(subscription: &Subscription, invocation: &NewInvocation) -> PublishedTask {
-    PublishedTask {
-        function_id: invocation.function_id,
-        function_name: subscription.executable.function_name.clone(),
-        task_id: invocation.task_id,
-        invocation_id: invocation.id,
-    }
-}
-
-fn success(event: EventType, task_ids: Vec<PublishedTask>) -> PublishResponse {
-    let total_subscribers = task_ids.len();
-    PublishResponse::Success {
-        message: "Event published successfully",
-        data: PublishedData {
-            event,
-            task_ids,
-            total_subscribers,
-        },
-    }
-}
-
-fn unqueued(subscription: &Subscription) -> PublishResponse {
-    PublishResponse::Error {
-        code: "EXECUTION_ERROR",
-        message: "Function execution failed",
-        data: UnqueuedFunction {
-            function_id: subscription.executable.function_id,
-            function_name: subscription.executable.function_name.clone(),
-            status: "error",
-            task_id: None,
-        },
-    }
 }

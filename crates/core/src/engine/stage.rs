@@ -10,7 +10,7 @@ use crate::ports::store::ScopedStore;
 use crate::registry::EventSpec;
 use crate::subscriber::Subscription;
 use crate::users::Profile;
-use crate::verdict::{Refusal, RefusedBy, Verdict};
+use crate::verdict::{Refusal, RefusedBy, Verdict, VerdictKind};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::Value;
 use std::sync::Arc;
@@ -27,6 +27,19 @@ struct Member {
     subscription: Subscription,
     run: WaitedRun,
     patch: Option<Value>,
+    verdict: Option<VerdictKind>,
+    /// What its patch came to.
+    changes: Option<JsonText>,
+}
+
+impl Member {
+    fn take_completion(&mut self, if_unfinished: &str) -> Completion {
+        Completion {
+            verdict: self.verdict,
+            changes: self.changes.take(),
+            ..self.run.take_completion(if_unfinished)
+        }
+    }
 }
 
 /// Every function agreed.
@@ -42,10 +55,7 @@ impl Agreement {
         let ended = "The stage had already ended";
         self.members
             .iter_mut()
-            .map(|member| Completion {
-                changes: member.patch.as_ref().map(JsonText::from),
-                ..member.run.take_completion(ended)
-            })
+            .map(|member| member.take_completion(ended))
             .collect()
     }
 }
@@ -63,6 +73,8 @@ impl PreStage {
                 subscription,
                 run,
                 patch: None,
+                verdict: None,
+                changes: None,
             })
             .collect();
         Self {
@@ -85,6 +97,7 @@ impl PreStage {
         }
         if let Err((index, failure)) = self.enrich(&mut profile) {
             self.members[index].run.fail(failure.clone());
+            self.members[index].verdict = Some(VerdictKind::Broken);
             return Err(self.refuse(index, Verdict::Broken(failure)).await);
         }
         Ok(Agreement {
@@ -102,7 +115,9 @@ impl PreStage {
             .map(|(index, member)| async move {
                 let finished = member.run.wait().await;
                 let options = &member.subscription.options;
-                match Verdict::of(&finished.report.result, options.on_timeout) {
+                let verdict = Verdict::of(&finished.report.result, options.on_timeout);
+                member.verdict = Some(verdict.kind());
+                match verdict {
                     Verdict::Allow => None,
                     Verdict::Enrich(patch) => {
                         member.patch = Some(patch);
@@ -120,11 +135,12 @@ impl PreStage {
         None
     }
 
-    fn enrich(&self, profile: &mut Profile) -> Result<(), (usize, Failure)> {
-        for (index, member) in self.members.iter().enumerate() {
+    fn enrich(&mut self, profile: &mut Profile) -> Result<(), (usize, Failure)> {
+        for (index, member) in self.members.iter_mut().enumerate() {
             if let Some(patch) = &member.patch {
                 let name = &member.subscription.executable.function_name;
-                enrich(&self.spec, name, profile, patch).map_err(|failure| (index, failure))?;
+                let changes = enrich(&self.spec, name, profile, patch);
+                member.changes = Some(changes.map_err(|failure| (index, failure))?);
             }
         }
         Ok(())
@@ -138,7 +154,11 @@ impl PreStage {
         let completions = self
             .members
             .iter_mut()
-            .map(|member| member.run.take_completion(&reason))
+            .map(|member| Completion {
+                // Nothing was saved, so nothing was changed.
+                changes: None,
+                ..member.take_completion(&reason)
+            })
             .collect();
         self.engine
             .complete_or_later(&self.store, completions)

@@ -17,6 +17,7 @@ pub(crate) struct WaitedRun {
     invocation: NewInvocation,
     handle: Option<RunHandle>,
     finished: Option<FinishedRun>,
+    unqueued: bool,
     recorded: bool,
 }
 
@@ -25,21 +26,44 @@ impl WaitedRun {
     ///
     /// A refusal by the dispatcher is a run that has already failed: see [`Self::refused`].
     pub(crate) fn start(engine: &Arc<Engine>, store: &Arc<dyn ScopedStore>, run: TaskRun) -> Self {
-        let invocation = run.invocation.clone();
+        let mut waited = Self::recorded(engine, store, run.invocation.clone());
+        match engine.dispatcher.run_now(run) {
+            Ok(handle) => waited.handle = Some(handle),
+            Err(failure) => {
+                waited.unqueued = true;
+                waited.finished = Some(waited.ended_with(failure));
+            }
+        }
+        waited
+    }
+
+    /// A run that must not begin: its record says why.
+    pub(crate) fn broken(
+        engine: &Arc<Engine>,
+        store: &Arc<dyn ScopedStore>,
+        invocation: NewInvocation,
+        failure: Failure,
+    ) -> Self {
+        let mut waited = Self::recorded(engine, store, invocation);
+        waited.finished = Some(waited.ended_with(failure));
+        waited
+    }
+
+    fn recorded(
+        engine: &Arc<Engine>,
+        store: &Arc<dyn ScopedStore>,
+        invocation: NewInvocation,
+    ) -> Self {
         store.insert_invocations_later(vec![invocation.clone()]);
-        let mut waited = Self {
+        Self {
             engine: Arc::clone(engine),
             store: Arc::clone(store),
             invocation,
             handle: None,
             finished: None,
+            unqueued: false,
             recorded: false,
-        };
-        match engine.dispatcher.run_now(run) {
-            Ok(handle) => waited.handle = Some(handle),
-            Err(failure) => waited.finished = Some(waited.ended_with(failure)),
         }
-        waited
     }
 
     pub(crate) fn invocation(&self) -> &NewInvocation {
@@ -49,7 +73,7 @@ impl WaitedRun {
     /// Why the dispatcher did not take it, if so.
     pub(crate) fn refused(&self) -> Option<&Failure> {
         match &self.finished {
-            Some(finished) if self.handle.is_none() => finished.report.result.as_ref().err(),
+            Some(finished) if self.unqueued => finished.report.result.as_ref().err(),
             _ => None,
         }
     }

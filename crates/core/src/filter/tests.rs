@@ -91,77 +91,80 @@ fn what_cannot_be_told_is_an_error_with_its_reason() {
     );
 }
 
+/// Text, line, column, and a part of the message.
+const REFUSED: &[(&str, u32, u32, &str)] = &[
+    (
+        "event.params.emial == 'x'",
+        1,
+        13,
+        "no field 'emial'; there is attributes, email",
+    ),
+    (
+        "event.parms.email == 'x'",
+        1,
+        6,
+        "there is params, previous, type",
+    ),
+    (
+        "true &&\n  usr.is_staff",
+        2,
+        3,
+        "'usr' is not known; a filter knows event, user",
+    ),
+    ("event.params.email", 1, 13, "gives a string"),
+    (
+        "event.params.email == 3",
+        1,
+        20,
+        "does not take a string and a int",
+    ),
+    ("event.params.email > 3", 1, 20, "'>'"),
+    ("event.params.email + 3 == ''", 1, 20, "'+'"),
+    ("!event.params.email", 1, 1, "'!' does not take a string"),
+    (
+        "event.params.is_active && event.params.id",
+        1,
+        24,
+        "does not take a bool and a int",
+    ),
+    (
+        "event.params.email.startswith('x')",
+        1,
+        30,
+        "no function 'startswith'",
+    ),
+    (
+        "event.params.email.startsWith(1)",
+        1,
+        30,
+        "does not take (string, int)",
+    ),
+    (
+        "event.params.email.matches('(')",
+        1,
+        28,
+        "not a regular expression",
+    ),
+    ("event.params['emial'] == ''", 1, 13, "no field 'emial'"),
+    (
+        "event.params.email.name == ''",
+        1,
+        19,
+        "a string has no field 'name'",
+    ),
+    ("event.params.id.all(x, true)", 1, 13, "no elements"),
+    (
+        "time == '2030'",
+        1,
+        6,
+        "does not take a timestamp and a string",
+    ),
+    ("Foo{a: 1} == 1", 1, 4, "no message types"),
+];
+
 #[test]
 fn what_cannot_be_right_is_refused_with_its_place() {
-    for (text, line, column, part) in [
-        (
-            "event.params.emial == 'x'",
-            1,
-            13,
-            "no field 'emial'; there is attributes, email",
-        ),
-        (
-            "event.parms.email == 'x'",
-            1,
-            6,
-            "there is params, previous, type",
-        ),
-        (
-            "true &&\n  usr.is_staff",
-            2,
-            3,
-            "'usr' is not known; a filter knows event, user",
-        ),
-        ("event.params.email", 1, 13, "gives a string"),
-        (
-            "event.params.email == 3",
-            1,
-            20,
-            "does not take a string and a int",
-        ),
-        ("event.params.email > 3", 1, 20, "'>'"),
-        ("event.params.email + 3 == ''", 1, 20, "'+'"),
-        ("!event.params.email", 1, 1, "'!' does not take a string"),
-        (
-            "event.params.is_active && event.params.id",
-            1,
-            24,
-            "does not take a bool and a int",
-        ),
-        (
-            "event.params.email.startswith('x')",
-            1,
-            30,
-            "no function 'startswith'",
-        ),
-        (
-            "event.params.email.startsWith(1)",
-            1,
-            30,
-            "does not take (string, int)",
-        ),
-        (
-            "event.params.email.matches('(')",
-            1,
-            28,
-            "not a regular expression",
-        ),
-        ("event.params['emial'] == ''", 1, 13, "no field 'emial'"),
-        (
-            "event.params.email.name == ''",
-            1,
-            19,
-            "a string has no field 'name'",
-        ),
-        ("event.params.id.all(x, true)", 1, 13, "no elements"),
-        (
-            "time == '2030'",
-            1,
-            6,
-            "does not take a timestamp and a string",
-        ),
-        ("Foo{a: 1} == 1", 1, 4, "no message types"),
-    ] {
+    for (text, line, column, part) in REFUSED {
         let error = compiled(text).unwrap_err();
         assert!(error.message.contains(part), "{text}: {error}");
         assert_eq!(

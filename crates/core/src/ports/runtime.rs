@@ -5,7 +5,7 @@
 //! (a `system` function is the operator's own Rust and the one exception).
 
 use crate::function::{CallContext, CodeError, Environment, Executable, Source};
-use crate::ids::{FunctionId, SiteId};
+use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
 use crate::json::JsonText;
 use async_trait::async_trait;
@@ -99,14 +99,19 @@ pub trait Runtime: Send + Sync {
     /// [`CheckError`].
     async fn check(&self, source: &Source) -> Result<(), CheckError>;
 
-    /// Makes sure that the next call of `executable` finds a ready worker.
+    /// Makes sure that the next call of `executable` finds a ready worker. Never waits longer than
+    /// the limit for loading and a little for a place.
     ///
     /// # Errors
     /// When the code does not load, or no worker can be started.
     async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure>;
 
-    /// The function is gone or changed: its idle workers may go.
-    fn retire(&self, site: SiteId, function: FunctionId);
+    /// Whether one worker of `executable` stays ready, and is replaced when it dies. Code that does
+    /// not load is tried again at its next call, not before.
+    fn keep(&self, executable: &Arc<Executable>, keep: bool);
+
+    /// Idle workers of the function may go, those of its version `active` excepted.
+    fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>);
 
     /// Whether runs are possible, and if not, what the operator must do.
     fn health(&self) -> Result<String, String>;

@@ -45,8 +45,9 @@ impl AdminService {
                 .into_iter()
                 .filter(|event| event.phase() == Phase::Pre)
             {
-                for subscription in self.engine.subscriptions(scope, event).await?.iter() {
-                    self.engine.warm_executable(&subscription.executable).await;
+                for subscribed in self.engine.subscriptions(scope, event).await?.iter() {
+                    let executable = &subscribed.subscription.executable;
+                    self.engine.warm_up(executable).await;
                 }
             }
         }

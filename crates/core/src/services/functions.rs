@@ -1,9 +1,10 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
-use super::{check_range, check_texts, check_timeout, refuse, slug};
+use super::{check_filter, check_range, check_texts, check_timeout, refuse, slug};
 use crate::auth::{AppAccess, right};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::event::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
     Network, Source,
@@ -45,7 +46,8 @@ pub struct CreateFunction {
     pub options: FunctionOptions,
 }
 
-/// New values for a function; what is none stays. Mode, language and slug never change.
+/// New values for a function; what is none stays, and an option that is `Some(None)` is unset. Mode,
+/// language and slug never change.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateFunction {
     /// Name for people.
@@ -65,17 +67,17 @@ pub struct UpdateFunction {
     /// Queued unless the caller says otherwise.
     pub async_mode: Option<bool>,
     /// Time limit of one run in seconds.
-    pub timeout_seconds: Option<f64>,
+    pub timeout_seconds: Option<Option<f64>>,
     /// Memory limit of one worker in MiB.
-    pub memory_mb: Option<u32>,
+    pub memory_mb: Option<Option<u32>>,
     /// Most runs at the same time.
-    pub max_concurrency: Option<u32>,
+    pub max_concurrency: Option<Option<u32>>,
     /// Attempts of a POST or queued run.
-    pub max_attempts: Option<u32>,
+    pub max_attempts: Option<Option<u32>>,
     /// Network reach.
     pub network: Option<Network>,
     /// A condition for running at all.
-    pub filter_conditions: Option<String>,
+    pub filter_conditions: Option<Option<String>>,
 }
 
 /// Operations on functions.
@@ -174,10 +176,12 @@ impl FunctionService {
         Ok((function, executable.source))
     }
 
-    /// Changes a function; a change of code, address or headers is a new active version.
+    /// Changes a function. A change of code, address or headers is a new version, which becomes the
+    /// active one once a worker has loaded it.
     ///
     /// # Errors
-    /// As [`Self::create`].
+    /// As [`Self::create`]; code that does not load. The new version is on record then, and the
+    /// function is as it was.
     pub async fn update(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -188,17 +192,15 @@ impl FunctionService {
         let before = self.find(access, slug).await?;
         let source = self.new_source(scope, &before, &input).await?;
         let function = changed(before, input);
-        let mut errors = Vec::new();
-        check_texts(&function.name, &function.description, &mut errors);
-        check_options(&function.options, &mut errors);
-        refuse(errors)?;
-        if let Some(source) = &source {
-            self.check(source).await?;
-        }
+        self.check_values(scope, &function).await?;
+        let version = match source {
+            Some(source) => Some(self.new_version(scope, &function, source).await?),
+            None => None,
+        };
         let is_active = function.is_active;
         let change = FunctionChange {
             function,
-            source,
+            version,
             at: self.engine.clock.now(),
         };
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
@@ -213,9 +215,67 @@ impl FunctionService {
         });
         let function = written.await?;
         if is_active {
-            self.engine.function_redeployed(scope, function.id).await;
+            self.engine.settle_workers(scope, function.id).await;
         }
         Ok(function)
+    }
+
+    async fn check_values(&self, scope: TenantScope, function: &Function) -> Result<(), Error> {
+        let mut errors = Vec::new();
+        check_texts(&function.name, &function.description, &mut errors);
+        check_options(&function.options, &mut errors);
+        refuse(errors)?;
+        let conditions = function.options.filter_conditions.as_deref();
+        if conditions.is_none() {
+            return Ok(());
+        }
+        // They must hold for every event that the function is subscribed to already.
+        let store = self.engine.scoped(scope);
+        let mut errors = Vec::new();
+        for event in EventType::ALL {
+            if store.subscriber(event, function.id).await?.is_some() {
+                check_filter("filter_conditions", conditions, Some(event), &mut errors);
+            }
+        }
+        refuse(errors)
+    }
+
+    /// Stores a version and loads it; its number.
+    async fn new_version(
+        &self,
+        scope: TenantScope,
+        function: &Function,
+        source: Source,
+    ) -> Result<u32, Error> {
+        self.check(&source).await?;
+        let (store, now) = (self.engine.scoped(scope), self.engine.clock.now());
+        let version = store.insert_version(function.id, source, now).await?;
+        if function.is_active {
+            self.load(scope, function, version.number).await?;
+        }
+        Ok(version.number)
+    }
+
+    /// Loads a version under the function's limits.
+    async fn load(
+        &self,
+        scope: TenantScope,
+        function: &Function,
+        number: u32,
+    ) -> Result<(), Error> {
+        let executable = self
+            .engine
+            .scoped(scope)
+            .executable_of(function.id, number)
+            .await?;
+        let executable = executable.ok_or_else(|| {
+            Error::NotFound(format!("Version {number} of function '{}'", function.slug))
+        })?;
+        let executable = Executable {
+            options: function.options.clone(),
+            ..executable
+        };
+        self.engine.load(&Arc::new(executable)).await
     }
 
     /// Deletes a function and its subscriptions; its running and waiting runs end as failed.
@@ -257,10 +317,11 @@ impl FunctionService {
             .await?)
     }
 
-    /// Makes another version the one that runs. Runs under way end on theirs.
+    /// Makes another version the one that runs, once a worker has loaded it. Runs under way end on
+    /// theirs.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the function or the version.
+    /// [`Error::NotFound`] for the function or the version; code that does not load.
     pub async fn activate(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -269,6 +330,9 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
+        if function.is_active {
+            self.load(scope, &function, number).await?;
+        }
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let activated = to_the_end(async move {
             let found = store
@@ -282,7 +346,7 @@ impl FunctionService {
                 "Version {number} of function '{slug}'"
             )));
         }
-        self.engine.function_redeployed(scope, function.id).await;
+        self.engine.settle_workers(scope, function.id).await;
         self.find(access, slug).await
     }
 
@@ -370,12 +434,12 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
         is_public: input.is_public.unwrap_or(before.is_public),
         async_mode: input.async_mode.unwrap_or(before.async_mode),
         options: FunctionOptions {
-            timeout_seconds: input.timeout_seconds.or(old.timeout_seconds),
-            memory_mb: input.memory_mb.or(old.memory_mb),
-            max_concurrency: input.max_concurrency.or(old.max_concurrency),
-            max_attempts: input.max_attempts.or(old.max_attempts),
+            timeout_seconds: input.timeout_seconds.unwrap_or(old.timeout_seconds),
+            memory_mb: input.memory_mb.unwrap_or(old.memory_mb),
+            max_concurrency: input.max_concurrency.unwrap_or(old.max_concurrency),
+            max_attempts: input.max_attempts.unwrap_or(old.max_attempts),
             network: input.network.unwrap_or(old.network),
-            filter_conditions: input.filter_conditions.or(old.filter_conditions),
+            filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
         },
         ..before
     }
@@ -438,10 +502,12 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
     ] {
         check_range(field, value, min, max, errors);
     }
-    if options.filter_conditions.is_some() {
-        let message = "Filters are not evaluated by this version; leave it out";
-        errors.push(FieldError::new("filter_conditions", message));
-    }
+    check_filter(
+        "filter_conditions",
+        options.filter_conditions.as_deref(),
+        None,
+        errors,
+    );
     if options.network == Network::Egress {
         let message = "This version has no guarded way out; leave it out";
         errors.push(FieldError::new("network", message));

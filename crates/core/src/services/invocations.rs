@@ -195,6 +195,7 @@ impl InvocationService {
         store
             .insert_invocations(NewWork {
                 invocations,
+                completions: Vec::new(),
                 on_commit,
             })
             .await?;

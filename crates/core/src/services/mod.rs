@@ -16,6 +16,8 @@ use crate::app::App;
 use crate::auth::Principal;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::event::EventType;
+use crate::filter::Filter;
 use crate::users::FieldError;
 use crate::{limits, text};
 
@@ -70,6 +72,27 @@ fn check_timeout(seconds: Option<f64>, errors: &mut Vec<FieldError>) {
     if seconds.is_some_and(|it| !(it > 0.0 && it <= seconds_max)) {
         let message = format!("Use more than 0 and at most {seconds_max} seconds");
         errors.push(FieldError::new("timeout_seconds", message));
+    }
+}
+
+/// A filter, for `event` or before it is known.
+fn check_filter(
+    field: &'static str,
+    filter: Option<&str>,
+    event: Option<EventType>,
+    errors: &mut Vec<FieldError>,
+) {
+    let compiled = filter.map(|text| Filter::compile(text, event));
+    if let Some(Err(error)) = compiled {
+        let message = match event {
+            Some(event) => format!("For {event}: {error}"),
+            None => error.to_string(),
+        };
+        errors.push(FieldError {
+            line: Some(error.line),
+            column: Some(error.column),
+            ..FieldError::new(field, message)
+        });
     }
 }
 

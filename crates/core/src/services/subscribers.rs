@@ -2,41 +2,44 @@
 
 use crate::app::App;
 use crate::auth::{Permission, Principal};
-use crate::engine::Engine;
+use crate::engine::{Engine, Explained};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
 use crate::ids::FunctionId;
+use crate::json::merge_patch;
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
+use crate::registry::{self, Event};
 use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
 use crate::users::FieldError;
+use serde_json::Value;
 use std::future::Future;
 use std::sync::Arc;
 
-/// New options of a subscription; what is none stays.
+/// New options of a subscription; what is none stays, and what is `Some(None)` is unset.
 #[derive(Debug, Clone, Default)]
 pub struct SubscriberPatch {
     /// Order of enrichment.
     pub priority: Option<i32>,
     /// A condition for running at all.
-    pub filter: Option<String>,
+    pub filter: Option<Option<String>>,
     /// Time limit of one run in seconds.
-    pub timeout_seconds: Option<f64>,
+    pub timeout_seconds: Option<Option<f64>>,
     /// What a timeout means.
     pub on_timeout: Option<OnTimeout>,
     /// Attempts.
-    pub max_attempts: Option<u32>,
+    pub max_attempts: Option<Option<u32>>,
 }
 
 impl SubscriberPatch {
     fn applied_to(self, old: SubscriberOptions) -> SubscriberOptions {
         SubscriberOptions {
             priority: self.priority.unwrap_or(old.priority),
-            filter: self.filter.or(old.filter),
-            timeout_seconds: self.timeout_seconds.or(old.timeout_seconds),
+            filter: self.filter.unwrap_or(old.filter),
+            timeout_seconds: self.timeout_seconds.unwrap_or(old.timeout_seconds),
             on_timeout: self.on_timeout.unwrap_or(old.on_timeout),
-            max_attempts: self.max_attempts.or(old.max_attempts),
+            max_attempts: self.max_attempts.unwrap_or(old.max_attempts),
         }
     }
 }
@@ -65,8 +68,8 @@ impl SubscriberService {
         function: FunctionId,
         options: SubscriberOptions,
     ) -> Result<Subscriber, Error> {
-        self.permitted(principal, function).await?;
-        check(event, &options)?;
+        let found = self.permitted(principal, function).await?;
+        check(event, &options, &found)?;
         let store = self.engine.scoped(principal.scope());
         if store.list_subscribers(event, None).await?.len() >= limits::SUBSCRIBERS_PER_EVENT {
             return Err(Error::BadRequest(format!(
@@ -74,6 +77,7 @@ impl SubscriberService {
                 limits::SUBSCRIBERS_PER_EVENT
             )));
         }
+        self.load(principal, event, &found).await?;
         let created_at = self.engine.clock.now();
         let new = NewSubscriber {
             event,
@@ -92,7 +96,7 @@ impl SubscriberService {
                 StoreError::Conflict(Conflict::Gone) => Error::FunctionDoesNotExist(function),
                 other => other.into(),
             })?;
-        self.warm(principal, event, function).await;
+        self.settle(principal, event, function).await;
         Ok(subscriber)
     }
 
@@ -107,7 +111,7 @@ impl SubscriberService {
         function: FunctionId,
         patch: SubscriberPatch,
     ) -> Result<Subscriber, Error> {
-        self.permitted(principal, function).await?;
+        let found = self.permitted(principal, function).await?;
         let not_subscribed = || Error::NotSubscribed { function, event };
         let store = self.engine.scoped(principal.scope());
         let before = store
@@ -115,11 +119,10 @@ impl SubscriberService {
             .await?
             .ok_or_else(not_subscribed)?;
         let options = patch.applied_to(before.options);
-        check(event, &options)?;
+        check(event, &options, &found)?;
         let now = self.engine.clock.now();
         let write = async move { store.update_subscriber(event, function, options, now).await };
         let after = self.write(principal, write).await?;
-        self.warm(principal, event, function).await;
         after.ok_or_else(not_subscribed)
     }
 
@@ -143,6 +146,7 @@ impl SubscriberService {
         if !self.write(principal, write).await? {
             return Err(not_subscribed());
         }
+        self.settle(principal, event, function).await;
         Ok(())
     }
 
@@ -196,6 +200,28 @@ impl SubscriberService {
             .len())
     }
 
+    /// Which subscriptions an event would run and why each other one would not. What `params` does
+    /// not name is taken from the event's sample.
+    ///
+    /// # Errors
+    /// Parameters that no such event has.
+    pub async fn explain(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        params: Option<Value>,
+    ) -> Result<Vec<Explained>, Error> {
+        let mut sample = registry::spec(event).sample();
+        if let Some(params) = &params {
+            merge_patch(&mut sample, params);
+        }
+        let event = Event::read(event, &sample).map_err(|error| {
+            let message = format!("These are no parameters of {event}: {error}");
+            Error::Validation(vec![FieldError::new("params", message)])
+        })?;
+        self.engine.explain(&event, principal).await
+    }
+
     async fn permitted(
         &self,
         principal: &Principal,
@@ -225,15 +251,33 @@ impl SubscriberService {
         .await
     }
 
-    /// A PRE function's first call finds a worker.
-    async fn warm(&self, principal: &Principal, event: EventType, function: FunctionId) {
+    /// A PRE function is loaded before it is asked for the first time.
+    async fn load(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        function: &Function,
+    ) -> Result<(), Error> {
+        if event.phase() == Phase::Post || !function.is_active {
+            return Ok(());
+        }
+        let store = self.engine.scoped(principal.scope());
+        match store.executable(function.id).await? {
+            Some(executable) => self.engine.load(&Arc::new(executable)).await,
+            None => Err(Error::FunctionDoesNotExist(function.id)),
+        }
+    }
+
+    /// A worker stays for as long as a PRE event may call the function.
+    async fn settle(&self, principal: &Principal, event: EventType, function: FunctionId) {
         if event.phase() == Phase::Pre {
-            self.engine.warm(principal.scope(), function).await;
+            let scope = principal.scope();
+            self.engine.settle_workers(scope, function).await;
         }
     }
 }
 
-fn check(event: EventType, options: &SubscriberOptions) -> Result<(), Error> {
+fn check(event: EventType, options: &SubscriberOptions, function: &Function) -> Result<(), Error> {
     let mut errors = Vec::new();
     super::check_timeout(options.timeout_seconds, &mut errors);
     let (field, most) = ("max_attempts", limits::MAX_ATTEMPTS_MAX);
@@ -242,9 +286,9 @@ fn check(event: EventType, options: &SubscriberOptions) -> Result<(), Error> {
         let message = "Only PRE events have it; a POST function that times out is tried again";
         errors.push(FieldError::new("on_timeout", message));
     }
-    if options.filter.is_some() {
-        let message = "Filters are not evaluated by this version; subscribe without one";
-        errors.push(FieldError::new("filter", message));
-    }
+    let own = options.filter.as_deref();
+    super::check_filter("filter", own, Some(event), &mut errors);
+    let functions = function.options.filter_conditions.as_deref();
+    super::check_filter("filter_conditions", functions, Some(event), &mut errors);
     super::refuse(errors)
 }

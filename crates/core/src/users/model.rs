@@ -100,6 +100,12 @@ pub struct FieldError {
     pub field: &'static str,
     /// What must change.
     pub message: String,
+    /// Where in the field's text, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Where in that line, in characters from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
 }
 
 impl FieldError {
@@ -108,6 +114,8 @@ impl FieldError {
         Self {
             field,
             message: message.into(),
+            line: None,
+            column: None,
         }
     }
 }

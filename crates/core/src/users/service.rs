@@ -260,7 +260,7 @@ impl UserService {
             let kept = completions.clone();
             let commit = UserCommit {
                 change,
-                completions,
+                completions: [completions, prepared.completions].concat(),
                 invocations: prepared.invocations,
             };
             let committed = store.commit_user(commit, prepared.on_commit).await;

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tollgate_core::function::{CodeError, Executable, Source};
-use tollgate_core::ids::{FunctionId, SiteId};
+use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
@@ -33,6 +33,8 @@ use tollgate_core::time::Clock;
 
 /// Exit status with which the host says that it ran out of memory while it had to answer.
 const EXIT_OUT_OF_MEMORY: i32 = 86;
+/// How long warming up waits for a place among the workers, beside the limit for loading.
+const WARM_WAIT: Duration = Duration::from_secs(5);
 /// Checks at the same time; each is a process.
 const CHECKS_AT_ONCE: usize = 2;
 
@@ -44,6 +46,7 @@ pub struct PythonRuntime {
     clock: Arc<dyn Clock>,
     checks: Semaphore,
     check_limit: Duration,
+    warm_limit: Duration,
 }
 
 /// Why the runtime cannot start at all.
@@ -74,6 +77,7 @@ impl PythonRuntime {
             source,
         })?;
         let check_limit = config.check;
+        let warm_limit = config.load + WARM_WAIT;
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
@@ -83,6 +87,7 @@ impl PythonRuntime {
             clock,
             checks: Semaphore::new(CHECKS_AT_ONCE),
             check_limit,
+            warm_limit,
         }))
     }
 
@@ -298,11 +303,19 @@ impl Runtime for PythonRuntime {
     }
 
     async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure> {
-        self.pool.warm(executable).await
+        let warmed = tokio::time::timeout(self.warm_limit, self.pool.warm(executable)).await;
+        warmed.unwrap_or_else(|_| {
+            let message = format!("No worker was free or ready within {:?}", self.warm_limit);
+            Err(Failure::new(FailureKind::Unavailable, message))
+        })
     }
 
-    fn retire(&self, site: SiteId, function: FunctionId) {
-        self.pool.retire(site, function);
+    fn keep(&self, executable: &Arc<Executable>, keep: bool) {
+        self.pool.keep(executable, keep);
+    }
+
+    fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
+        self.pool.retire(site, function, active);
     }
 
     fn health(&self) -> Result<String, String> {

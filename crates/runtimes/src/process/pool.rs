@@ -101,8 +101,10 @@ struct Group {
     completed: u64,
     /// A task watches the queue.
     watched: bool,
-    /// One idle worker stays.
+    /// One idle worker stays, and is replaced.
     keep: bool,
+    /// The last start has not succeeded: only a call tries again.
+    unloadable: bool,
 }
 
 struct Idle {
@@ -178,6 +180,7 @@ impl Drop for Slot {
                 group.size -= 1;
             }
             self.pool.start_eagerly(state, self.key);
+            self.pool.replenish(state, self.key);
             state.tidy(self.key);
         });
     }
@@ -185,7 +188,9 @@ impl Drop for Slot {
 
 impl State {
     fn tidy(&mut self, key: Key) {
-        let unused = |group: &Group| group.size == 0 && group.waiters.is_empty() && !group.watched;
+        let unused = |group: &Group| {
+            group.size == 0 && group.waiters.is_empty() && !group.watched && !group.keep
+        };
         if self.groups.get(&key).is_some_and(unused) {
             self.groups.remove(&key);
         }
@@ -283,7 +288,7 @@ impl Pool {
         }
     }
 
-    /// Makes sure that a worker is ready, and stays.
+    /// Makes sure that a worker is ready.
     pub(super) async fn warm(
         self: &Arc<Self>,
         executable: &Arc<Executable>,
@@ -292,31 +297,60 @@ impl Pool {
             .acquire(executable)
             .await
             .map_err(|refused| refused.failure)?;
-        if let Some(group) = self.state.lock().groups.get_mut(&lease.key) {
-            group.keep = true;
-        }
         lease.finish();
         Ok(())
     }
 
-    /// Lets idle workers of a function go: all but those of its newest version, which may have been
-    /// warmed a moment ago and go when they have been idle long enough.
-    pub(super) fn retire(&self, site: SiteId, function: FunctionId) {
+    /// Whether one worker of a version stays.
+    pub(super) fn keep(self: &Arc<Self>, executable: &Arc<Executable>, keep: bool) {
+        let key = Key::of(executable);
+        let outdated = self.with_state(|state| {
+            if !keep {
+                if let Some(group) = state.groups.get_mut(&key) {
+                    group.keep = false;
+                }
+                state.tidy(key);
+                return Vec::new();
+            }
+            let group = state
+                .groups
+                .entry(key)
+                .or_insert_with(|| Group::new(executable));
+            let outdated = group.adopt(executable);
+            group.keep = true;
+            group.unloadable = false;
+            self.replenish(state, key);
+            outdated
+        });
+        for worker in outdated {
+            self.kill(key, &worker, "outdated");
+        }
+    }
+
+    /// A version of which one worker stays has one, or one on its way.
+    fn replenish(self: &Arc<Self>, state: &mut State, key: Key) {
+        let lacking =
+            |group: &Group| group.keep && !group.unloadable && group.size == group.dying.len();
+        if state.groups.get(&key).is_some_and(lacking) {
+            self.start_another(state, key);
+        }
+    }
+
+    /// Lets idle workers of a function go: all but those of the version that is active now.
+    pub(super) fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
         let mut leaving = Vec::new();
         {
             let mut state = self.state.lock();
-            let mut groups: Vec<_> = state
-                .groups
-                .iter_mut()
-                .filter(|(key, group)| key.site == site && group.executable.function_id == function)
-                .collect();
-            let newest = groups.iter().map(|(key, _)| key.version).max();
-            for (key, group) in &mut groups {
-                group.keep = false;
-                if Some(key.version) != newest {
-                    leaving.extend(group.idle.drain(..).map(|idle| (**key, idle.worker)));
+            let mut left = Vec::new();
+            for (&key, group) in &mut state.groups {
+                let is_of_it = key.site == site && group.executable.function_id == function;
+                if is_of_it && Some(key.version) != active {
+                    group.keep = false;
+                    left.push(key);
+                    leaving.extend(group.idle.drain(..).map(|idle| (key, idle.worker)));
                 }
             }
+            left.into_iter().for_each(|key| state.tidy(key));
         }
         for (key, worker) in leaving {
             self.kill(key, &worker, "retired");
@@ -453,6 +487,8 @@ impl Pool {
         };
         group.size += 1;
         group.starting += 1;
+        // Until the opposite is known, so that the news of a failed start's end starts no other.
+        group.unloadable = true;
         let executable = Arc::clone(&group.executable);
         let slot = Slot {
             pool: Arc::clone(self),
@@ -515,6 +551,7 @@ impl Pool {
         let outcome = self.launch(slot, &executable).await;
         if let Some(group) = self.state.lock().groups.get_mut(&key) {
             group.starting -= 1;
+            group.unloadable = outcome.is_err();
         }
         match outcome {
             Ok(worker) => self.give_back(key, worker, false),
@@ -664,6 +701,7 @@ impl Group {
             completed: 0,
             watched: false,
             keep: false,
+            unloadable: false,
         }
     }
 }

@@ -115,13 +115,14 @@ async fn a_full_pool_lets_the_idlest_go() {
 }
 
 #[tokio::test]
-async fn idle_workers_go_and_warmed_ones_stay_until_retired() {
+async fn idle_workers_go_and_kept_ones_stay_until_retired() {
     let Some(python) = python_with(|config| config.idle = Duration::from_millis(200)) else {
         return;
     };
     let code = "import os\ndef main(p): return os.getpid()";
     let (passing, kept) = (function(code), function(code));
     python.runtime.warm(&kept).await.unwrap();
+    python.runtime.keep(&kept, true);
     let passing_pid = value(&python.call(&passing, json!({})).await)
         .as_i64()
         .unwrap();
@@ -130,9 +131,49 @@ async fn idle_workers_go_and_warmed_ones_stay_until_retired() {
         .unwrap();
     eventually("the idle worker is gone", || !is_running(passing_pid)).await;
     assert!(is_running(kept_pid));
-    python.runtime.retire(kept.site_id, kept.function_id);
+    let active = Some(kept.version_id);
+    python
+        .runtime
+        .retire(kept.site_id, kept.function_id, active);
+    let next = value(&python.call(&kept, json!({})).await).as_i64();
+    assert_eq!(next, Some(kept_pid), "the active version's worker stays");
+    python.runtime.retire(kept.site_id, kept.function_id, None);
     eventually("the retired worker is gone", || !is_running(kept_pid)).await;
     assert!(python.runtime.warm(&function("1/0")).await.is_err());
+}
+
+/// The worker is replaced as soon as it dies, and code that does not load is left alone.
+#[tokio::test]
+async fn a_kept_worker_is_replaced() {
+    let Some(python) = python() else { return };
+    let code = "import os\nopen('started-%d' % os.getpid(), 'w').close()\n\
+        def main(p):\n    if p.get('die'): os._exit(3)\n    return os.getpid()";
+    let kept = function(code);
+    let started = || {
+        let names = std::fs::read_dir(python.scratch()).unwrap();
+        names
+            .filter(|name| {
+                let name = name.as_ref().unwrap().file_name();
+                name.to_string_lossy().starts_with("started-")
+            })
+            .count()
+    };
+    python.runtime.warm(&kept).await.unwrap();
+    python.runtime.keep(&kept, true);
+    assert_eq!(started(), 1);
+    let died = python.call(&kept, json!({"die": true})).await;
+    assert_eq!(failure(&died).kind, FailureKind::Crashed);
+    eventually("another one is loaded", || started() == 2).await;
+
+    let broken = function("import os\nopen('started-b%d' % os.getpid(), 'w').close()\n1/0");
+    python.runtime.keep(&broken, true);
+    eventually("it was tried", || started() == 3).await;
+    // Calls try again; nothing else does.
+    for _ in 0..5 {
+        let report = python.call(&broken, json!({})).await;
+        assert_eq!(failure(&report).kind, FailureKind::Load);
+    }
+    assert!(started() <= 8, "{}", started());
 }
 
 #[tokio::test]

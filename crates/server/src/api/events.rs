@@ -2,9 +2,9 @@
 
 use crate::envelope::{EventReply, Nothing};
 use crate::error::ApiError;
-use crate::extract::{Caller, Json, Path};
+use crate::extract::{Caller, Json, Path, given};
 use crate::state::AppState;
-use crate::views::{AppEventSubscriber, SubscriberView};
+use crate::views::{AppEventSubscriber, ExplainedView, SubscriberView};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,16 +126,40 @@ pub(crate) async fn subscribe(
     Ok(EventReply::new(message, subscriber.into()))
 }
 
+/// New options of a subscription; what is absent stays, and `null` unsets.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeSubscription {
+    function_id: i64,
+    /// Lower runs its enrichment first.
+    priority: Option<i32>,
+    /// A condition for running at all.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    filter: Option<Option<String>>,
+    /// Time limit of one run.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<f64>)]
+    timeout_seconds: Option<Option<f64>>,
+    /// `deny` or `allow`; PRE events only.
+    #[schema(value_type = Option<String>)]
+    on_timeout: Option<OnTimeout>,
+    /// Attempts; POST events only.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    max_attempts: Option<Option<u32>>,
+}
+
 /// Change a Subscription
 #[utoipa::path(patch, path = "/api/cloud/events/{event}/subscribe/", tag = "events",
-    operation_id = "events_change_subscription", request_body = Subscribe,
+    operation_id = "events_change_subscription", request_body = ChangeSubscription,
     params(("event" = String, Path, description = "Event type")),
     responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
 pub(crate) async fn change_subscription(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(event): Path<String>,
-    Json(request): Json<Subscribe>,
+    Json(request): Json<ChangeSubscription>,
 ) -> Result<EventReply<SubscriberView>, ApiError> {
     let event = event_type(&event)?;
     let function = FunctionId(request.function_id);
@@ -181,6 +205,53 @@ pub(crate) async fn unsubscribe(
         .await?;
     let message = format!("Function {function} unsubscribed from event '{event}' successfully");
     Ok(EventReply::new(message, Nothing {}))
+}
+
+/// The event to be explained.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Explain {
+    /// Parameters; what is absent is taken from the event's sample.
+    #[schema(value_type = Option<Object>)]
+    params: Option<serde_json::Map<String, Value>>,
+}
+
+/// What an event would run.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Explanation {
+    #[schema(value_type = String)]
+    event: &'static str,
+    /// How many would run.
+    would_run: usize,
+    /// First those that would run, in their order, then the rest.
+    subscriptions: Vec<ExplainedView>,
+}
+
+/// Explain Event
+///
+/// Which subscriptions would run if you caused this event now, in which order, and why each other
+/// one would not. Nothing runs.
+#[utoipa::path(post, path = "/api/cloud/events/{event}/explain/", tag = "events",
+    operation_id = "events_explain", request_body = Explain,
+    params(("event" = String, Path, description = "Event type")),
+    responses((status = OK, body = EventReply<Explanation>), ApiError))]
+pub(crate) async fn explain(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(event): Path<String>,
+    Json(request): Json<Explain>,
+) -> Result<EventReply<Explanation>, ApiError> {
+    let event = event_type(&event)?;
+    let subscribers = &app.platform().subscribers;
+    let params = request.params.map(Value::Object);
+    let explained = subscribers.explain(&caller, event, params).await?;
+    let explanation = Explanation {
+        event: event.as_str(),
+        would_run: explained.iter().filter(|it| it.hindrance.is_none()).count(),
+        subscriptions: explained.into_iter().map(ExplainedView::from).collect(),
+    };
+    let message = format!("Event '{event}' explained");
+    Ok(EventReply::new(message, explanation))
 }
 
 /// The app whose events are shown.

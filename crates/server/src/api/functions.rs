@@ -2,7 +2,7 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{InApp, Json, PageQuery, Paging, Path};
+use crate::extract::{InApp, Json, PageQuery, Paging, Path, given};
 use crate::state::AppState;
 use crate::views::{FunctionView, VersionView};
 use axum::extract::State;
@@ -130,7 +130,7 @@ pub(crate) async fn get(
     Ok(axum::Json(FunctionView::with_source(function, source)))
 }
 
-/// New values for a function; what is absent stays.
+/// New values for a function; what is absent stays, and an option that is `null` is unset.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateFunction {
@@ -142,13 +142,23 @@ pub(crate) struct UpdateFunction {
     is_active: Option<bool>,
     is_public: Option<bool>,
     async_mode: Option<bool>,
-    timeout_seconds: Option<f64>,
-    memory_mb: Option<u32>,
-    max_concurrency: Option<u32>,
-    max_attempts: Option<u32>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<f64>)]
+    timeout_seconds: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    memory_mb: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    max_concurrency: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    max_attempts: Option<Option<u32>>,
     #[schema(value_type = Option<String>)]
     network: Option<Network>,
-    filter_conditions: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    filter_conditions: Option<Option<String>>,
 }
 
 impl From<UpdateFunction> for services::UpdateFunction {
@@ -174,7 +184,8 @@ impl From<UpdateFunction> for services::UpdateFunction {
 
 /// Update Function
 ///
-/// A change of code, address or headers is a new version, which becomes the active one.
+/// A change of code, address or headers is a new version, which becomes the active one once a worker
+/// has loaded it. Code that does not load is refused, and the function is as it was.
 #[utoipa::path(patch, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
     operation_id = "functions_update",
     params(("app" = String, Path, description = "App slug"),

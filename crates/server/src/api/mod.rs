@@ -42,6 +42,7 @@ fn events() -> OpenApiRouter<AppState> {
         .routes(routes!(events::details))
         .routes(routes!(events::subscribe, events::change_subscription))
         .routes(routes!(events::unsubscribe))
+        .routes(routes!(events::explain))
         .routes(routes!(events::app_events))
         .routes(routes!(events::app_event))
 }

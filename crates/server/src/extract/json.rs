@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use tollgate_core::limits;
 
 /// A JSON body. An empty one counts as `{}`.
@@ -25,6 +25,16 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
             .map_err(|_| too_slow())??;
         parse(&bytes).map(Self)
     }
+}
+
+/// For a field that may be absent (it stays), `null` (it is unset) or a value. Use it with
+/// `default`.
+pub(crate) fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {

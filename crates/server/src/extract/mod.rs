@@ -9,7 +9,7 @@ mod page;
 mod site;
 
 pub(crate) use caller::{Caller, Can, InApp, session_token};
-pub(crate) use json::Json;
+pub(crate) use json::{Json, given};
 pub(crate) use page::{Flag, PageQuery, Paging};
 pub(crate) use site::{AtSite, ClientAddress, PeerAddress};
 

@@ -56,6 +56,12 @@ pub(crate) struct InvocationView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// What the PRE stage made of it: `allow`, `enrich`, `deny` or `broken`.
+    #[schema(value_type = Option<String>)]
+    verdict: Option<&'static str>,
+    /// What it changed of the proposed record: by dotted path, each with `from` and `to`.
+    #[schema(value_type = Option<Object>)]
+    changes: Option<JsonText>,
 }
 
 /// What an ended run returned.
@@ -173,6 +179,8 @@ impl InvocationView {
             duration_ms: duration.map(|(start, end)| millis(end.since(start))),
             created_at: invocation.queued_at,
             updated_at: invocation.updated_at,
+            verdict: invocation.verdict.map(|verdict| verdict.as_str()),
+            changes: invocation.changes,
         }
     }
 }

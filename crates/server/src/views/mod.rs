@@ -10,5 +10,5 @@ mod user;
 pub(crate) use app::{AppRoleView, AppView};
 pub(crate) use function::{FunctionView, VersionView};
 pub(crate) use invocation::{InvocationOnly, InvocationView, TaskResultView};
-pub(crate) use subscriber::{AppEventSubscriber, SubscriberView};
+pub(crate) use subscriber::{AppEventSubscriber, ExplainedView, SubscriberView};
 pub(crate) use user::UserView;

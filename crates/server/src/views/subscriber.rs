@@ -1,6 +1,7 @@
 //! Subscribers, in the two shapes of the API document.
 
 use serde::Serialize;
+use tollgate_core::engine::{Explained, Hindrance};
 use tollgate_core::subscriber::{Subscriber, SubscriberOptions};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
@@ -70,6 +71,34 @@ impl From<Subscriber> for AppEventSubscriber {
             app_slug: subscriber.app_slug,
             created_at: subscriber.created_at,
             options: subscriber.options.into(),
+        }
+    }
+}
+
+/// A subscription and what an event would make of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ExplainedView {
+    would_run: bool,
+    /// Why not: `inactive`, `filter`, `filter_conditions` or `filter_failed`.
+    #[schema(value_type = Option<String>)]
+    reason: Option<&'static str>,
+    /// The same for people.
+    message: Option<String>,
+    /// The version that would run.
+    version: Option<u32>,
+    #[serde(flatten)]
+    subscriber: AppEventSubscriber,
+}
+
+impl From<Explained> for ExplainedView {
+    fn from(explained: Explained) -> Self {
+        let hindrance = explained.hindrance;
+        Self {
+            would_run: hindrance.is_none(),
+            reason: hindrance.as_ref().map(Hindrance::word),
+            message: hindrance.map(|it| it.to_string()),
+            version: explained.version,
+            subscriber: explained.subscriber.into(),
         }
     }
 }

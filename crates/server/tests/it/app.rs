@@ -22,6 +22,7 @@ use tollgate_server::{Server, ServerConfig};
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 use tollgate_testkit::clock::ManualClock;
 use tollgate_testkit::entropy::SeededEntropy;
+use tollgate_testkit::fake_runtime::FakeRuntime;
 use tower::ServiceExt as _;
 
 pub(crate) const PASSWORD: &str = "correct horse";
@@ -35,6 +36,8 @@ pub(crate) struct TestApp {
     pub(crate) platform: Arc<Platform>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) store: Arc<SqliteStore>,
+    /// Runs what is deployed as Python.
+    pub(crate) fake: Arc<FakeRuntime>,
     router: Router,
     _coordinator: Arc<dyn Coordinator>,
     _executor: Arc<Executor>,
@@ -154,8 +157,9 @@ impl TestApp {
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let system = Arc::new(functions(Arc::clone(&time)));
+        let fake = Arc::new(FakeRuntime::default());
         let runtimes = Runtimes {
-            python: None,
+            python: Some(Arc::clone(&fake) as _),
             node: None,
             proxy: None,
             system: Some(system),
@@ -191,6 +195,7 @@ impl TestApp {
             platform,
             clock,
             store: sqlite,
+            fake,
             router,
             _coordinator: coordinator,
             _executor: executor,

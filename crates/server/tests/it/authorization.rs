@@ -71,6 +71,7 @@ const CASES: &[Row] = &[
     ("events_subscribe", "/api/cloud/events/PRE_USER_CREATE/subscribe/", r#"{"function_id":1}"#, DEVELOPERS),
     ("events_change_subscription", "/api/cloud/events/PRE_USER_CREATE/subscribe/", r#"{"function_id":1}"#, DEVELOPERS),
     ("events_unsubscribe", "/api/cloud/events/PRE_USER_CREATE/unsubscribe/", r#"{"function_id":1}"#, DEVELOPERS),
+    ("events_explain", "/api/cloud/events/PRE_USER_CREATE/explain/", "{}", SIGNED_IN),
     ("app_events_list", "A/events/", "", SIGNED_IN),
     ("app_events_get", "A/events/PRE_USER_CREATE/", "", SIGNED_IN),
     ("apps_create", "/api/apps/", r#"{"name":""}"#, ADMINS),

@@ -12,3 +12,4 @@ mod routes;
 mod sdk;
 mod snapshots;
 mod tenants;
+mod verdicts;

@@ -80,7 +80,7 @@ pub async fn function_slugs_are_unique_within_an_app(world: World) {
     };
     let change = FunctionChange {
         function: renamed,
-        source: Some(code("new")),
+        version: None,
         at: world.now(),
     };
     assert_conflict!(world.a.store.update_function(change).await, Slug);
@@ -104,7 +104,7 @@ pub async fn new_code_is_a_new_version(world: World) {
     };
     let change = FunctionChange {
         function: renamed,
-        source: None,
+        version: None,
         at: world.in_seconds(1),
     };
     let changed = world.a.store.update_function(change).await.unwrap();
@@ -115,10 +115,29 @@ pub async fn new_code_is_a_new_version(world: World) {
     assert_eq!(changed.updated_at, world.in_seconds(1));
     assert_eq!(changed.created_at, function.created_at);
 
-    let source = Some(code("def main(): return 2"));
+    let source = code("def main(): return 2");
+    let store = &world.a.store;
+    let new = store.insert_version(function.id, source.clone(), world.now());
+    let new = new.await.unwrap();
+    assert_eq!((new.number, new.is_active), (2, false));
+    // Stored, and not yet what runs.
+    let active = store.executable(function.id).await.unwrap().unwrap();
+    assert_eq!(active.version, 1);
+    let waiting = store.executable_of(function.id, 2).await.unwrap().unwrap();
+    assert_eq!((waiting.version_id, &waiting.source), (new.id, &source));
+    assert_eq!(store.executable_of(function.id, 3).await.unwrap(), None);
+    let nowhere = store.insert_version(FunctionId(999_999), source.clone(), world.now());
+    assert_conflict!(nowhere.await, Gone);
+    let missing = FunctionChange {
+        function: changed.clone(),
+        version: Some(3),
+        at: world.now(),
+    };
+    assert_conflict!(store.update_function(missing).await, Gone);
+
     let change = FunctionChange {
         function: changed,
-        source: source.clone(),
+        version: Some(2),
         at: world.now(),
     };
     let changed = world.a.store.update_function(change).await.unwrap();
@@ -133,22 +152,22 @@ pub async fn new_code_is_a_new_version(world: World) {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((executable.version, Some(executable.source)), (2, source));
+    assert_eq!((executable.version, executable.source), (2, source));
 }
 
 /// Going back takes the mode along, and the next version still gets a new number.
 pub async fn an_older_version_can_be_activated(world: World) {
     let function = world.a.some_function().await;
-    let as_system = Function {
-        execution_mode: ExecutionMode::System,
-        ..function.clone()
-    };
+    let store = &world.a.store;
+    let second = store.insert_version(function.id, Source::System, world.now());
+    assert_eq!(second.await.unwrap().number, 2);
     let change = FunctionChange {
-        function: as_system,
-        source: Some(Source::System),
+        function: function.clone(),
+        version: Some(2),
         at: world.now(),
     };
-    world.a.store.update_function(change).await.unwrap();
+    let changed = store.update_function(change).await.unwrap();
+    assert_eq!(changed.execution_mode, ExecutionMode::System);
     let at = world.in_seconds(5);
     assert!(
         world
@@ -183,15 +202,8 @@ pub async fn an_older_version_can_be_activated(world: World) {
         .unwrap();
     assert_eq!((back.version, back.execution_mode), (1, ExecutionMode::App));
     assert_eq!(back.updated_at, at);
-    let change = FunctionChange {
-        function: back,
-        source: Some(code("3")),
-        at,
-    };
-    assert_eq!(
-        world.a.store.update_function(change).await.unwrap().version,
-        3
-    );
+    let third = store.insert_version(function.id, code("3"), at);
+    assert_eq!(third.await.unwrap().number, 3);
 }
 
 /// By path, number, list, version or code.
@@ -251,7 +263,7 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
     );
     let change = FunctionChange {
         function: function.clone(),
-        source: None,
+        version: None,
         at: world.now(),
     };
     assert_conflict!(store.update_function(change).await, Gone);
@@ -310,7 +322,7 @@ pub async fn inactive_functions_are_executable_but_not_claimed(world: World) {
     };
     let change = FunctionChange {
         function: inactive,
-        source: None,
+        version: None,
         at: world.now(),
     };
     world.a.store.update_function(change).await.unwrap();

@@ -10,6 +10,7 @@ use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation,
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest, Visibility};
 use tollgate_core::task::State;
+use tollgate_core::verdict::VerdictKind;
 
 const ME: Option<&str> = Some("me");
 
@@ -24,6 +25,7 @@ pub async fn a_record_is_read_as_written(world: World) {
     let (on_commit, heard) = committed();
     let work = NewWork {
         invocations: vec![new.clone()],
+        completions: Vec::new(),
         on_commit,
     };
     world.a.store.insert_invocations(work).await.unwrap();
@@ -109,6 +111,7 @@ pub async fn ends_are_read_as_written(world: World) {
     let json = |text: &str| Some(JsonText::parse(text.to_owned()).unwrap());
     let done = Completion {
         result: json("{\"ok\": [true]}"),
+        verdict: Some(VerdictKind::Enrich),
         changes: json("{\"a\":1}"),
         started_at: world.in_seconds(5),
         finished_at: world.in_seconds(6),
@@ -125,12 +128,29 @@ pub async fn ends_are_read_as_written(world: World) {
         (State::Succeeded, 2, None)
     );
     assert_eq!((record.result, record.changes), (done.result, done.changes));
+    assert_eq!(record.verdict, done.verdict);
     assert_eq!(record.started_at, Some(done.started_at));
     assert_eq!(
         (record.finished_at, record.due_at),
         (Some(done.finished_at), None)
     );
     assert_eq!((record.logs.len(), record.log_count), (0, 0));
+}
+
+/// A run that must not begin is written with its end, in one transaction.
+pub async fn a_run_may_be_written_with_its_end(world: World) {
+    let function = world.a.some_function().await;
+    let new = world.a.new_run(&function, Waiter::Nobody, Some("me")).await;
+    let end = world.a.end(&new, 1, State::Dead);
+    let work = NewWork {
+        invocations: vec![new.clone()],
+        completions: vec![end.clone()],
+        on_commit: Box::new(|| {}),
+    };
+    world.a.store.insert_invocations(work).await.unwrap();
+    assert_eq!(world.a.standing(&new).await, (State::Dead, 1));
+    let record = world.a.store.invocation(new.id).await.unwrap().unwrap();
+    assert_eq!(record.failure, end.failure);
 }
 
 /// Unheld: not begun. Held with a caller: running. Held without: in memory.

@@ -70,10 +70,13 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
     };
     let change = FunctionChange {
         function: changed,
-        source: Some(code("x")),
+        version: None,
         at: world.now(),
     };
     assert_conflict!(b.update_function(change).await, Gone);
+    let deployed = b.insert_version(function.id, code("x"), world.now());
+    assert_conflict!(deployed.await, Gone);
+    assert_eq!(b.executable_of(function.id, 1).await.unwrap(), None);
     assert!(
         !b.activate_version(function.id, 1, world.in_seconds(1))
             .await
@@ -288,6 +291,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
     let foreign = world.a.new_run(&function, Waiter::Nobody, None).await;
     let work = NewWork {
         invocations: vec![foreign.clone()],
+        completions: Vec::new(),
         on_commit: Box::new(|| {}),
     };
     assert!(matches!(

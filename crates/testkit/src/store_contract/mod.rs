@@ -113,6 +113,7 @@ contract! { $
     invocations {
         a_record_is_read_as_written,
         ends_are_read_as_written,
+        a_run_may_be_written_with_its_end,
         records_are_born_by_holder_and_waiter,
         later_writes_keep_their_order,
         names_survive_a_deleted_function,

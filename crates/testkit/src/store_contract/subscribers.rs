@@ -138,7 +138,7 @@ pub async fn inactive_functions_are_subscribed_but_not_run(world: World) {
         };
         let change = FunctionChange {
             function,
-            source: None,
+            version: None,
             at: world.now(),
         };
         world.a.store.update_function(change).await.unwrap();

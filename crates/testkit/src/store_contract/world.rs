@@ -354,6 +354,7 @@ impl Tenant {
     pub async fn record(&self, invocations: Vec<NewInvocation>) {
         let work = NewWork {
             invocations,
+            completions: Vec::new(),
             on_commit: Box::new(|| {}),
         };
         self.store
@@ -380,6 +381,7 @@ impl Tenant {
             state,
             result: (state == State::Succeeded).then(JsonText::null),
             failure,
+            verdict: None,
             changes: None,
             logs: vec![LogLine {
                 timestamp: self.now(),

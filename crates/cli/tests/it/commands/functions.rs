@@ -119,6 +119,17 @@ async fn deploying_can_subscribe() {
         "{text}"
     );
 
+    let explain = ["events", "explain", "PRE_USER_CREATE"];
+    let text = folder.run(&explain).await.ok();
+    assert!(text.starts_with("  1.  gate/"), "{text}");
+    folder.write("params.json", r#"{"email": "x@y.example"}"#);
+    let args = [&explain[..], &["--params", "params.json", "--json"]].concat();
+    let explained = folder.run(&args).await.json();
+    assert_eq!(explained["would_run"], 1);
+    let args = [&explain[..], &["--params", "nothing.json"]].concat();
+    let error = folder.run(&args).await.refused();
+    assert!(error.contains("nothing.json"), "{error}");
+
     let args = [&deploy[..5], &["--subscribe", "PRE_USER_CRATE"]].concat();
     let error = folder.run(&args).await.refused();
     assert!(error.contains("PRE_USER_CRATE"), "{error}");

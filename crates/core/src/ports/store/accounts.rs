@@ -14,7 +14,8 @@ use async_trait::async_trait;
 pub struct UserCommit {
     /// The change.
     pub change: UserChange,
-    /// The results of the PRE functions that agreed to it.
+    /// The results of the PRE functions that agreed to it, and the ends of those POST runs that must
+    /// not begin.
     pub completions: Vec<Completion>,
     /// The POST runs that it causes.
     pub invocations: Vec<NewInvocation>,

@@ -77,8 +77,8 @@ pub struct NewFunction {
 pub struct FunctionChange {
     /// The function as it will stand; its `version` is ignored.
     pub function: Function,
-    /// A new version, which becomes the active one.
-    pub source: Option<Source>,
+    /// The number of another version, which becomes the active one.
+    pub version: Option<u32>,
     /// Now.
     pub at: Timestamp,
 }
@@ -102,7 +102,7 @@ pub trait FunctionStore: Send + Sync {
     /// Stores a function and its version 1. Conflict: [`super::Conflict::Slug`].
     async fn insert_function(&self, function: NewFunction) -> Result<Function, StoreError>;
 
-    /// Changes a function. Conflict: `Slug`, `Gone`.
+    /// Changes a function. Conflict: `Slug`, `Gone`, also for a version that does not exist.
     async fn update_function(&self, change: FunctionChange) -> Result<Function, StoreError>;
 
     /// Deletes a function and its subscriptions. False when absent.
@@ -110,6 +110,14 @@ pub trait FunctionStore: Send + Sync {
 
     /// All versions, newest first.
     async fn versions(&self, id: FunctionId) -> Result<Vec<FunctionVersion>, StoreError>;
+
+    /// Stores a version that is not the active one. Conflict: `Gone`.
+    async fn insert_version(
+        &self,
+        id: FunctionId,
+        source: Source,
+        at: Timestamp,
+    ) -> Result<FunctionVersion, StoreError>;
 
     /// Makes version `number` the one that runs. False when there is no such version.
     async fn activate_version(
@@ -121,6 +129,13 @@ pub trait FunctionStore: Send + Sync {
 
     /// What runs when the function is called now: its active version, active or not.
     async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError>;
+
+    /// What version `number` runs, whether it is the active one or not.
+    async fn executable_of(
+        &self,
+        id: FunctionId,
+        number: u32,
+    ) -> Result<Option<Executable>, StoreError>;
 }
 
 /// A subscription to be stored.

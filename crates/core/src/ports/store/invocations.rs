@@ -35,6 +35,8 @@ pub struct Visibility {
 pub struct NewWork {
     /// The records.
     pub invocations: Vec<NewInvocation>,
+    /// The ends of those among them that must not begin.
+    pub completions: Vec<Completion>,
     /// Runs after the commit.
     pub on_commit: OnCommit,
 }

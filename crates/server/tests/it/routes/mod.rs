@@ -6,6 +6,7 @@ mod apps;
 mod assign_roles;
 mod events;
 mod execute;
+mod explain;
 mod functions;
 mod health;
 mod invocations;

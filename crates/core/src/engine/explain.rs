@@ -1,0 +1,109 @@
+//! Explaining: which subscriptions an event would run, in which order, and why each other one would
+//! not. The same conditions as for publishing, and nothing runs.
+
+use super::{Condition, Engine, Occurrence, Passage};
+use crate::auth::Principal;
+use crate::error::Error;
+use crate::json::JsonText;
+use crate::registry::{Event, UserParams};
+use crate::subscriber::Subscriber;
+use std::collections::HashMap;
+
+/// Why a subscription would not run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Hindrance {
+    /// Its function is switched off.
+    Inactive,
+    /// This condition does not hold.
+    Condition(Condition),
+    /// This condition cannot be evaluated, for this reason. PRE refuses the operation then.
+    Unclear(Condition, String),
+}
+
+impl Hindrance {
+    /// The word for programs.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Inactive => "inactive",
+            Self::Condition(Condition::Subscription) => "filter",
+            Self::Condition(Condition::Function) => "filter_conditions",
+            Self::Unclear(..) => "filter_failed",
+        }
+    }
+}
+
+impl std::fmt::Display for Hindrance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inactive => f.write_str("The function is not active; set is_active to run it"),
+            Self::Condition(whose) => write!(f, "Its {whose} does not hold for these values"),
+            Self::Unclear(whose, reason) => {
+                write!(f, "Its {whose} could not be evaluated: {reason}")
+            }
+        }
+    }
+}
+
+/// One subscription and what would become of it.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// The subscription.
+    pub subscriber: Subscriber,
+    /// The version that would run, unless the function is switched off.
+    pub version: Option<u32>,
+    /// Why it would not run; none means that it would.
+    pub hindrance: Option<Hindrance>,
+}
+
+impl Engine {
+    /// Explains an event that `principal` would cause: first what would run, in order of priority,
+    /// then subscription id; then the rest in the same order.
+    pub(crate) async fn explain(
+        &self,
+        event: &Event,
+        principal: &Principal,
+    ) -> Result<Vec<Explained>, Error> {
+        let event_type = event.event_type();
+        let subscribed = self.subscriptions(principal.scope(), event_type).await?;
+        let params = event.params();
+        let user = JsonText::of(&UserParams::from(principal.user())).ok();
+        let now = self.clock.now();
+        let occurrence = Occurrence::new(event_type, &params, user.as_ref(), now);
+        let mut known: HashMap<_, _> = subscribed
+            .iter()
+            .map(|it| {
+                let hindrance = match it.passage(&occurrence) {
+                    Passage::Runs => None,
+                    Passage::Held(whose) => Some(Hindrance::Condition(whose)),
+                    Passage::Unclear(whose, reason) => Some(Hindrance::Unclear(whose, reason)),
+                };
+                let version = it.subscription.executable.version;
+                (it.subscription.id, (version, hindrance))
+            })
+            .collect();
+        let store = self.scoped(principal.scope());
+        let mut explained: Vec<_> = store
+            .list_subscribers(event_type, None)
+            .await?
+            .into_iter()
+            .map(|subscriber| {
+                // What publishing does not know is not active.
+                let (version, hindrance) = known
+                    .remove(&subscriber.id)
+                    .map_or((None, Some(Hindrance::Inactive)), |(version, why)| {
+                        (Some(version), why)
+                    });
+                Explained {
+                    subscriber,
+                    version,
+                    hindrance,
+                }
+            })
+            .collect();
+        explained.sort_by_key(|it| {
+            let options = &it.subscriber.options;
+            (it.hindrance.is_some(), options.priority, it.subscriber.id)
+        });
+        Ok(explained)
+    }
+}
