@@ -8,7 +8,8 @@ use serde_json::Value;
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// A server and a key for it.
+/// A server and a key for it. Cloning is cheap.
+#[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
@@ -101,6 +102,10 @@ impl Client {
 /// Where in the code the first error is, if the server says so.
 fn place(body: &Value) -> String {
     let error = &body["errors"][0];
+    if error["field"] != "code" {
+        // Other messages name the place themselves.
+        return String::new();
+    }
     match (error["line"].as_u64(), error["column"].as_u64()) {
         (Some(line), Some(column)) => format!(", line {line}, column {column}"),
         (Some(line), None) => format!(", line {line}"),

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::error::Error;
+use std::path::Path;
 
 /// Reads `--params`. `@` before a file's name is allowed, as in other tools.
 ///
@@ -9,15 +10,14 @@ use std::error::Error;
 /// When the file cannot be read, or it is no JSON object.
 pub(super) fn params(given: Option<&str>) -> Result<Option<Value>, Box<dyn Error + Send + Sync>> {
     let Some(given) = given else { return Ok(None) };
-    let text = if given.trim_start().starts_with('{') {
-        given.to_owned()
+    let file = given.strip_prefix('@').unwrap_or(given);
+    let text = if Path::new(file).is_file() {
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?
     } else {
-        let file = given.strip_prefix('@').unwrap_or(given);
-        std::fs::read_to_string(file)
-            .map_err(|error| format!("--params is no JSON object, and no file {file}: {error}"))?
+        given.to_owned()
     };
-    let value: Value =
-        serde_json::from_str(&text).map_err(|error| format!("--params is not JSON: {error}"))?;
+    let value: Value = serde_json::from_str(&text)
+        .map_err(|error| format!("--params is not JSON, and no file {file}: {error}"))?;
     if !value.is_object() {
         return Err("--params must be a JSON object".into());
     }

@@ -5,8 +5,10 @@
 mod bad_functions;
 mod commands;
 mod demo;
+mod guide;
 mod kill;
 mod official_client;
+mod slow_pre;
 mod stop;
 mod support;
 mod tenants;

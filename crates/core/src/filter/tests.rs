@@ -1,3 +1,5 @@
+//! What filters mean, what is refused, and that no text can break the parser.
+
 use super::*;
 use crate::json::JsonText;
 use crate::registry::{UserParams, spec};
@@ -169,7 +171,7 @@ fn what_cannot_be_right_is_refused_with_its_place() {
         assert!(error.message.contains(part), "{text}: {error}");
         assert_eq!(
             (error.line, error.column),
-            (line, column),
+            (*line, *column),
             "{text}: {error}"
         );
     }

@@ -1,6 +1,6 @@
 //! Load: connections that each create one user after the other.
 
-use super::target::{Target, elapsed};
+use super::target::{Error, Target, elapsed};
 use hdrhistogram::Histogram;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -12,8 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tollgate_core::time::{Clock as _, SystemClock};
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Numbers the users of all rows, so that every name is new.
 static USERS: AtomicU64 = AtomicU64::new(0);
@@ -51,18 +49,18 @@ pub(super) async fn run(
     Ok(load)
 }
 
-fn histogram() -> Result<Histogram<u64>, Error> {
+pub(super) fn histogram() -> Result<Histogram<u64>, Error> {
     Ok(Histogram::new_with_bounds(1, 600_000_000, 3)?)
 }
 
-struct Connection {
+pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
     credential: String,
 }
 
 impl Connection {
-    async fn open(target: &Target) -> Result<Self, Error> {
+    pub(super) async fn open(target: &Target) -> Result<Self, Error> {
         let stream = TcpStream::connect(&target.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -88,7 +86,7 @@ impl Connection {
         Ok((latencies, failed))
     }
 
-    async fn create_user(&mut self) -> Result<StatusCode, Error> {
+    pub(super) async fn create_user(&mut self) -> Result<StatusCode, Error> {
         let number = USERS.fetch_add(1, Ordering::Relaxed);
         let body = format!(r#"{{"username":"u{number}","email":"u{number}@example.com"}}"#);
         let request = Request::post("/api/users/")

@@ -41,22 +41,27 @@ pub(super) async fn run(args: Bench) -> CommandResult {
     let target = Target::start().await?;
     let mut rows = Vec::new();
     for scenario in scenarios {
-        scenario.install(&target).await?;
+        // Dropped after the scenario's rows, which ends the calls that wait.
+        let _waiting = scenario.install(&target).await?;
         for &connections in &connections {
             progress.set_message(format!("{}, {connections} connections", scenario.name()));
             load::run(&target, connections, WARM_UP).await?;
-            target.drained().await?;
+            target.drained(scenario.waiting()).await?;
             let load = load::run(&target, connections, Duration::from_secs(args.seconds)).await?;
-            let drain = target.drained().await?;
+            let drain = target.drained(scenario.waiting()).await?;
             rows.push(Row::new(scenario.name(), connections, &load, drain));
             progress.inc(1);
         }
         scenario.remove(&target).await?;
     }
+    let first = match args.only {
+        None => Some(scenario::first_sign_ups(&target).await?),
+        Some(_) => None,
+    };
     let memory = target.memory();
     target.stop().await?;
     progress.finish_and_clear();
-    let report = Report::new(rows, memory);
+    let report = Report::new(rows, first, memory);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

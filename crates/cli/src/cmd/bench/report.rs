@@ -3,6 +3,7 @@
 use super::load::Load;
 use super::machine::Machine;
 use super::target::Memory;
+use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::fmt;
 use std::time::Duration;
@@ -30,9 +31,7 @@ impl Row {
         load: &Load,
         drain: Duration,
     ) -> Self {
-        // Microseconds of a few minutes fit a double exactly.
-        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-        let ms = |quantile| load.latencies_us.value_at_quantile(quantile) as f64 / 1000.0;
+        let ms = |quantile| ms(&load.latencies_us, quantile);
         let requests = load.latencies_us.len();
         #[expect(clippy::cast_precision_loss, reason = "figures for people")]
         let per_second = requests as f64 / load.elapsed.as_secs_f64();
@@ -51,6 +50,34 @@ impl Row {
     }
 }
 
+/// What the first request after a deployment takes, beside the one after it.
+#[derive(Debug, Serialize)]
+pub(super) struct FirstSignUps {
+    deployments: u64,
+    first_p50_ms: f64,
+    first_p90_ms: f64,
+    next_p50_ms: f64,
+    next_p90_ms: f64,
+}
+
+impl FirstSignUps {
+    pub(super) fn new(deployments: u64, first: &Histogram<u64>, next: &Histogram<u64>) -> Self {
+        Self {
+            deployments,
+            first_p50_ms: ms(first, 0.5),
+            first_p90_ms: ms(first, 0.9),
+            next_p50_ms: ms(next, 0.5),
+            next_p90_ms: ms(next, 0.9),
+        }
+    }
+}
+
+/// Milliseconds of a histogram of microseconds.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn ms(latencies_us: &Histogram<u64>, quantile: f64) -> f64 {
+    latencies_us.value_at_quantile(quantile) as f64 / 1000.0
+}
+
 /// All figures with what they were measured on.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -58,15 +85,21 @@ pub(super) struct Report {
     machine: Machine,
     memory: Memory,
     rows: Vec<Row>,
+    first_sign_ups: Option<FirstSignUps>,
 }
 
 impl Report {
-    pub(super) fn new(rows: Vec<Row>, memory: Memory) -> Self {
+    pub(super) fn new(
+        rows: Vec<Row>,
+        first_sign_ups: Option<FirstSignUps>,
+        memory: Memory,
+    ) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             machine: Machine::here(),
             memory,
             rows,
+            first_sign_ups,
         }
     }
 }
@@ -100,6 +133,14 @@ impl fmt::Display for Report {
                 row.p999_ms,
                 row.drain_ms,
                 row.failed
+            )?;
+        }
+        if let Some(it) = &self.first_sign_ups {
+            writeln!(
+                f,
+                "first sign-up after a deployment: p50 {:.2} ms, p90 {:.2} ms; \
+                 the one after it: {:.2}, {:.2} ({} deployments)",
+                it.first_p50_ms, it.first_p90_ms, it.next_p50_ms, it.next_p90_ms, it.deployments
             )?;
         }
         writeln!(

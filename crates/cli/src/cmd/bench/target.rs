@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tollgate_core::time::{Clock as _, SystemClock};
 
-type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How long a backlog may take to drain before the benchmark gives up.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
@@ -84,6 +84,17 @@ impl Target {
         self.client.post(path, body).await
     }
 
+    /// A request that is sent when it is awaited, by whoever that is.
+    pub(super) fn patch(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> impl Future<Output = Result<Value, Error>> + Send + use<> {
+        let client = self.client.clone();
+        let request = client.request(Method::PATCH, path).json(body);
+        async move { client.send(request).await }
+    }
+
     pub(super) async fn delete(&self, path: &str) -> CommandResult {
         self.client
             .send(self.client.request(Method::DELETE, path))
@@ -91,16 +102,28 @@ impl Target {
             .map(drop)
     }
 
-    /// Waits until no run is open and tells how long that took.
-    pub(super) async fn drained(&self) -> Result<Duration, Error> {
+    /// Waits until no more than `staying` runs are open and tells how long that took.
+    pub(super) async fn drained(&self, staying: usize) -> Result<Duration, Error> {
         let start = SystemClock.monotonic();
-        while self.open_runs().await? > 0 {
+        while self.open_runs().await? > staying as u64 {
             if elapsed(start) > DRAIN_MAX {
                 return Err("the backlog does not drain".into());
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(elapsed(start))
+    }
+
+    /// Waits until as many runs are open.
+    pub(super) async fn runs_open(&self, count: usize) -> CommandResult {
+        let start = SystemClock.monotonic();
+        while self.open_runs().await? < count as u64 {
+            if elapsed(start) > DRAIN_MAX {
+                return Err("the calls that should wait do not begin".into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
     }
 
     async fn open_runs(&self) -> Result<u64, Error> {
