@@ -17,11 +17,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "init",
-    sql: include_str!("../migrations/0001_init.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "init",
+        sql: include_str!("../migrations/0001_init.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "dead_letters",
+        sql: include_str!("../migrations/0003_dead_letters.sql"),
+    },
+];
 
 const CREATE_TABLE: &str = "
     CREATE TABLE IF NOT EXISTS schema_migrations (

@@ -126,12 +126,14 @@ fn files_are_for_their_owner_only() {
 #[test]
 fn migrations_are_applied_once_and_recorded() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(migrate(folder.path()).unwrap(), ["0001_init"]);
+    let applied = migrate(folder.path()).unwrap();
+    assert_eq!(applied[0], "0001_init");
+    assert!(applied.is_sorted(), "{applied:?}");
     assert_eq!(migrate(folder.path()).unwrap(), [""; 0]);
     drop(open(folder.path()).unwrap());
     let recorded: (i64, String, i64) = raw(folder.path())
         .query_row(
-            "SELECT version, name, length(checksum) FROM schema_migrations",
+            "SELECT version, name, length(checksum) FROM schema_migrations WHERE version = 1",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
@@ -151,7 +153,7 @@ fn a_newer_or_different_database_is_refused_untouched() {
             error,
             OpenError::Newer {
                 found: 999,
-                known: 1
+                known: 1..999
             }
         ),
         "{error}"

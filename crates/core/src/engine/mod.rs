@@ -14,6 +14,7 @@ mod waited;
 
 pub use completion::completion;
 pub use host::{HostFactory, NobodysHost};
+pub(crate) use publish::redrive_limits;
 pub use publish::{EventService, Prepared, Publication, PublishResponse, PublishedTask};
 pub use resolve::{GONE, QueueCoordinator};
 pub use stage::{Agreement, PreStage};

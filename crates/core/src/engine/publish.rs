@@ -9,6 +9,7 @@ use super::waited::WaitedRun;
 use crate::auth::Principal;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
+use crate::function::Executable;
 use crate::ids::{FunctionId, InvocationId, TaskId};
 use crate::invocation::{NewInvocation, Trigger, Waiter};
 use crate::limits;
@@ -271,6 +272,7 @@ impl EventService {
                     Waiter::Nobody => None,
                 },
                 queued_at,
+                replay_of: None,
             };
             let acting = acting.clone();
             let run = TaskRun {
@@ -303,6 +305,17 @@ fn timeout(subscription: &Subscription) -> Duration {
     asked
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .map_or(own, |it| it.min(own))
+}
+
+/// Time limit and attempts of a run that is made again, under its subscription if it still has one.
+pub(crate) fn redrive_limits(
+    executable: &Executable,
+    subscription: Option<&Subscription>,
+) -> (Duration, u32) {
+    match subscription {
+        Some(it) => (timeout(it), attempts(it, Waiter::Nobody)),
+        None => (executable.timeout(), executable.max_attempts()),
+    }
 }
 
 fn refuse_deep_chain(event: EventType, principal: &Principal) -> Result<(), Error> {

@@ -56,6 +56,8 @@ pub(crate) struct InvocationView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// For a replay: the run that it repeats.
+    replay_of: Option<i64>,
 }
 
 /// What an ended run returned.
@@ -173,6 +175,7 @@ impl InvocationView {
             duration_ms: duration.map(|(start, end)| millis(end.since(start))),
             created_at: invocation.queued_at,
             updated_at: invocation.updated_at,
+            replay_of: invocation.replay_of.map(|of| of.0),
         }
     }
 }
