@@ -56,6 +56,7 @@ impl Composition {
             ExecutorConfig {
                 running: config.execution.running,
                 in_memory: config.execution.in_memory,
+                retention: config.retention.periods(),
                 ..ExecutorConfig::default()
             },
         );

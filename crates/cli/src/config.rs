@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tollgate_core::limits;
+use tollgate_core::retention::{self, days};
 
 /// The default file, which is also the documentation of every setting.
 pub(crate) const DEFAULTS: &str = include_str!("config.default.toml");
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) events: Events,
     pub(crate) http: Http,
     pub(crate) execution: Execution,
+    pub(crate) retention: Retention,
     pub(crate) python: Python,
 }
 
@@ -64,10 +66,31 @@ pub(crate) struct Execution {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Retention {
+    pub(crate) succeeded_days: u32,
+    pub(crate) failed_days: u32,
+    pub(crate) timed_out_days: u32,
+    pub(crate) cancelled_days: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Python {
     pub(crate) program: PathBuf,
     pub(crate) idle_seconds: Seconds,
     pub(crate) workers: usize,
+}
+
+impl Retention {
+    /// The settings as periods.
+    pub(crate) fn periods(&self) -> retention::Retention {
+        retention::Retention {
+            succeeded: days(self.succeeded_days),
+            failed: days(self.failed_days),
+            timed_out: days(self.timed_out_days),
+            cancelled: days(self.cancelled_days),
+        }
+    }
 }
 
 /// How log lines look.
@@ -215,6 +238,17 @@ impl Config {
                 return wrong(key, &value, "use 1 to 1000000");
             }
         }
+        for (key, value) in [
+            ("retention.succeeded_days", self.retention.succeeded_days),
+            ("retention.failed_days", self.retention.failed_days),
+            ("retention.timed_out_days", self.retention.timed_out_days),
+            ("retention.cancelled_days", self.retention.cancelled_days),
+        ] {
+            if value > limits::RETENTION_DAYS_MAX {
+                let reason = format!("use 1 to {}, or 0 for ever", limits::RETENTION_DAYS_MAX);
+                return wrong(key, &value, &reason);
+            }
+        }
         Ok(())
     }
 
@@ -250,6 +284,10 @@ mod tests {
         assert_eq!(config.execution.running, limits::TASKS_RUNNING);
         assert_eq!(config.execution.in_memory, limits::TASKS_IN_MEMORY);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
+        assert_eq!(
+            config.retention.periods(),
+            tollgate_core::retention::Retention::default()
+        );
     }
 
     #[test]
@@ -259,6 +297,11 @@ mod tests {
             (json!({"listen": "nowhere"}), "listen"),
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
+            (
+                json!({"retention": {"failed_days": 36_501}}),
+                "retention.failed_days",
+            ),
+            (json!({"retention": {"dead_days": 1}}), "dead_days"),
             (json!({"database_url": "mysql://x"}), "database_url"),
             (json!({"log_format": "xml"}), "log_format"),
         ] {

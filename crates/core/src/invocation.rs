@@ -198,6 +198,8 @@ pub struct NewInvocation {
     pub holder: Option<String>,
     /// When it was queued.
     pub queued_at: Timestamp,
+    /// Which earlier run it repeats.
+    pub replay_of: Option<InvocationId>,
 }
 
 /// A run as stored.
@@ -216,6 +218,8 @@ pub struct Invocation {
     /// Its slug.
     pub function_slug: String,
     /// The version that ran, or will.
+    pub version_id: VersionId,
+    /// That version's number.
     pub version: u32,
     /// The event type, if an event caused it.
     pub event: Option<EventType>,
@@ -262,6 +266,8 @@ pub struct Invocation {
     pub due_at: Option<Timestamp>,
     /// When the record last changed.
     pub updated_at: Timestamp,
+    /// Which earlier run it repeats.
+    pub replay_of: Option<InvocationId>,
 }
 
 /// The end of one attempt, to be written over a record that has not ended yet.

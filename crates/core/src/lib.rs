@@ -19,6 +19,7 @@ pub mod limits;
 pub mod platform;
 pub mod ports;
 pub mod registry;
+pub mod retention;
 pub mod services;
 pub mod site;
 pub mod subscriber;

@@ -69,6 +69,28 @@ pub const TASKS_IN_MEMORY: usize = 10_000;
 pub const TASKS_RUNNING: usize = 64;
 /// Rows that one claim takes.
 pub const CLAIM_BATCH: usize = 500;
+/// Dead letters that one transaction redrives.
+pub const REDRIVE_BATCH: usize = 200;
+/// Dead letters that one request redrives, at most and unless it says fewer.
+pub const REDRIVE_MAX: usize = 10_000;
+/// Days that records of successful runs are kept.
+pub const SUCCEEDED_DAYS_DEFAULT: u32 = 7;
+/// Days that records of failed runs are kept; dead letters are kept until acted on.
+pub const FAILED_DAYS_DEFAULT: u32 = 30;
+/// Days that records of runs are kept that ended at their time limit.
+pub const TIMED_OUT_DAYS_DEFAULT: u32 = 30;
+/// Days that records of cancelled runs are kept.
+pub const CANCELLED_DAYS_DEFAULT: u32 = 7;
+/// Most days that a retention may be set to.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
+/// Rows that one transaction of the retention deletes.
+pub const RETENTION_BATCH: usize = 200;
+/// Rows that one step of the retention looks at.
+pub const RETENTION_SCAN: usize = 5_000;
+/// How long the retention leaves the writer to others between two steps.
+pub const RETENTION_PAUSE: Duration = Duration::from_millis(10);
+/// How often the retention looks for what is over.
+pub const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
 /// Results written in one batch.
 pub const COMPLETION_BATCH: usize = 500;
 

@@ -6,7 +6,8 @@ use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
 use crate::services::{
-    AdminService, AppService, FunctionService, InvocationService, SubscriberService,
+    AdminService, AppService, DeadLetterService, FunctionService, InvocationService,
+    SubscriberService,
 };
 use crate::time::Clock;
 use crate::users::UserService;
@@ -38,6 +39,8 @@ pub struct Platform {
     pub subscribers: SubscriberService,
     /// Runs.
     pub invocations: InvocationService,
+    /// Runs that failed for good.
+    pub dead_letters: DeadLetterService,
     /// Publishing.
     pub events: EventService,
     /// What only the program itself may do.
@@ -91,6 +94,7 @@ impl Platform {
             functions: FunctionService::new(Arc::clone(&engine)),
             subscribers: SubscriberService::new(Arc::clone(&engine)),
             invocations: InvocationService::new(Arc::clone(&engine)),
+            dead_letters: DeadLetterService::new(Arc::clone(&engine)),
             events: EventService::new(Arc::clone(&engine)),
             admin: AdminService::new(Arc::clone(&engine), passwords),
             store,

@@ -12,7 +12,7 @@
 //!    │                   │────────► failed      (a caller waits)
 //!    │                   │────────► timed_out   (a caller waits, deadline passed)
 //!    │ Redrive           └────────► cancelled
-//!  dead
+//!  dead ──Discard──► failed
 //! ```
 
 use crate::function::text_enum;
@@ -129,6 +129,8 @@ pub enum Input {
     Release,
     /// Someone wants a dead letter run again.
     Redrive,
+    /// Nobody wants a dead letter run again: it becomes history.
+    Discard,
 }
 
 /// What must be done outside after a transition.
@@ -189,6 +191,13 @@ impl Task {
                 };
                 Ok((next, vec![Effect::Wake]))
             }
+            (State::Dead, Input::Discard) => {
+                let next = Self {
+                    state: State::Failed,
+                    ..self
+                };
+                Ok((next, Vec::new()))
+            }
             (state, input) => Err(Refused {
                 state,
                 input: input.name(),
@@ -243,6 +252,7 @@ impl Input {
             Self::Fail { .. } => "a failure",
             Self::Release => "a release",
             Self::Redrive => "a redrive",
+            Self::Discard => "a discard",
         }
     }
 }

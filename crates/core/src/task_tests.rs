@@ -22,19 +22,33 @@ fn fail(kind: FailureKind) -> Input {
 #[test]
 fn every_state_and_input_is_decided() {
     use State::{Cancelled, Dead, Failed, Pending, Retrying, Running, Succeeded, TimedOut};
-    // Rows: state before; columns: start, succeed, fail, release, redrive. `None` is refused.
+    // Rows: state before; columns: start, succeed, fail, release, redrive, discard. `None` is
+    // refused.
     let table = [
-        (Pending, [Some(Running), None, Some(Retrying), None, None]),
+        (
+            Pending,
+            [Some(Running), None, Some(Retrying), None, None, None],
+        ),
         (
             Running,
-            [None, Some(Succeeded), Some(Retrying), Some(Pending), None],
+            [
+                None,
+                Some(Succeeded),
+                Some(Retrying),
+                Some(Pending),
+                None,
+                None,
+            ],
         ),
-        (Retrying, [Some(Running), None, Some(Retrying), None, None]),
-        (Succeeded, [None; 5]),
-        (Failed, [None; 5]),
-        (TimedOut, [None; 5]),
-        (Cancelled, [None; 5]),
-        (Dead, [None, None, None, None, Some(Pending)]),
+        (
+            Retrying,
+            [Some(Running), None, Some(Retrying), None, None, None],
+        ),
+        (Succeeded, [None; 6]),
+        (Failed, [None; 6]),
+        (TimedOut, [None; 6]),
+        (Cancelled, [None; 6]),
+        (Dead, [None, None, None, None, Some(Pending), Some(Failed)]),
     ];
     let inputs = [
         Input::Start,
@@ -42,6 +56,7 @@ fn every_state_and_input_is_decided() {
         fail(FailureKind::Exception),
         Input::Release,
         Input::Redrive,
+        Input::Discard,
     ];
     for (before, row) in table {
         for (input, expected) in inputs.iter().zip(row) {

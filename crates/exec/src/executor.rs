@@ -3,7 +3,7 @@
 use crate::queue::{Queue, Queued};
 use crate::recorder::Recorder;
 use crate::running::Running;
-use crate::{claimer, queue, recorder};
+use crate::{claimer, queue, recorder, retention};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -15,6 +15,7 @@ use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{Reason, Recovered, Store, StoreError, SystemStore};
+use tollgate_core::retention::Retention;
 use tollgate_core::time::Clock;
 
 /// How long a stop waits at least for the last results to be written.
@@ -29,6 +30,8 @@ pub struct ExecutorConfig {
     pub in_memory: usize,
     /// Looking for work that nobody announced, this often.
     pub poll: Duration,
+    /// How long records are kept.
+    pub retention: Retention,
 }
 
 impl Default for ExecutorConfig {
@@ -37,6 +40,7 @@ impl Default for ExecutorConfig {
             running: limits::TASKS_RUNNING,
             in_memory: limits::TASKS_IN_MEMORY,
             poll: Duration::from_secs(5),
+            retention: Retention::default(),
         }
     }
 }
@@ -68,6 +72,8 @@ pub(crate) struct Shared {
     /// There is something to claim.
     pub(crate) wake: Notify,
     pub(crate) stopping: AtomicBool,
+    /// Ends the rest between two steps of the retention, which alone waits for it.
+    pub(crate) retention_stop: Notify,
     /// Weak: the engine behind it holds this executor.
     coordinator: OnceLock<Weak<dyn Coordinator>>,
 }
@@ -95,6 +101,7 @@ impl Executor {
             running: Running::default(),
             wake: Notify::new(),
             stopping: AtomicBool::new(false),
+            retention_stop: Notify::new(),
             coordinator: OnceLock::new(),
             config,
         });
@@ -128,6 +135,7 @@ impl Executor {
             tokio::spawn(queue::work(Arc::clone(shared), inbox.queue, slots)),
             tokio::spawn(recorder::work(Arc::clone(shared), inbox.recorder)),
             tokio::spawn(claimer::work(Arc::clone(shared))),
+            tokio::spawn(retention::work(Arc::clone(shared))),
         ]);
         shared.wake.notify_one();
         Ok(recovered)
@@ -141,6 +149,7 @@ impl Executor {
         let shared = &self.shared;
         shared.stopping.store(true, Ordering::Release);
         shared.wake.notify_one();
+        shared.retention_stop.notify_one();
         let ended = tokio::time::timeout(grace, shared.running.all_ended()).await;
         if ended.is_err() {
             tracing::warn!(

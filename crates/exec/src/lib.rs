@@ -10,6 +10,8 @@ mod dispatch;
 mod executor;
 mod queue;
 mod recorder;
+mod retention;
 mod running;
 
 pub use executor::{Executor, ExecutorConfig};
+pub use retention::Pass;

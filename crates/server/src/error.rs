@@ -313,9 +313,11 @@ fn of_conflict(conflict: Conflict) -> ApiError {
         Conflict::Username => by_field("username"),
         Conflict::Email => by_field("email"),
         Conflict::Slug => by_field("slug"),
-        Conflict::Subscription | Conflict::Site | Conflict::Changed | Conflict::Gone => {
-            error(conflict.to_string())
-        }
+        Conflict::Subscription
+        | Conflict::Site
+        | Conflict::Changed
+        | Conflict::NotDead
+        | Conflict::Gone => error(conflict.to_string()),
     }
 }
 

@@ -16,7 +16,7 @@ const CALLER_GONE: &str = "The server stopped while this ran";
 
 pub(crate) const DUE: &str = "
     SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, waiter,
-        user_id, chain_depth, params, max_attempts, timeout_us, queued_at, attempt
+        user_id, chain_depth, params, max_attempts, timeout_us, queued_at, replay_of, attempt
     FROM invocations
     WHERE state IN ('pending', 'running', 'retrying') AND state IN ('pending', 'retrying')
         AND holder IS NULL AND COALESCE(due_at, queued_at) <= ?1
@@ -61,6 +61,7 @@ fn read(row: &Row<'_>, holder: &str) -> DbResult<Claimed> {
         max_attempts: row.u32("max_attempts")?,
         timeout: row.span("timeout_us")?,
         queued_at: row.time("queued_at")?,
+        replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
         holder: Some(holder.to_owned()),
     };
     Ok(Claimed {

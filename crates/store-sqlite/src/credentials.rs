@@ -4,6 +4,7 @@ use crate::error::DbResult;
 use crate::grants;
 use crate::ids::inserted;
 use crate::open::Scoped;
+use crate::retention;
 use crate::rows::{Record, all, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
@@ -14,7 +15,7 @@ use tollgate_core::ports::store::{
 use tollgate_core::time::Timestamp;
 
 /// Tokens that one sign-in clears away at most.
-const CLEAR_AT_ONCE: i64 = 32;
+const CLEAR_AT_ONCE: usize = 32;
 
 const INSERT_KEY: &str = "
     INSERT INTO api_keys (site_id, user_id, name, prefix, hash, created_at, expires_at)
@@ -29,9 +30,6 @@ const INSERT_TOKEN: &str = "
     SELECT ?3, site_id, ?4, id, ?5, ?6, ?7, ?8 FROM users
     WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 const SIGNED_IN: &str = "UPDATE users SET last_login = ?3 WHERE site_id = ?1 AND id = ?2";
-const CLEAR: &str = "
-    DELETE FROM tokens WHERE hash IN (
-        SELECT hash FROM tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
 const END: &str = "
     UPDATE tokens SET ended_at = ?3 WHERE site_id = ?1 AND hash = ?2 AND ended_at IS NULL";
 const END_ALL: &str = "
@@ -95,7 +93,7 @@ fn insert_token(
     if signed_in {
         write(connection, SIGNED_IN, params![site, token.user_id.0, at])?;
     }
-    write(connection, CLEAR, params![at, CLEAR_AT_ONCE])?;
+    retention::delete_tokens(connection, CLEAR_AT_ONCE, token.created_at)?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use crate::queue::{End, complete, insert};
 use crate::rows::{Record, all, count, first, json};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
-use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId};
+use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
     Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger,
 };
@@ -22,7 +22,7 @@ macro_rules! select {
     ($params:literal, $result:literal, $traceback:literal, $logs:literal, $rest:literal) => {
         concat!(
             "SELECT i.id, i.task_id, i.function_id, f.app_id, f.name AS function_name, ",
-            "f.slug AS function_slug, i.version, i.event, i.event_id, i.trigger, i.state, ",
+            "f.slug AS function_slug, i.version_id, i.version, i.event, i.event_id, i.trigger, i.state, ",
             "i.attempt, i.max_attempts, i.user_id, u.username, u.email, ",
             $params,
             " AS params, ",
@@ -32,7 +32,7 @@ macro_rules! select {
             " AS failure_traceback, i.failure_retry_after_us, i.verdict, i.changes, ",
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
-            "i.updated_at FROM invocations i ",
+            "i.updated_at, i.replay_of FROM invocations i ",
             "JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
             "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id",
             $rest
@@ -85,6 +85,7 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         app_id: AppId(row.get("app_id")?),
         function_name: row.get("function_name")?,
         function_slug: row.get("function_slug")?,
+        version_id: VersionId(row.get("version_id")?),
         version: row.u32("version")?,
         event: row.word_opt("event", |text| text.parse().ok())?,
         event_id: row.uuid_opt("event_id")?.map(EventId),
@@ -108,11 +109,12 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         finished_at: row.time_opt("finished_at")?,
         due_at: row.time_opt("due_at")?,
         updated_at: row.time("updated_at")?,
+        replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
     })
 }
 
 /// States that end badly have an index of their own; its condition must be repeated word by word.
-fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
+pub(crate) fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
     let mut filter = Filter::default();
     filter.with("i.site_id = ?N", site);
     if let Some(slug) = &query.function_slug {
@@ -122,13 +124,19 @@ fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
         );
     }
     if let Some(visible) = &query.visible_to {
-        let user = filter.bind(visible.user.0);
         let apps: Vec<i64> = visible.apps.iter().map(|app| app.0).collect();
         let apps = filter.bind(json(&apps)?);
-        filter.that(&format!(
-            "(i.user_id = {user} OR i.function_id IN (SELECT id FROM functions \
-             WHERE site_id = ?1 AND app_id IN (SELECT value FROM json_each({apps}))))"
-        ));
+        let of_apps = format!(
+            "i.function_id IN (SELECT id FROM functions \
+             WHERE site_id = ?1 AND app_id IN (SELECT value FROM json_each({apps})))"
+        );
+        match visible.user {
+            Some(user) => {
+                let user = filter.bind(user.0);
+                filter.that(&format!("(i.user_id = {user} OR {of_apps})"));
+            }
+            None => filter.that(&of_apps),
+        }
     }
     if let Some(event) = query.event {
         filter.with("i.event = ?N", event.as_str());
@@ -144,10 +152,25 @@ fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
         {
             filter.that("i.state IN ('failed', 'timed_out', 'cancelled', 'dead')");
         }
-        let words: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
+        // One state alone keeps the index's order, so that its pages need no sorting.
+        if let [state] = query.states.as_slice() {
+            filter.with("i.state = ?N", state.as_str());
+        } else {
+            let words: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
+            filter.with(
+                "i.state IN (SELECT value FROM json_each(?N))",
+                json(&words)?,
+            );
+        }
+    }
+    if let Some(kind) = query.kind {
+        filter.with("i.failure_kind = ?N", kind.as_str());
+    }
+    if let Some(slug) = &query.app_slug {
         filter.with(
-            "i.state IN (SELECT value FROM json_each(?N))",
-            json(&words)?,
+            "i.function_id IN (SELECT f.id FROM functions f JOIN apps a ON a.id = f.app_id \
+             AND a.site_id = f.site_id WHERE f.site_id = ?1 AND a.slug = ?N)",
+            slug.as_str(),
         );
     }
     match query.has_error {

@@ -7,6 +7,7 @@
 mod apps;
 mod claims;
 mod credentials;
+mod dead_letters;
 mod error;
 mod functions;
 mod grants;
@@ -18,6 +19,7 @@ mod migrations;
 mod open;
 mod queue;
 mod readers;
+mod retention;
 mod rows;
 mod subscribers;
 mod system;

@@ -13,9 +13,9 @@ use tollgate_core::task::State;
 const INSERT: &str = "
     INSERT INTO invocations (id, site_id, task_id, function_id, version_id, version, event,
         event_id, trigger, waiter, state, holder, attempt, max_attempts, user_id, chain_depth,
-        timeout_us, queued_at, started_at, updated_at, params)
+        timeout_us, queued_at, started_at, updated_at, params, replay_of)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-        ?18, ?20)";
+        ?18, ?20, ?21)";
 const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
@@ -83,6 +83,7 @@ pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation])
             queued_at,
             (state == State::Running).then_some(queued_at),
             new.params.as_str(),
+            new.replay_of.map(|id| id.0),
         ])?;
         ensure_rows("insert invocation", rows, 1)?;
     }

@@ -7,17 +7,19 @@ use crate::grants;
 use crate::ids::inserted;
 use crate::open::System;
 use crate::queue::{self, End};
+use crate::retention;
 use crate::rows::{Record, all, first, write};
 use crate::users::{self, key, read_columns, user_columns};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::function::Executable;
-use tollgate_core::ids::{SiteId, UserId, VersionId};
+use tollgate_core::ids::{InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Started};
 use tollgate_core::ports::store::{
-    Claimed, Conflict, CredentialOwner, IdBlock, IdKind, LoginRecord, Recovered, StoreError,
+    Claimed, Conflict, CredentialOwner, IdBlock, IdKind, LoginRecord, Recovered, StoreError, Swept,
     SystemStore, Token, TokenKind,
 };
+use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
 
@@ -241,6 +243,34 @@ impl SystemStore for System {
                 read_executable(&mut Record::new("function_versions", row))
             })
         })
+    }
+
+    async fn sweep_invocations(
+        &self,
+        after: Option<InvocationId>,
+        limit: usize,
+        retention: Retention,
+        now: Timestamp,
+    ) -> Result<Swept, StoreError> {
+        let look = move |connection: &Connection| {
+            retention::look(connection, after, limit, &retention, now)
+        };
+        let retention::Look { over, next } = self.inner.readers.list(look).await?;
+        let deleted = match over.len() {
+            0 => 0,
+            _ => {
+                let delete = move |connection: &Connection| retention::delete(connection, &over);
+                self.inner.writer.write(delete).await?
+            }
+        };
+        Ok(Swept { deleted, next })
+    }
+
+    async fn sweep_tokens(&self, limit: usize, now: Timestamp) -> Result<u64, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| retention::delete_tokens(connection, limit, now))
+            .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -50,9 +50,18 @@ async fn run_deployed(config: &Config, request: &RunRequest, remote: &Remote) ->
     let client = Client::new(config, remote)?;
     let params = params(request.params.as_deref())?.unwrap_or_else(|| json!({}));
     let path = format!("/api/apps/{app}/functions/{}/execute/", request.function);
-    let answer = client
-        .post(&path, &json!({"params": params, "async": false}))
-        .await;
+    let body = json!({"params": params, "async": false});
+    call_and_show(&client, &path, &body, remote).await
+}
+
+/// Makes a call that runs a function, and shows what came of it.
+pub(super) async fn call_and_show(
+    client: &Client,
+    path: &str,
+    body: &Value,
+    remote: &Remote,
+) -> CommandResult {
+    let answer = client.post(path, body).await;
     let (body, failure) = match answer {
         Ok(body) => (body, None),
         Err(error) => match error.downcast_ref::<Refused>() {
@@ -69,6 +78,8 @@ async fn run_deployed(config: &Config, request: &RunRequest, remote: &Remote) ->
     };
     if remote.json {
         println!("{}", serde_json::to_string_pretty(&body)?);
+    } else if body["queued"] == true {
+        println!("queued as #{}", invocation["id"]);
     } else {
         print_logs(invocation);
         println!(

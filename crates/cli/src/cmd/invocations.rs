@@ -1,19 +1,37 @@
-//! `tollgate invocations`: watching runs as they happen.
+//! `tollgate invocations`: watching runs as they happen, and repeating them.
 
+use super::function_run::call_and_show;
 use crate::CommandResult;
-use crate::args::Invocations;
+use crate::args::{Invocations, Remote};
 use crate::client::Client;
 use crate::config::Config;
 use futures_util::StreamExt as _;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longest line of the stream that is looked at: an event is far smaller.
 const EVENT_BYTES: usize = 64 * 1024;
 
 pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult {
-    let Invocations::Tail { function, remote } = command;
-    let client = Client::new(config, &remote)?;
+    match command {
+        Invocations::Tail { function, remote } => tail(config, function, &remote).await,
+        Invocations::Replay {
+            id,
+            version,
+            r#async: queued,
+            remote,
+        } => {
+            // Not the function's own mode: who asks without --async wants to see the result.
+            let body = json!({"version": version.as_str(), "async": queued});
+            let path = format!("/api/invocations/{id}/replay/");
+            let client = Client::new(config, &remote)?;
+            call_and_show(&client, &path, &body, &remote).await
+        }
+    }
+}
+
+async fn tail(config: &Config, function: Option<String>, remote: &Remote) -> CommandResult {
+    let client = Client::new(config, remote)?;
     let answer = client
         .request(Method::GET, "/api/invocations/stream/")
         .send()

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bench;
+mod dead_letters;
 mod doctor;
 mod events;
 mod function;
@@ -37,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> CommandResult {
         Command::Function(command) => function::run(&config, command).await,
         Command::Events(command) => events::run(&config, command).await,
         Command::Invocations(command) => invocations::run(&config, command).await,
+        Command::DeadLetters(command) => dead_letters::run(&config, command).await,
         Command::Bench(args) => bench::run(args).await,
         Command::Doctor(args) => doctor::run(&config, &args),
         Command::Config(command) => show_config(&config, &command),

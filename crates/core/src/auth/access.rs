@@ -39,6 +39,7 @@ pub mod right {
         FunctionsDeploy,
         FunctionsExecute,
         InvocationsRead,
+        InvocationsRedrive,
         UsersRead,
         UsersManage,
         RolesAssign,

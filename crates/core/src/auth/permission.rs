@@ -10,7 +10,7 @@ use std::fmt;
 pub enum RoleName {
     /// Everything within its app or site, short of making superusers.
     Admin,
-    /// Deploys, subscribes, executes and reads.
+    /// Deploys, subscribes, executes, redrives and reads.
     Developer,
     /// Reads.
     Viewer,
@@ -40,6 +40,8 @@ pub enum Permission {
     FunctionsExecute,
     /// `invocations.read`: see every invocation; without it, only one's own.
     InvocationsRead,
+    /// `invocations.redrive`: run dead letters again, or discard them.
+    InvocationsRedrive,
     /// `users.read`: see other users.
     UsersRead,
     /// `users.manage`: create, change and delete users.
@@ -56,6 +58,7 @@ text_enum!(Permission {
     FunctionsDeploy => "functions.deploy",
     FunctionsExecute => "functions.execute",
     InvocationsRead => "invocations.read",
+    InvocationsRedrive => "invocations.redrive",
     UsersRead => "users.read",
     UsersManage => "users.manage",
     RolesAssign => "roles.assign",
@@ -68,7 +71,8 @@ impl RoleName {
             Permission::FunctionsRead | Permission::InvocationsRead | Permission::UsersRead => true,
             Permission::EventsSubscribe
             | Permission::FunctionsDeploy
-            | Permission::FunctionsExecute => matches!(self, Self::Admin | Self::Developer),
+            | Permission::FunctionsExecute
+            | Permission::InvocationsRedrive => matches!(self, Self::Admin | Self::Developer),
             Permission::AppsCreate
             | Permission::AppsManage
             | Permission::UsersManage
@@ -89,6 +93,7 @@ pub(super) const fn staff_may(permission: Permission) -> bool {
         | Permission::AppsManage
         | Permission::FunctionsDeploy
         | Permission::FunctionsExecute
+        | Permission::InvocationsRedrive
         | Permission::RolesAssign => false,
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn not_from_a_function(principal: &Principal) -> Result<(), Error> {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::EventsSubscribe,
         Self::AppsCreate,
         Self::AppsManage,
@@ -130,6 +130,7 @@ impl Permission {
         Self::FunctionsDeploy,
         Self::FunctionsExecute,
         Self::InvocationsRead,
+        Self::InvocationsRedrive,
         Self::UsersRead,
         Self::UsersManage,
         Self::RolesAssign,

@@ -21,6 +21,7 @@ pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
 pub(crate) use gate::{Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
+pub(crate) use publish::redrive_limits;
 pub use publish::{EventService, Prepared, Publication};
 pub use resolve::{GONE, QueueCoordinator};
 pub use response::{PublishResponse, PublishedTask};

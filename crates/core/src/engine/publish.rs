@@ -10,6 +10,7 @@ use super::{Engine, Occurrence, Passage, Subscribed, completion};
 use crate::auth::Principal;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
+use crate::function::Executable;
 use crate::ids::InvocationId;
 use crate::invocation::{Completion, Failure, NewInvocation, Trigger, Waiter};
 use crate::limits;
@@ -271,6 +272,7 @@ impl EventService {
                     Waiter::Nobody => None,
                 },
                 queued_at,
+                replay_of: None,
             };
             let run = TaskRun {
                 executable,
@@ -322,6 +324,17 @@ fn timeout(subscription: &Subscription) -> Duration {
     asked
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .map_or(own, |it| it.min(own))
+}
+
+/// Time limit and attempts of a run that is made again, under its subscription if it still has one.
+pub(crate) fn redrive_limits(
+    executable: &Executable,
+    subscription: Option<&Subscription>,
+) -> (Duration, u32) {
+    match subscription {
+        Some(it) => (timeout(it), attempts(it, Waiter::Nobody)),
+        None => (executable.timeout(), executable.max_attempts()),
+    }
 }
 
 fn refuse_deep_chain(event: EventType, principal: &Principal) -> Result<(), Error> {

@@ -1,18 +1,20 @@
 //! Executing functions directly, and reading what ran.
 
+use super::{VersionChoice, readable_by};
 use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::engine::Engine;
 use crate::engine::WaitedRun;
 use crate::error::Error;
+use crate::event::EventType;
 use crate::function::{Executable, Function};
-use crate::ids::{InvocationId, SiteId, TaskId, UserId};
+use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use crate::invocation::{
     FailureKind, Invocation, InvocationChanged, NewInvocation, Trigger, Waiter,
 };
 use crate::json::JsonText;
 use crate::limits;
 use crate::ports::dispatch::{Acting, Reservation, TaskRun};
-use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore, Visibility};
+use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore};
 use crate::site::TenantScope;
 use crate::task::State;
 use std::sync::Arc;
@@ -25,6 +27,27 @@ pub struct Executed {
     pub invocation: Invocation,
     /// Nobody waited for the result.
     pub queued: bool,
+}
+
+/// A call to be made.
+struct Request {
+    slug: String,
+    /// None when there is none.
+    function: Option<Function>,
+    params: JsonText,
+    /// True queues, false waits; the function's own mode unless set.
+    queued: Option<bool>,
+    /// None for a call from outside.
+    origin: Option<Origin>,
+}
+
+/// What a replay takes over from the run that it repeats.
+struct Origin {
+    of: InvocationId,
+    event: Option<EventType>,
+    event_id: Option<EventId>,
+    /// The version to run; none for the active one.
+    version: Option<VersionId>,
 }
 
 /// Operations on invocations.
@@ -61,13 +84,14 @@ impl InvocationService {
         let principal = access.principal();
         let store = self.engine.scoped(principal.scope());
         let function = store.function(access.app().id, slug).await?;
-        let caller = Caller {
-            scope: principal.scope(),
-            user: Some(principal.user_id()),
-            acting: self.engine.acting(principal),
-            chain_depth: principal.chain_depth(),
+        let request = Request {
+            slug: slug.to_owned(),
+            function,
+            params,
+            queued,
+            origin: None,
         };
-        self.run(caller, slug, function, params, queued).await
+        self.run(self.caller(principal), request).await
     }
 
     /// The same for anyone, if the function is public; otherwise it does not exist.
@@ -98,18 +122,73 @@ impl InvocationService {
             acting,
             chain_depth: 0,
         };
-        self.run(caller, slug, function, params, queued).await
+        let request = Request {
+            slug: slug.to_owned(),
+            function,
+            params,
+            queued,
+            origin: None,
+        };
+        self.run(caller, request).await
     }
 
-    async fn run(
+    /// Runs an earlier invocation again, as a new one with the same parameters in the caller's
+    /// name. What a replayed PRE function returns is its result and decides nothing.
+    ///
+    /// # Errors
+    /// As [`Self::execute`] and [`Self::get`]; [`Error::Forbidden`];
+    /// [`Error::BadRequest`] when the function was deleted.
+    pub async fn replay(
         &self,
-        caller: Caller,
-        slug: &str,
-        function: Option<Function>,
-        params: JsonText,
+        principal: &Principal,
+        id: InvocationId,
+        choice: VersionChoice,
         queued: Option<bool>,
     ) -> Result<Executed, Error> {
-        let not_found = || Error::NotFound(format!("Function '{}'", crate::text::prefix(slug, 64)));
+        let found = self.get(principal, id).await?;
+        principal.require(Permission::FunctionsExecute, Some(found.app_id))?;
+        let store = self.engine.scoped(principal.scope());
+        let function = store.function_by_id(found.function_id).await?;
+        if function.is_none() {
+            return Err(Error::BadRequest(format!(
+                "Function '{}' was deleted, so its runs cannot be repeated",
+                found.function_slug
+            )));
+        }
+        let request = Request {
+            slug: found.function_slug,
+            function,
+            params: found.params,
+            queued,
+            origin: Some(Origin {
+                of: found.id,
+                event: found.event,
+                event_id: found.event_id,
+                version: (choice == VersionChoice::Own).then_some(found.version_id),
+            }),
+        };
+        self.run(self.caller(principal), request).await
+    }
+
+    fn caller(&self, principal: &Principal) -> Caller {
+        Caller {
+            scope: principal.scope(),
+            user: Some(principal.user_id()),
+            acting: self.engine.acting(principal),
+            chain_depth: principal.chain_depth(),
+        }
+    }
+
+    async fn run(&self, caller: Caller, request: Request) -> Result<Executed, Error> {
+        let Request {
+            slug,
+            function,
+            params,
+            queued,
+            origin,
+        } = request;
+        let not_found =
+            || Error::NotFound(format!("Function '{}'", crate::text::prefix(&slug, 64)));
         let function = function.ok_or_else(not_found)?;
         if !function.is_active {
             return Err(Error::BadRequest(format!(
@@ -123,14 +202,21 @@ impl InvocationService {
             )));
         }
         let store = self.engine.scoped(caller.scope);
-        let executable = store.executable(function.id).await?.ok_or_else(not_found)?;
+        let version = origin.as_ref().and_then(|origin| origin.version);
+        let executable = match version {
+            Some(version) => self.engine.version(caller.scope.site_id(), version).await?,
+            None => store.executable(function.id).await?.map(Arc::new),
+        };
+        let executable = executable.ok_or_else(not_found)?;
         let waiter = match queued.unwrap_or(function.async_mode) {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
-        let run = self
-            .new_run(caller, executable.into(), params, waiter)
-            .await?;
+        let run = self.new_run(caller, executable, params, waiter).await?;
+        let run = match origin {
+            Some(origin) => origin.marked(run),
+            None => run,
+        };
         match waiter {
             Waiter::Nobody => self.queue(&*store, run).await,
             Waiter::Caller => self.wait(&store, run).await,
@@ -167,6 +253,7 @@ impl InvocationService {
             timeout: executable.timeout(),
             holder: Some(engine.dispatcher.holder().to_owned()),
             queued_at,
+            replay_of: None,
         };
         Ok(TaskRun {
             invocation,
@@ -230,7 +317,7 @@ impl InvocationService {
     /// [`Error::NotFound`] for what the caller may not see as well.
     pub async fn get(&self, principal: &Principal, id: InvocationId) -> Result<Invocation, Error> {
         let found = self.engine.scoped(principal.scope()).invocation(id).await?;
-        visible(principal, found)
+        visible(principal, found, "Invocation")
     }
 
     /// The same by task.
@@ -243,7 +330,7 @@ impl InvocationService {
             .scoped(principal.scope())
             .invocation_by_task(id)
             .await?;
-        visible(principal, found)
+        visible(principal, found, "Invocation")
     }
 
     /// Invocations that match, newest first: one's own, and those of the apps in which the
@@ -257,13 +344,7 @@ impl InvocationService {
         mut query: InvocationQuery,
         page: PageRequest,
     ) -> Result<Page<Invocation>, Error> {
-        if !principal.may(Permission::InvocationsRead, None) {
-            let apps = principal.apps_with(Permission::InvocationsRead);
-            query.visible_to = Some(Visibility {
-                user: principal.user_id(),
-                apps,
-            });
-        }
+        query.visible_to = readable_by(principal);
         Ok(self
             .engine
             .scoped(principal.scope())
@@ -277,12 +358,27 @@ impl InvocationService {
     }
 }
 
-fn visible(principal: &Principal, found: Option<Invocation>) -> Result<Invocation, Error> {
+impl Origin {
+    fn marked(self, mut run: TaskRun) -> TaskRun {
+        run.invocation.trigger = Trigger::Replay;
+        run.invocation.event = self.event;
+        run.invocation.event_id = self.event_id;
+        run.invocation.replay_of = Some(self.of);
+        run
+    }
+}
+
+/// What was found, if the caller may see it; `what` names it if not.
+pub(super) fn visible(
+    principal: &Principal,
+    found: Option<Invocation>,
+    what: &str,
+) -> Result<Invocation, Error> {
     let visible = found.filter(|it| {
         it.user_id == Some(principal.user_id())
             || principal.may(Permission::InvocationsRead, Some(it.app_id))
     });
-    visible.ok_or_else(|| Error::NotFound("Invocation".to_owned()))
+    visible.ok_or_else(|| Error::NotFound(what.to_owned()))
 }
 
 async fn written(store: &dyn ScopedStore, id: InvocationId) -> Result<Invocation, Error> {

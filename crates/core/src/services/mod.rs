@@ -1,23 +1,26 @@
-//! Operations on apps, functions, subscribers and invocations. Users have their own folder.
+//! Operations on apps, functions, subscribers, invocations and dead letters. Users have their own folder.
 
 mod admin;
 mod apps;
+mod dead_letters;
 mod functions;
 mod invocations;
 mod subscribers;
 
 pub use admin::AdminService;
 pub use apps::{AppService, CreateApp, UpdateApp};
+pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
 pub use functions::{CreateFunction, FunctionService, UpdateFunction};
 pub use invocations::{Executed, InvocationService};
 pub use subscribers::{SubscriberPatch, SubscriberService};
 
 use crate::app::App;
-use crate::auth::Principal;
+use crate::auth::{Permission, Principal};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::filter::Filter;
+use crate::ports::store::Visibility;
 use crate::users::FieldError;
 use crate::{limits, text};
 
@@ -25,6 +28,16 @@ use crate::{limits, text};
 async fn app(engine: &Engine, principal: &Principal, slug: &str) -> Result<App, Error> {
     let app = engine.scoped(principal.scope()).app(slug).await?;
     app.ok_or_else(|| Error::NotFound(format!("App '{}'", text::prefix(slug, 64))))
+}
+
+/// Which records a reader of invocations sees: one's own, and those of the apps in which a role says
+/// so. None means all.
+fn readable_by(principal: &Principal) -> Option<Visibility> {
+    let right = Permission::InvocationsRead;
+    (!principal.may(right, None)).then(|| Visibility {
+        user: Some(principal.user_id()),
+        apps: principal.apps_with(right),
+    })
 }
 
 /// The slug to use: the given one if it is well-formed, else one made of the name.

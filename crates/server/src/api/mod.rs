@@ -3,6 +3,7 @@
 mod api_keys;
 mod apps;
 mod assets;
+mod dead_letters;
 mod events;
 mod functions;
 mod health;
@@ -67,7 +68,12 @@ fn runs() -> OpenApiRouter<AppState> {
         .routes(routes!(run::execute_public))
         .routes(routes!(invocations::list))
         .routes(routes!(invocations::get))
+        .routes(routes!(run::replay))
         .routes(routes!(invocations::result))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::redrive_many))
+        .routes(routes!(dead_letters::get, dead_letters::discard))
+        .routes(routes!(dead_letters::redrive))
         .routes(routes!(stream::stream))
 }
 

@@ -1,7 +1,7 @@
-//! Executing functions.
+//! Executing functions, and repeating what they did.
 
 use crate::error::ApiError;
-use crate::extract::{AtSite, InApp, Json, Path};
+use crate::extract::{AtSite, Caller, InApp, Json, Path};
 use crate::state::AppState;
 use crate::views::InvocationView;
 use axum::extract::State;
@@ -9,8 +9,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tollgate_core::auth::right;
+use tollgate_core::ids::InvocationId;
 use tollgate_core::json::JsonText;
-use tollgate_core::services::Executed;
+use tollgate_core::services::{Executed, VersionChoice};
 use utoipa::ToSchema;
 
 /// A call of a function.
@@ -93,6 +94,63 @@ pub(crate) async fn execute_public(
     let invocations = &app.platform().invocations;
     let executed = invocations
         .execute_public(site.id, &app_slug, &slug, params, request.queued)
+        .await?;
+    Ok(reply(executed))
+}
+
+/// Which version of a function runs again.
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Version {
+    /// The one that is active now.
+    #[default]
+    Active,
+    /// The one that ran before.
+    Own,
+}
+
+impl From<Version> for VersionChoice {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::Active => Self::Active,
+            Version::Own => Self::Own,
+        }
+    }
+}
+
+/// A repeat of an earlier run.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replay {
+    /// `active` unless set.
+    version: Option<Version>,
+    /// True queues the run, false waits for it; the function's own mode unless set.
+    #[serde(rename = "async")]
+    queued: Option<bool>,
+}
+
+/// Replay Invocation
+///
+/// A new run with the same parameters, event and event id, in the caller's name. Needs
+/// `functions.execute` in the function's app. A replayed PRE function decides and changes nothing:
+/// what it returns is only put on record.
+#[utoipa::path(post, path = "/api/invocations/{id}/replay/", tag = "invocations",
+    operation_id = "invocations_replay",
+    params(("id" = i64, Path, description = "The run to repeat")),
+    request_body = Replay,
+    responses((status = OK, description = "The function has run", body = ExecuteReply),
+        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply), ApiError))]
+pub(crate) async fn replay(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(id): Path<i64>,
+    Json(request): Json<Replay>,
+) -> Result<(StatusCode, axum::Json<ExecuteReply>), ApiError> {
+    let choice = request.version.unwrap_or_default().into();
+    let executed = app
+        .platform()
+        .invocations
+        .replay(&caller, InvocationId(id), choice, request.queued)
         .await?;
     Ok(reply(executed))
 }

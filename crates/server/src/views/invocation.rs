@@ -62,6 +62,8 @@ pub(crate) struct InvocationView {
     /// What it changed of the proposed record: by dotted path, each with `from` and `to`.
     #[schema(value_type = Option<Object>)]
     changes: Option<JsonText>,
+    /// For a replay: the run that it repeats.
+    replay_of: Option<i64>,
 }
 
 /// What an ended run returned.
@@ -181,6 +183,7 @@ impl InvocationView {
             updated_at: invocation.updated_at,
             verdict: invocation.verdict.map(|verdict| verdict.as_str()),
             changes: invocation.changes,
+            replay_of: invocation.replay_of.map(|of| of.0),
         }
     }
 }

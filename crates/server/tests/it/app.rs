@@ -15,6 +15,7 @@ use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::Store;
 use tollgate_core::site::{Authority, Site};
+use tollgate_core::task::State;
 use tollgate_core::time::Clock;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{SystemCall, SystemRuntime};
@@ -301,6 +302,29 @@ impl TestApp {
         let path = "/api/apps/user-management/functions/";
         let answer = self.post(path, &body).bearer(token).send().await;
         answer.ok()["id"].as_i64().unwrap()
+    }
+
+    /// Queues a run of a function that fails once and for all, and waits for its death.
+    pub(crate) async fn dead_letter(&self, token: &str, slug: &str, params: &Value) -> i64 {
+        let function = format!("/api/apps/user-management/functions/{slug}/");
+        let once = json!({"max_attempts": 1});
+        self.ask("PATCH", &function)
+            .json(&once)
+            .bearer(token)
+            .send()
+            .await
+            .ok();
+        let mut changes = self.platform.invocations.watch();
+        let body = json!({"params": params, "async": true});
+        let queued = self.post(&format!("{function}execute/"), &body);
+        let queued = queued.bearer(token).send().await.ok();
+        let id = queued["invocation"]["id"].as_i64().unwrap();
+        loop {
+            let change = changes.recv().await.unwrap();
+            if change.id.0 == id && change.state == State::Dead {
+                return id;
+            }
+        }
     }
 
     pub(crate) async fn subscribe(&self, token: &str, event: &str, function: i64) {

@@ -61,7 +61,7 @@ const SITE_READERS: Lets = Lets {
 /// One operation: its id, a path and a JSON body that are right (`""`: none), and who is let in.
 type Row = (&'static str, &'static str, &'static str, Lets);
 
-/// `F` is the path of a function, `A` that of its app.
+/// `F` is the path of a function, `A` that of its app, `{dead}` the number of a dead letter.
 #[rustfmt::skip]
 const CASES: &[Row] = &[
     ("healthz", "/healthz", "", ANYONE),
@@ -91,6 +91,13 @@ const CASES: &[Row] = &[
     ("invocations_list", "/api/invocations/", "", SIGNED_IN),
     ("invocations_get", "/api/invocations/1/", "", SIGNED_IN),
     ("invocations_stream", "/api/invocations/stream/", "", SIGNED_IN),
+    ("invocations_replay", "/api/invocations/{dead}/replay/", "{}", DEVELOPERS),
+    ("dead_letters_list", "/api/dead-letters/", "", SIGNED_IN),
+    ("dead_letters_get", "/api/dead-letters/{dead}/", "", READERS),
+    ("dead_letters_redrive_many", "/api/dead-letters/redrive/", r#"{"function_slug":"none"}"#, DEVELOPERS),
+    ("dead_letters_redrive", "/api/dead-letters/{dead}/redrive/", "{}", DEVELOPERS),
+    // After the redrive: what is no dead letter any more is a conflict for those who are let in.
+    ("dead_letters_discard", "/api/dead-letters/{dead}/", "", DEVELOPERS),
     ("result_get", "/api/result/x/", "", SIGNED_IN),
     ("roles_assign", "/api/assign/roles/", r#"{"roles":["viewer"],"usernames":["spare"]}"#, ADMINS),
     ("roles_revoke", "/api/revoke/roles/", r#"{"roles":["viewer"],"usernames":["spare"]}"#, ADMINS),
@@ -202,12 +209,17 @@ fn every_operation_has_a_case() {
     }
 }
 
-/// Refused: 401, 403, or the 404 that hides a user whom one may not see.
+/// Refused: 401, 403, or the 404 that hides a user or a run that one may not see.
 fn refused(answer: &Answer, id: &str) -> bool {
     let signs_in = id.contains("token_") || id.starts_with("session_");
+    let message = answer.body["message"].as_str().unwrap_or_default();
     let hidden = answer.status == 404
-        && answer.body["message"] == "User not found"
-        && !id.ends_with("users_delete");
+        && match message {
+            "User not found" => !id.ends_with("users_delete"),
+            "Invocation not found" => id == "invocations_replay",
+            "Dead letter not found" => true,
+            _ => false,
+        };
     (matches!(answer.status, 401 | 403) && !signs_in) || hidden
 }
 
@@ -270,6 +282,8 @@ async fn each_caller_is_let_in_where_the_table_says() {
     for username in ["target", "spare"] {
         app.user(&root, username, &[]).await;
     }
+    app.function(&root, "Broken").await;
+    let dead = app.dead_letter(&root, "broken", &json!({})).await;
     let callers = callers(&app, &root).await;
     let operations = operations();
     let mut wrong = Vec::new();
@@ -285,6 +299,7 @@ async fn each_caller_is_let_in_where_the_table_says() {
             if id == "invocations_stream" && lets.of(who) {
                 continue;
             }
+            let path = path.replace("{dead}", &dead.to_string());
             let mut asking = app.ask(&operations[&id].0, &path);
             if let Some(token) = token {
                 asking = asking.bearer(token);

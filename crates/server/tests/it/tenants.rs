@@ -29,7 +29,11 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/users/ann/apps/", ""),
     ("GET", "/api/cloud/users/ann/", ""),
     ("GET", "/api/invocations/{invocation}/", ""),
+    ("POST", "/api/invocations/{invocation}/replay/", "{}"),
     ("GET", "/api/result/{task}/", ""),
+    ("GET", "/api/dead-letters/{dead}/", ""),
+    ("POST", "/api/dead-letters/{dead}/redrive/", "{}"),
+    ("DELETE", "/api/dead-letters/{dead}/", ""),
     ("DELETE", "/api/cloud/auth/api-keys/{key}/", ""),
     ("DELETE", "/api/cloud/auth/api-keys/", r#"{"id":{key}}"#),
 ];
@@ -63,7 +67,10 @@ async fn furnish(app: &TestApp, root: &str) -> Vec<(&'static str, String)> {
         .post(&format!("{FUNCTION}execute/"), &json!({}))
         .bearer(root);
     let run = run.send().await.ok()["invocation"].clone();
+    app.function(root, "Broken").await;
+    let dead = app.dead_letter(root, "broken", &json!({})).await;
     vec![
+        ("{dead}", dead.to_string()),
         ("{function}", function.to_string()),
         ("{key}", key),
         ("{invocation}", run["id"].to_string()),

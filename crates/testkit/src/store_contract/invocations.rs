@@ -20,6 +20,7 @@ pub async fn a_record_is_read_as_written(world: World) {
     let user = world.a.user("ann").await;
     let new = NewInvocation {
         user_id: Some(user.id),
+        replay_of: Some(InvocationId(77)),
         ..world.a.new_run(&function, Waiter::Nobody, None).await
     };
     let (on_commit, heard) = committed();
@@ -42,6 +43,10 @@ pub async fn a_record_is_read_as_written(world: World) {
     assert_eq!(
         (record.version, record.event, record.event_id),
         (1, new.event, new.event_id)
+    );
+    assert_eq!(
+        (record.version_id, record.replay_of),
+        (new.version_id, Some(InvocationId(77)))
     );
     assert_eq!((record.trigger, record.max_attempts), (new.trigger, 3));
     assert_eq!(
@@ -215,6 +220,14 @@ fn filters() -> Vec<(InvocationQuery, Vec<usize>)> {
         function_slug: Some(slug.to_owned()),
         ..base()
     };
+    let of_kind = |kind| InvocationQuery {
+        kind: Some(kind),
+        ..base()
+    };
+    let in_app = |slug: &str| InvocationQuery {
+        app_slug: Some(slug.to_owned()),
+        ..base()
+    };
     let event = Some(EventType::PreUserCreate);
     vec![
         (base(), vec![4, 3, 2, 1, 0]),
@@ -235,6 +248,10 @@ fn filters() -> Vec<(InvocationQuery, Vec<usize>)> {
             },
             vec![4, 2, 1],
         ),
+        (of_kind(FailureKind::Exception), vec![4, 2, 1]),
+        (of_kind(FailureKind::Crashed), vec![]),
+        (in_app("crm"), vec![4, 3, 2, 1, 0]),
+        (in_app("shop"), vec![]),
         (
             InvocationQuery {
                 has_error: Some(false),
@@ -330,10 +347,12 @@ pub async fn records_are_listed_for_those_who_may_see_them(world: World) {
         runs.push(run.id);
     }
     for (user, apps, expected) in [
-        (ann.id, vec![], vec![2, 0]),
-        (ann.id, vec![crm.id], vec![2, 1, 0]),
-        (bob.id, vec![crm.id, shop.id], vec![3, 2, 1, 0]),
-        (UserId(999_999), vec![], vec![]),
+        (Some(ann.id), vec![], vec![2, 0]),
+        (Some(ann.id), vec![crm.id], vec![2, 1, 0]),
+        (Some(bob.id), vec![crm.id, shop.id], vec![3, 2, 1, 0]),
+        (Some(UserId(999_999)), vec![], vec![]),
+        (None, vec![shop.id], vec![3, 2]),
+        (None, vec![], vec![]),
     ] {
         let visible_to = Some(Visibility { user, apps });
         let query = InvocationQuery {

@@ -7,10 +7,12 @@
 pub mod apps;
 pub mod commits;
 pub mod credentials;
+pub mod dead_letters;
 pub mod functions;
 pub mod invocations;
 pub mod isolation;
 pub mod queue;
+pub mod retention;
 pub mod sites;
 pub mod subscribers;
 pub mod users;
@@ -120,6 +122,24 @@ contract! { $
         records_are_filtered_newest_first,
         records_are_listed_for_those_who_may_see_them,
         lists_leave_logs_out,
+    }
+    dead_letters {
+        dead_letters_are_found_oldest_first,
+        a_redriven_run_waits_for_its_first_attempt,
+        a_redrive_can_move_to_another_version,
+        of_many_redrives_one_counts,
+        only_the_dead_are_redriven_or_discarded,
+        a_discarded_letter_is_failed_history,
+        dead_letters_of_another_site_are_out_of_reach,
+    }
+    retention {
+        each_state_is_kept_for_its_period,
+        what_is_open_or_dead_is_never_deleted,
+        a_discarded_letter_counts_from_its_discard,
+        steps_are_small_and_go_on_where_they_stopped,
+        no_period_deletes_nothing,
+        the_newest_record_stays,
+        ended_tokens_are_deleted_a_few_at_a_time,
     }
     queue {
         what_is_due_is_claimed_oldest_first,

@@ -335,6 +335,7 @@ impl Tenant {
             timeout: Duration::from_millis(2500),
             holder: holder.map(str::to_owned),
             queued_at: now,
+            replay_of: None,
         }
     }
 

@@ -3,5 +3,6 @@
 mod admin;
 mod bench;
 mod config;
+mod dead_letters;
 mod functions;
 mod machine;

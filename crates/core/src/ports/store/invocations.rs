@@ -3,7 +3,7 @@
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::event::EventType;
 use crate::ids::{AppId, InvocationId, TaskId, UserId};
-use crate::invocation::{Completion, Invocation, NewInvocation};
+use crate::invocation::{Completion, FailureKind, Invocation, NewInvocation};
 use crate::task::State;
 use async_trait::async_trait;
 
@@ -20,13 +20,17 @@ pub struct InvocationQuery {
     pub states: Vec<State>,
     /// With an error or without.
     pub has_error: Option<bool>,
+    /// With this kind of failure.
+    pub kind: Option<FailureKind>,
+    /// Of a function of the app with this slug.
+    pub app_slug: Option<String>,
 }
 
 /// What a caller may see who may not see everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visibility {
-    /// What this user caused.
-    pub user: UserId,
+    /// What this user caused, if one is named.
+    pub user: Option<UserId>,
     /// And everything of functions of these apps.
     pub apps: Vec<AppId>,
 }

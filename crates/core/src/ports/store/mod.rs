@@ -12,6 +12,7 @@
 //! - A constraint that does not hold is a [`StoreError::Conflict`], never a driver's error.
 
 mod accounts;
+mod dead_letters;
 mod functions;
 mod invocations;
 mod system;
@@ -20,11 +21,14 @@ pub use accounts::{
     ApiKey, CredentialStore, NewApiKey, RoleGrant, UserChange, UserCommit, UserOrder, UserQuery,
     UserStore,
 };
+pub use dead_letters::{DeadLetter, DeadLetterStore, Redrive, RedriveVersion};
 pub use functions::{
     AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
 };
 pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
-pub use system::{Claimed, CredentialOwner, LoginRecord, Recovered, SystemStore, Token, TokenKind};
+pub use system::{
+    Claimed, CredentialOwner, LoginRecord, Recovered, Swept, SystemStore, Token, TokenKind,
+};
 
 use crate::site::TenantScope;
 use std::error::Error as StdError;
@@ -46,12 +50,24 @@ pub trait Store: Send + Sync + 'static {
 
 /// Everything that can be asked inside one site.
 pub trait ScopedStore:
-    AppStore + FunctionStore + SubscriberStore + InvocationStore + UserStore + CredentialStore
+    AppStore
+    + FunctionStore
+    + SubscriberStore
+    + InvocationStore
+    + DeadLetterStore
+    + UserStore
+    + CredentialStore
 {
 }
 
 impl<T> ScopedStore for T where
-    T: AppStore + FunctionStore + SubscriberStore + InvocationStore + UserStore + CredentialStore
+    T: AppStore
+        + FunctionStore
+        + SubscriberStore
+        + InvocationStore
+        + DeadLetterStore
+        + UserStore
+        + CredentialStore
 {
 }
 
@@ -126,6 +142,11 @@ pub enum Conflict {
         "The record was changed by someone else meanwhile; read it again and repeat the change"
     )]
     Changed,
+    /// The invocation is no dead letter, or not any more.
+    #[error(
+        "This invocation is no dead letter: it has not died, or was redriven or discarded meanwhile"
+    )]
+    NotDead,
     /// The record that the write refers to is gone.
     #[error("The record no longer exists")]
     Gone,

@@ -4,8 +4,9 @@
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
 use crate::function::{Executable, text_enum};
-use crate::ids::{SiteId, UserId, VersionId};
+use crate::ids::{InvocationId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, NewInvocation, Started};
+use crate::retention::Retention;
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
@@ -78,6 +79,15 @@ pub struct Recovered {
     pub cancelled: u64,
 }
 
+/// What one step of the retention did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Rows deleted.
+    pub deleted: u64,
+    /// Where the next step goes on; none when what follows is too young, or nothing follows.
+    pub next: Option<InvocationId>,
+}
+
 /// Queries outside any site.
 #[async_trait]
 pub trait SystemStore: Send + Sync {
@@ -142,6 +152,21 @@ pub trait SystemStore: Send + Sync {
         site: SiteId,
         version: VersionId,
     ) -> Result<Option<Executable>, StoreError>;
+
+    /// Deletes up to `limit` invocation records whose `retention` is over, from the oldest number
+    /// after `after`. Looks at a bounded number of rows, so the step may delete none and still have
+    /// a next one. What has not ended, dead letters and the newest record stay: the last one so
+    /// that its number is never given out again.
+    async fn sweep_invocations(
+        &self,
+        after: Option<InvocationId>,
+        limit: usize,
+        retention: Retention,
+        now: Timestamp,
+    ) -> Result<Swept, StoreError>;
+
+    /// Deletes up to `limit` session and refresh tokens that ended before `now`; tells how many.
+    async fn sweep_tokens(&self, limit: usize, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Answers when the database can be read and written.
     async fn ping(&self) -> Result<(), StoreError>;

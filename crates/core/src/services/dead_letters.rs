@@ -1,0 +1,375 @@
+//! Dead letters: runs that nobody waited for and whose every attempt failed. They are kept until
+//! somebody redrives or discards them.
+
+use super::invocations::visible;
+use super::readable_by;
+use crate::auth::{Permission, Principal};
+use crate::engine::{Engine, redrive_limits};
+use crate::error::Error;
+use crate::event::EventType;
+use crate::function::text_enum;
+use crate::ids::{FunctionId, InvocationId};
+use crate::invocation::{FailureKind, Invocation, InvocationChanged};
+use crate::limits;
+use crate::ports::store::{
+    Conflict, DeadLetter, InvocationQuery, Page, PageRequest, Redrive, RedriveVersion, Visibility,
+    to_the_end,
+};
+use crate::site::TenantScope;
+use crate::task::State;
+use crate::users::FieldError;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// Which version of its function runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VersionChoice {
+    /// The one that is active now, which may have been mended meanwhile.
+    #[default]
+    Active,
+    /// The one that ran before.
+    Own,
+}
+
+text_enum!(VersionChoice { Active => "active", Own => "own" });
+
+/// Which dead letters are meant. Nothing set means all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DeadLetterFilter {
+    /// Of functions with this slug.
+    pub function_slug: Option<String>,
+    /// Caused by this event type.
+    pub event: Option<EventType>,
+    /// Whose last attempt failed like this.
+    pub kind: Option<FailureKind>,
+    /// Of functions of the app with this slug.
+    pub app_slug: Option<String>,
+}
+
+/// What became of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RedriveSummary {
+    /// Waiting to run again.
+    pub redriven: u64,
+    /// Left as they were: their function was deleted or switched off, or somebody else was faster.
+    pub skipped: u64,
+    /// There are more than one request redrives.
+    pub more: bool,
+}
+
+/// Operations on dead letters.
+#[derive(Clone)]
+pub struct DeadLetterService {
+    engine: Arc<Engine>,
+}
+
+/// What a dead letter may run, by function and event.
+type Targets = HashMap<(FunctionId, Option<EventType>), Result<RedriveVersion, Stopped>>;
+
+/// Why a function cannot run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Deleted,
+    SwitchedOff,
+}
+
+impl DeadLetterService {
+    /// A service around `engine`.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Dead letters that match, newest first: one's own, and those of the apps in which the caller
+    /// has `invocations.read`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(
+        &self,
+        principal: &Principal,
+        filter: DeadLetterFilter,
+        page: PageRequest,
+    ) -> Result<Page<Invocation>, Error> {
+        let mut query = filter.query();
+        query.visible_to = readable_by(principal);
+        let store = self.engine.scoped(principal.scope());
+        Ok(store.list_invocations(query, page).await?)
+    }
+
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], also for what is not dead and for what the caller may not see.
+    pub async fn get(&self, principal: &Principal, id: InvocationId) -> Result<Invocation, Error> {
+        let found = self.find(principal, id).await?;
+        if found.state == State::Dead {
+            return Ok(found);
+        }
+        Err(Error::NotFound("Dead letter".to_owned()))
+    }
+
+    /// Runs one dead letter again: it waits for its first attempt, under the same task.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`]; [`Error::BadRequest`] when its function was
+    /// deleted or switched off; [`Conflict::NotDead`].
+    pub async fn redrive(
+        &self,
+        principal: &Principal,
+        id: InvocationId,
+        choice: VersionChoice,
+    ) -> Result<Invocation, Error> {
+        let found = self.find_to_act(principal, id).await?;
+        let letter = DeadLetter {
+            id,
+            function_id: found.function_id,
+            event: found.event,
+        };
+        let scope = principal.scope();
+        let target = self.target(scope, &letter).await?;
+        let target = target.map_err(|stopped| stopped.error(&found.function_slug))?;
+        let redrives = vec![planned(&letter, target, choice)];
+        if self.write(scope, redrives).await? == 0 {
+            return Err(Conflict::NotDead.into());
+        }
+        self.find(principal, id).await
+    }
+
+    /// Runs the dead letters that match again, oldest first, in the apps in which the caller has
+    /// `invocations.redrive`. At most `limit`, and at most [`limits::REDRIVE_MAX`].
+    ///
+    /// A failure in the middle leaves what was redriven before it redriven.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] without that right in any app; [`Error::Validation`] for an empty
+    /// filter without `all`, or a limit out of bounds.
+    pub async fn redrive_many(
+        &self,
+        principal: &Principal,
+        filter: DeadLetterFilter,
+        all: bool,
+        limit: Option<usize>,
+        choice: VersionChoice,
+    ) -> Result<RedriveSummary, Error> {
+        let visible_to = redrivable(principal)?;
+        let limit = checked(&filter, all, limit)?;
+        let query = InvocationQuery {
+            visible_to,
+            ..filter.query()
+        };
+        let store = self.engine.scoped(principal.scope());
+        let (mut summary, mut targets, mut after) =
+            (RedriveSummary::default(), Targets::new(), None);
+        loop {
+            let done = usize::try_from(summary.redriven).unwrap_or(usize::MAX);
+            let room = limit.saturating_sub(done);
+            // With no room left, one more tells whether there is more.
+            let ask = room.clamp(1, limits::REDRIVE_BATCH);
+            let letters = store.dead_letters(query.clone(), after, ask).await?;
+            let Some(last) = letters.last() else {
+                return Ok(summary);
+            };
+            if room == 0 {
+                summary.more = true;
+                return Ok(summary);
+            }
+            after = Some(last.id);
+            let scope = principal.scope();
+            let redrives = self.plan(scope, &letters, &mut targets, choice).await?;
+            let redriven = match redrives.len() {
+                0 => 0,
+                _ => self.write(scope, redrives).await?,
+            };
+            summary.redriven += redriven;
+            summary.skipped += letters.len() as u64 - redriven;
+        }
+    }
+
+    /// Gives a dead letter up: it becomes failed history, and falls under its retention.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Forbidden`], [`Conflict::NotDead`].
+    pub async fn discard(&self, principal: &Principal, id: InvocationId) -> Result<(), Error> {
+        self.find_to_act(principal, id).await?;
+        let scope = principal.scope();
+        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
+        let written = to_the_end(async move {
+            let discarded = store.discard(id, engine.clock.now()).await?;
+            if discarded {
+                engine.tell_watchers(InvocationChanged {
+                    site_id: scope.site_id(),
+                    id,
+                    state: State::Failed,
+                });
+            }
+            Ok(discarded)
+        });
+        match written.await? {
+            true => Ok(()),
+            false => Err(Conflict::NotDead.into()),
+        }
+    }
+
+    /// A record that the caller may see, dead or not.
+    async fn find(&self, principal: &Principal, id: InvocationId) -> Result<Invocation, Error> {
+        let store = self.engine.scoped(principal.scope());
+        visible(principal, store.invocation(id).await?, "Dead letter")
+    }
+
+    /// The same, and the right to act on it.
+    async fn find_to_act(
+        &self,
+        principal: &Principal,
+        id: InvocationId,
+    ) -> Result<Invocation, Error> {
+        let found = self.find(principal, id).await?;
+        principal.require(Permission::InvocationsRedrive, Some(found.app_id))?;
+        if found.state == State::Dead {
+            return Ok(found);
+        }
+        Err(Conflict::NotDead.into())
+    }
+
+    async fn plan(
+        &self,
+        scope: TenantScope,
+        letters: &[DeadLetter],
+        targets: &mut Targets,
+        choice: VersionChoice,
+    ) -> Result<Vec<Redrive>, Error> {
+        let mut redrives = Vec::with_capacity(letters.len());
+        for letter in letters {
+            let key = (letter.function_id, letter.event);
+            let target = match targets.get(&key) {
+                Some(known) => *known,
+                None => *targets
+                    .entry(key)
+                    .insert_entry(self.target(scope, letter).await?)
+                    .get(),
+            };
+            redrives.extend(target.ok().map(|target| planned(letter, target, choice)));
+        }
+        Ok(redrives)
+    }
+
+    /// What a dead letter would run now, with the limits of its function and subscription.
+    async fn target(
+        &self,
+        scope: TenantScope,
+        letter: &DeadLetter,
+    ) -> Result<Result<RedriveVersion, Stopped>, Error> {
+        let store = self.engine.scoped(scope);
+        let Some(function) = store.function_by_id(letter.function_id).await? else {
+            return Ok(Err(Stopped::Deleted));
+        };
+        if !function.is_active {
+            return Ok(Err(Stopped::SwitchedOff));
+        }
+        let Some(executable) = store.executable(letter.function_id).await? else {
+            return Ok(Err(Stopped::Deleted));
+        };
+        let subscriptions = match letter.event {
+            Some(event) => Some(self.engine.subscriptions(scope, event).await?),
+            None => None,
+        };
+        let subscription = subscriptions
+            .iter()
+            .flat_map(|all| all.iter())
+            .map(|it| &it.subscription)
+            .find(|it| it.executable.function_id == letter.function_id);
+        let (timeout, max_attempts) = redrive_limits(&executable, subscription);
+        Ok(Ok(RedriveVersion {
+            version_id: executable.version_id,
+            version: executable.version,
+            timeout,
+            max_attempts,
+        }))
+    }
+
+    /// One transaction; tells how many were dead and wait now.
+    async fn write(&self, scope: TenantScope, redrives: Vec<Redrive>) -> Result<u64, Error> {
+        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
+        let written = to_the_end(async move {
+            let ids: Vec<_> = redrives.iter().map(|redrive| redrive.id).collect();
+            let dispatcher = Arc::clone(&engine.dispatcher);
+            let wake = Box::new(move || dispatcher.wake());
+            let flags = store.redrive(redrives, engine.clock.now(), wake).await?;
+            let mut redriven = 0;
+            for (id, _) in ids.into_iter().zip(flags).filter(|(_, written)| *written) {
+                redriven += 1;
+                engine.tell_watchers(InvocationChanged {
+                    site_id: scope.site_id(),
+                    id,
+                    state: State::Pending,
+                });
+            }
+            Ok(redriven)
+        });
+        Ok(written.await?)
+    }
+}
+
+impl DeadLetterFilter {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn query(self) -> InvocationQuery {
+        InvocationQuery {
+            function_slug: self.function_slug,
+            event: self.event,
+            states: vec![State::Dead],
+            kind: self.kind,
+            app_slug: self.app_slug,
+            ..InvocationQuery::default()
+        }
+    }
+}
+
+impl Stopped {
+    fn error(self, slug: &str) -> Error {
+        Error::BadRequest(match self {
+            Self::Deleted => format!(
+                "Function '{slug}' was deleted, so its dead letter cannot run again; discard it"
+            ),
+            Self::SwitchedOff => format!(
+                "Function '{slug}' is not active; set is_active, then redrive its dead letter"
+            ),
+        })
+    }
+}
+
+fn planned(letter: &DeadLetter, target: RedriveVersion, choice: VersionChoice) -> Redrive {
+    Redrive {
+        id: letter.id,
+        version: match choice {
+            VersionChoice::Active => Some(target),
+            VersionChoice::Own => None,
+        },
+    }
+}
+
+/// Where the caller may redrive; none means everywhere.
+fn redrivable(principal: &Principal) -> Result<Option<Visibility>, Error> {
+    let right = Permission::InvocationsRedrive;
+    let apps = principal.apps_with(right);
+    if apps.is_empty() {
+        principal.require(right, None)?;
+    }
+    Ok((!principal.may(right, None)).then_some(Visibility { user: None, apps }))
+}
+
+fn checked(filter: &DeadLetterFilter, all: bool, limit: Option<usize>) -> Result<usize, Error> {
+    let refuse =
+        |field, message: String| Err(Error::Validation(vec![FieldError::new(field, message)]));
+    if filter.is_empty() && !all {
+        let message = "Name a filter (function_slug, event, kind, app), or send true to redrive \
+                       every dead letter";
+        return refuse("all", message.to_owned());
+    }
+    match limit.unwrap_or(limits::REDRIVE_MAX) {
+        limit @ 1..=limits::REDRIVE_MAX => Ok(limit),
+        _ => refuse("limit", format!("Use 1 to {}", limits::REDRIVE_MAX)),
+    }
+}

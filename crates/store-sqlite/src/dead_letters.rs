@@ -1,0 +1,182 @@
+//! Dead letters: found by the index of what ended badly, written by their numbers.
+//!
+//! Looking for them is the readers' work, so that the writer's time goes to the rows that change.
+
+use crate::error::DbResult;
+use crate::invocations::filter;
+use crate::open::Scoped;
+use crate::rows::{Record, all, micros, write};
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params, params_from_iter};
+use tollgate_core::ids::{FunctionId, InvocationId};
+use tollgate_core::ports::store::{
+    DeadLetter, DeadLetterStore, InvocationQuery, OnCommit, Redrive, StoreError,
+};
+use tollgate_core::task::State;
+use tollgate_core::time::Timestamp;
+
+const FIND: &str = "SELECT i.id, i.function_id, i.event FROM invocations i";
+/// The failure and the logs of the last attempt stay until the next one ends.
+const REDRIVE: &str = "
+    UPDATE invocations SET state = 'pending', attempt = 0, holder = NULL, due_at = ?3,
+        finished_at = NULL, updated_at = ?3, version_id = COALESCE(?4, version_id),
+        version = COALESCE(?5, version), timeout_us = COALESCE(?6, timeout_us),
+        max_attempts = COALESCE(?7, max_attempts)
+    WHERE id = ?1 AND site_id = ?2 AND state = 'dead'";
+const DISCARD: &str = "
+    UPDATE invocations SET state = 'failed', updated_at = ?3
+    WHERE id = ?1 AND site_id = ?2 AND state = 'dead'";
+
+fn read(row: &Row<'_>) -> DbResult<DeadLetter> {
+    let mut row = Record::new("invocations", row);
+    Ok(DeadLetter {
+        id: InvocationId(row.get("id")?),
+        function_id: FunctionId(row.get("function_id")?),
+        event: row.word_opt("event", |text| text.parse().ok())?,
+    })
+}
+
+fn find(
+    connection: &Connection,
+    site: i64,
+    query: &InvocationQuery,
+    after: Option<InvocationId>,
+    limit: usize,
+) -> DbResult<Vec<DeadLetter>> {
+    let mut filter = filter(site, query)?;
+    if let Some(after) = after {
+        filter.with("i.id > ?N", after.0);
+    }
+    let conditions = filter.sql().to_owned();
+    let limit = filter.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let sql = format!("{FIND}{conditions} ORDER BY i.id LIMIT {limit}");
+    all(connection, &sql, params_from_iter(filter.values()), read)
+}
+
+fn redrive(
+    connection: &Connection,
+    site: i64,
+    redrives: &[Redrive],
+    at: Timestamp,
+) -> DbResult<Vec<bool>> {
+    let mut flags = Vec::with_capacity(redrives.len());
+    for Redrive { id, version } in redrives {
+        let rows = write(
+            connection,
+            REDRIVE,
+            params![
+                id.0,
+                site,
+                at.as_micros(),
+                version.map(|to| to.version_id.0),
+                version.map(|to| to.version),
+                version.map(|to| micros(to.timeout)),
+                version.map(|to| to.max_attempts),
+            ],
+        )?;
+        flags.push(rows == 1);
+    }
+    Ok(flags)
+}
+
+#[async_trait]
+impl DeadLetterStore for Scoped {
+    async fn dead_letters(
+        &self,
+        query: InvocationQuery,
+        after: Option<InvocationId>,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let site = self.site();
+        let query = InvocationQuery {
+            states: vec![State::Dead],
+            ..query
+        };
+        self.inner
+            .readers
+            .list(move |connection| find(connection, site, &query, after, limit))
+            .await
+    }
+
+    async fn redrive(
+        &self,
+        redrives: Vec<Redrive>,
+        at: Timestamp,
+        on_commit: OnCommit,
+    ) -> Result<Vec<bool>, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write_then(Some(on_commit), move |connection| {
+                redrive(connection, site, &redrives, at)
+            })
+            .await
+    }
+
+    async fn discard(&self, id: InvocationId, at: Timestamp) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                let rows = write(connection, DISCARD, params![id.0, site, at.as_micros()])?;
+                Ok(rows == 1)
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrations;
+    use tollgate_core::event::EventType;
+    use tollgate_core::ids::AppId;
+    use tollgate_core::invocation::FailureKind;
+    use tollgate_core::ports::store::Visibility;
+
+    /// However much history there is, only what ended badly is searched, in the order of numbers.
+    #[test]
+    fn finding_never_scans_history_and_never_sorts() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrations::apply(&mut connection, Timestamp::from_micros(0)).unwrap();
+        let everything = InvocationQuery {
+            states: vec![State::Dead],
+            function_slug: Some("f".to_owned()),
+            event: Some(EventType::PostUserCreate),
+            kind: Some(FailureKind::Exception),
+            app_slug: Some("a".to_owned()),
+            visible_to: Some(Visibility {
+                user: None,
+                apps: vec![AppId(1)],
+            }),
+            ..InvocationQuery::default()
+        };
+        let nothing = InvocationQuery {
+            states: vec![State::Dead],
+            ..InvocationQuery::default()
+        };
+        for query in [everything, nothing] {
+            let filter = filter(1, &query).unwrap();
+            for order in ["ASC", "DESC"] {
+                let sql = format!("{FIND}{} AND i.id > 7 ORDER BY i.id {order}", filter.sql());
+                let plan = plan(&connection, &sql);
+                let by_index = "SEARCH i USING INDEX invocations_unwell (site_id=? AND state=?";
+                assert!(plan.contains(by_index), "{plan}: {sql}");
+                assert!(!plan.contains("TEMP B-TREE"), "{plan}: {sql}");
+            }
+        }
+    }
+
+    fn plan(connection: &Connection, sql: &str) -> String {
+        let mut statement = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .unwrap();
+        // Unbound parameters are NULL, which changes no plan.
+        let mut rows = statement.raw_query();
+        let mut plan = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            plan.push(row.get::<_, String>(3).unwrap());
+        }
+        plan.join("; ")
+    }
+}

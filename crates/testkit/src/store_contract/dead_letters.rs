@@ -1,0 +1,238 @@
+//! Dead letters: found, redriven, discarded.
+#![expect(clippy::missing_panics_doc, reason = "every case is a test")]
+#![expect(clippy::unwrap_used, reason = "every case is a test")]
+
+use super::world::Tenant;
+use super::{World, committed, everything};
+use std::time::Duration;
+use tollgate_core::event::EventType;
+use tollgate_core::function::Function;
+use tollgate_core::ids::{InvocationId, VersionId};
+use tollgate_core::invocation::{Failure, FailureKind, NewInvocation, Waiter};
+use tollgate_core::ports::store::{InvocationQuery, Redrive, RedriveVersion, Visibility};
+use tollgate_core::task::{Input, State, Task};
+
+const ME: Option<&str> = Some("me");
+
+/// A run that died of `kind`.
+async fn dead(tenant: &Tenant, function: &Function, kind: FailureKind) -> NewInvocation {
+    let run = tenant.run(function, Waiter::Nobody, ME).await;
+    let mut end = tenant.end(&run, 1, State::Dead);
+    end.failure = Some(Failure::new(kind, "went wrong"));
+    assert_eq!(tenant.store.complete(vec![end]).await.unwrap(), [true]);
+    run
+}
+
+fn own(run: &NewInvocation) -> Redrive {
+    Redrive {
+        id: run.id,
+        version: None,
+    }
+}
+
+async fn redrive(world: &World, redrives: Vec<Redrive>) -> Vec<bool> {
+    let (on_commit, heard) = committed();
+    let now = world.now();
+    let flags = world.a.store.redrive(redrives, now, on_commit).await;
+    heard.await.unwrap();
+    flags.unwrap()
+}
+
+/// By filter, from any number on, as many as asked for.
+pub async fn dead_letters_are_found_oldest_first(world: World) {
+    let (crm, shop) = (world.a.app("crm").await, world.a.app("shop").await);
+    let one = world.a.function(crm.id, "one").await;
+    let two = world.a.function(shop.id, "two").await;
+    let mut runs = Vec::new();
+    for (function, kind) in [
+        (&one, FailureKind::Exception),
+        (&two, FailureKind::Timeout),
+        (&one, FailureKind::Timeout),
+    ] {
+        runs.push(dead(&world.a, function, kind).await.id);
+    }
+    let failed = world.a.run(&one, Waiter::Caller, ME).await;
+    let end = world.a.end(&failed, 1, State::Failed);
+    world.a.store.complete(vec![end]).await.unwrap();
+    world.a.run(&one, Waiter::Nobody, None).await;
+
+    let base = InvocationQuery::default;
+    let visible_to = Some(Visibility {
+        user: None,
+        apps: vec![shop.id],
+    });
+    let (slug, app) = (Some("one".to_owned()), Some("shop".to_owned()));
+    let (timeout, event) = (Some(FailureKind::Timeout), Some(EventType::PreUserCreate));
+    #[rustfmt::skip]
+    let table = [
+        (base(), None, 9, vec![0, 1, 2]),
+        (base(), Some(runs[0]), 9, vec![1, 2]),
+        (base(), None, 2, vec![0, 1]),
+        (base(), Some(runs[2]), 9, vec![]),
+        (InvocationQuery { states: vec![State::Failed], ..base() }, None, 9, vec![0, 1, 2]),
+        (InvocationQuery { function_slug: slug.clone(), ..base() }, None, 9, vec![0, 2]),
+        (InvocationQuery { function_slug: slug, kind: timeout, ..base() }, None, 9, vec![2]),
+        (InvocationQuery { kind: timeout, ..base() }, Some(runs[1]), 9, vec![2]),
+        (InvocationQuery { app_slug: app, ..base() }, None, 9, vec![1]),
+        (InvocationQuery { event, ..base() }, None, 9, vec![]),
+        (InvocationQuery { visible_to, ..base() }, None, 9, vec![1]),
+    ];
+    for (query, after, limit, expected) in table {
+        let found = world.a.store.dead_letters(query.clone(), after, limit);
+        let found: Vec<_> = found.await.unwrap().iter().map(|it| it.id).collect();
+        let expected: Vec<InvocationId> = expected.into_iter().map(|at: usize| runs[at]).collect();
+        assert_eq!(found, expected, "{query:?} {after:?}");
+    }
+    let first = world.a.store.dead_letters(base(), None, 1).await.unwrap()[0];
+    assert_eq!(
+        (first.function_id, first.event),
+        (one.id, Some(EventType::PostUserCreate))
+    );
+}
+
+/// As the rules say, with the same ids, due now, claimed again as attempt 1.
+pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
+    let function = world.a.some_function().await;
+    let run = dead(&world.a, &function, FailureKind::Exception).await;
+    let before = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    let task = Task {
+        state: before.state,
+        attempt: before.attempt,
+        max_attempts: before.max_attempts,
+        waiter: Waiter::Nobody,
+    };
+    let (task, _) = task.apply(Input::Redrive).unwrap();
+    assert_eq!(redrive(&world, vec![own(&run)]).await, [true]);
+    assert_eq!(world.a.standing(&run).await, (task.state, task.attempt));
+    let after = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!(
+        (after.task_id, after.event_id, after.version_id),
+        (run.task_id, run.event_id, run.version_id)
+    );
+    assert_eq!(
+        (after.due_at, after.finished_at, after.updated_at),
+        (Some(world.now()), None, world.now())
+    );
+    // Why it died can be read until the next attempt ends.
+    assert_eq!(after.failure, before.failure);
+    assert_eq!(after.logs, before.logs);
+
+    let (claimed, _) = world.system.claim("you", 9, world.now()).await.unwrap();
+    assert_eq!(claimed.len(), 1);
+    let again = &claimed[0];
+    assert_eq!((again.invocation.id, again.attempt), (run.id, 1));
+    assert_eq!(
+        (again.invocation.chain_depth, again.invocation.max_attempts),
+        (run.chain_depth, run.max_attempts)
+    );
+    let end = world.a.end(&run, 1, State::Succeeded);
+    assert_eq!(world.a.store.complete(vec![end]).await.unwrap(), [true]);
+    let done = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!((done.state, done.failure), (State::Succeeded, None));
+}
+
+/// With that version's limits.
+pub async fn a_redrive_can_move_to_another_version(world: World) {
+    let function = world.a.some_function().await;
+    let run = dead(&world.a, &function, FailureKind::Load).await;
+    let version = RedriveVersion {
+        version_id: VersionId(run.version_id.0 + 1),
+        version: 2,
+        timeout: Duration::from_secs(9),
+        max_attempts: 7,
+    };
+    let moved = Redrive {
+        id: run.id,
+        version: Some(version),
+    };
+    assert_eq!(redrive(&world, vec![moved]).await, [true]);
+    let (claimed, _) = world.system.claim("you", 9, world.now()).await.unwrap();
+    let again = &claimed[0].invocation;
+    assert_eq!(
+        (again.version_id, again.version),
+        (version.version_id, version.version)
+    );
+    assert_eq!((again.timeout, again.max_attempts), (version.timeout, 7));
+}
+
+/// Whoever asks at the same time, each letter is redriven once.
+pub async fn of_many_redrives_one_counts(world: World) {
+    let function = world.a.some_function().await;
+    let run = dead(&world.a, &function, FailureKind::Exception).await;
+    let now = world.now();
+    let asked = (0..20).map(|_| world.a.store.redrive(vec![own(&run)], now, Box::new(|| {})));
+    let flags = futures_util::future::try_join_all(asked).await.unwrap();
+    assert_eq!(flags.iter().filter(|flag| flag[0]).count(), 1);
+}
+
+/// The others are told apart and left alone.
+pub async fn only_the_dead_are_redriven_or_discarded(world: World) {
+    let function = world.a.some_function().await;
+    let letter = dead(&world.a, &function, FailureKind::Exception).await;
+    let mut others = vec![world.a.run(&function, Waiter::Nobody, None).await];
+    for state in [
+        State::Succeeded,
+        State::Failed,
+        State::TimedOut,
+        State::Cancelled,
+        State::Retrying,
+    ] {
+        let run = world.a.run(&function, Waiter::Nobody, ME).await;
+        let end = world.a.end(&run, 1, state);
+        world.a.store.complete(vec![end]).await.unwrap();
+        others.push(run);
+    }
+    for other in &others {
+        let before = world.a.standing(other).await;
+        let redrives = vec![own(other), own(&letter)];
+        assert!(!redrive(&world, redrives).await[0], "{before:?}");
+        let discarded = world.a.store.discard(other.id, world.now()).await;
+        assert!(!discarded.unwrap(), "{before:?}");
+        assert_eq!(world.a.standing(other).await, before);
+    }
+    let nobody = Redrive {
+        id: InvocationId(999_999),
+        version: None,
+    };
+    assert_eq!(redrive(&world, vec![nobody]).await, [false]);
+}
+
+/// It stays visible with its failure.
+pub async fn a_discarded_letter_is_failed_history(world: World) {
+    let function = world.a.some_function().await;
+    let run = dead(&world.a, &function, FailureKind::Exception).await;
+    let before = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    world.clock.advance(Duration::from_secs(60));
+    assert!(world.a.store.discard(run.id, world.now()).await.unwrap());
+    assert!(!world.a.store.discard(run.id, world.now()).await.unwrap());
+    let after = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!(
+        (after.state, after.failure),
+        (State::Failed, before.failure)
+    );
+    assert_eq!(
+        (after.finished_at, after.updated_at),
+        (before.finished_at, world.now())
+    );
+    assert_eq!(redrive(&world, vec![own(&run)]).await, [false]);
+    let query = InvocationQuery {
+        states: vec![State::Dead],
+        ..InvocationQuery::default()
+    };
+    let listed = world.a.store.list_invocations(query, everything()).await;
+    assert_eq!(listed.unwrap().total, 0);
+}
+
+/// [`tollgate_core::ports::store::DeadLetterStore`].
+pub async fn dead_letters_of_another_site_are_out_of_reach(world: World) {
+    let function = world.a.some_function().await;
+    let run = dead(&world.a, &function, FailureKind::Exception).await;
+    let b = &world.b.store;
+    let found = b.dead_letters(InvocationQuery::default(), None, 9).await;
+    assert_eq!(found.unwrap(), []);
+    let redriven = b.redrive(vec![own(&run)], world.now(), Box::new(|| {}));
+    assert_eq!(redriven.await.unwrap(), [false]);
+    assert!(!b.discard(run.id, world.now()).await.unwrap());
+    assert_eq!(world.a.standing(&run).await, (State::Dead, 1));
+}
