@@ -56,6 +56,7 @@ impl Composition {
             ExecutorConfig {
                 running: config.execution.running,
                 in_memory: config.execution.in_memory,
+                lease: config.execution.lease_seconds.get(),
                 retention: config.retention.periods(),
                 ..ExecutorConfig::default()
             },
@@ -63,6 +64,7 @@ impl Composition {
         let dispatcher = Arc::clone(&executor) as _;
         let settings = Settings {
             pre_budget: config.events.pre_budget_seconds.get(),
+            queue_per_site: u64::try_from(config.execution.waiting_per_site).unwrap_or(u64::MAX),
         };
         let base_domain = (!config.base_domain.is_empty()).then(|| config.base_domain.clone());
         let engine = Parts {

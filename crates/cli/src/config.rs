@@ -62,6 +62,8 @@ pub(crate) struct Http {
 pub(crate) struct Execution {
     pub(crate) running: usize,
     pub(crate) in_memory: usize,
+    pub(crate) waiting_per_site: usize,
+    pub(crate) lease_seconds: Seconds,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -233,10 +235,24 @@ impl Config {
             ("http.connections", self.http.connections),
             ("execution.running", self.execution.running),
             ("execution.in_memory", self.execution.in_memory),
+            (
+                "execution.waiting_per_site",
+                self.execution.waiting_per_site,
+            ),
         ] {
             if value == 0 || value > 1_000_000 {
                 return wrong(key, &value, "use 1 to 1000000");
             }
+        }
+        if self.execution.lease_seconds.get() < limits::LEASE_MIN {
+            let least = limits::LEASE_MIN.as_secs();
+            let reason = format!("use at least {least} second");
+            let key = "execution.lease_seconds";
+            return wrong(
+                key,
+                &self.execution.lease_seconds.get().as_secs_f64(),
+                &reason,
+            );
         }
         for (key, value) in [
             ("retention.succeeded_days", self.retention.succeeded_days),
@@ -283,6 +299,9 @@ mod tests {
         );
         assert_eq!(config.execution.running, limits::TASKS_RUNNING);
         assert_eq!(config.execution.in_memory, limits::TASKS_IN_MEMORY);
+        let waiting = config.execution.waiting_per_site;
+        assert_eq!(u64::try_from(waiting).unwrap(), limits::QUEUE_PER_SITE);
+        assert_eq!(config.execution.lease_seconds.get(), limits::LEASE);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
         assert_eq!(
             config.retention.periods(),
@@ -297,6 +316,10 @@ mod tests {
             (json!({"listen": "nowhere"}), "listen"),
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
+            (
+                json!({"execution": {"lease_seconds": 0.5}}),
+                "execution.lease_seconds",
+            ),
             (
                 json!({"retention": {"failed_days": 36_501}}),
                 "retention.failed_days",

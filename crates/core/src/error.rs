@@ -66,6 +66,17 @@ pub enum Error {
     /// A chain of events and calls grew too deep.
     #[error("{0}")]
     Chain(String),
+    /// The site has as many queued runs waiting as it may.
+    #[error(
+        "This site has {most} queued runs waiting, which is the limit; wait until some have run, \
+         or switch off what queues them"
+    )]
+    QueueFull {
+        /// The bound.
+        most: u64,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// Too many attempts.
     #[error("Too many attempts; try again in {} seconds", .0.as_secs().max(1))]
     RateLimited(Duration),

@@ -2,6 +2,7 @@
 //!
 //! Only [`crate::task`] decides how a record may change.
 
+use crate::chain::Chain;
 use crate::event::EventType;
 use crate::function::text_enum;
 use crate::ids::{AppId, EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
@@ -12,6 +13,7 @@ use crate::verdict::VerdictKind;
 use crate::{limits, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a run gave no result.
@@ -44,6 +46,10 @@ pub enum FailureKind {
     Enrichment,
     /// A filter could not be evaluated, so nobody knows whether the function had to run.
     Filter,
+    /// Too many workers were lost while it ran.
+    Lost,
+    /// The stored record cannot be read.
+    Corrupt,
 }
 
 text_enum!(FailureKind {
@@ -60,6 +66,8 @@ text_enum!(FailureKind {
     Chain => "chain",
     Enrichment => "enrichment",
     Filter => "filter",
+    Lost => "lost",
+    Corrupt => "corrupt",
 });
 
 impl FailureKind {
@@ -71,7 +79,9 @@ impl FailureKind {
             | Self::Cancelled
             | Self::Deleted
             | Self::Chain
-            | Self::Filter => true,
+            | Self::Filter
+            | Self::Lost
+            | Self::Corrupt => true,
             Self::Exception
             | Self::Timeout
             | Self::Crashed
@@ -186,8 +196,8 @@ pub struct NewInvocation {
     pub waiter: Waiter,
     /// Who acted.
     pub user_id: Option<UserId>,
-    /// How deep in a chain of events and calls; 0 for a request from outside.
-    pub chain_depth: u32,
+    /// The functions whose calls led to it, outermost first; empty for a request from outside.
+    pub chain: Chain,
     /// What the function is given, before `__function__`.
     pub params: JsonText,
     /// Most attempts.
@@ -195,7 +205,7 @@ pub struct NewInvocation {
     /// Time limit of one attempt.
     pub timeout: Duration,
     /// Who holds it from the start; none leaves it to be claimed.
-    pub holder: Option<String>,
+    pub holder: Option<Arc<str>>,
     /// When it was queued.
     pub queued_at: Timestamp,
     /// Which earlier run it repeats.
@@ -231,6 +241,10 @@ pub struct Invocation {
     pub state: State,
     /// 1 on the first attempt.
     pub attempt: u32,
+    /// Attempts that were lost with their worker, and do not count.
+    pub lost: u32,
+    /// Who holds it while it has not ended; none while it waits for its turn or its time.
+    pub holder: Option<String>,
     /// Most attempts.
     pub max_attempts: u32,
     /// Who acted.
@@ -256,6 +270,8 @@ pub struct Invocation {
     pub log_count: u32,
     /// Which worker ran it.
     pub worker: Option<String>,
+    /// The functions whose calls led to it, outermost first.
+    pub chain: Chain,
     /// When it was queued.
     pub queued_at: Timestamp,
     /// When the last attempt began.
@@ -270,6 +286,18 @@ pub struct Invocation {
     pub replay_of: Option<InvocationId>,
 }
 
+/// Who runs an invocation, and which of the times that somebody took it.
+///
+/// A result is written only under the hold that its run began with: a worker that was taken for
+/// dead, and comes back, finds that its record has another one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Hold {
+    /// The worker: unique to one start of one process.
+    pub holder: Arc<str>,
+    /// Grows each time that somebody takes the run, and never shrinks.
+    pub fence: u32,
+}
+
 /// The end of one attempt, to be written over a record that has not ended yet.
 #[derive(Debug, Clone)]
 pub struct Completion {
@@ -277,8 +305,8 @@ pub struct Completion {
     pub site_id: SiteId,
     /// The record.
     pub id: InvocationId,
-    /// The attempt that this is the result of; a result of another attempt is refused.
-    pub attempt: u32,
+    /// Who ran it; a result under another hold is refused.
+    pub hold: Hold,
     /// The new state.
     pub state: State,
     /// What `main` returned.
@@ -308,8 +336,8 @@ pub struct Started {
     pub site_id: SiteId,
     /// The record.
     pub id: InvocationId,
-    /// The attempt.
-    pub attempt: u32,
+    /// Who runs it.
+    pub hold: Hold,
     /// When it began.
     pub started_at: Timestamp,
 }

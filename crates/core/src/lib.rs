@@ -6,6 +6,7 @@
 pub mod app;
 pub mod auth;
 pub mod cache;
+pub mod chain;
 pub mod engine;
 pub mod entropy;
 pub mod error;

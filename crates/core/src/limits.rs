@@ -91,6 +91,20 @@ pub const RETENTION_SCAN: usize = 5_000;
 pub const RETENTION_PAUSE: Duration = Duration::from_millis(10);
 /// How often the retention looks for what is over.
 pub const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
+/// Rows of one site that one claim takes, so that sites take turns.
+pub const CLAIM_PER_SITE: usize = 100;
+/// Sites that one claim looks at.
+pub const CLAIM_SITES: usize = 256;
+/// How long a worker that gives no sign of life keeps its runs.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// Shortest lease that may be set: a sign of life is given three times in it.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+/// Workers that may be lost over one run before it is given up: it may be what takes them down.
+pub const LOST_MAX: u32 = 50;
+/// Sites of which one process keeps small facts in memory.
+pub const SITES_IN_MEMORY: usize = 50_000;
+/// Queued runs of one site that may wait; beyond it new ones are refused.
+pub const QUEUE_PER_SITE: u64 = 100_000;
 /// Results written in one batch.
 pub const COMPLETION_BATCH: usize = 500;
 

@@ -7,7 +7,7 @@
 //!            Start              Succeed
 //! pending ──────────► running ──────────► succeeded
 //!    ▲  ▲                │ Fail
-//!    │  └── Release ─────┤────────► retrying ──Start──► running
+//!    │  └─ Release, Lose ┤────────► retrying ──Start──► running
 //!    │                   │────────► dead        (nobody waits, attempts used up)
 //!    │                   │────────► failed      (a caller waits)
 //!    │                   │────────► timed_out   (a caller waits, deadline passed)
@@ -96,6 +96,20 @@ impl State {
     }
 }
 
+/// Which attempt it is, and how many before it do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1; a higher one never gives way to a lower one.
+    pub number: u32,
+    /// Attempts that ended with their worker's lease: not the function's fault.
+    pub lost: u32,
+}
+
+impl Attempt {
+    /// The first.
+    pub const FIRST: Self = Self { number: 1, lost: 0 };
+}
+
 /// What the rules need to know of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Task {
@@ -103,6 +117,8 @@ pub struct Task {
     pub state: State,
     /// 1 on the first attempt; 0 before any.
     pub attempt: u32,
+    /// How many of these were lost with their worker.
+    pub lost: u32,
     /// Attempts allowed, at least 1.
     pub max_attempts: u32,
     /// Who waits for it.
@@ -125,8 +141,10 @@ pub enum Input {
         /// When it failed.
         at: Timestamp,
     },
-    /// The worker that held it stopped without a result.
+    /// The worker that held it stopped and handed it back.
     Release,
+    /// The worker's lease ended: it is taken for dead.
+    Lose,
     /// Someone wants a dead letter run again.
     Redrive,
     /// Nobody wants a dead letter run again: it becomes history.
@@ -183,10 +201,12 @@ impl Task {
                 Input::Fail { kind, delay, at },
             ) => Ok(self.fail(kind, at.plus(delay))),
             (State::Running, Input::Release) => Ok(self.release()),
+            (State::Running, Input::Lose) => Ok(self.lose()),
             (State::Dead, Input::Redrive) => {
                 let next = Self {
                     state: State::Pending,
                     attempt: 0,
+                    lost: 0,
                     ..self
                 };
                 Ok((next, vec![Effect::Wake]))
@@ -213,7 +233,7 @@ impl Task {
             // The function is gone: nothing that a redrive could run.
             (FailureKind::Deleted, Waiter::Nobody) => State::Failed,
             (kind, Waiter::Nobody) if kind.is_permanent() => State::Dead,
-            (_, Waiter::Nobody) if self.attempt >= self.max_attempts => State::Dead,
+            (_, Waiter::Nobody) if self.used() >= self.max_attempts => State::Dead,
             (_, Waiter::Nobody) => State::Retrying,
         };
         let effects = match state {
@@ -221,6 +241,27 @@ impl Task {
             _ => vec![Effect::Notify],
         };
         (Self { state, ..self }, effects)
+    }
+
+    /// Attempts that count.
+    const fn used(self) -> u32 {
+        self.attempt.saturating_sub(self.lost)
+    }
+
+    /// As a release; but what takes one worker after the other down with it must come to an end.
+    fn lose(self) -> (Self, Vec<Effect>) {
+        let lost = self.lost + 1;
+        match self.waiter {
+            Waiter::Nobody if lost >= crate::limits::LOST_MAX => (
+                Self {
+                    state: State::Dead,
+                    lost,
+                    ..self
+                },
+                vec![Effect::Notify],
+            ),
+            Waiter::Caller | Waiter::Nobody => self.release(),
+        }
     }
 
     /// A stopped worker is not the function's fault, so no attempt is ever "used up" by it.
@@ -236,6 +277,7 @@ impl Task {
             Waiter::Nobody => (
                 Self {
                     state: State::Pending,
+                    lost: self.lost + 1,
                     ..self
                 },
                 vec![Effect::Wake],
@@ -251,6 +293,7 @@ impl Input {
             Self::Succeed => "a result",
             Self::Fail { .. } => "a failure",
             Self::Release => "a release",
+            Self::Lose => "the end of its lease",
             Self::Redrive => "a redrive",
             Self::Discard => "a discard",
         }

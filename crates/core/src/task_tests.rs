@@ -6,6 +6,7 @@ fn task(state: State, attempt: u32, waiter: Waiter) -> Task {
     Task {
         state,
         attempt,
+        lost: 0,
         max_attempts: 3,
         waiter,
     }
@@ -66,6 +67,30 @@ fn every_state_and_input_is_decided() {
             assert_eq!(after.ok(), expected, "{before} after {input:?}");
         }
     }
+}
+
+#[test]
+fn a_lost_worker_costs_no_attempt_until_there_are_too_many() {
+    let mut task = task(State::Pending, 0, Waiter::Nobody);
+    for lost in 1..crate::limits::LOST_MAX {
+        task = task.apply(Input::Start).unwrap().0;
+        task = task.apply(Input::Lose).unwrap().0;
+        assert_eq!(
+            (task.state, task.attempt, task.lost),
+            (State::Pending, lost, lost)
+        );
+    }
+    let last = task.apply(Input::Start).unwrap().0;
+    assert_eq!(last.apply(Input::Lose).unwrap().0.state, State::Dead);
+    // All its attempts are still there.
+    let failed = last.apply(fail(FailureKind::Exception)).unwrap().0;
+    assert_eq!(failed.state, State::Retrying);
+    let waited = Task {
+        waiter: Waiter::Caller,
+        ..last
+    };
+    assert_eq!(waited.apply(Input::Lose).unwrap().0.state, State::Cancelled);
+    assert!(failed.apply(Input::Lose).is_err());
 }
 
 #[test]

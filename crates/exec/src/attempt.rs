@@ -11,17 +11,27 @@ use tollgate_core::invocation::{Failure, FailureKind, Waiter};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
 use tollgate_core::ports::runtime::{Call, RunReport, Runtime};
 
+/// One of the runs that a function with a bound of its own may have at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The run has it already, or needs none.
+    Taken,
+    /// Somebody waits for the run, so it waits for its place here, within its time.
+    Wanted,
+}
+
 /// Runs one attempt to its end. None when it was abandoned and its record must stay open.
 pub(crate) async fn attempt(
     shared: &Shared,
     runtime: Arc<dyn Runtime>,
     run: TaskRun,
+    place: Place,
     stopped: oneshot::Receiver<Stop>,
 ) -> Option<FinishedRun> {
     let started_at = shared.clock.now();
     let call = call(shared, run);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
-    let guarded = AssertUnwindSafe(runtime.run(call)).catch_unwind();
+    let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, place)).catch_unwind();
     let report = tokio::select! {
         report = guarded => report.unwrap_or_else(|_| {
             RunReport::failed(Failure::new(FailureKind::Crashed, "The runtime panicked"))
@@ -39,10 +49,25 @@ pub(crate) async fn attempt(
     })
 }
 
+async fn in_turn(shared: &Shared, runtime: &dyn Runtime, call: Call, place: Place) -> RunReport {
+    if place == Place::Taken {
+        return runtime.run(call).await;
+    }
+    let patience = call.allotted(shared.clock.monotonic());
+    let entered = shared.turns.enter(&call.executable);
+    let Ok(_place) = tokio::time::timeout(patience, entered).await else {
+        let message = format!(
+            "As many runs as max_concurrency allows were under way for all of {patience:.1?}"
+        );
+        return RunReport::failed(Failure::new(FailureKind::Timeout, message));
+    };
+    runtime.run(call).await
+}
+
 fn call(shared: &Shared, run: TaskRun) -> Call {
     let TaskRun {
         invocation,
-        attempt,
+        taken,
         executable,
         acting,
         deadline,
@@ -58,7 +83,7 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
         version: executable.version,
         app_slug: executable.app_slug.clone(),
         execution_id: invocation.task_id,
-        attempt,
+        attempt: taken.attempt.number,
         deadline: shared
             .clock
             .now()

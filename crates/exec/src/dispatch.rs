@@ -1,16 +1,44 @@
 //! The executor as the engine's dispatcher.
 
-use crate::attempt::attempt;
-use crate::executor::Executor;
+use crate::attempt::{Place, attempt};
+use crate::executor::{Executor, Shared};
+use crate::turns::{Queued, Room};
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tollgate_core::ids::FunctionId;
+use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::ports::dispatch::{CancelOnDrop, Dispatcher, Reservation, RunHandle, TaskRun};
 
+/// Room for runs that are being written.
+struct Reserved {
+    room: Room,
+    shared: Arc<Shared>,
+}
+
+impl Reservation for Reserved {
+    fn granted(&self) -> usize {
+        self.room.count()
+    }
+
+    fn submit(mut self: Box<Self>, runs: Vec<TaskRun>) {
+        for run in runs {
+            let Some(room) = self.room.split() else {
+                return;
+            };
+            let held = self.shared.holdings.add(run.invocation.id);
+            self.shared.turns.push(Queued {
+                run,
+                room,
+                held,
+                shown: false,
+            });
+        }
+    }
+}
+
 impl Dispatcher for Executor {
-    fn holder(&self) -> &str {
-        &self.shared.holder
+    fn holder(&self) -> Arc<str> {
+        Arc::clone(&self.shared.holder)
     }
 
     fn run_now(&self, run: TaskRun) -> Result<RunHandle, Failure> {
@@ -25,7 +53,8 @@ impl Dispatcher for Executor {
         let (place, stopped) = shared.running.enter(id, run.executable.function_id);
         let running = shared.running.clone();
         tokio::spawn(async move {
-            if let Some(finished) = attempt(&shared, runtime, run, stopped).await {
+            let attempt = attempt(&shared, runtime, run, Place::Wanted, stopped);
+            if let Some(finished) = attempt.await {
                 // A waiter that has gone away records the end itself.
                 let _ = sender.send(finished);
             }
@@ -37,9 +66,12 @@ impl Dispatcher for Executor {
         ))
     }
 
-    fn reserve(&self, count: usize) -> Box<dyn Reservation> {
+    fn reserve(&self, site: SiteId, count: usize) -> Box<dyn Reservation> {
         let count = if self.shared.is_stopping() { 0 } else { count };
-        Box::new(self.shared.queue.reserve(count))
+        Box::new(Reserved {
+            room: self.shared.turns.reserve(site, count),
+            shared: Arc::clone(&self.shared),
+        })
     }
 
     fn wake(&self) {

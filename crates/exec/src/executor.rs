@@ -1,14 +1,15 @@
 //! The executor: its parts, its start and its stop.
 
-use crate::queue::{Queue, Queued};
+use crate::held::Holdings;
 use crate::recorder::Recorder;
 use crate::running::Running;
-use crate::{claimer, queue, recorder, retention};
+use crate::turns::Turns;
+use crate::{claimer, keeper, queue, recorder, retention};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::limits;
@@ -30,6 +31,8 @@ pub struct ExecutorConfig {
     pub in_memory: usize,
     /// Looking for work that nobody announced, this often.
     pub poll: Duration,
+    /// A worker that gives no sign of life for this long is taken for dead.
+    pub lease: Duration,
     /// How long records are kept.
     pub retention: Retention,
 }
@@ -40,6 +43,7 @@ impl Default for ExecutorConfig {
             running: limits::TASKS_RUNNING,
             in_memory: limits::TASKS_IN_MEMORY,
             poll: Duration::from_secs(5),
+            lease: limits::LEASE,
             retention: Retention::default(),
         }
     }
@@ -54,19 +58,19 @@ pub struct Executor {
 
 /// The receiving ends, until [`Executor::start`] hands them to the loops.
 struct Inbox {
-    queue: mpsc::UnboundedReceiver<Queued>,
     recorder: mpsc::UnboundedReceiver<recorder::Record>,
 }
 
 /// What all loops share.
 pub(crate) struct Shared {
-    pub(crate) holder: String,
+    pub(crate) holder: Arc<str>,
     pub(crate) runtimes: Runtimes,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) config: ExecutorConfig,
-    pub(crate) queue: Queue,
+    pub(crate) turns: Turns,
+    pub(crate) holdings: Holdings,
     pub(crate) recorder: Recorder,
     pub(crate) running: Running,
     /// There is something to claim.
@@ -87,16 +91,16 @@ impl Executor {
         entropy: Arc<dyn Entropy>,
         config: ExecutorConfig,
     ) -> Arc<Self> {
-        let (queue_sender, queue) = mpsc::unbounded_channel();
         let (record_sender, recorder) = mpsc::unbounded_channel();
-        let holder = entropy.uuid_v7(clock.now()).to_string();
+        let holder = entropy.uuid_v7(clock.now()).to_string().into();
         let shared = Arc::new(Shared {
             holder,
             runtimes,
             store,
             clock,
             entropy,
-            queue: Queue::new(queue_sender, config.in_memory),
+            turns: Turns::new(config.running, config.in_memory),
+            holdings: Holdings::default(),
             recorder: Recorder::new(record_sender),
             running: Running::default(),
             wake: Notify::new(),
@@ -105,7 +109,7 @@ impl Executor {
             coordinator: OnceLock::new(),
             config,
         });
-        let inbox = Mutex::new(Some(Inbox { queue, recorder }));
+        let inbox = Mutex::new(Some(Inbox { recorder }));
         Arc::new(Self {
             shared,
             inbox,
@@ -126,13 +130,10 @@ impl Executor {
         let shared = &self.shared;
         // Cannot be set already: the inbox was still there.
         let _ = shared.coordinator.set(Arc::downgrade(coordinator));
-        let recovered = shared
-            .system()
-            .recover(&shared.holder, shared.clock.now())
-            .await?;
-        let slots = Arc::new(Semaphore::new(shared.config.running));
+        let recovered = keeper::beat(shared).await?;
         self.tasks.lock().extend([
-            tokio::spawn(queue::work(Arc::clone(shared), inbox.queue, slots)),
+            tokio::spawn(queue::work(Arc::clone(shared))),
+            tokio::spawn(keeper::work(Arc::clone(shared))),
             tokio::spawn(recorder::work(Arc::clone(shared), inbox.recorder)),
             tokio::spawn(claimer::work(Arc::clone(shared))),
             tokio::spawn(retention::work(Arc::clone(shared))),
@@ -169,8 +170,8 @@ impl Executor {
         for task in self.tasks.lock().drain(..) {
             task.abort();
         }
-        // Everything still held is nobody's now: the empty name holds nothing.
-        shared.system().recover("", shared.clock.now()).await
+        let now = shared.clock.now();
+        shared.system().release(&shared.holder, now).await
     }
 }
 

@@ -8,10 +8,13 @@ mod attempt;
 mod claimer;
 mod dispatch;
 mod executor;
+mod held;
+mod keeper;
 mod queue;
 mod recorder;
 mod retention;
 mod running;
+mod turns;
 
 pub use executor::{Executor, ExecutorConfig};
 pub use retention::Pass;

@@ -4,9 +4,11 @@
 //! room that each result still holds keeps the memory bounded.
 
 use crate::executor::Shared;
+use crate::held::Held;
+use crate::turns::Room;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tollgate_core::invocation::{Completion, Started};
 use tollgate_core::limits;
 use tollgate_core::ports::store::StoreError;
@@ -24,7 +26,9 @@ pub(crate) enum Record {
     Finished {
         completion: Box<Completion>,
         /// Given back once the result is on disk.
-        _room: OwnedSemaphorePermit,
+        _room: Room,
+        /// The same.
+        _held: Held,
     },
     /// Answers when everything before it is on disk.
     Flush(oneshot::Sender<()>),
@@ -63,14 +67,18 @@ pub(crate) async fn work(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver
 async fn write(shared: &Shared, batch: Vec<Record>) {
     let mut begun = Vec::new();
     let mut ended = Vec::with_capacity(batch.len());
-    let mut rooms = Vec::with_capacity(batch.len());
+    let mut kept = Vec::with_capacity(batch.len());
     let mut flushed = Vec::new();
     for record in batch {
         match record {
             Record::Started(started) => begun.push(started),
-            Record::Finished { completion, _room } => {
+            Record::Finished {
+                completion,
+                _room,
+                _held,
+            } => {
                 ended.push(*completion);
-                rooms.push(_room);
+                kept.push((_room, _held));
             }
             Record::Flush(done) => flushed.push(done),
         }
@@ -82,6 +90,7 @@ async fn write(shared: &Shared, batch: Vec<Record>) {
     if !ended.is_empty() {
         complete(shared, ended).await;
     }
+    drop(kept);
     for done in flushed {
         let _ = done.send(());
     }
@@ -121,8 +130,8 @@ async fn complete(shared: &Shared, ended: Vec<Completion>) {
                 return;
             }
             Err(error) => {
-                // A bug or damaged data: repeating cannot help. The row stays held until the next
-                // start, when it runs again.
+                // A bug or damaged data: repeating cannot help. The keeper finds the row in
+                // nobody's hands, and it runs again.
                 tracing::error!(%error, "a result could not be recorded");
                 return;
             }

@@ -1,48 +1,117 @@
-//! The queue across sites: claims, and what an earlier process left behind.
+//! The queue across sites: claims, and what holders leave behind.
 //!
-//! Every query here uses the index of what has not ended, so that its cost does not grow with
+//! Every query here uses an index of what has not ended, so that its cost does not grow with
 //! history; a test compares the query plans.
 
-use crate::error::{DbResult, ensure_rows};
-use crate::rows::{Record, all, first, write};
+use crate::error::{DbError, DbResult, ensure_rows};
+use crate::rows::{Record, all, count, first, write};
 use rusqlite::{Connection, Row, params};
+use std::sync::Arc;
 use tollgate_core::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
-use tollgate_core::invocation::{NewInvocation, Trigger, Waiter};
-use tollgate_core::ports::store::{Claimed, Recovered};
+use tollgate_core::invocation::{Hold, NewInvocation, Trigger, Waiter};
+use tollgate_core::limits;
+use tollgate_core::ports::dispatch::Taken;
+use tollgate_core::ports::store::{Claimed, Recovered, StoreError};
+use tollgate_core::task::Attempt;
 use tollgate_core::time::Timestamp;
 
 /// What a run whose caller went away with the server ends with.
 const CALLER_GONE: &str = "The server stopped while this ran";
 
-pub(crate) const DUE: &str = "
-    SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, waiter,
-        user_id, chain_depth, params, max_attempts, timeout_us, queued_at, replay_of, attempt
-    FROM invocations
-    WHERE state IN ('pending', 'running', 'retrying') AND state IN ('pending', 'retrying')
-        AND holder IS NULL AND COALESCE(due_at, queued_at) <= ?1
-    ORDER BY COALESCE(due_at, queued_at), id LIMIT ?2";
-const TAKE: &str = "
-    UPDATE invocations SET holder = ?2, state = 'running', attempt = attempt + 1, started_at = ?3,
-        due_at = NULL, updated_at = ?3
-    WHERE id = ?1 AND holder IS NULL AND state IN ('pending', 'retrying')";
-pub(crate) const NEXT_DUE: &str = "
-    SELECT COALESCE(due_at, queued_at) FROM invocations
-    WHERE state IN ('pending', 'running', 'retrying') AND holder IS NULL
-    ORDER BY COALESCE(due_at, queued_at) LIMIT 1";
-/// `holder <> ?1` alone would not use the index.
-pub(crate) const CANCEL: &str = "
-    UPDATE invocations SET state = 'cancelled', holder = NULL, due_at = NULL, finished_at = ?2,
-        updated_at = ?2, failure_kind = 'cancelled', failure_message = ?3
-    WHERE state IN ('pending', 'running', 'retrying') AND (holder < ?1 OR holder > ?1)
-        AND waiter = 'caller'";
-/// A held run that is still pending has not begun, so its attempt is given back.
-pub(crate) const REQUEUE: &str = "
-    UPDATE invocations SET attempt = MAX(attempt - (state = 'pending'), 0), state = 'pending',
-        holder = NULL, updated_at = ?2
-    WHERE state IN ('pending', 'running', 'retrying') AND (holder < ?1 OR holder > ?1)
-        AND waiter = 'nobody'";
+/// The condition of the index `invocations_waiting`, word by word.
+macro_rules! waiting {
+    () => {
+        "state IN ('pending', 'retrying') AND holder IS NULL"
+    };
+}
 
-fn read(row: &Row<'_>, holder: &str) -> DbResult<Claimed> {
+/// The condition of the index `invocations_open`, word by word.
+macro_rules! open {
+    () => {
+        "state IN ('pending', 'running', 'retrying')"
+    };
+}
+
+/// The next site after ?1 that has something waiting, and when its first is due.
+pub(crate) const NEXT_SITE: &str = concat!(
+    "SELECT site_id, COALESCE(due_at, queued_at) FROM invocations WHERE ",
+    waiting!(),
+    " AND site_id > ?1 ORDER BY site_id, COALESCE(due_at, queued_at) LIMIT 1"
+);
+pub(crate) const DUE: &str = concat!(
+    "SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, ",
+    "waiter, user_id, chain, params, max_attempts, timeout_us, queued_at, replay_of, attempt, ",
+    "lost, fence FROM invocations WHERE ",
+    waiting!(),
+    " AND site_id = ?1 AND COALESCE(due_at, queued_at) <= ?2 ",
+    "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?3"
+);
+const TAKE: &str = concat!(
+    "UPDATE invocations SET holder = ?2, state = 'running', attempt = attempt + 1, ",
+    "fence = fence + 1, started_at = ?3, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
+    waiting!()
+);
+const BURY: &str = concat!(
+    "UPDATE invocations SET state = 'dead', due_at = NULL, finished_at = ?2, updated_at = ?2, ",
+    "failure_kind = 'corrupt', failure_message = ?3 WHERE id = ?1 AND ",
+    waiting!()
+);
+pub(crate) const NEXT_DUE: &str = concat!(
+    "SELECT COALESCE(due_at, queued_at) FROM invocations WHERE ",
+    open!(),
+    " AND holder IS NULL ORDER BY COALESCE(due_at, queued_at) LIMIT 1"
+);
+pub(crate) const WAITING: &str = concat!(
+    "SELECT COUNT(*) FROM (SELECT 1 FROM invocations WHERE ",
+    waiting!(),
+    " AND site_id = ?1 LIMIT ?2)"
+);
+/// The next holder after ?1 that holds something.
+pub(crate) const NEXT_HOLDER: &str = concat!(
+    "SELECT holder FROM invocations WHERE ",
+    open!(),
+    " AND holder > ?1 ORDER BY holder LIMIT 1"
+);
+pub(crate) const HELD: &str = concat!(
+    "SELECT id, holder, fence FROM invocations WHERE ",
+    open!(),
+    " AND holder = ?1 AND waiter = 'nobody'"
+);
+pub(crate) const CANCEL: &str = concat!(
+    "UPDATE invocations SET state = 'cancelled', holder = NULL, due_at = NULL, finished_at = ?2, ",
+    "updated_at = ?2, failure_kind = 'cancelled', failure_message = ?3 WHERE ",
+    open!(),
+    " AND holder = ?1 AND waiter = 'caller'"
+);
+/// Handed back in order: a held run that is still pending has not begun, so that its attempt is
+/// given back; one that has begun is lost with its worker and does not count.
+pub(crate) const HAND_BACK: &str = concat!(
+    "UPDATE invocations SET attempt = MAX(attempt - (state = 'pending'), 0), ",
+    "lost = lost + (state = 'running'), state = 'pending', holder = NULL, updated_at = ?2 WHERE ",
+    open!(),
+    " AND holder = ?1 AND waiter = 'nobody'"
+);
+/// The worker died: whether a run had begun is not known, so each counts as lost. What was lost too
+/// often may be what kills its workers.
+pub(crate) const BURY_LOST: &str = concat!(
+    "UPDATE invocations SET state = 'dead', lost = lost + 1, holder = NULL, due_at = NULL, ",
+    "finished_at = ?2, updated_at = ?2, failure_kind = 'lost', failure_message = ?4 WHERE ",
+    open!(),
+    " AND holder = ?1 AND waiter = 'nobody' AND lost + 1 >= ?3"
+);
+pub(crate) const REQUEUE: &str = concat!(
+    "UPDATE invocations SET state = 'pending', lost = lost + 1, holder = NULL, updated_at = ?2 ",
+    "WHERE ",
+    open!(),
+    " AND holder = ?1 AND waiter = 'nobody'"
+);
+const REQUEUE_ONE: &str = concat!(
+    "UPDATE invocations SET state = 'pending', lost = lost + 1, holder = NULL, updated_at = ?4 ",
+    "WHERE id = ?1 AND holder = ?2 AND fence = ?3 AND ",
+    open!()
+);
+
+fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
     let mut row = Record::new("invocations", row);
     let invocation = NewInvocation {
         id: InvocationId(row.get("id")?),
@@ -56,51 +125,173 @@ fn read(row: &Row<'_>, holder: &str) -> DbResult<Claimed> {
         trigger: row.word("trigger", Trigger::from_text)?,
         waiter: row.word("waiter", Waiter::from_text)?,
         user_id: row.get::<Option<i64>>("user_id")?.map(UserId),
-        chain_depth: row.u32("chain_depth")?,
+        chain: row.json_opt("chain")?.unwrap_or_default(),
         params: row.json_text("params")?,
         max_attempts: row.u32("max_attempts")?,
         timeout: row.span("timeout_us")?,
         queued_at: row.time("queued_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
-        holder: Some(holder.to_owned()),
+        holder: Some(Arc::clone(holder)),
+    };
+    let attempt = Attempt {
+        number: row.u32("attempt")?.saturating_add(1),
+        lost: row.u32("lost")?,
+    };
+    let hold = Hold {
+        holder: Arc::clone(holder),
+        fence: row.u32("fence")?.saturating_add(1),
     };
     Ok(Claimed {
         invocation,
-        attempt: row.u32("attempt")?.saturating_add(1),
+        taken: Taken { hold, attempt },
+    })
+}
+
+/// Sites after `after` with something that is due.
+pub(crate) fn due_sites(
+    connection: &Connection,
+    after: SiteId,
+    limit: usize,
+    now: Timestamp,
+) -> DbResult<Vec<SiteId>> {
+    let (mut sites, mut last) = (Vec::new(), after.0);
+    while sites.len() < limit {
+        let next = first(connection, NEXT_SITE, params![last], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+        })?;
+        let Some((site, due)) = next else { break };
+        if due <= now.as_micros() {
+            sites.push(SiteId(site));
+        }
+        last = site;
+    }
+    Ok(sites)
+}
+
+/// When the next run that nobody holds is or was due.
+pub(crate) fn next_due(connection: &Connection) -> DbResult<Option<Timestamp>> {
+    first(connection, NEXT_DUE, [], |row| {
+        Ok(Timestamp::from_micros(row.get(0)?))
     })
 }
 
 /// Takes what is due and held by no one, oldest first.
 pub(crate) fn claim(
     connection: &Connection,
-    holder: &str,
-    limit: usize,
+    holder: &Arc<str>,
+    wanted: &[(SiteId, usize)],
     now: Timestamp,
-) -> DbResult<(Vec<Claimed>, Option<Timestamp>)> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = params![now.as_micros(), limit];
-    let claimed = all(connection, DUE, values, |row| read(row, holder))?;
-    for run in &claimed {
-        let values = params![run.invocation.id.0, holder, now.as_micros()];
-        ensure_rows("claim", write(connection, TAKE, values)?, 1)?;
+) -> DbResult<Vec<Claimed>> {
+    let at = now.as_micros();
+    let mut claimed = Vec::new();
+    for (site, limit) in wanted {
+        let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+        let rows = all(connection, DUE, params![site.0, at, limit], |row| {
+            match read(row, holder) {
+                // A damaged row is that row's misfortune.
+                Err(DbError::Store(error @ StoreError::Corrupt { .. })) => {
+                    Ok(Err((row.get::<_, i64>(0)?, error.to_string())))
+                }
+                read => read.map(Ok),
+            }
+        })?;
+        for row in rows {
+            match row {
+                Ok(run) => {
+                    let values = params![run.invocation.id.0, &**holder, at];
+                    ensure_rows("claim", write(connection, TAKE, values)?, 1)?;
+                    claimed.push(run);
+                }
+                Err((id, reason)) => {
+                    tracing::error!(invocation.id = id, reason, "a queued run cannot be read");
+                    write(connection, BURY, params![id, at, reason])?;
+                }
+            }
+        }
     }
-    let next = first(connection, NEXT_DUE, [], |row| Ok(row.get(0)?))?;
-    Ok((claimed, next.map(Timestamp::from_micros)))
+    Ok(claimed)
 }
 
-/// Puts what other holders held in order.
-pub(crate) fn recover(
+/// Whoever holds something, by name.
+pub(crate) fn holders(connection: &Connection) -> DbResult<Vec<String>> {
+    let mut holders: Vec<String> = Vec::new();
+    loop {
+        let last = holders.last().map_or("", String::as_str);
+        match first(
+            connection,
+            NEXT_HOLDER,
+            params![last],
+            |row| Ok(row.get(0)?),
+        )? {
+            Some(next) => holders.push(next),
+            None => return Ok(holders),
+        }
+    }
+}
+
+/// Puts in order what a dead holder held.
+pub(crate) fn rescue(connection: &Connection, holder: &str, now: Timestamp) -> DbResult<Recovered> {
+    let at = now.as_micros();
+    let reason = format!(
+        "{} workers were lost while this ran; it may be what takes them down",
+        limits::LOST_MAX
+    );
+    let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
+    let values = params![holder, at, limits::LOST_MAX, reason];
+    let dead = write(connection, BURY_LOST, values)?;
+    let requeued = write(connection, REQUEUE, params![holder, at])?;
+    Ok(Recovered {
+        requeued: requeued as u64,
+        cancelled: cancelled as u64,
+        dead: dead as u64,
+    })
+}
+
+/// Puts in order what a holder hands back that stops.
+pub(crate) fn hand_back(
     connection: &Connection,
     holder: &str,
     now: Timestamp,
 ) -> DbResult<Recovered> {
     let at = now.as_micros();
     let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
-    let requeued = write(connection, REQUEUE, params![holder, at])?;
+    let requeued = write(connection, HAND_BACK, params![holder, at])?;
     Ok(Recovered {
         requeued: requeued as u64,
         cancelled: cancelled as u64,
+        dead: 0,
     })
+}
+
+/// What a holder holds that nobody waits for.
+pub(crate) fn held(connection: &Connection, holder: &str) -> DbResult<Vec<(InvocationId, Hold)>> {
+    all(connection, HELD, params![holder], |row| {
+        let mut row = Record::new("invocations", row);
+        let id = InvocationId(row.get("id")?);
+        let holder = row.get::<String>("holder")?.into();
+        let fence = row.u32("fence")?;
+        Ok((id, Hold { holder, fence }))
+    })
+}
+
+/// Queues single runs again.
+pub(crate) fn requeue(
+    connection: &Connection,
+    runs: &[(InvocationId, Hold)],
+    now: Timestamp,
+) -> DbResult<u64> {
+    let mut requeued = 0;
+    for (id, hold) in runs {
+        let values = params![id.0, &*hold.holder, hold.fence, now.as_micros()];
+        requeued += write(connection, REQUEUE_ONE, values)? as u64;
+    }
+    Ok(requeued)
+}
+
+/// How many runs of a site wait, counted up to `limit`.
+pub(crate) fn waiting(connection: &Connection, site: SiteId, limit: u64) -> DbResult<u64> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    count(connection, WAITING, params![site.0, limit])
 }
 
 #[cfg(test)]
@@ -108,12 +299,23 @@ mod tests {
     use super::*;
     use crate::migrations;
 
-    /// Whatever the history, only the index of open records is searched.
+    /// Whatever the history, only the indices of what is open are searched.
     #[test]
     fn the_queue_never_scans_history() {
         let mut connection = Connection::open_in_memory().unwrap();
         migrations::apply(&mut connection, Timestamp::from_micros(0)).unwrap();
-        for sql in [DUE, NEXT_DUE, CANCEL, REQUEUE] {
+        for (sql, index) in [
+            (NEXT_SITE, "invocations_waiting"),
+            (DUE, "invocations_waiting"),
+            (WAITING, "invocations_waiting"),
+            (NEXT_DUE, "invocations_open"),
+            (NEXT_HOLDER, "invocations_open"),
+            (HELD, "invocations_open"),
+            (CANCEL, "invocations_open"),
+            (HAND_BACK, "invocations_open"),
+            (BURY_LOST, "invocations_open"),
+            (REQUEUE, "invocations_open"),
+        ] {
             let mut statement = connection
                 .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
                 .unwrap();
@@ -123,10 +325,12 @@ mod tests {
             while let Some(row) = rows.next().unwrap() {
                 plan.push(row.get::<_, String>(3).unwrap());
             }
-            let plan = plan.join("; ");
-            assert!(plan.contains("invocations_open"), "{plan}: {sql}");
-            let scans = plan.contains("SCAN") && !plan.contains("USING INDEX invocations_open");
-            assert!(!scans, "{plan}: {sql}");
+            let searches = plan
+                .iter()
+                .filter(|step| step.contains("invocations"))
+                .all(|step| step.starts_with("SEARCH") && step.contains(index));
+            let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+            assert!(searches && !sorts, "{plan:?}: {sql}");
         }
     }
 }

@@ -18,7 +18,7 @@ use tollgate_core::time::Timestamp;
 const FIND: &str = "SELECT i.id, i.function_id, i.event FROM invocations i";
 /// The failure and the logs of the last attempt stay until the next one ends.
 const REDRIVE: &str = "
-    UPDATE invocations SET state = 'pending', attempt = 0, holder = NULL, due_at = ?3,
+    UPDATE invocations SET state = 'pending', attempt = 0, lost = 0, holder = NULL, due_at = ?3,
         finished_at = NULL, updated_at = ?3, version_id = COALESCE(?4, version_id),
         version = COALESCE(?5, version), timeout_us = COALESCE(?6, timeout_us),
         max_attempts = COALESCE(?7, max_attempts)

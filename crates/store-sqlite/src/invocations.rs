@@ -23,7 +23,7 @@ macro_rules! select {
         concat!(
             "SELECT i.id, i.task_id, i.function_id, f.app_id, f.name AS function_name, ",
             "f.slug AS function_slug, i.version_id, i.version, i.event, i.event_id, i.trigger, i.state, ",
-            "i.attempt, i.max_attempts, i.user_id, u.username, u.email, ",
+            "i.attempt, i.lost, i.holder, i.max_attempts, i.user_id, u.username, u.email, ",
             $params,
             " AS params, ",
             $result,
@@ -32,7 +32,7 @@ macro_rules! select {
             " AS failure_traceback, i.failure_retry_after_us, i.verdict, i.changes, ",
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
-            "i.updated_at, i.replay_of FROM invocations i ",
+            "i.updated_at, i.replay_of, i.chain FROM invocations i ",
             "JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
             "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id",
             $rest
@@ -92,6 +92,8 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         trigger: row.word("trigger", Trigger::from_text)?,
         state: row.word("state", State::from_text)?,
         attempt: row.u32("attempt")?,
+        lost: row.u32("lost")?,
+        holder: row.get("holder")?,
         max_attempts: row.u32("max_attempts")?,
         user_id: row.get::<Option<i64>>("user_id")?.map(UserId),
         user_username: row.get("username")?,
@@ -110,6 +112,7 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         due_at: row.time_opt("due_at")?,
         updated_at: row.time("updated_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
+        chain: row.json_opt("chain")?.unwrap_or_default(),
     })
 }
 

@@ -13,6 +13,7 @@ mod functions;
 mod grants;
 mod ids;
 mod invocations;
+mod leases;
 mod listing;
 mod lock;
 mod migrations;

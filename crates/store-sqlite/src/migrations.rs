@@ -33,6 +33,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "verdicts",
         sql: include_str!("../migrations/0004_verdicts.sql"),
     },
+    Migration {
+        version: 5,
+        name: "turns",
+        sql: include_str!("../migrations/0005_turns.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "

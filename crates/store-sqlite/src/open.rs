@@ -2,6 +2,7 @@
 
 use crate::error::OpenError;
 use crate::ids::Ids;
+use crate::leases::Leases;
 use crate::lock::{FolderLock, private};
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -57,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
     pub(crate) ids: Ids,
+    pub(crate) leases: Leases,
     pub(crate) clock: Arc<dyn Clock>,
     _lock: FolderLock,
 }
@@ -99,6 +101,7 @@ impl SqliteStore {
             writer,
             readers,
             ids,
+            leases: Leases::default(),
             clock,
             _lock: lock,
         });

@@ -1,7 +1,7 @@
 //! Writing invocations: births, beginnings and ends of attempts.
 //!
-//! Which state follows is decided before; here every write only guards on the state and attempt
-//! that it was decided upon. What can be prepared is prepared on the caller's thread, because the
+//! Which state follows is decided before; here every write only guards on the state and hold that
+//! it was decided upon. What can be prepared is prepared on the caller's thread, because the
 //! writer's time is everybody's.
 
 use crate::error::{DbError, DbResult, ensure_rows};
@@ -13,19 +13,20 @@ use tollgate_core::task::State;
 const INSERT: &str = "
     INSERT INTO invocations (id, site_id, task_id, function_id, version_id, version, event,
         event_id, trigger, waiter, state, holder, attempt, max_attempts, user_id, chain_depth,
-        timeout_us, queued_at, started_at, updated_at, params, replay_of)
+        timeout_us, queued_at, started_at, updated_at, params, replay_of, fence, chain)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-        ?18, ?20, ?21)";
+        ?18, ?20, ?21, ?13, ?22)";
 const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
         failure_message = ?12, failure_retry_after_us = ?13, result = ?14, changes = ?15,
         failure_traceback = ?16, logs = ?17, verdict = ?18
-    WHERE id = ?1 AND site_id = ?2 AND attempt = ?3 AND state IN ('pending', 'running', 'retrying')";
+    WHERE id = ?1 AND site_id = ?2 AND fence = ?3 AND holder = ?19
+        AND state IN ('pending', 'running', 'retrying')";
 const STARTED: &str = "
     UPDATE invocations SET state = 'running', started_at = ?4, updated_at = ?4
-    WHERE id = ?1 AND site_id = ?2 AND attempt = ?3 AND state IN ('pending', 'running', 'retrying')
-        AND holder IS NOT NULL";
+    WHERE id = ?1 AND site_id = ?2 AND fence = ?3 AND holder = ?5
+        AND state IN ('pending', 'running', 'retrying')";
 
 /// An invocation of another site in a scoped store. A bug of the caller.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +37,7 @@ struct WrongSite {
     scope: i64,
 }
 
-/// How a record is born: state and attempt.
+/// How a record is born: state, and attempt and fence, which are the same then.
 ///
 /// Held runs are at their first attempt. Somebody waits for it: it runs at once. Nobody does: it
 /// stands in its holder's memory until that notes the start.
@@ -62,6 +63,10 @@ pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation])
     for new in news {
         let (state, attempt) = birth(new);
         let queued_at = new.queued_at.as_micros();
+        let chain = match new.chain.depth() {
+            0 => None,
+            _ => Some(json(&new.chain)?),
+        };
         let rows = statement.execute(params![
             new.id.0,
             site,
@@ -74,16 +79,17 @@ pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation])
             new.trigger.as_str(),
             new.waiter.as_str(),
             state.as_str(),
-            new.holder,
+            new.holder.as_deref(),
             attempt,
             new.max_attempts,
             new.user_id.map(|id| id.0),
-            new.chain_depth,
+            new.chain.depth(),
             micros(new.timeout),
             queued_at,
             (state == State::Running).then_some(queued_at),
             new.params.as_str(),
             new.replay_of.map(|id| id.0),
+            chain,
         ])?;
         ensure_rows("insert invocation", rows, 1)?;
     }
@@ -133,7 +139,7 @@ pub(crate) fn complete(
         let rows = statement.execute(params![
             completion.id.0,
             completion.site_id.0,
-            completion.attempt,
+            completion.hold.fence,
             completion.state.as_str(),
             completion.worker,
             completion.started_at.as_micros(),
@@ -149,6 +155,7 @@ pub(crate) fn complete(
             failure.and_then(|failure| failure.traceback.as_deref()),
             logs,
             completion.verdict.map(|verdict| verdict.as_str()),
+            &*completion.hold.holder,
         ])?;
         flags.push(rows == 1);
     }
@@ -162,7 +169,13 @@ pub(crate) fn started(connection: &Connection, begun: &[Started]) -> DbResult<()
         write(
             connection,
             STARTED,
-            params![start.id.0, start.site_id.0, start.attempt, at],
+            params![
+                start.id.0,
+                start.site_id.0,
+                start.hold.fence,
+                at,
+                &*start.hold.holder
+            ],
         )?;
     }
     Ok(())

@@ -12,9 +12,11 @@ use crate::rows::{Record, all, first, write};
 use crate::users::{self, key, read_columns, user_columns};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
+use std::sync::Arc;
+use std::time::Duration;
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{InvocationId, SiteId, UserId, VersionId};
-use tollgate_core::invocation::{Completion, Started};
+use tollgate_core::invocation::{Completion, Hold, Started};
 use tollgate_core::ports::store::{
     Claimed, Conflict, CredentialOwner, IdBlock, IdKind, LoginRecord, Recovered, StoreError, Swept,
     SystemStore, Token, TokenKind,
@@ -197,16 +199,92 @@ impl SystemStore for System {
             .look_up(|connection| first(connection, TOKEN, params![site.0, hash], read_token))
     }
 
+    async fn due_sites(
+        &self,
+        after: SiteId,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SiteId>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| claims::due_sites(connection, after, limit, now))
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.readers.look_up(claims::next_due)
+    }
+
     async fn claim(
         &self,
         holder: &str,
-        limit: usize,
+        wanted: Vec<(SiteId, usize)>,
         now: Timestamp,
-    ) -> Result<(Vec<Claimed>, Option<Timestamp>), StoreError> {
-        let holder = holder.to_owned();
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let holder = Arc::from(holder);
         self.inner
             .writer
-            .write(move |connection| claims::claim(connection, &holder, limit, now))
+            .write(move |connection| claims::claim(connection, &holder, &wanted, now))
+            .await
+    }
+
+    async fn heartbeat(&self, holder: &str, lease: Duration) -> Result<(), StoreError> {
+        let now = self.inner.clock.monotonic();
+        self.inner.leases.renew(holder, now, lease);
+        Ok(())
+    }
+
+    async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError> {
+        let mut dead = self.inner.readers.look_up(claims::holders)?;
+        let at = self.inner.clock.monotonic();
+        dead.retain(|holder| !self.inner.leases.is_alive(holder, at));
+        let mut all = Recovered::default();
+        for holder in dead {
+            let rescued = self
+                .inner
+                .writer
+                .write(move |connection| claims::rescue(connection, &holder, now))
+                .await?;
+            all.requeued += rescued.requeued;
+            all.cancelled += rescued.cancelled;
+            all.dead += rescued.dead;
+        }
+        Ok(all)
+    }
+
+    async fn release(&self, holder: &str, now: Timestamp) -> Result<Recovered, StoreError> {
+        let name = holder.to_owned();
+        let handed_back = self
+            .inner
+            .writer
+            .write(move |connection| claims::hand_back(connection, &name, now))
+            .await?;
+        self.inner.leases.end(holder);
+        Ok(handed_back)
+    }
+
+    async fn held(&self, holder: &str) -> Result<Vec<(InvocationId, Hold)>, StoreError> {
+        let holder = holder.to_owned();
+        self.inner
+            .readers
+            .list(move |connection| claims::held(connection, &holder))
+            .await
+    }
+
+    async fn requeue(
+        &self,
+        runs: Vec<(InvocationId, Hold)>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| claims::requeue(connection, &runs, now))
+            .await
+    }
+
+    async fn waiting(&self, site: SiteId, limit: u64) -> Result<u64, StoreError> {
+        self.inner
+            .readers
+            .list(move |connection| claims::waiting(connection, site, limit))
             .await
     }
 
@@ -222,14 +300,6 @@ impl SystemStore for System {
         self.inner
             .writer
             .write(move |connection| queue::complete(connection, None, &ends))
-            .await
-    }
-
-    async fn recover(&self, holder: &str, now: Timestamp) -> Result<Recovered, StoreError> {
-        let holder = holder.to_owned();
-        self.inner
-            .writer
-            .write(move |connection| claims::recover(connection, &holder, now))
             .await
     }
 

@@ -1,6 +1,7 @@
 //! A verified caller.
 
 use super::permission::{Permission, staff_may};
+use crate::chain::Chain;
 use crate::error::Error;
 use crate::ids::{AppId, SiteId, UserId};
 use crate::ports::store::RoleGrant;
@@ -14,7 +15,7 @@ pub struct Principal {
     scope: TenantScope,
     user: Arc<User>,
     grants: Arc<[RoleGrant]>,
-    chain_depth: u32,
+    chain: Chain,
 }
 
 impl Principal {
@@ -24,7 +25,7 @@ impl Principal {
             scope,
             user: Arc::new(user),
             grants: grants.into(),
-            chain_depth: 0,
+            chain: Chain::default(),
         }
     }
 
@@ -38,16 +39,16 @@ impl Principal {
         Self::verified(authority.scope(site), user, grants)
     }
 
-    /// The same caller, acting from within a function that stands `depth` deep in a chain.
+    /// The same caller, acting from within the last function of a chain.
     #[must_use]
-    pub(crate) fn within_chain(mut self, depth: u32) -> Self {
-        self.chain_depth = depth;
+    pub(crate) fn within_chain(mut self, chain: Chain) -> Self {
+        self.chain = chain;
         self
     }
 
-    /// How many functions stand between this caller and the request from outside.
-    pub const fn chain_depth(&self) -> u32 {
-        self.chain_depth
+    /// The functions that stand between this caller and the request from outside.
+    pub const fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// The roles that count now.

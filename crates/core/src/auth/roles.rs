@@ -113,7 +113,7 @@ impl RoleService {
 /// A function acts with the rights of whoever caused it, which its author may not have: rights
 /// themselves stay out of its reach.
 pub(crate) fn not_from_a_function(principal: &Principal) -> Result<(), Error> {
-    if principal.chain_depth() == 0 {
+    if principal.chain().depth() == 0 {
         return Ok(());
     }
     let message = "A function cannot change rights or passwords; do it over the API";

@@ -1,8 +1,8 @@
 //! From a finished run to what is written over its record.
 
 use crate::invocation::{Completion, Failure, NewInvocation};
-use crate::ports::dispatch::FinishedRun;
-use crate::task::{Input, State, Task, retry_delay};
+use crate::ports::dispatch::{FinishedRun, Taken};
+use crate::task::{Attempt, Input, State, Task, retry_delay};
 
 /// The completion of one attempt, decided by [`crate::task`].
 ///
@@ -10,13 +10,15 @@ use crate::task::{Input, State, Task, retry_delay};
 /// recorded as failed rather than left open.
 pub fn completion(
     invocation: &NewInvocation,
-    attempt: u32,
+    taken: &Taken,
     finished: FinishedRun,
     random: u64,
 ) -> Completion {
+    let Attempt { number, lost } = taken.attempt;
     let task = Task {
         state: State::Running,
-        attempt,
+        attempt: number,
+        lost,
         max_attempts: invocation.max_attempts,
         waiter: invocation.waiter,
     };
@@ -25,7 +27,7 @@ pub fn completion(
         Err(Failure {
             kind, retry_after, ..
         }) => {
-            let delay = retry_delay(attempt, random, *retry_after);
+            let delay = retry_delay(number - lost.min(number), random, *retry_after);
             (
                 Input::Fail {
                     kind: *kind,
@@ -50,7 +52,7 @@ pub fn completion(
     Completion {
         site_id: invocation.site_id,
         id: invocation.id,
-        attempt,
+        hold: taken.hold.clone(),
         state,
         result,
         failure,

@@ -3,6 +3,8 @@
 //! Services are thin and stateless around one [`Engine`]; what is kept between requests (caches,
 //! id blocks) stands here.
 
+mod backlog;
+mod birth;
 mod completion;
 mod explain;
 mod gate;
@@ -16,12 +18,13 @@ mod stage;
 mod waited;
 mod workers;
 
+use backlog::Backlogs;
+pub(crate) use birth::{Cause, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
 pub(crate) use gate::{Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
-pub(crate) use publish::redrive_limits;
 pub use publish::{EventService, Prepared, Publication};
 pub use resolve::{GONE, QueueCoordinator};
 pub use response::{PublishResponse, PublishedTask};
@@ -36,11 +39,9 @@ use crate::event::EventType;
 use crate::function::Executable;
 use crate::ids::{SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
-use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Dispatcher};
-use crate::ports::runtime::Runtimes;
+use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
-use crate::registry::UserParams;
 use crate::site::TenantScope;
 use crate::time::Clock;
 use crate::users::{Profile, User};
@@ -70,12 +71,15 @@ pub struct Parts {
 pub struct Settings {
     /// How long the whole PRE stage of one operation may take.
     pub pre_budget: Duration,
+    /// Queued runs of one site that may wait.
+    pub queue_per_site: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             pre_budget: crate::limits::PRE_BUDGET_DEFAULT,
+            queue_per_site: crate::limits::QUEUE_PER_SITE,
         }
     }
 }
@@ -96,6 +100,7 @@ pub struct Engine {
     versions: Cache<(SiteId, VersionId), Option<Arc<Executable>>>,
     changes: broadcast::Sender<InvocationChanged>,
     host: OnceLock<Arc<dyn HostFactory>>,
+    pub(crate) backlogs: Backlogs,
     principals: Arc<Principals>,
 }
 
@@ -120,6 +125,7 @@ impl Engine {
             versions: Cache::new(CACHED),
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
+            backlogs: Backlogs::default(),
             principals,
         })
     }
@@ -243,16 +249,12 @@ impl Engine {
         let _ = self.host.set(host);
     }
 
-    /// In whose name functions run that `principal` causes.
-    pub(crate) fn acting(&self, principal: &Principal) -> Acting {
-        let user_data = JsonText::of(&UserParams::from(principal.user())).ok();
-        let host = match self.host.get() {
-            Some(factory) => {
-                factory.host(principal.clone().within_chain(principal.chain_depth() + 1))
-            }
+    /// Answers a function's `sdk_client` with the rights of `principal`.
+    pub(crate) fn host_of(&self, principal: Principal) -> Arc<dyn HostCalls> {
+        match self.host.get() {
+            Some(factory) => factory.host(principal),
             None => Arc::new(NobodysHost),
-        };
-        Acting { user_data, host }
+        }
     }
 
     /// In nobody's name: public calls, and runs whose user is gone.

@@ -6,21 +6,18 @@
 use super::response::{PublishResponse, PublishedTask, published, success, unqueued};
 use super::stage::PreStage;
 use super::waited::WaitedRun;
-use super::{Engine, Occurrence, Passage, Subscribed, completion};
+use super::{Cause, Engine, Occurrence, Passage, Subscribed, completion};
 use crate::auth::Principal;
+use crate::chain::Link;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
-use crate::function::Executable;
-use crate::ids::InvocationId;
 use crate::invocation::{Completion, Failure, NewInvocation, Trigger, Waiter};
-use crate::limits;
 use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::{NewWork, OnCommit};
 use crate::registry::{self, Event};
 use crate::subscriber::Subscription;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A published event: the answer, and for PRE events the runs to wait for.
 pub struct Publication {
@@ -118,7 +115,7 @@ impl EventService {
         {
             run.deadline = Some(deadline);
             let waited = match unclear {
-                Some(failure) => WaitedRun::broken(engine, &store, run.invocation, failure),
+                Some(failure) => WaitedRun::broken(engine, &store, run, failure),
                 None => WaitedRun::start(engine, &store, run),
             };
             let refused = waited.refused().is_some();
@@ -172,17 +169,18 @@ impl EventService {
             match member.unclear {
                 None => held.push(member.run),
                 Some(failure) => {
-                    let invocation = self.held(member.run.invocation);
-                    completions.push(self.never_ran(&invocation, failure));
-                    ended.push(invocation);
+                    let mut run = member.run;
+                    run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
+                    completions.push(self.never_ran(&run, failure));
+                    ended.push(run.invocation);
                 }
             }
         }
         let dispatcher = Arc::clone(&self.engine.dispatcher);
-        let reservation = dispatcher.reserve(held.len());
+        let reservation = dispatcher.reserve(principal.scope().site_id(), held.len());
         let granted = reservation.granted();
         for run in held.iter_mut().take(granted) {
-            run.invocation.holder = Some(dispatcher.holder().to_owned());
+            run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
         }
         let mut invocations: Vec<_> = held.iter().map(|run| run.invocation.clone()).collect();
         let some_left = granted < invocations.len();
@@ -202,23 +200,29 @@ impl EventService {
         })
     }
 
-    fn held(&self, invocation: NewInvocation) -> NewInvocation {
-        let holder = Some(self.engine.dispatcher.holder().to_owned());
-        NewInvocation {
-            holder,
-            ..invocation
-        }
-    }
-
     /// The end of a run that must not begin.
-    fn never_ran(&self, invocation: &NewInvocation, failure: Failure) -> Completion {
+    fn never_ran(&self, run: &TaskRun, failure: Failure) -> Completion {
         let now = self.engine.clock.now();
         let finished = FinishedRun {
             report: RunReport::failed(failure),
             started_at: now,
             finished_at: now,
         };
-        completion(invocation, 1, finished, 0)
+        completion(&run.invocation, &run.taken, finished, 0)
+    }
+
+    /// Refuses an operation whose POST runs the site's queue has no place for. To be asked before
+    /// the operation begins: after it the runs are written in any case.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`].
+    pub async fn admit(&self, event: EventType, principal: &Principal) -> Result<(), Error> {
+        let engine = &self.engine;
+        let runs = engine.subscriptions(principal.scope(), event).await?.len();
+        match u64::try_from(runs).unwrap_or(u64::MAX) {
+            0 => Ok(()),
+            count => engine.admit(principal.scope().site_id(), count).await,
+        }
     }
 
     /// One member per subscription whose conditions hold, or cannot be evaluated.
@@ -235,52 +239,31 @@ impl EventService {
             return Ok(Vec::new());
         }
         let params = event.params();
-        let acting = engine.acting(principal);
-        let queued_at = engine.clock.now();
-        let chosen = chosen(
-            &subscriptions,
-            &Occurrence::new(event_type, &params, acting.user_data.as_ref(), queued_at),
-        );
-        if chosen.is_empty() {
-            return Ok(Vec::new());
-        }
-        refuse_deep_chain(event_type, principal)?;
-        let event_id = engine.entropy.event_id(queued_at);
-        let queue = engine.queue();
+        let user_data = Engine::user_data(principal);
+        let at = engine.clock.now();
+        let occurrence = Occurrence::new(event_type, &params, user_data.as_ref(), at);
+        let chosen = chosen(&subscriptions, &occurrence);
+        let event_id = engine.entropy.event_id(at);
         let mut members = Vec::with_capacity(chosen.len());
         for (subscription, unclear) in chosen {
-            let id = InvocationId(engine.invocation_ids.next(&*queue).await?);
             let executable = Arc::clone(&subscription.executable);
-            let invocation = NewInvocation {
-                site_id: executable.site_id,
-                id,
-                task_id: engine.entropy.task_id(queued_at),
-                function_id: executable.function_id,
-                version_id: executable.version_id,
-                version: executable.version,
-                event: Some(event_type),
-                event_id: Some(event_id),
+            let link = Link(executable.function_id, Some(event_type));
+            if let Some(reason) = principal.chain().refusal(link, &executable.function_name) {
+                return Err(Error::Chain(reason));
+            }
+            let cause = Cause {
                 trigger: Trigger::Event,
+                event: Some((event_type, event_id)),
+                options: Some(&subscription.options),
                 waiter,
-                user_id: Some(principal.user_id()),
-                chain_depth: principal.chain_depth(),
+                user: Some(principal.user_id()),
+                chain: principal.chain().clone(),
                 params: params.clone(),
-                max_attempts: attempts(&subscription, waiter),
-                timeout: timeout(&subscription),
-                holder: match waiter {
-                    Waiter::Caller => Some(engine.dispatcher.holder().to_owned()),
-                    Waiter::Nobody => None,
-                },
-                queued_at,
                 replay_of: None,
+                at,
             };
-            let run = TaskRun {
-                executable,
-                invocation,
-                attempt: 1,
-                acting: acting.clone(),
-                deadline: None,
-            };
+            let acting = engine.acting(principal, user_data.clone(), link);
+            let run = engine.new_run(executable, cause, acting).await?;
             members.push(Member {
                 subscription,
                 run,
@@ -305,45 +288,4 @@ fn chosen(
         Some((subscribed.subscription.clone(), unclear))
     };
     subscriptions.iter().filter_map(choose).collect()
-}
-
-/// A caller is told of the first failure; only what nobody waits for is tried again.
-fn attempts(subscription: &Subscription, waiter: Waiter) -> u32 {
-    match waiter {
-        Waiter::Caller => 1,
-        Waiter::Nobody => subscription
-            .options
-            .max_attempts
-            .unwrap_or_else(|| subscription.executable.max_attempts()),
-    }
-}
-
-fn timeout(subscription: &Subscription) -> Duration {
-    let own = subscription.executable.timeout();
-    let asked = subscription.options.timeout_seconds;
-    asked
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .map_or(own, |it| it.min(own))
-}
-
-/// Time limit and attempts of a run that is made again, under its subscription if it still has one.
-pub(crate) fn redrive_limits(
-    executable: &Executable,
-    subscription: Option<&Subscription>,
-) -> (Duration, u32) {
-    match subscription {
-        Some(it) => (timeout(it), attempts(it, Waiter::Nobody)),
-        None => (executable.timeout(), executable.max_attempts()),
-    }
-}
-
-fn refuse_deep_chain(event: EventType, principal: &Principal) -> Result<(), Error> {
-    if principal.chain_depth() < limits::CHAIN_DEPTH {
-        return Ok(());
-    }
-    Err(Error::Chain(format!(
-        "{event} was caused by a chain of {} functions, which is the limit: a function that \
-         causes the event it is subscribed to would run for ever",
-        limits::CHAIN_DEPTH
-    )))
 }

@@ -1,6 +1,7 @@
 //! From a claimed row to a run: finds its code and in whose name it runs.
 
 use super::Engine;
+use crate::chain::Link;
 use crate::error::Error;
 use crate::ids::{SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
@@ -29,7 +30,9 @@ impl QueueCoordinator {
         let principal = engine.principals.of(row.site_id, user).await?;
         Ok(
             principal.map_or_else(Engine::acting_for_nobody, |principal| {
-                engine.acting(&principal.within_chain(row.chain_depth))
+                let principal = principal.within_chain(row.chain.clone());
+                let user_data = Engine::user_data(&principal);
+                engine.acting(&principal, user_data, Link(row.function_id, row.event))
             }),
         )
     }
@@ -51,7 +54,7 @@ impl Coordinator for QueueCoordinator {
         let acting = self.acting(row).await.map_err(unavailable)?;
         Ok(TaskRun {
             invocation: row.clone(),
-            attempt: claimed.attempt,
+            taken: claimed.taken.clone(),
             executable,
             acting,
             deadline: None,

@@ -5,7 +5,7 @@
 
 use super::{Engine, completion};
 use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
-use crate::ports::dispatch::{FinishedRun, RunHandle, TaskRun};
+use crate::ports::dispatch::{FinishedRun, RunHandle, Taken, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::ScopedStore;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub(crate) struct WaitedRun {
     engine: Arc<Engine>,
     store: Arc<dyn ScopedStore>,
     invocation: NewInvocation,
+    taken: Taken,
     handle: Option<RunHandle>,
     finished: Option<FinishedRun>,
     unqueued: bool,
@@ -26,7 +27,7 @@ impl WaitedRun {
     ///
     /// A refusal by the dispatcher is a run that has already failed: see [`Self::refused`].
     pub(crate) fn start(engine: &Arc<Engine>, store: &Arc<dyn ScopedStore>, run: TaskRun) -> Self {
-        let mut waited = Self::recorded(engine, store, run.invocation.clone());
+        let mut waited = Self::recorded(engine, store, &run);
         match engine.dispatcher.run_now(run) {
             Ok(handle) => waited.handle = Some(handle),
             Err(failure) => {
@@ -41,24 +42,21 @@ impl WaitedRun {
     pub(crate) fn broken(
         engine: &Arc<Engine>,
         store: &Arc<dyn ScopedStore>,
-        invocation: NewInvocation,
+        run: TaskRun,
         failure: Failure,
     ) -> Self {
-        let mut waited = Self::recorded(engine, store, invocation);
+        let mut waited = Self::recorded(engine, store, &run);
         waited.finished = Some(waited.ended_with(failure));
         waited
     }
 
-    fn recorded(
-        engine: &Arc<Engine>,
-        store: &Arc<dyn ScopedStore>,
-        invocation: NewInvocation,
-    ) -> Self {
-        store.insert_invocations_later(vec![invocation.clone()]);
+    fn recorded(engine: &Arc<Engine>, store: &Arc<dyn ScopedStore>, run: &TaskRun) -> Self {
+        store.insert_invocations_later(vec![run.invocation.clone()]);
         Self {
             engine: Arc::clone(engine),
             store: Arc::clone(store),
-            invocation,
+            invocation: run.invocation.clone(),
+            taken: run.taken.clone(),
             handle: None,
             finished: None,
             unqueued: false,
@@ -106,7 +104,7 @@ impl WaitedRun {
             self.ended_with(Failure::new(FailureKind::Cancelled, if_unfinished))
         });
         self.handle = None;
-        completion(&self.invocation, 1, finished, 0)
+        completion(&self.invocation, &self.taken, finished, 0)
     }
 
     /// Replaces the result by a failure that was found afterwards.

@@ -6,8 +6,9 @@ use super::runtime::{HostCalls, RunReport};
 use super::store::Claimed;
 use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId, VersionId};
-use crate::invocation::{Failure, InvocationChanged, NewInvocation};
+use crate::invocation::{Failure, Hold, InvocationChanged, NewInvocation};
 use crate::json::JsonText;
+use crate::task::Attempt;
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::future::Future;
@@ -26,13 +27,32 @@ pub struct Acting {
     pub host: Arc<dyn HostCalls>,
 }
 
+/// A run that somebody has taken: under which hold, and as which attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taken {
+    /// Who holds it.
+    pub hold: Hold,
+    /// Which attempt begins.
+    pub attempt: Attempt,
+}
+
+impl Taken {
+    /// A run that its maker holds from its birth.
+    pub fn at_birth(holder: Arc<str>) -> Self {
+        Self {
+            hold: Hold { holder, fence: 1 },
+            attempt: Attempt::FIRST,
+        }
+    }
+}
+
 /// One attempt, ready to run.
 #[derive(Clone)]
 pub struct TaskRun {
     /// The record, as written.
     pub invocation: NewInvocation,
-    /// 1 on the first attempt.
-    pub attempt: u32,
+    /// Whose it is.
+    pub taken: Taken,
     /// What to run.
     pub executable: Arc<Executable>,
     /// In whose name.
@@ -107,7 +127,7 @@ pub trait Reservation: Send {
 /// Carries tasks to runtimes.
 pub trait Dispatcher: Send + Sync {
     /// Who holds the runs of this process, unique to this start of it.
-    fn holder(&self) -> &str;
+    fn holder(&self) -> Arc<str>;
 
     /// Runs at once; somebody waits.
     ///
@@ -115,8 +135,8 @@ pub trait Dispatcher: Send + Sync {
     /// When the task cannot be taken: stopping, overloaded, or no runtime for it.
     fn run_now(&self, run: TaskRun) -> Result<RunHandle, Failure>;
 
-    /// Asks for room for `count` queued runs; may grant fewer, also none.
-    fn reserve(&self, count: usize) -> Box<dyn Reservation>;
+    /// Asks for room for `count` queued runs of one site; may grant fewer, also none.
+    fn reserve(&self, site: SiteId, count: usize) -> Box<dyn Reservation>;
 
     /// There are runs in the store that nobody holds.
     fn wake(&self);

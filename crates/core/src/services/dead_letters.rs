@@ -278,7 +278,8 @@ impl DeadLetterService {
             .flat_map(|all| all.iter())
             .map(|it| &it.subscription)
             .find(|it| it.executable.function_id == letter.function_id);
-        let (timeout, max_attempts) = redrive_limits(&executable, subscription);
+        let options = subscription.map(|it| &it.options);
+        let (timeout, max_attempts) = redrive_limits(&executable, options);
         Ok(Ok(RedriveVersion {
             version_id: executable.version_id,
             version: executable.version,

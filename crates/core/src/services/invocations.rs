@@ -2,18 +2,15 @@
 
 use super::{VersionChoice, readable_by};
 use crate::auth::{AppAccess, Permission, Principal, right};
-use crate::engine::Engine;
-use crate::engine::WaitedRun;
+use crate::chain::Link;
+use crate::engine::{Cause, Engine, WaitedRun};
 use crate::error::Error;
 use crate::event::EventType;
-use crate::function::{Executable, Function};
-use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};
-use crate::invocation::{
-    FailureKind, Invocation, InvocationChanged, NewInvocation, Trigger, Waiter,
-};
+use crate::function::Function;
+use crate::ids::{EventId, InvocationId, SiteId, TaskId, VersionId};
+use crate::invocation::{FailureKind, Invocation, InvocationChanged, Trigger, Waiter};
 use crate::json::JsonText;
-use crate::limits;
-use crate::ports::dispatch::{Acting, Reservation, TaskRun};
+use crate::ports::dispatch::{Reservation, TaskRun};
 use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore};
 use crate::site::TenantScope;
 use crate::task::State;
@@ -56,12 +53,19 @@ pub struct InvocationService {
     engine: Arc<Engine>,
 }
 
-/// Who calls, and how deep in a chain.
-struct Caller {
+/// Who calls: somebody who is signed in, or nobody.
+struct Caller<'a> {
     scope: TenantScope,
-    user: Option<UserId>,
-    acting: Acting,
-    chain_depth: u32,
+    principal: Option<&'a Principal>,
+}
+
+impl<'a> From<&'a Principal> for Caller<'a> {
+    fn from(principal: &'a Principal) -> Self {
+        Self {
+            scope: principal.scope(),
+            principal: Some(principal),
+        }
+    }
 }
 
 impl InvocationService {
@@ -91,7 +95,7 @@ impl InvocationService {
             queued,
             origin: None,
         };
-        self.run(self.caller(principal), request).await
+        self.run(principal.into(), request).await
     }
 
     /// The same for anyone, if the function is public; otherwise it does not exist.
@@ -115,12 +119,9 @@ impl InvocationService {
                 .filter(|it| it.is_public),
             None => None,
         };
-        let acting = Engine::acting_for_nobody();
         let caller = Caller {
             scope,
-            user: None,
-            acting,
-            chain_depth: 0,
+            principal: None,
         };
         let request = Request {
             slug: slug.to_owned(),
@@ -167,19 +168,10 @@ impl InvocationService {
                 version: (choice == VersionChoice::Own).then_some(found.version_id),
             }),
         };
-        self.run(self.caller(principal), request).await
+        self.run(principal.into(), request).await
     }
 
-    fn caller(&self, principal: &Principal) -> Caller {
-        Caller {
-            scope: principal.scope(),
-            user: Some(principal.user_id()),
-            acting: self.engine.acting(principal),
-            chain_depth: principal.chain_depth(),
-        }
-    }
-
-    async fn run(&self, caller: Caller, request: Request) -> Result<Executed, Error> {
+    async fn run(&self, caller: Caller<'_>, request: Request) -> Result<Executed, Error> {
         let Request {
             slug,
             function,
@@ -195,11 +187,11 @@ impl InvocationService {
                 "Function '{slug}' is not active; set is_active to run it"
             )));
         }
-        if caller.chain_depth >= limits::CHAIN_DEPTH {
-            return Err(Error::Chain(format!(
-                "Function '{slug}' was called by a chain of {} functions, which is the limit",
-                limits::CHAIN_DEPTH
-            )));
+        let link = Link(function.id, None);
+        let chain = caller.principal.map(Principal::chain).cloned();
+        let chain = chain.unwrap_or_default();
+        if let Some(reason) = chain.refusal(link, &function.name) {
+            return Err(Error::Chain(reason));
         }
         let store = self.engine.scoped(caller.scope);
         let version = origin.as_ref().and_then(|origin| origin.version);
@@ -212,64 +204,40 @@ impl InvocationService {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
-        let run = self.new_run(caller, executable, params, waiter).await?;
-        let run = match origin {
-            Some(origin) => origin.marked(run),
-            None => run,
+        if waiter == Waiter::Nobody {
+            self.engine.admit(caller.scope.site_id(), 1).await?;
+        }
+        let acting = match caller.principal {
+            Some(principal) => {
+                let user_data = Engine::user_data(principal);
+                self.engine.acting(principal, user_data, link)
+            }
+            None => Engine::acting_for_nobody(),
         };
+        let cause = Cause {
+            trigger: origin.as_ref().map_or(Trigger::Api, |_| Trigger::Replay),
+            event: origin.as_ref().and_then(Origin::event),
+            options: None,
+            waiter,
+            user: caller.principal.map(Principal::user_id),
+            chain,
+            params,
+            replay_of: origin.as_ref().map(|origin| origin.of),
+            at: self.engine.clock.now(),
+        };
+        let run = self.engine.new_run(executable, cause, acting).await?;
         match waiter {
             Waiter::Nobody => self.queue(&*store, run).await,
             Waiter::Caller => self.wait(&store, run).await,
         }
     }
 
-    async fn new_run(
-        &self,
-        caller: Caller,
-        executable: Arc<Executable>,
-        params: JsonText,
-        waiter: Waiter,
-    ) -> Result<TaskRun, Error> {
-        let engine = &self.engine;
-        let queued_at = engine.clock.now();
-        let invocation = NewInvocation {
-            site_id: executable.site_id,
-            id: InvocationId(engine.invocation_ids.next(&*engine.queue()).await?),
-            task_id: engine.entropy.task_id(queued_at),
-            function_id: executable.function_id,
-            version_id: executable.version_id,
-            version: executable.version,
-            event: None,
-            event_id: None,
-            trigger: Trigger::Api,
-            waiter,
-            user_id: caller.user,
-            chain_depth: caller.chain_depth,
-            params,
-            max_attempts: match waiter {
-                Waiter::Caller => 1,
-                Waiter::Nobody => executable.max_attempts(),
-            },
-            timeout: executable.timeout(),
-            holder: Some(engine.dispatcher.holder().to_owned()),
-            queued_at,
-            replay_of: None,
-        };
-        Ok(TaskRun {
-            invocation,
-            attempt: 1,
-            executable,
-            acting: caller.acting,
-            deadline: None,
-        })
-    }
-
     async fn queue(&self, store: &dyn ScopedStore, mut run: TaskRun) -> Result<Executed, Error> {
         let id = run.invocation.id;
         let dispatcher = Arc::clone(&self.engine.dispatcher);
-        let reservation = dispatcher.reserve(1);
-        if reservation.granted() == 0 {
-            run.invocation.holder = None;
+        let reservation = dispatcher.reserve(run.invocation.site_id, 1);
+        if reservation.granted() > 0 {
+            run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
         }
         let invocations = vec![run.invocation.clone()];
         let on_commit = Box::new(move || {
@@ -359,12 +327,8 @@ impl InvocationService {
 }
 
 impl Origin {
-    fn marked(self, mut run: TaskRun) -> TaskRun {
-        run.invocation.trigger = Trigger::Replay;
-        run.invocation.event = self.event;
-        run.invocation.event_id = self.event_id;
-        run.invocation.replay_of = Some(self.of);
-        run
+    fn event(&self) -> Option<(EventType, EventId)> {
+        self.event.zip(self.event_id)
     }
 }
 

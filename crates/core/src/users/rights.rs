@@ -73,7 +73,9 @@ pub(super) fn may_change_self(before: &Profile, change: &UpdateUser) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chain::{Chain, Link};
     use crate::event::EventType;
+    use crate::ids::FunctionId;
     use crate::ids::{SiteId, UserId};
     use crate::ports::store::RoleGrant;
     use crate::registry::spec;
@@ -153,7 +155,8 @@ mod tests {
 
     #[test]
     fn a_function_changes_no_rights_whoever_caused_it() {
-        let root = principal(user(false, true, &[]), None).within_chain(1);
+        let root = principal(user(false, true, &[]), None)
+            .within_chain(Chain::new(vec![Link(FunctionId(1), None)]));
         assert!(may_set_staff(&root, false, true).is_err());
         assert!(may_set_password(&root).is_err());
         assert!(may_change(&root, &user(false, false, &["viewer"])).is_err());

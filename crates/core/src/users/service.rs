@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAccess, right};
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
+use crate::event::EventType;
 use crate::limits;
 use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
@@ -58,6 +59,9 @@ impl UserService {
             .check_user_is_free(&profile.username, &profile.email, None)
             .await?;
 
+        self.events
+            .admit(EventType::PostUserCreate, principal)
+            .await?;
         let agreement = self
             .ask(&Event::PreUserCreate(profile.clone()), profile, principal)
             .await?;
@@ -109,6 +113,9 @@ impl UserService {
             proposed: proposed.clone(),
             previous: before.profile.clone(),
         }));
+        self.events
+            .admit(EventType::PostUserUpdate, principal)
+            .await?;
         let agreement = self.ask(&pre, proposed, principal).await?;
 
         let password_hash = self.hash(input.password).await?;
@@ -151,6 +158,9 @@ impl UserService {
         let profile = before.profile.clone();
 
         let pre = Event::PreUserDelete(Box::new(UserParams::from(&before)));
+        self.events
+            .admit(EventType::PostUserDelete, principal)
+            .await?;
         let agreement = self.ask(&pre, profile, principal).await?;
 
         let user = User {

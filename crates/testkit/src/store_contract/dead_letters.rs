@@ -99,6 +99,7 @@ pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
     let task = Task {
         state: before.state,
         attempt: before.attempt,
+        lost: before.lost,
         max_attempts: before.max_attempts,
         waiter: Waiter::Nobody,
     };
@@ -118,13 +119,16 @@ pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
     assert_eq!(after.failure, before.failure);
     assert_eq!(after.logs, before.logs);
 
-    let (claimed, _) = world.system.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let again = &claimed[0];
-    assert_eq!((again.invocation.id, again.attempt), (run.id, 1));
     assert_eq!(
-        (again.invocation.chain_depth, again.invocation.max_attempts),
-        (run.chain_depth, run.max_attempts)
+        (again.invocation.id, again.taken.attempt.number),
+        (run.id, 1)
+    );
+    assert_eq!(
+        (&again.invocation.chain, again.invocation.max_attempts),
+        (&run.chain, run.max_attempts)
     );
     let end = world.a.end(&run, 1, State::Succeeded);
     assert_eq!(world.a.store.complete(vec![end]).await.unwrap(), [true]);
@@ -147,7 +151,7 @@ pub async fn a_redrive_can_move_to_another_version(world: World) {
         version: Some(version),
     };
     assert_eq!(redrive(&world, vec![moved]).await, [true]);
-    let (claimed, _) = world.system.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
     let again = &claimed[0].invocation;
     assert_eq!(
         (again.version_id, again.version),

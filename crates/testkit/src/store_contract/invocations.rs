@@ -74,7 +74,7 @@ pub async fn a_record_is_read_as_written(world: World) {
 pub async fn ends_are_read_as_written(world: World) {
     let function = world.a.some_function().await;
     let new = world.a.run(&function, Waiter::Nobody, None).await;
-    let (claimed, _) = world.system.claim("me", 10, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("me", 10, world.now()).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let failure = Failure {
         retry_after: Some(Duration::from_millis(1500)),
@@ -108,11 +108,7 @@ pub async fn ends_are_read_as_written(world: World) {
         (Some("worker-1"), failed.finished_at)
     );
 
-    world
-        .system
-        .claim("me", 10, world.in_seconds(5))
-        .await
-        .unwrap();
+    world.claim("me", 10, world.in_seconds(5)).await.unwrap();
     let json = |text: &str| Some(JsonText::parse(text.to_owned()).unwrap());
     let done = Completion {
         result: json("{\"ok\": [true]}"),

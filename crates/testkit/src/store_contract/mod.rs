@@ -145,10 +145,15 @@ contract! { $
         what_is_due_is_claimed_oldest_first,
         a_claim_is_exclusive,
         a_second_result_is_refused,
-        a_result_of_another_attempt_is_refused,
-        a_start_is_noted_only_for_its_attempt,
+        a_result_under_another_hold_is_refused,
+        a_start_is_noted_only_under_its_hold,
         a_retry_waits_for_its_time,
-        recovery_sorts_by_who_waits,
+        a_rescue_sorts_by_who_waits,
+        a_lease_ends_with_the_signs_of_life,
+        what_is_handed_back_waits_again,
+        a_run_that_loses_too_many_workers_is_given_up,
+        what_was_lost_sight_of_is_queued_again,
+        sites_with_waiting_runs_are_found,
         random_lives_follow_the_rules,
     }
     isolation {

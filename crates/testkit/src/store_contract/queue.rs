@@ -7,13 +7,23 @@ use crate::entropy::SeededEntropy;
 use std::collections::HashSet;
 use std::time::Duration;
 use tollgate_core::entropy::Entropy;
-use tollgate_core::ids::InvocationId;
-use tollgate_core::invocation::{Completion, FailureKind, NewInvocation, Started, Waiter};
+use tollgate_core::ids::{InvocationId, SiteId};
+use tollgate_core::invocation::{Completion, FailureKind, Hold, NewInvocation, Started, Waiter};
+use tollgate_core::limits;
+use tollgate_core::ports::dispatch::Taken;
 use tollgate_core::ports::store::{Claimed, Recovered};
-use tollgate_core::task::{Input, State, Task};
+use tollgate_core::task::{Attempt, Input, State, Task};
 use tollgate_core::time::Timestamp;
 
 const ME: Option<&str> = Some("me");
+const LEASE: Duration = Duration::from_secs(10);
+
+fn hold(holder: &str, fence: u32) -> Hold {
+    Hold {
+        holder: holder.into(),
+        fence,
+    }
+}
 
 fn ids(claimed: &[Claimed]) -> Vec<InvocationId> {
     claimed
@@ -22,7 +32,7 @@ fn ids(claimed: &[Claimed]) -> Vec<InvocationId> {
         .collect()
 }
 
-/// Across sites, up to the limit, with everything that running needs.
+/// Site after site, up to the limit, with everything that running needs.
 pub async fn what_is_due_is_claimed_oldest_first(world: World) {
     let (in_a, in_b) = (world.a.some_function().await, world.b.some_function().await);
     let mut runs = Vec::new();
@@ -36,11 +46,8 @@ pub async fn what_is_due_is_claimed_oldest_first(world: World) {
         runs.push(site.run(function, Waiter::Nobody, None).await);
     }
     let held = world.a.run(&in_a, Waiter::Nobody, Some("someone")).await;
-    let (claimed, next) = world.system.claim("me", 3, world.now()).await.unwrap();
-    assert_eq!(
-        ids(&claimed),
-        runs[..3].iter().map(|run| run.id).collect::<Vec<_>>()
-    );
+    let (claimed, next) = world.claim("me", 3, world.now()).await.unwrap();
+    assert_eq!(ids(&claimed), [runs[0].id, runs[2].id, runs[1].id]);
     assert_eq!(next, Some(runs[3].queued_at));
     let (first, expected) = (&claimed[0].invocation, &runs[0]);
     assert_eq!(
@@ -59,14 +66,20 @@ pub async fn what_is_due_is_claimed_oldest_first(world: World) {
         (&first.params, first.timeout),
         (&expected.params, expected.timeout)
     );
-    assert_eq!((first.chain_depth, first.max_attempts), (1, 3));
+    assert_eq!((&first.chain, first.max_attempts), (&expected.chain, 3));
     assert_eq!(
         (first.trigger, first.waiter),
         (expected.trigger, Waiter::Nobody)
     );
-    assert_eq!((first.holder.as_deref(), claimed[0].attempt), (ME, 1));
+    assert_eq!(first.holder.as_deref(), ME);
+    let (holder, fence) = ("me".into(), 1);
+    let taken = Taken {
+        hold: Hold { holder, fence },
+        attempt: Attempt::FIRST,
+    };
+    assert_eq!(claimed[0].taken, taken);
     assert_eq!(world.a.standing(&runs[0]).await, (State::Running, 1));
-    let (claimed, next) = world.system.claim("me", 3, world.now()).await.unwrap();
+    let (claimed, next) = world.claim("me", 3, world.now()).await.unwrap();
     assert_eq!((ids(&claimed), next), (vec![runs[3].id], None));
     assert_eq!(world.a.standing(&held).await, (State::Pending, 1));
 }
@@ -80,7 +93,7 @@ pub async fn a_claim_is_exclusive(world: World) {
     }
     world.a.record(runs).await;
     let now = world.now();
-    let claims = (0..20).map(|_| world.system.claim("me", 5, now));
+    let claims = (0..20).map(|_| world.claim("me", 5, now));
     let claims = futures_util::future::try_join_all(claims).await.unwrap();
     let claimed: Vec<_> = claims
         .iter()
@@ -117,7 +130,7 @@ pub async fn a_second_result_is_refused(world: World) {
         let begun = Started {
             site_id: run.site_id,
             id: run.id,
-            attempt: 1,
+            hold: hold("me", 1),
             started_at: world.in_seconds(9),
         };
         world.system.started(vec![begun]).await.unwrap();
@@ -127,26 +140,31 @@ pub async fn a_second_result_is_refused(world: World) {
     }
 }
 
-/// A worker that was given up for lost cannot write over its successor.
-pub async fn a_result_of_another_attempt_is_refused(world: World) {
+/// A worker that was given up for lost cannot write over its successor: neither with an earlier
+/// fence, nor under another name.
+pub async fn a_result_under_another_hold_is_refused(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
-    world.system.claim("me", 1, world.now()).await.unwrap();
-    let ends = [0, 2, 1].map(|attempt| world.a.end(&run, attempt, State::Succeeded));
+    world.claim("me", 1, world.now()).await.unwrap();
+    let holds = [("me", 0), ("me", 2), ("you", 1), ("", 1), ("me", 1)];
+    let ends = holds.map(|(holder, fence)| Completion {
+        hold: hold(holder, fence),
+        ..world.a.end(&run, 1, State::Succeeded)
+    });
     let flags = world.system.complete(ends.into()).await.unwrap();
-    assert_eq!(flags, [false, false, true]);
+    assert_eq!(flags, [false, false, false, false, true]);
     assert_eq!(world.a.standing(&run).await, (State::Succeeded, 1));
 }
 
-/// The note of a start fits one attempt.
-pub async fn a_start_is_noted_only_for_its_attempt(world: World) {
+/// The note of a start fits one hold.
+pub async fn a_start_is_noted_only_under_its_hold(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, ME).await;
-    let begun = |attempt, started_at: Timestamp| {
+    let begun = |fence, started_at: Timestamp| {
         vec![Started {
             site_id: run.site_id,
             id: run.id,
-            attempt,
+            hold: hold("me", fence),
             started_at,
         }]
     };
@@ -168,62 +186,48 @@ pub async fn a_start_is_noted_only_for_its_attempt(world: World) {
 pub async fn a_retry_waits_for_its_time(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
-    world.system.claim("me", 1, world.now()).await.unwrap();
+    world.claim("me", 1, world.now()).await.unwrap();
     let due = world.in_seconds(30);
     let end = Completion {
         due_at: Some(due),
         ..world.a.end(&run, 1, State::Retrying)
     };
     assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);
-    let (claimed, next) = world
-        .system
-        .claim("me", 1, world.in_seconds(29))
-        .await
-        .unwrap();
+    let (claimed, next) = world.claim("me", 1, world.in_seconds(29)).await.unwrap();
     assert_eq!((claimed.len(), next), (0, Some(due)));
     let late = world.a.end(&run, 1, State::Succeeded);
-    let (claimed, next) = world.system.claim("other", 1, due).await.unwrap();
+    let (claimed, next) = world.claim("other", 1, due).await.unwrap();
     assert_eq!(
-        (ids(&claimed), claimed[0].attempt, next),
+        (ids(&claimed), claimed[0].taken.attempt.number, next),
         (vec![run.id], 2, None)
     );
     assert_eq!(world.system.complete(vec![late]).await.unwrap(), [false]);
 }
 
-/// After a restart: what nobody waits for is queued again, what a caller waited for has ended.
-pub async fn recovery_sorts_by_who_waits(world: World) {
+/// After a crash: what nobody waits for is queued again, what a caller waited for has ended. Who is
+/// alive keeps everything.
+pub async fn a_rescue_sorts_by_who_waits(world: World) {
     let function = world.a.some_function().await;
-    let old = Some("old");
+    let (old, new) = (Some("old"), Some("new"));
     let begun = world.a.run(&function, Waiter::Nobody, None).await;
-    world.system.claim("old", 1, world.now()).await.unwrap();
-    let retrying = world.b.some_function().await;
-    let retrying = world.b.run(&retrying, Waiter::Nobody, old).await;
-    let due = world.in_seconds(60);
-    let end = Completion {
-        due_at: Some(due),
-        ..world.b.end(&retrying, 1, State::Retrying)
-    };
-    world.system.complete(vec![end]).await.unwrap();
+    world.claim("old", 1, world.now()).await.unwrap();
     let held = world.a.run(&function, Waiter::Nobody, old).await;
     let waited = world.a.run(&function, Waiter::Caller, old).await;
     let done = world.a.run(&function, Waiter::Nobody, old).await;
-    world
-        .system
-        .complete(vec![world.a.end(&done, 1, State::Succeeded)])
-        .await
-        .unwrap();
-    let mine = world.a.run(&function, Waiter::Nobody, Some("new")).await;
-    let mine_waited = world.a.run(&function, Waiter::Caller, Some("new")).await;
+    let end = world.a.end(&done, 1, State::Succeeded);
+    assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);
+    let mine = world.a.run(&function, Waiter::Nobody, new).await;
+    let mine_waited = world.a.run(&function, Waiter::Caller, new).await;
+    world.system.heartbeat("new", LEASE).await.unwrap();
 
-    let at = world.in_seconds(10);
-    let recovered = world.system.recover("new", at).await.unwrap();
-    assert_eq!(
-        recovered,
-        Recovered {
-            requeued: 2,
-            cancelled: 1
-        }
-    );
+    let at = world.in_seconds(1);
+    let recovered = world.system.rescue(at).await.unwrap();
+    let expected = Recovered {
+        requeued: 2,
+        cancelled: 1,
+        dead: 0,
+    };
+    assert_eq!(recovered, expected);
     assert_eq!(world.a.standing(&waited).await, (State::Cancelled, 1));
     let record = world.a.store.invocation(waited.id).await.unwrap().unwrap();
     let failure = record.failure.unwrap();
@@ -231,33 +235,162 @@ pub async fn recovery_sorts_by_who_waits(world: World) {
     assert_eq!(failure.message, "The server stopped while this ran");
     assert_eq!(record.finished_at, Some(at));
     assert_eq!(world.a.standing(&begun).await, (State::Pending, 1));
-    assert_eq!(world.b.standing(&retrying).await, (State::Retrying, 1));
+    assert_eq!(world.a.standing(&held).await, (State::Pending, 1));
     assert_eq!(world.a.standing(&done).await, (State::Succeeded, 1));
     assert_eq!(world.a.standing(&mine).await, (State::Pending, 1));
     assert_eq!(world.a.standing(&mine_waited).await, (State::Running, 1));
 
-    let (claimed, next) = world.system.claim("new", 10, at).await.unwrap();
+    let (claimed, _) = world.claim("new", 10, at).await.unwrap();
     assert_eq!(ids(&claimed).len(), 2);
-    let attempt = |run: &NewInvocation| {
-        claimed
-            .iter()
-            .find(|claimed| claimed.invocation.id == run.id)
-            .unwrap()
-            .attempt
-    };
-    assert_eq!(
-        attempt(&begun),
-        2,
-        "a run that may have begun gets a new number"
-    );
-    assert_eq!(
-        attempt(&held),
-        1,
-        "a run that has not begun has lost no attempt"
-    );
-    assert_eq!(next, Some(due));
-    let recovered = world.system.recover("new", at).await.unwrap();
+    for run in &claimed {
+        // A new number, whether it had begun or not; and the lost one does not count.
+        let attempt = Attempt { number: 2, lost: 1 };
+        assert_eq!(run.taken.attempt, attempt);
+        assert_eq!(run.taken.hold, hold("new", 2));
+    }
+    let record = world.a.store.invocation(begun.id).await.unwrap().unwrap();
+    assert_eq!((record.lost, record.holder.as_deref()), (1, new));
+    let recovered = world.system.rescue(at).await.unwrap();
     assert_eq!(recovered, Recovered::default());
+}
+
+/// Whoever is silent for longer than its lease has lost its runs, and its late result is refused.
+pub async fn a_lease_ends_with_the_signs_of_life(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.run(&function, Waiter::Nobody, None).await;
+    world.system.heartbeat("me", LEASE).await.unwrap();
+    world.claim("me", 1, world.now()).await.unwrap();
+    for _ in 0..3 {
+        world.clock.advance(LEASE / 2);
+        let rescued = world.system.rescue(world.now()).await.unwrap();
+        assert!(rescued.is_empty(), "{rescued:?}");
+        world.system.heartbeat("me", LEASE).await.unwrap();
+    }
+    world.clock.advance(LEASE);
+    assert_eq!(world.system.rescue(world.now()).await.unwrap().requeued, 1);
+    let (claimed, _) = world.claim("you", 1, world.now()).await.unwrap();
+    assert_eq!(claimed[0].taken.hold, hold("you", 2));
+    let late = world.a.end(&run, 1, State::Succeeded);
+    assert_eq!(world.system.complete(vec![late]).await.unwrap(), [false]);
+    let newer = Completion {
+        hold: hold("you", 2),
+        ..world.a.end(&run, 2, State::Succeeded)
+    };
+    assert_eq!(world.system.complete(vec![newer]).await.unwrap(), [true]);
+}
+
+/// A holder that stops hands back: what has not begun has lost nothing.
+pub async fn what_is_handed_back_waits_again(world: World) {
+    let function = world.a.some_function().await;
+    let begun = world.a.run(&function, Waiter::Nobody, None).await;
+    world.claim("me", 1, world.now()).await.unwrap();
+    let held = world.a.run(&function, Waiter::Nobody, ME).await;
+    let waited = world.a.run(&function, Waiter::Caller, ME).await;
+    let theirs = world.a.run(&function, Waiter::Nobody, Some("you")).await;
+    world.system.heartbeat("me", LEASE).await.unwrap();
+    let now = world.now();
+    let recovered = world.system.release("me", now).await.unwrap();
+    let expected = Recovered {
+        requeued: 2,
+        cancelled: 1,
+        dead: 0,
+    };
+    assert_eq!(recovered, expected);
+    assert_eq!(world.a.standing(&waited).await, (State::Cancelled, 1));
+    assert_eq!(world.a.standing(&begun).await, (State::Pending, 1));
+    assert_eq!(world.a.standing(&held).await, (State::Pending, 0));
+    assert_eq!(world.a.standing(&theirs).await, (State::Pending, 1));
+    let (claimed, _) = world.claim("new", 10, now).await.unwrap();
+    let attempts: Vec<_> = claimed
+        .iter()
+        .map(|run| (run.invocation.id, run.taken.attempt))
+        .collect();
+    let second = Attempt { number: 2, lost: 1 };
+    assert_eq!(attempts, [(begun.id, second), (held.id, Attempt::FIRST)]);
+}
+
+/// What takes one worker after the other down comes to an end.
+pub async fn a_run_that_loses_too_many_workers_is_given_up(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.run(&function, Waiter::Nobody, None).await;
+    for lost in 1..=limits::LOST_MAX {
+        world.claim("me", 1, world.now()).await.unwrap();
+        let rescued = world.system.rescue(world.now()).await.unwrap();
+        let is_last = lost == limits::LOST_MAX;
+        assert_eq!(
+            (rescued.dead, rescued.requeued),
+            (is_last.into(), (!is_last).into())
+        );
+    }
+    assert_eq!(
+        world.a.standing(&run).await,
+        (State::Dead, limits::LOST_MAX)
+    );
+    let record = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!(record.failure.unwrap().kind, FailureKind::Lost);
+    assert_eq!(
+        (record.lost, record.finished_at),
+        (limits::LOST_MAX, Some(world.now()))
+    );
+}
+
+/// A holder can ask for what it holds, and queue single runs again.
+pub async fn what_was_lost_sight_of_is_queued_again(world: World) {
+    let function = world.a.some_function().await;
+    let (one, two) = (
+        world.a.run(&function, Waiter::Nobody, ME).await,
+        world.a.run(&function, Waiter::Nobody, ME).await,
+    );
+    world.a.run(&function, Waiter::Caller, ME).await;
+    world.a.run(&function, Waiter::Nobody, Some("you")).await;
+    let mut held = world.system.held("me").await.unwrap();
+    held.sort_by_key(|(id, _)| *id);
+    assert_eq!(held, [(one.id, hold("me", 1)), (two.id, hold("me", 1))]);
+    let now = world.now();
+    let wrong = vec![(one.id, hold("me", 2)), (two.id, hold("you", 1))];
+    assert_eq!(world.system.requeue(wrong, now).await.unwrap(), 0);
+    let right = vec![(one.id, hold("me", 1))];
+    assert_eq!(world.system.requeue(right, now).await.unwrap(), 1);
+    let (claimed, _) = world.claim("me", 10, now).await.unwrap();
+    assert_eq!(ids(&claimed), [one.id]);
+    assert_eq!(claimed[0].taken.attempt, Attempt { number: 2, lost: 1 });
+}
+
+/// Which sites have something due, and how much of it a site has.
+pub async fn sites_with_waiting_runs_are_found(world: World) {
+    let (a, b) = (world.a.site.id, world.b.site.id);
+    let (in_a, in_b) = (world.a.some_function().await, world.b.some_function().await);
+    let system = &world.system;
+    let sites = async |after: i64, limit: usize| {
+        let now = world.now();
+        system.due_sites(SiteId(after), limit, now).await.unwrap()
+    };
+    assert_eq!(sites(0, 10).await, []);
+    for _ in 0..3 {
+        world.a.run(&in_a, Waiter::Nobody, None).await;
+    }
+    world.a.run(&in_a, Waiter::Nobody, ME).await;
+    let later = world.b.run(&in_b, Waiter::Nobody, None).await;
+    assert_eq!(sites(0, 10).await, [a, b]);
+    assert_eq!(
+        (sites(0, 1).await, sites(a.0, 10).await),
+        (vec![a], vec![b])
+    );
+    assert_eq!(sites(b.0, 10).await, []);
+    assert_eq!(system.waiting(a, 10).await.unwrap(), 3);
+    assert_eq!(system.waiting(a, 2).await.unwrap(), 2);
+    assert_eq!(system.waiting(b, 10).await.unwrap(), 1);
+    // Not due yet.
+    world.claim("me", 10, world.now()).await.unwrap();
+    let end = Completion {
+        due_at: Some(world.in_seconds(30)),
+        ..world.b.end(&later, 1, State::Retrying)
+    };
+    world.system.complete(vec![end]).await.unwrap();
+    assert_eq!(sites(0, 10).await, []);
+    assert_eq!(system.waiting(b, 10).await.unwrap(), 1);
+    world.clock.advance(Duration::from_secs(30));
+    assert_eq!(sites(0, 10).await, [b]);
 }
 
 /// A run in the store and what core says of it.
@@ -265,18 +398,39 @@ struct Life<'w> {
     world: &'w World,
     run: NewInvocation,
     task: Task,
+    fence: u32,
     due: Timestamp,
 }
 
 impl Life<'_> {
     async fn claim(&mut self) {
         let now = self.world.now();
-        let (claimed, _) = self.world.system.claim("me", 10, now).await.unwrap();
+        let (claimed, _) = self.world.claim("me", 10, now).await.unwrap();
         let runnable = matches!(self.task.state, State::Pending | State::Retrying);
         assert_eq!(claimed.len(), usize::from(runnable && self.due <= now));
         if let Some(claimed) = claimed.first() {
             self.task = self.task.apply(Input::Start).unwrap().0;
-            assert_eq!(claimed.attempt, self.task.attempt);
+            let Attempt { number, lost } = claimed.taken.attempt;
+            assert_eq!((number, lost), (self.task.attempt, self.task.lost));
+            self.fence += 1;
+            assert_eq!(claimed.taken.hold.fence, self.fence);
+        }
+    }
+
+    /// The worker dies, or stops and hands its run back.
+    async fn lose(&mut self, dies: bool) {
+        let now = self.world.now();
+        let system = &self.world.system;
+        let (recovered, input) = if dies {
+            (system.rescue(now).await.unwrap(), Input::Lose)
+        } else {
+            (system.release("me", now).await.unwrap(), Input::Release)
+        };
+        let running = self.task.state == State::Running;
+        assert_eq!(recovered.requeued, u64::from(running));
+        if running {
+            self.task = self.task.apply(input).unwrap().0;
+            self.due = now;
         }
     }
 
@@ -296,8 +450,8 @@ impl Life<'_> {
         let due_at = delay
             .filter(|_| decided.state == State::Retrying)
             .map(|by| at.plus(by));
-        let attempt = self.task.attempt + u32::from(stale);
-        let end = self.world.a.end(&self.run, attempt, decided.state);
+        let fence = self.fence + u32::from(stale);
+        let end = self.world.a.end(&self.run, fence, decided.state);
         let end = Completion { due_at, ..end };
         let taken = self.world.system.complete(vec![end]).await.unwrap()[0];
         assert_eq!(taken, !stale && self.task.apply(input).is_ok());
@@ -324,6 +478,7 @@ pub async fn random_lives_follow_the_rules(world: World) {
         let task = Task {
             state,
             attempt: 0,
+            lost: 0,
             max_attempts: 3,
             waiter,
         };
@@ -332,12 +487,14 @@ pub async fn random_lives_follow_the_rules(world: World) {
             world: &world,
             run,
             task,
+            fence: 0,
             due,
         };
         for _ in 0..20 {
             let seconds = Duration::from_secs(random.below(4));
-            match random.below(5) {
+            match random.below(6) {
                 0 => life.claim().await,
+                5 => life.lose(random.below(2) == 0).await,
                 1 => world.clock.advance(seconds),
                 2 => life.end(random.below(4) == 0, None).await,
                 _ => life.end(random.below(4) == 0, Some(seconds)).await,
@@ -346,7 +503,9 @@ pub async fn random_lives_follow_the_rules(world: World) {
         }
         // Out of the way of the next one.
         if !life.task.state.is_final() {
-            let end = world.a.end(&life.run, life.task.attempt, State::Cancelled);
+            world.clock.advance(Duration::from_secs(10));
+            life.claim().await;
+            let end = world.a.end(&life.run, life.fence, State::Cancelled);
             assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);
         }
     }

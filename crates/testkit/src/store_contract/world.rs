@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tollgate_core::app::App;
+use tollgate_core::chain::{Chain, Link};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::event::EventType;
 use tollgate_core::function::{
@@ -15,11 +16,11 @@ use tollgate_core::function::{
 };
 use tollgate_core::ids::{AppId, EventId, InvocationId, SiteId, UserId};
 use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, LogLine, NewInvocation, Trigger, Waiter,
+    Completion, Failure, FailureKind, Hold, LogLine, NewInvocation, Trigger, Waiter,
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
-    IdKind, NewApp, NewFunction, NewSubscriber, NewWork, OnCommit, PageRequest, Reason,
+    Claimed, IdKind, NewApp, NewFunction, NewSubscriber, NewWork, OnCommit, PageRequest, Reason,
     ScopedStore, Store, StoreError, SystemStore, UserChange, UserCommit,
 };
 use tollgate_core::site::{Authority, Site};
@@ -122,6 +123,24 @@ impl World {
     /// The clock's time.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Takes up to `limit` due runs, site after site, and tells when the next one is due.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn claim(
+        &self,
+        holder: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<(Vec<Claimed>, Option<Timestamp>), StoreError> {
+        let mut claimed = Vec::new();
+        for site in self.system.due_sites(SiteId(0), 100, now).await? {
+            let wanted = vec![(site, limit - claimed.len())];
+            claimed.extend(self.system.claim(holder, wanted, now).await?);
+        }
+        Ok((claimed, self.system.next_due().await?))
     }
 
     /// The clock's time in `seconds`.
@@ -329,11 +348,11 @@ impl Tenant {
             trigger: Trigger::Event,
             waiter,
             user_id: None,
-            chain_depth: 1,
+            chain: Chain::new(vec![Link(function.id, None)]),
             params: JsonText::parse("{\"n\": 1}".to_owned()).expect("JSON"),
             max_attempts: 3,
             timeout: Duration::from_millis(2500),
-            holder: holder.map(str::to_owned),
+            holder: holder.map(Into::into),
             queued_at: now,
             replay_of: None,
         }
@@ -371,14 +390,15 @@ impl Tenant {
         (record.state, record.attempt)
     }
 
-    /// The end of an attempt.
-    pub fn end(&self, run: &NewInvocation, attempt: u32, state: State) -> Completion {
+    /// The end of an attempt under this fence, by who held the run from its birth, else by `me`.
+    pub fn end(&self, run: &NewInvocation, fence: u32, state: State) -> Completion {
+        let holder = run.holder.clone().unwrap_or_else(|| "me".into());
         let failure =
             (state != State::Succeeded).then(|| Failure::new(FailureKind::Exception, "went wrong"));
         Completion {
             site_id: run.site_id,
             id: run.id,
-            attempt,
+            hold: Hold { holder, fence },
             state,
             result: (state == State::Succeeded).then(JsonText::null),
             failure,

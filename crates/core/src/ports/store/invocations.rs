@@ -56,7 +56,7 @@ pub trait InvocationStore: Send + Sync {
     fn insert_invocations_later(&self, invocations: Vec<NewInvocation>);
 
     /// Writes ends of attempts and waits for the disk. One flag each: false when the record had
-    /// already ended, or is at another attempt, and was left alone.
+    /// already ended, or has another hold, and was left alone.
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError>;
 
     /// The same without waiting, for ends that nobody waits for.

@@ -5,13 +5,15 @@ use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
 use crate::function::{Executable, text_enum};
 use crate::ids::{InvocationId, SiteId, UserId, VersionId};
-use crate::invocation::{Completion, NewInvocation, Started};
+use crate::invocation::{Completion, Hold, NewInvocation, Started};
+use crate::ports::dispatch::Taken;
 use crate::retention::Retention;
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
 use async_trait::async_trait;
 use std::fmt;
+use std::time::Duration;
 
 /// What a sign-in needs to know of an account.
 #[derive(Debug, Clone)]
@@ -66,17 +68,26 @@ pub struct Token {
 pub struct Claimed {
     /// The run; `holder` is the claimer.
     pub invocation: NewInvocation,
-    /// The attempt that begins, from 1.
-    pub attempt: u32,
+    /// Under which hold, and as which attempt.
+    pub taken: Taken,
 }
 
-/// What an earlier process left behind and start-up put in order.
+/// What became of the runs of a worker that holds them no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Recovered {
     /// Runs that wait to be claimed again.
     pub requeued: u64,
     /// Runs whose caller is gone.
     pub cancelled: u64,
+    /// Runs that were given up, because too many workers were lost over them.
+    pub dead: u64,
+}
+
+impl Recovered {
+    /// Whether there was any.
+    pub const fn is_empty(&self) -> bool {
+        self.requeued + self.cancelled + self.dead == 0
+    }
 }
 
 /// What one step of the retention did.
@@ -127,24 +138,57 @@ pub trait SystemStore: Send + Sync {
     /// The token with this hash, ended or not.
     async fn token(&self, site: SiteId, hash: &str) -> Result<Option<Token>, StoreError>;
 
-    /// Takes up to `limit` runs that are due and held by no one, oldest first, and tells when the
-    /// next one will be due.
+    /// Sites that have runs which are due and held by no one, in the order of their numbers,
+    /// beginning after `after`. At most `limit`.
+    async fn due_sites(
+        &self,
+        after: SiteId,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<SiteId>, StoreError>;
+
+    /// When the next run that nobody holds is or was due.
+    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Takes, of each site, up to as many runs that are due and held by no one, oldest first. A row
+    /// that cannot be read becomes a dead letter and does not stop the others.
     async fn claim(
         &self,
         holder: &str,
-        limit: usize,
+        wanted: Vec<(SiteId, usize)>,
         now: Timestamp,
-    ) -> Result<(Vec<Claimed>, Option<Timestamp>), StoreError>;
+    ) -> Result<Vec<Claimed>, StoreError>;
+
+    /// `holder` lives: what it holds is its own for at least `lease` from now.
+    async fn heartbeat(&self, holder: &str, lease: Duration) -> Result<(), StoreError>;
+
+    /// Takes the runs of holders whose lease has ended away from them: those that nobody waits for
+    /// are queued again, or given up after [`crate::limits::LOST_MAX`] lost workers; the others are
+    /// cancelled.
+    async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError>;
+
+    /// `holder` stops: its lease ends, and what it holds is handed back. What has not begun loses
+    /// nothing by it.
+    async fn release(&self, holder: &str, now: Timestamp) -> Result<Recovered, StoreError>;
+
+    /// What `holder` holds that nobody waits for: the record and its hold.
+    async fn held(&self, holder: &str) -> Result<Vec<(InvocationId, Hold)>, StoreError>;
+
+    /// Queues single runs again that their holder has lost sight of.
+    async fn requeue(
+        &self,
+        runs: Vec<(InvocationId, Hold)>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// How many queued runs of a site wait in the store, counted up to `limit`.
+    async fn waiting(&self, site: SiteId, limit: u64) -> Result<u64, StoreError>;
 
     /// Notes that attempts have begun. Records that have ended are left alone.
     async fn started(&self, begun: Vec<Started>) -> Result<(), StoreError>;
 
     /// As [`super::InvocationStore::complete`], across sites.
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError>;
-
-    /// Hands everything that other holders than `holder` held back to the queue, or ends it where
-    /// its caller is gone. Only for a process that owns the store alone.
-    async fn recover(&self, holder: &str, now: Timestamp) -> Result<Recovered, StoreError>;
 
     /// The executable of one version; none when its function was deleted or is not active.
     async fn executable_version(
