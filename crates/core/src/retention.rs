@@ -57,7 +57,7 @@ impl Retention {
             .is_some_and(|period| now > updated_at.plus(period))
     }
 
-    /// The shortest period: nothing that is younger is over. None when nothing is ever over.
+    /// The shortest period: no run that was queued later is over. None when nothing is ever over.
     pub fn shortest(&self) -> Option<Duration> {
         State::ALL
             .into_iter()

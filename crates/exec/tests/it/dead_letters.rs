@@ -310,6 +310,28 @@ async fn a_replayed_event_keeps_its_event_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn the_start_makes_a_pass() {
+    let world = World::idle().await;
+    let well = returns(json!({}));
+    world
+        .subscribe("pre", EventType::PreUserCreate, well, priority(0))
+        .await;
+    for name in ["ann", "bob", "cyd"] {
+        world.create(name).await.unwrap();
+    }
+    world.clock.advance(DAY * 8);
+    assert_eq!(world.invocations().await.len(), 3);
+    world.start().await;
+    let swept = async {
+        while world.invocations().await.len() > 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let soon = tokio::time::timeout(Duration::from_secs(60), swept).await;
+    soon.expect("a pass");
+}
+
+#[tokio::test]
 async fn a_pass_deletes_what_is_over_and_keeps_the_dead() {
     let world = World::new().await;
     one_dead(&world).await;

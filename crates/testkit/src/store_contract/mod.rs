@@ -137,6 +137,7 @@ contract! { $
         what_is_open_or_dead_is_never_deleted,
         a_discarded_letter_counts_from_its_discard,
         steps_are_small_and_go_on_where_they_stopped,
+        a_record_of_a_wrong_clock_holds_nothing_up,
         no_period_deletes_nothing,
         the_newest_record_stays,
         ended_tokens_are_deleted_a_few_at_a_time,

@@ -147,6 +147,25 @@ pub async fn steps_are_small_and_go_on_where_they_stopped(world: World) {
     );
 }
 
+/// It only stays itself.
+pub async fn a_record_of_a_wrong_clock_holds_nothing_up(world: World) {
+    let right = world.now();
+    let function = world.a.some_function().await;
+    let mut runs = Vec::new();
+    for wrong in [true, false] {
+        let at = if wrong { right.plus(DAY * 4000) } else { right };
+        world.clock.set(at);
+        let run = world.a.run(&function, Waiter::Caller, ME).await;
+        let end = world.a.end(&run, 1, State::Succeeded);
+        world.a.store.complete(vec![end]).await.unwrap();
+        runs.push(run);
+    }
+    world.a.run(&function, Waiter::Nobody, None).await;
+    world.clock.advance(DAY * 2);
+    assert_eq!(sweep(&world, retention()).await, 1);
+    assert_eq!(left(&world, &runs).await, [true, false]);
+}
+
 /// 0 days keep for ever.
 pub async fn no_period_deletes_nothing(world: World) {
     let runs = runs(&world, &[State::Succeeded, State::Failed]).await;
