@@ -213,6 +213,9 @@ pub(crate) enum Events {
         /// Parameters: a JSON object, or a file that holds one; the rest is taken from the sample
         #[arg(long, value_name = "JSON|FILE")]
         params: Option<String>,
+        /// As if this invocation had caused the event by a call of its own
+        #[arg(long, value_name = "ID")]
+        caused_by: Option<i64>,
         #[command(flatten)]
         remote: Remote,
     },

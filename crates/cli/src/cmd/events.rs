@@ -12,9 +12,13 @@ pub(super) async fn run(config: &Config, command: Events) -> CommandResult {
         Events::List { remote } => list(config, &remote).await,
         Events::Explain {
             event,
-            params,
+            params: given,
+            caused_by,
             remote,
-        } => explain(config, &event, params.as_deref(), &remote).await,
+        } => {
+            let body = json!({"params": params(given.as_deref())?, "caused_by": caused_by});
+            explain(config, &event, &body, &remote).await
+        }
     }
 }
 
@@ -46,16 +50,10 @@ async fn list(config: &Config, remote: &Remote) -> CommandResult {
     Ok(())
 }
 
-async fn explain(
-    config: &Config,
-    event: &str,
-    given: Option<&str>,
-    remote: &Remote,
-) -> CommandResult {
+async fn explain(config: &Config, event: &str, body: &Value, remote: &Remote) -> CommandResult {
     let client = Client::new(config, remote)?;
-    let body = json!({"params": params(given)?});
     let path = format!("/api/cloud/events/{event}/explain/");
-    let answer = client.post(&path, &body).await?;
+    let answer = client.post(&path, body).await?;
     if remote.json {
         println!("{}", serde_json::to_string_pretty(&answer["data"])?);
         return Ok(());

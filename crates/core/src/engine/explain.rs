@@ -3,6 +3,7 @@
 
 use super::{Condition, Engine, Occurrence, Passage};
 use crate::auth::Principal;
+use crate::chain::Link;
 use crate::error::Error;
 use crate::json::JsonText;
 use crate::registry::{Event, UserParams};
@@ -18,6 +19,8 @@ pub enum Hindrance {
     Condition(Condition),
     /// This condition cannot be evaluated, for this reason. PRE refuses the operation then.
     Unclear(Condition, String),
+    /// It would run for ever, or the chain is too deep, for this reason. The operation is refused.
+    Chain(String),
 }
 
 impl Hindrance {
@@ -28,6 +31,7 @@ impl Hindrance {
             Self::Condition(Condition::Subscription) => "filter",
             Self::Condition(Condition::Function) => "filter_conditions",
             Self::Unclear(..) => "filter_failed",
+            Self::Chain(_) => "chain",
         }
     }
 }
@@ -40,6 +44,7 @@ impl std::fmt::Display for Hindrance {
             Self::Unclear(whose, reason) => {
                 write!(f, "Its {whose} could not be evaluated: {reason}")
             }
+            Self::Chain(reason) => f.write_str(reason),
         }
     }
 }
@@ -56,7 +61,7 @@ pub struct Explained {
 }
 
 impl Engine {
-    /// Explains an event that `principal` would cause: first what would run, in order of priority,
+    /// Explains an event that `principal` would cause, at the end of its chain: first what would run, in order of priority,
     /// then subscription id; then the rest in the same order.
     pub(crate) async fn explain(
         &self,
@@ -72,8 +77,13 @@ impl Engine {
         let mut known: HashMap<_, _> = subscribed
             .iter()
             .map(|it| {
+                let executable = &it.subscription.executable;
+                let link = Link(executable.function_id, Some(event_type));
                 let hindrance = match it.passage(&occurrence) {
-                    Passage::Runs => None,
+                    Passage::Runs => principal
+                        .chain()
+                        .refusal(link, &executable.function_name)
+                        .map(Hindrance::Chain),
                     Passage::Held(whose) => Some(Hindrance::Condition(whose)),
                     Passage::Unclear(whose, reason) => Some(Hindrance::Unclear(whose, reason)),
                 };

@@ -1,12 +1,14 @@
 //! Subscribing functions to events.
 
+use super::invocations::visible;
 use crate::app::App;
 use crate::auth::{Permission, Principal};
+use crate::chain::Link;
 use crate::engine::{Engine, Explained};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
-use crate::ids::FunctionId;
+use crate::ids::{FunctionId, InvocationId};
 use crate::json::merge_patch;
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
@@ -201,15 +203,17 @@ impl SubscriberService {
     }
 
     /// Which subscriptions an event would run and why each other one would not. What `params` does
-    /// not name is taken from the event's sample.
+    /// not name is taken from the event's sample. With `caused_by`, as if that run had caused the
+    /// event by a call of its own.
     ///
     /// # Errors
-    /// Parameters that no such event has.
+    /// Parameters that no such event has; [`Error::NotFound`] for a run that the caller may not see.
     pub async fn explain(
         &self,
         principal: &Principal,
         event: EventType,
         params: Option<Value>,
+        caused_by: Option<InvocationId>,
     ) -> Result<Vec<Explained>, Error> {
         let mut sample = registry::spec(event).sample();
         if let Some(params) = &params {
@@ -219,7 +223,14 @@ impl SubscriberService {
             let message = format!("These are no parameters of {event}: {error}");
             Error::Validation(vec![FieldError::new("params", message)])
         })?;
-        self.engine.explain(&event, principal).await
+        let Some(id) = caused_by else {
+            return self.engine.explain(&event, principal).await;
+        };
+        let found = self.engine.scoped(principal.scope()).invocation(id).await?;
+        let run = visible(principal, found, "Invocation")?;
+        let chain = run.chain.with(Link(run.function_id, run.event));
+        let within = principal.clone().within_chain(chain);
+        self.engine.explain(&event, &within).await
     }
 
     async fn permitted(

@@ -6,4 +6,5 @@ mod dead_letters;
 mod post;
 mod pre;
 mod publish;
+mod turns;
 mod world;

@@ -151,8 +151,9 @@ async fn a_failing_run_is_tried_again_and_then_kept_as_a_dead_letter() {
 #[tokio::test]
 async fn more_work_than_fits_into_memory_is_done_all_the_same() {
     let world = World::idle().await;
-    let room = world.executor.reserve(limits::TASKS_IN_MEMORY);
-    assert_eq!(room.granted(), limits::TASKS_IN_MEMORY);
+    let site = world.admin.scope().site_id();
+    let room = world.executor.reserve(site, limits::TASKS_IN_MEMORY);
+    assert_eq!(room.granted(), limits::TASKS_IN_MEMORY / 2);
     world
         .subscribe(
             "after",
@@ -283,11 +284,13 @@ async fn deleting_a_function_ends_what_waits_in_memory_as_well() {
     world
         .subscribe("doomed", EventType::PostUserCreate, never, priority(0))
         .await;
-    let more_than_run_at_once = limits::TASKS_RUNNING + 6;
+    // One site alone gets half of the slots.
+    let at_once = limits::TASKS_RUNNING / 2;
+    let more_than_run_at_once = at_once + 6;
     for number in 0..more_than_run_at_once {
         world.create(&format!("u{number}")).await.unwrap();
     }
-    world.runtime.called(limits::TASKS_RUNNING).await;
+    world.runtime.called(at_once).await;
     let access = world
         .platform
         .apps
@@ -301,5 +304,5 @@ async fn deleting_a_function_ends_what_waits_in_memory_as_well() {
         .await
         .unwrap();
     world.until(State::Failed, more_than_run_at_once).await;
-    assert_eq!(world.runtime.calls().len(), limits::TASKS_RUNNING);
+    assert_eq!(world.runtime.calls().len(), at_once);
 }

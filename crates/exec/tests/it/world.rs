@@ -12,11 +12,12 @@ use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Object};
 use tollgate_core::invocation::Invocation;
+use tollgate_core::json::JsonText;
 use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
-use tollgate_core::services::{CreateApp, CreateFunction};
+use tollgate_core::services::{CreateApp, CreateFunction, Executed};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
@@ -53,8 +54,13 @@ impl World {
 
     /// A fresh one whose executor has not started: queued work waits.
     pub(crate) async fn idle() -> Self {
+        Self::with(Settings::default(), ExecutorConfig::default()).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn with(settings: Settings, config: ExecutorConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self::open(folder, Arc::new(ManualClock::default())).await
+        Self::open(folder, Arc::new(ManualClock::default()), settings, config).await
     }
 
     pub(crate) async fn start(&self) {
@@ -75,10 +81,21 @@ impl World {
         } = self;
         store.close();
         drop((platform, executor, coordinator, store));
-        Self::open(folder, clock).await
+        Self::open(
+            folder,
+            clock,
+            Settings::default(),
+            ExecutorConfig::default(),
+        )
+        .await
     }
 
-    async fn open(folder: TempDir, clock: Arc<ManualClock>) -> Self {
+    async fn open(
+        folder: TempDir,
+        clock: Arc<ManualClock>,
+        settings: Settings,
+        config: ExecutorConfig,
+    ) -> Self {
         let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let seed = u64::try_from(clock.now().as_micros()).unwrap();
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(seed));
@@ -101,10 +118,9 @@ impl World {
             runtimes.clone(),
             Arc::clone(&time),
             Arc::clone(&entropy),
-            ExecutorConfig::default(),
+            config,
         );
         let dispatcher: Arc<dyn Dispatcher> = Arc::clone(&executor) as _;
-        let settings = Settings::default();
         let engine = Parts {
             store,
             dispatcher,
@@ -136,6 +152,34 @@ impl World {
         SiteAccess::check(self.admin.clone()).unwrap()
     }
 
+    /// Deploys a function.
+    pub(crate) async fn deploy(
+        &self,
+        name: &str,
+        behaviour: Behaviour,
+        options: FunctionOptions,
+    ) -> Function {
+        self.runtime.on(name, behaviour);
+        let apps = &self.platform.apps;
+        let access = apps.enter(self.admin.clone(), APP).await.unwrap();
+        let create = CreateFunction {
+            options,
+            ..create_function(name)
+        };
+        let functions = &self.platform.functions;
+        functions.create(&access, create).await.unwrap()
+    }
+
+    /// Calls a function.
+    pub(crate) async fn execute(&self, name: &str, queued: bool) -> Result<Executed, Error> {
+        let apps = &self.platform.apps;
+        let access = apps.enter(self.admin.clone(), APP).await.unwrap();
+        let invocations = &self.platform.invocations;
+        invocations
+            .execute(&access, name, JsonText::null(), Some(queued))
+            .await
+    }
+
     /// Deploys a function and subscribes it.
     pub(crate) async fn subscribe(
         &self,
@@ -144,19 +188,9 @@ impl World {
         behaviour: Behaviour,
         options: SubscriberOptions,
     ) -> Function {
-        self.runtime.on(name, behaviour);
-        let access = self
-            .platform
-            .apps
-            .enter(self.admin.clone(), APP)
-            .await
-            .unwrap();
         let function = self
-            .platform
-            .functions
-            .create(&access, create_function(name))
-            .await
-            .unwrap();
+            .deploy(name, behaviour, FunctionOptions::default())
+            .await;
         let subscribers = &self.platform.subscribers;
         subscribers
             .subscribe(&self.admin, event, function.id, options)

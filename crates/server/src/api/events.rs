@@ -9,7 +9,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_core::event::{EventType, Phase};
-use tollgate_core::ids::FunctionId;
+use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::registry;
 use tollgate_core::services::SubscriberPatch;
 use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
@@ -214,6 +214,8 @@ pub(crate) struct Explain {
     /// Parameters; what is absent is taken from the event's sample.
     #[schema(value_type = Option<Object>)]
     params: Option<serde_json::Map<String, Value>>,
+    /// The number of a run: explain as if it had caused the event by a call of its own.
+    caused_by: Option<i64>,
 }
 
 /// What an event would run.
@@ -244,7 +246,10 @@ pub(crate) async fn explain(
     let event = event_type(&event)?;
     let subscribers = &app.platform().subscribers;
     let params = request.params.map(Value::Object);
-    let explained = subscribers.explain(&caller, event, params).await?;
+    let caused_by = request.caused_by.map(InvocationId);
+    let explained = subscribers
+        .explain(&caller, event, params, caused_by)
+        .await?;
     let explanation = Explanation {
         event: event.as_str(),
         would_run: explained.iter().filter(|it| it.hindrance.is_none()).count(),

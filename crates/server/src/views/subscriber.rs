@@ -79,7 +79,7 @@ impl From<Subscriber> for AppEventSubscriber {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ExplainedView {
     would_run: bool,
-    /// Why not: `inactive`, `filter`, `filter_conditions` or `filter_failed`.
+    /// Why not: `inactive`, `filter`, `filter_conditions`, `filter_failed` or `chain`.
     #[schema(value_type = Option<String>)]
     reason: Option<&'static str>,
     /// The same for people.

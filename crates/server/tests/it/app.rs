@@ -354,6 +354,15 @@ fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
         Err("it broke".to_owned())
     });
     system.register("hang", |_: SystemCall| std::future::pending());
+    system.register("copy", |call: SystemCall| async move {
+        let name = format!(
+            "{}-copy",
+            call.params["username"].as_str().unwrap_or_default()
+        );
+        let data = json!({"username": name, "email": format!("{name}@example.com")});
+        let answer = call.host.call("users.create", json!({"data": data})).await;
+        answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
+    });
     system.register("ask", |call: SystemCall| async move {
         let method = call.params["method"]
             .as_str()

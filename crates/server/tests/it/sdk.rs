@@ -63,3 +63,59 @@ async fn a_chain_of_calls_ends() {
         .unwrap_err();
     assert!(error.contains("chain of 8"), "{error}");
 }
+
+/// `ann`, then by its own call `ann-copy`, which would go on for ever.
+#[tokio::test]
+async fn a_function_that_causes_its_own_event_is_stopped() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let copy = app.function(&root, "Copy").await;
+    app.subscribe(&root, "POST_USER_CREATE", copy).await;
+    let mut changes = app.platform.invocations.watch();
+    app.user(&root, "ann", &[]).await;
+    changes.recv().await.unwrap();
+    let list = app.get("/api/invocations/").bearer(&root).send().await.ok();
+    assert_eq!(list["total"], 1, "{list}");
+    let error = list["data"][0]["error"]["message"].as_str().unwrap();
+    assert!(
+        error.starts_with("400 BAD_REQUEST Function 'Copy' runs for POST_USER_CREATE"),
+        "{error}"
+    );
+    assert!(error.contains("for ever"), "{error}");
+    // The copy was refused whole, with its user.
+    let found = app.get("/api/users/ann-copy/").bearer(&root).send().await;
+    assert_eq!(found.status, 404);
+
+    // Explaining says the same beforehand.
+    let path = "/api/cloud/events/POST_USER_CREATE/explain/";
+    let body = json!({"caused_by": list["data"][0]["id"]});
+    let explained = app.post(path, &body).bearer(&root).send().await.ok();
+    let it = &explained["data"]["subscriptions"][0];
+    assert_eq!(
+        (&it["would_run"], &it["reason"]),
+        (&json!(false), &json!("chain"))
+    );
+    let explained = app.post(path, &json!({})).bearer(&root).send().await.ok();
+    assert_eq!(explained["data"]["would_run"], 1);
+    let body = json!({"caused_by": 999});
+    assert_eq!(app.post(path, &body).bearer(&root).send().await.status, 404);
+
+    // A filter that does not hold for its own doing lets it work.
+    let path = "/api/cloud/events/POST_USER_CREATE/subscribe/";
+    let filter = "!event.params.username.endsWith('-copy')";
+    let body = json!({"function_id": copy, "filter": filter});
+    app.ask("PATCH", path)
+        .json(&body)
+        .bearer(&root)
+        .send()
+        .await
+        .ok();
+    app.user(&root, "bob", &[]).await;
+    while changes.recv().await.unwrap().state != tollgate_core::task::State::Succeeded {}
+    app.get("/api/users/bob-copy/")
+        .bearer(&root)
+        .send()
+        .await
+        .ok();
+}

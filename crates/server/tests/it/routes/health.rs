@@ -15,6 +15,8 @@ async fn health_needs_no_credential() {
 #[tokio::test]
 async fn measurements_name_routes_and_never_paths() {
     let app = TestApp::new().await;
+    // The first question begins the measuring.
+    app.get("/metrics").send().await;
     app.get("/api/users/secret-name/")
         .send()
         .await

@@ -1,0 +1,115 @@
+//! Who runs when: bounds of functions, of sites, and of what may wait.
+
+use crate::world::{World, priority, returns};
+use serde_json::json;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tollgate_core::engine::Settings;
+use tollgate_core::error::Error;
+use tollgate_core::event::EventType;
+use tollgate_core::function::FunctionOptions;
+use tollgate_core::task::State;
+use tollgate_exec::ExecutorConfig;
+use tollgate_testkit::fake_runtime::Behaviour;
+
+fn gated(gate: &Arc<Semaphore>) -> Behaviour {
+    Behaviour::Gated(Arc::clone(gate), Box::new(returns(json!(1))))
+}
+
+#[tokio::test]
+async fn max_concurrency_holds_for_queued_runs_and_callers_alike() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let two = FunctionOptions {
+        max_concurrency: Some(2),
+        ..FunctionOptions::default()
+    };
+    world.deploy("narrow", gated(&gate), two).await;
+    world
+        .deploy("wide", returns(json!(2)), FunctionOptions::default())
+        .await;
+    for _ in 0..5 {
+        world.execute("narrow", true).await.unwrap();
+    }
+    world.runtime.called(2).await;
+    let callers = async {
+        tokio::join!(
+            world.execute("narrow", false),
+            world.execute("narrow", false)
+        )
+    };
+    let rest = async {
+        // It is passed by and does not wait for them.
+        world.execute("wide", false).await.unwrap();
+        for _ in 0..7 {
+            assert!(
+                world.runtime.under_way() <= 2,
+                "{}",
+                world.runtime.under_way()
+            );
+            let known = world.runtime.calls().len();
+            gate.add_permits(1);
+            if known < 8 {
+                world.runtime.called(known + 1).await;
+            }
+        }
+    };
+    let ((one, two), ()) = tokio::join!(callers, rest);
+    one.unwrap();
+    two.unwrap();
+    world.until(State::Succeeded, 8).await;
+}
+
+/// Five slots, of which one site alone gets three at most.
+#[tokio::test]
+async fn a_flood_leaves_slots_for_others() {
+    let config = ExecutorConfig {
+        running: 5,
+        ..ExecutorConfig::default()
+    };
+    let world = World::with(Settings::default(), config).await;
+    world.start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let options = FunctionOptions::default();
+    world.deploy("slow", gated(&gate), options).await;
+    for _ in 0..20 {
+        world.execute("slow", true).await.unwrap();
+    }
+    world.runtime.called(3).await;
+    assert_eq!(world.runtime.under_way(), 3);
+    gate.add_permits(20);
+    world.until(State::Succeeded, 20).await;
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_before_anything_runs() {
+    let settings = Settings {
+        queue_per_site: 3,
+        ..Settings::default()
+    };
+    // It does not work yet, and nothing fits into its memory.
+    let config = ExecutorConfig {
+        in_memory: 0,
+        ..ExecutorConfig::default()
+    };
+    let world = World::with(settings, config).await;
+    let (pre, post) = (EventType::PreUserCreate, EventType::PostUserCreate);
+    world
+        .subscribe("before", pre, returns(json!(1)), priority(0))
+        .await;
+    world
+        .subscribe("after", post, returns(json!(1)), priority(0))
+        .await;
+    for name in ["ann", "bob", "cyd"] {
+        world.create(name).await.unwrap();
+    }
+    let asked = world.runtime.calls().len();
+    let error = world.create("dan").await.unwrap_err();
+    assert!(matches!(error, Error::QueueFull { most: 3, .. }), "{error}");
+    assert_eq!(world.runtime.calls().len(), asked, "no function was asked");
+    assert!(world.find("dan").await.is_none());
+    let error = world.execute("after", true).await.unwrap_err();
+    assert!(matches!(error, Error::QueueFull { .. }), "{error}");
+    // Who waits for the result queues nothing.
+    world.execute("after", false).await.unwrap();
+}
