@@ -11,6 +11,7 @@ pub mod entropy;
 pub mod error;
 pub mod event;
 pub mod function;
+pub mod idempotency;
 pub mod ids;
 pub mod invocation;
 pub mod json;

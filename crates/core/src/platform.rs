@@ -2,6 +2,7 @@
 
 use crate::auth::{AuthParts, AuthService, Passwords, Principals, RoleService};
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
+use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
@@ -38,6 +39,8 @@ pub struct Platform {
     pub subscribers: SubscriberService,
     /// Runs.
     pub invocations: InvocationService,
+    /// Keys of creating requests.
+    pub idempotency: IdempotencyService,
     /// Publishing.
     pub events: EventService,
     /// What only the program itself may do.
@@ -91,6 +94,7 @@ impl Platform {
             functions: FunctionService::new(Arc::clone(&engine)),
             subscribers: SubscriberService::new(Arc::clone(&engine)),
             invocations: InvocationService::new(Arc::clone(&engine)),
+            idempotency: IdempotencyService::new(Arc::clone(&store), Arc::clone(&clock)),
             events: EventService::new(Arc::clone(&engine)),
             admin: AdminService::new(Arc::clone(&engine), passwords),
             store,

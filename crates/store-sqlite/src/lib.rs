@@ -10,6 +10,7 @@ mod credentials;
 mod error;
 mod functions;
 mod grants;
+mod idempotency;
 mod ids;
 mod invocations;
 mod listing;

@@ -17,11 +17,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "init",
-    sql: include_str!("../migrations/0001_init.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "init",
+        sql: include_str!("../migrations/0001_init.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "idempotency",
+        sql: include_str!("../migrations/0002_idempotency.sql"),
+    },
+];
 
 const CREATE_TABLE: &str = "
     CREATE TABLE IF NOT EXISTS schema_migrations (

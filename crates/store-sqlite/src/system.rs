@@ -4,6 +4,7 @@ use crate::claims;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::functions::{executable_columns, executable_joins, read_executable};
 use crate::grants;
+use crate::idempotency;
 use crate::ids::inserted;
 use crate::open::System;
 use crate::queue::{self, End};
@@ -241,6 +242,17 @@ impl SystemStore for System {
                 read_executable(&mut Record::new("function_versions", row))
             })
         })
+    }
+
+    async fn forget_idempotency_keys(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| idempotency::forget(connection, before, limit))
+            .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -126,12 +126,14 @@ fn files_are_for_their_owner_only() {
 #[test]
 fn migrations_are_applied_once_and_recorded() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(migrate(folder.path()).unwrap(), ["0001_init"]);
+    let applied = migrate(folder.path()).unwrap();
+    assert_eq!(applied.first().map(String::as_str), Some("0001_init"));
+    assert!(applied.is_sorted(), "{applied:?}");
     assert_eq!(migrate(folder.path()).unwrap(), [""; 0]);
     drop(open(folder.path()).unwrap());
     let recorded: (i64, String, i64) = raw(folder.path())
         .query_row(
-            "SELECT version, name, length(checksum) FROM schema_migrations",
+            "SELECT version, name, length(checksum) FROM schema_migrations ORDER BY version",
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
@@ -147,13 +149,7 @@ fn a_newer_or_different_database_is_refused_untouched() {
     change("INSERT INTO schema_migrations VALUES (999, 'later', '', 0)");
     let error = open(folder.path()).unwrap_err();
     assert!(
-        matches!(
-            error,
-            OpenError::Newer {
-                found: 999,
-                known: 1
-            }
-        ),
+        matches!(error, OpenError::Newer { found: 999, .. }),
         "{error}"
     );
     assert!(error.to_string().contains("version 999"), "{error}");
@@ -224,6 +220,7 @@ async fn an_unknown_site_takes_no_data() {
         slug: "x".into(),
         description: String::new(),
         created_at: tollgate_core::time::Timestamp::from_micros(0),
+        remember: None,
     };
     assert!(matches!(
         scoped.insert_app(app).await,

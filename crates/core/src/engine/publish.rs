@@ -131,6 +131,7 @@ impl EventService {
                     let work = NewWork {
                         invocations: prepared.invocations,
                         on_commit: prepared.on_commit,
+                        remember: None,
                     };
                     self.engine
                         .scoped(principal.scope())

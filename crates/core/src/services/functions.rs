@@ -8,6 +8,7 @@ use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
     Network, Source,
 };
+use crate::idempotency::Remember;
 use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest, to_the_end};
@@ -98,6 +99,7 @@ impl FunctionService {
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
         input: CreateFunction,
+        remember: Option<Remember<Function>>,
     ) -> Result<Function, Error> {
         if input.execution_mode == ExecutionMode::System && !access.principal().user().is_superuser
         {
@@ -137,6 +139,7 @@ impl FunctionService {
             options: input.options,
             source,
             created_at: self.engine.clock.now(),
+            remember,
         };
         Ok(self
             .engine

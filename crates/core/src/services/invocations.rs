@@ -5,14 +5,17 @@ use crate::engine::Engine;
 use crate::engine::WaitedRun;
 use crate::error::Error;
 use crate::function::{Executable, Function};
+use crate::idempotency::Remember;
 use crate::ids::{InvocationId, SiteId, TaskId, UserId};
 use crate::invocation::{
-    FailureKind, Invocation, InvocationChanged, NewInvocation, Trigger, Waiter,
+    Completion, FailureKind, Invocation, InvocationChanged, NewInvocation, Trigger, Waiter,
 };
 use crate::json::JsonText;
 use crate::limits;
 use crate::ports::dispatch::{Acting, Reservation, TaskRun};
-use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore, Visibility};
+use crate::ports::store::{
+    InvocationQuery, NewWork, Page, PageRequest, ScopedStore, Visibility, to_the_end,
+};
 use crate::site::TenantScope;
 use crate::task::State;
 use std::sync::Arc;
@@ -25,6 +28,18 @@ pub struct Executed {
     pub invocation: Invocation,
     /// Nobody waited for the result.
     pub queued: bool,
+}
+
+/// A call of a function.
+#[derive(Debug)]
+pub struct Call {
+    /// What the function is given.
+    pub params: JsonText,
+    /// Whether it is queued instead of waited for; the function's own mode when none.
+    pub queued: Option<bool>,
+    /// The answer of the request that asks for it: stored with the queued run, or with the result
+    /// of one that succeeded.
+    pub remember: Option<Remember<Executed>>,
 }
 
 /// Operations on invocations.
@@ -55,8 +70,7 @@ impl InvocationService {
         &self,
         access: &AppAccess<right::FunctionsExecute>,
         slug: &str,
-        params: JsonText,
-        queued: Option<bool>,
+        call: Call,
     ) -> Result<Executed, Error> {
         let principal = access.principal();
         let store = self.engine.scoped(principal.scope());
@@ -67,7 +81,7 @@ impl InvocationService {
             acting: self.engine.acting(principal),
             chain_depth: principal.chain_depth(),
         };
-        self.run(caller, slug, function, params, queued).await
+        self.run(caller, slug, function, call).await
     }
 
     /// The same for anyone, if the function is public; otherwise it does not exist.
@@ -79,8 +93,7 @@ impl InvocationService {
         site: SiteId,
         app_slug: &str,
         slug: &str,
-        params: JsonText,
-        queued: Option<bool>,
+        call: Call,
     ) -> Result<Executed, Error> {
         let scope = TenantScope::verified(site);
         let store = self.engine.scoped(scope);
@@ -98,7 +111,7 @@ impl InvocationService {
             acting,
             chain_depth: 0,
         };
-        self.run(caller, slug, function, params, queued).await
+        self.run(caller, slug, function, call).await
     }
 
     async fn run(
@@ -106,8 +119,7 @@ impl InvocationService {
         caller: Caller,
         slug: &str,
         function: Option<Function>,
-        params: JsonText,
-        queued: Option<bool>,
+        call: Call,
     ) -> Result<Executed, Error> {
         let not_found = || Error::NotFound(format!("Function '{}'", crate::text::prefix(slug, 64)));
         let function = function.ok_or_else(not_found)?;
@@ -124,16 +136,23 @@ impl InvocationService {
         }
         let store = self.engine.scoped(caller.scope);
         let executable = store.executable(function.id).await?.ok_or_else(not_found)?;
-        let waiter = match queued.unwrap_or(function.async_mode) {
+        let waiter = match call.queued.unwrap_or(function.async_mode) {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
         let run = self
-            .new_run(caller, executable.into(), params, waiter)
+            .new_run(caller, executable.into(), call.params, waiter)
             .await?;
+        let queued = waiter == Waiter::Nobody;
+        let remember = call.remember.map(|it| {
+            it.of(move |written: &Invocation| Executed {
+                invocation: written.clone(),
+                queued,
+            })
+        });
         match waiter {
-            Waiter::Nobody => self.queue(&*store, run).await,
-            Waiter::Caller => self.wait(&store, run).await,
+            Waiter::Nobody => self.queue(&*store, run, remember).await,
+            Waiter::Caller => self.wait(&store, run, remember).await,
         }
     }
 
@@ -177,7 +196,12 @@ impl InvocationService {
         })
     }
 
-    async fn queue(&self, store: &dyn ScopedStore, mut run: TaskRun) -> Result<Executed, Error> {
+    async fn queue(
+        &self,
+        store: &dyn ScopedStore,
+        mut run: TaskRun,
+        remember: Option<Remember<Invocation>>,
+    ) -> Result<Executed, Error> {
         let id = run.invocation.id;
         let dispatcher = Arc::clone(&self.engine.dispatcher);
         let reservation = dispatcher.reserve(1);
@@ -196,6 +220,7 @@ impl InvocationService {
             .insert_invocations(NewWork {
                 invocations,
                 on_commit,
+                remember,
             })
             .await?;
         Ok(Executed {
@@ -204,12 +229,20 @@ impl InvocationService {
         })
     }
 
-    async fn wait(&self, store: &Arc<dyn ScopedStore>, run: TaskRun) -> Result<Executed, Error> {
+    async fn wait(
+        &self,
+        store: &Arc<dyn ScopedStore>,
+        run: TaskRun,
+        remember: Option<Remember<Invocation>>,
+    ) -> Result<Executed, Error> {
         let id = run.invocation.id;
         let mut waited = WaitedRun::start(&self.engine, store, run);
         waited.wait().await;
         let completion = waited.take_completion("The run had already ended");
-        self.engine.complete(&**store, vec![completion]).await?;
+        match remember.filter(|_| completion.state == State::Succeeded) {
+            Some(remember) => self.record(store, completion, remember).await?,
+            None => self.engine.complete(&**store, vec![completion]).await?,
+        }
         let invocation = written(&**store, id).await?;
         match (invocation.state, &invocation.failure) {
             (State::Succeeded, _) => Ok(Executed {
@@ -221,6 +254,32 @@ impl InvocationService {
             }
             _ => Err(Error::FunctionFailed(Box::new(invocation))),
         }
+    }
+
+    /// Writes the end of a run with the answer that its caller is given.
+    async fn record(
+        &self,
+        store: &Arc<dyn ScopedStore>,
+        completion: Completion,
+        remember: Remember<Invocation>,
+    ) -> Result<(), Error> {
+        let (engine, store) = (Arc::clone(&self.engine), Arc::clone(store));
+        let written = to_the_end(async move {
+            let change = completion.change();
+            let written = store.complete_and_remember(completion.clone(), remember);
+            match written.await {
+                Ok(_) => {
+                    engine.tell_watchers(change);
+                    Ok(())
+                }
+                Err(error) => {
+                    // The function did run, whatever became of the answer.
+                    engine.complete_or_later(&store, vec![completion]).await;
+                    Err(error)
+                }
+            }
+        });
+        Ok(written.await?)
     }
 
     /// One invocation: one's own, or with the permission `invocations.read` in its app.

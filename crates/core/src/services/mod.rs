@@ -9,7 +9,7 @@ mod subscribers;
 pub use admin::AdminService;
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use functions::{CreateFunction, FunctionService, UpdateFunction};
-pub use invocations::{Executed, InvocationService};
+pub use invocations::{Call, Executed, InvocationService};
 pub use subscribers::{SubscriberPatch, SubscriberService};
 
 use crate::app::App;

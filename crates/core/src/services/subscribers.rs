@@ -6,6 +6,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
+use crate::idempotency::Remember;
 use crate::ids::FunctionId;
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
@@ -64,6 +65,7 @@ impl SubscriberService {
         event: EventType,
         function: FunctionId,
         options: SubscriberOptions,
+        remember: Option<Remember<Subscriber>>,
     ) -> Result<Subscriber, Error> {
         self.permitted(principal, function).await?;
         check(event, &options)?;
@@ -80,6 +82,7 @@ impl SubscriberService {
             function_id: function,
             options,
             created_at,
+            remember,
         };
         let write = async move { store.insert_subscriber(new).await };
         let subscriber = self

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAccess, right};
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
+use crate::idempotency::Remember;
 use crate::limits;
 use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
@@ -48,6 +49,7 @@ impl UserService {
         &self,
         access: &SiteAccess<right::UsersManage>,
         input: CreateUser,
+        remember: Option<Remember<User>>,
     ) -> Result<User, Error> {
         let principal = access.principal();
         may_set_staff(principal, false, input.is_staff)?;
@@ -72,6 +74,7 @@ impl UserService {
             user: Box::new(user.clone()),
             password_hash,
         };
+        let change = Change { change, remember };
         self.commit(change, agreement, &post, principal).await?;
         Ok(user)
     }
@@ -127,7 +130,8 @@ impl UserService {
             user: Box::new(user.clone()),
             password_hash,
         };
-        self.commit(change, agreement, &post, principal).await?;
+        self.commit(change.into(), agreement, &post, principal)
+            .await?;
         Ok(user)
     }
 
@@ -163,7 +167,8 @@ impl UserService {
         let change = UserChange::Delete {
             user: Box::new(user),
         };
-        self.commit(change, agreement, &post, principal).await
+        self.commit(change.into(), agreement, &post, principal)
+            .await
     }
 
     /// One user: oneself, or others with the permission `users.read`.
@@ -245,7 +250,7 @@ impl UserService {
     /// caller. When it loses against another change, the PRE results are still put on record.
     async fn commit(
         &self,
-        change: UserChange,
+        Change { change, remember }: Change,
         mut agreement: Agreement,
         post: &Event,
         principal: &Principal,
@@ -262,6 +267,7 @@ impl UserService {
                 change,
                 completions,
                 invocations: prepared.invocations,
+                remember,
             };
             let committed = store.commit_user(commit, prepared.on_commit).await;
             principals.invalidate(site, user);
@@ -274,6 +280,19 @@ impl UserService {
             committed
         });
         Ok(written.await?)
+    }
+}
+
+/// A change, and the wish that the answer to its request be stored with it.
+struct Change {
+    change: UserChange,
+    remember: Option<Remember<User>>,
+}
+
+impl From<UserChange> for Change {
+    fn from(change: UserChange) -> Self {
+        let remember = None;
+        Self { change, remember }
     }
 }
 

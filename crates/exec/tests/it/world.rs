@@ -154,12 +154,12 @@ impl World {
         let function = self
             .platform
             .functions
-            .create(&access, create_function(name))
+            .create(&access, create_function(name), None)
             .await
             .unwrap();
         let subscribers = &self.platform.subscribers;
         subscribers
-            .subscribe(&self.admin, event, function.id, options)
+            .subscribe(&self.admin, event, function.id, options, None)
             .await
             .unwrap();
         function
@@ -168,7 +168,7 @@ impl World {
     pub(crate) async fn create(&self, name: &str) -> Result<User, Error> {
         self.platform
             .users
-            .create(&self.manage(), create_user(name))
+            .create(&self.manage(), create_user(name), None)
             .await
     }
 
@@ -256,7 +256,7 @@ async fn first_start(platform: &Platform) -> Principal {
             };
             platform
                 .apps
-                .create(&SiteAccess::check(admin).unwrap(), app)
+                .create(&SiteAccess::check(admin).unwrap(), app, None)
                 .await
                 .unwrap();
             site

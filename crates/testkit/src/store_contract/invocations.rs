@@ -25,6 +25,7 @@ pub async fn a_record_is_read_as_written(world: World) {
     let work = NewWork {
         invocations: vec![new.clone()],
         on_commit,
+        remember: None,
     };
     world.a.store.insert_invocations(work).await.unwrap();
     heard.await.unwrap();

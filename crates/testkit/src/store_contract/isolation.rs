@@ -280,6 +280,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         change: create(&bob),
         completions: ends,
         invocations: Vec::new(),
+        remember: None,
     };
     b.commit_user(commit, Box::new(|| {})).await.unwrap();
     assert_eq!(world.a.standing(&run).await, (State::Pending, 1));
@@ -289,6 +290,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
     let work = NewWork {
         invocations: vec![foreign.clone()],
         on_commit: Box::new(|| {}),
+        remember: None,
     };
     assert!(matches!(
         b.insert_invocations(work).await,
@@ -300,6 +302,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         change: create(&carl),
         completions: Vec::new(),
         invocations: vec![NewInvocation { ..foreign.clone() }],
+        remember: None,
     };
     assert!(b.commit_user(commit, Box::new(|| {})).await.is_err());
     assert_eq!(b.user(carl.id).await.unwrap(), None);

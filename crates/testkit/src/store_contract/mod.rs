@@ -8,6 +8,7 @@ pub mod apps;
 pub mod commits;
 pub mod credentials;
 pub mod functions;
+pub mod idempotency;
 pub mod invocations;
 pub mod isolation;
 pub mod queue;
@@ -119,6 +120,17 @@ contract! { $
         records_are_filtered_newest_first,
         records_are_listed_for_those_who_may_see_them,
         lists_leave_logs_out,
+    }
+    idempotency {
+        an_answer_is_stored_with_its_effect,
+        a_second_write_with_a_key_changes_nothing,
+        a_refused_write_leaves_its_key_free,
+        keys_of_others_are_other_keys,
+        of_many_writes_with_one_key_one_stands,
+        answers_show_what_was_committed,
+        a_result_is_stored_with_its_answer,
+        expired_keys_make_room,
+        keys_are_forgotten_in_batches,
     }
     queue {
         what_is_due_is_claimed_oldest_first,

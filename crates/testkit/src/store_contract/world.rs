@@ -180,6 +180,7 @@ impl Tenant {
             slug: slug.to_owned(),
             description: "For tests".to_owned(),
             created_at: self.now(),
+            remember: None,
         }
     }
 
@@ -201,6 +202,7 @@ impl Tenant {
             },
             source: code("def main(params): return params"),
             created_at: self.now(),
+            remember: None,
         }
     }
 
@@ -235,6 +237,7 @@ impl Tenant {
             function_id: function.id,
             options,
             created_at: self.now(),
+            remember: None,
         };
         self.store.insert_subscriber(new).await
     }
@@ -279,6 +282,7 @@ impl Tenant {
             change,
             completions: Vec::new(),
             invocations: Vec::new(),
+            remember: None,
         };
         self.store.commit_user(commit, Box::new(|| {})).await
     }
@@ -355,6 +359,7 @@ impl Tenant {
         let work = NewWork {
             invocations,
             on_commit: Box::new(|| {}),
+            remember: None,
         };
         self.store
             .insert_invocations(work)

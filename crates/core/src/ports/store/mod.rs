@@ -13,6 +13,7 @@
 
 mod accounts;
 mod functions;
+mod idempotency;
 mod invocations;
 mod system;
 
@@ -23,6 +24,7 @@ pub use accounts::{
 pub use functions::{
     AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
 };
+pub use idempotency::{IdempotencyStore, StoredAnswer};
 pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
 pub use system::{Claimed, CredentialOwner, LoginRecord, Recovered, SystemStore, Token, TokenKind};
 
@@ -46,12 +48,24 @@ pub trait Store: Send + Sync + 'static {
 
 /// Everything that can be asked inside one site.
 pub trait ScopedStore:
-    AppStore + FunctionStore + SubscriberStore + InvocationStore + UserStore + CredentialStore
+    AppStore
+    + FunctionStore
+    + SubscriberStore
+    + InvocationStore
+    + UserStore
+    + CredentialStore
+    + IdempotencyStore
 {
 }
 
 impl<T> ScopedStore for T where
-    T: AppStore + FunctionStore + SubscriberStore + InvocationStore + UserStore + CredentialStore
+    T: AppStore
+        + FunctionStore
+        + SubscriberStore
+        + InvocationStore
+        + UserStore
+        + CredentialStore
+        + IdempotencyStore
 {
 }
 
@@ -121,6 +135,9 @@ pub enum Conflict {
     /// A domain or slug of a site is taken.
     #[error("That site or domain already exists")]
     Site,
+    /// The key of a creating request is another request's.
+    #[error("This Idempotency-Key was used for another request; send a new key with a new request")]
+    IdempotencyKey,
     /// Somebody else changed the record after it was read.
     #[error(
         "The record was changed by someone else meanwhile; read it again and repeat the change"

@@ -143,6 +143,14 @@ pub trait SystemStore: Send + Sync {
         version: VersionId,
     ) -> Result<Option<Executable>, StoreError>;
 
+    /// Deletes up to `limit` keys of creating requests that were stored before `before`, oldest
+    /// first. Returns how many.
+    async fn forget_idempotency_keys(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError>;
+
     /// Answers when the database can be read and written.
     async fn ping(&self) -> Result<(), StoreError>;
 }
