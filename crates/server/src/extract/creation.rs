@@ -3,8 +3,10 @@
 use super::json::{self, Json};
 use crate::error::ApiError;
 use crate::once::{KEY, Once};
+use crate::paths;
 use crate::state::AppState;
 use axum::extract::{FromRequest, OriginalUri, Request};
+use axum::http::Uri;
 use axum::http::header::HeaderMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,11 +25,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Creation<T> {
             return Ok(Self(body, Once(None)));
         };
         let method = request.method().clone();
-        // Routing takes a prefix away from the request's own copy.
-        let uri = match request.extensions().get() {
-            Some(OriginalUri(uri)) => uri.clone(),
-            None => request.uri().clone(),
-        };
+        let uri = asked(&request);
         let bytes = json::body(request, app).await?;
         let text = json::checked(&bytes)?;
         let whole: Value = json::read(text)?;
@@ -37,6 +35,16 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Creation<T> {
             Once(Some(KeyedRequest { key, hash })),
         ))
     }
+}
+
+/// The address that was asked for, in its one spelling: routing takes prefixes away from the
+/// request's own copy.
+fn asked(request: &Request) -> Uri {
+    let uri = match request.extensions().get() {
+        Some(OriginalUri(uri)) => uri,
+        None => request.uri(),
+    };
+    paths::routed(uri).unwrap_or_else(|| uri.clone())
 }
 
 fn key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {

@@ -38,7 +38,7 @@ pub(crate) struct TestApp {
     router: Router,
     _coordinator: Arc<dyn Coordinator>,
     _executor: Arc<Executor>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What came back.
@@ -194,7 +194,7 @@ impl TestApp {
             router,
             _coordinator: coordinator,
             _executor: executor,
-            _folder: folder,
+            folder,
         };
         app.site("default", vec![]).await;
         app
@@ -220,6 +220,12 @@ impl TestApp {
         // The site list is read again after a second.
         self.clock.advance(std::time::Duration::from_secs(1));
         self.sign_in_at(OTHER_HOST, "root").await
+    }
+
+    /// Everything that the store has on disk.
+    pub(crate) fn files(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str) -> Asking {
