@@ -115,7 +115,7 @@ impl Once {
         });
         match create(Some(remember.clone())).await {
             Ok(made) => Ok(Outcome::Made(made, remember.answer())),
-            // An earlier try may have been written after its caller had gone.
+            // Another process may have answered it meanwhile.
             Err(error) => match keys.answered(owner, &request).await {
                 Ok(Some(answer)) => replayed(&answer).map(Outcome::Replayed),
                 Ok(None) | Err(_) => Err(error.into()),

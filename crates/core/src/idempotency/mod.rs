@@ -42,16 +42,39 @@ impl IdempotencyKey {
 pub struct RequestHash(pub [u8; 32]);
 
 impl RequestHash {
-    /// The hash of method, path and body. Blanks in the body and the order of its keys do not count.
-    pub fn of(method: &str, path: &str, body: &Value) -> Self {
+    /// The hash of method, path and JSON body. Blanks in the body and the order of its keys do not
+    /// count, unless it holds a number beyond 64 bits.
+    ///
+    /// # Errors
+    /// When the body is not JSON.
+    pub fn of(method: &str, path: &str, body: &str) -> Result<Self, serde_json::Error> {
+        let value: Value = serde_json::from_str(body)?;
         let mut hash = Sha256::new();
         // Neither a method nor a path can contain a line break.
         for part in [method, "\n", path, "\n"] {
             hash.update(part);
         }
         // Keys are sorted: a `Value`'s objects are ordered maps.
-        hash.update(body.to_string());
-        Self(hash.finalize().into())
+        hash.update(value.to_string());
+        if is_rounded(&value) {
+            hash.update("\n");
+            hash.update(body);
+        }
+        Ok(Self(hash.finalize().into()))
+    }
+}
+
+/// Whether a `Value` may have lost digits that a function would see: those of an integer beyond 64
+/// bits, which it keeps as a float.
+fn is_rounded(value: &Value) -> bool {
+    const BITS_64: f64 = 18_446_744_073_709_551_616.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            number.as_f64().is_none_or(|it| it.abs() >= BITS_64 / 2.0)
+        }
+        Value::Array(items) => items.iter().any(is_rounded),
+        Value::Object(fields) => fields.values().any(is_rounded),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -93,7 +116,6 @@ pub fn expired_at(now: Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn keys_are_visible_and_bounded() {
@@ -108,17 +130,24 @@ mod tests {
 
     #[test]
     fn a_hash_tells_requests_apart_and_not_their_spelling() {
-        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
-        let of = |body: &Value| RequestHash::of("POST", "/api/apps/", body);
-        let one = of(&read("{\"name\":\"A\",\"slug\":\"a\"}"));
-        assert_eq!(one, of(&read("{ \"slug\": \"a\",\n \"name\": \"A\" }")));
-        let body = json!({"name": "A", "slug": "a"});
+        let hash = |method, path, body| RequestHash::of(method, path, body).unwrap();
+        let of = |body| hash("POST", "/api/apps/", body);
+        let body = r#"{"name":"A","n":[1.50,2]}"#;
+        assert_eq!(of(body), of("{ \"n\": [1.5, 2],\n \"name\": \"\\u0041\" }"));
         for other in [
-            of(&json!({"name": "A", "slug": "b"})),
-            RequestHash::of("PUT", "/api/apps/", &body),
-            RequestHash::of("POST", "/api/users/", &body),
+            of(r#"{"name":"A","n":[2,1.5]}"#),
+            of(r#"{"name":"B","n":[1.5,2]}"#),
+            hash("PUT", "/api/apps/", body),
+            hash("POST", "/api/users/", body),
         ] {
-            assert_ne!(one, other);
+            assert_ne!(of(body), other);
         }
+        for (one, next) in [
+            ("36893488147419103232", "36893488147419103233"),
+            ("-9223372036854775809", "-9223372036854775810"),
+        ] {
+            assert_ne!(of(one), of(next));
+        }
+        assert!(RequestHash::of("POST", "/", "{").is_err());
     }
 }

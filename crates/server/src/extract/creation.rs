@@ -9,7 +9,6 @@ use axum::extract::{FromRequest, OriginalUri, Request};
 use axum::http::Uri;
 use axum::http::header::HeaderMap;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tollgate_core::idempotency::{IdempotencyKey, KeyedRequest, RequestHash};
 use tollgate_core::limits;
 
@@ -28,12 +27,10 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Creation<T> {
         let uri = asked(&request);
         let bytes = json::body(request, app).await?;
         let text = json::checked(&bytes)?;
-        let whole: Value = json::read(text)?;
-        let hash = RequestHash::of(method.as_str(), uri.path(), &whole);
-        Ok(Self(
-            json::read(text)?,
-            Once(Some(KeyedRequest { key, hash })),
-        ))
+        let request = json::read(text)?;
+        let hash = RequestHash::of(method.as_str(), uri.path(), text)
+            .map_err(|error| ApiError::internal(format!("a checked body: {error}")))?;
+        Ok(Self(request, Once(Some(KeyedRequest { key, hash }))))
     }
 }
 

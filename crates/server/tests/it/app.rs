@@ -19,7 +19,7 @@ use tollgate_core::time::Clock;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{SystemCall, SystemRuntime};
 use tollgate_server::{Server, ServerConfig};
-use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_store_sqlite::{OpenError, SqliteOptions, SqliteStore};
 use tollgate_testkit::clock::ManualClock;
 use tollgate_testkit::entropy::SeededEntropy;
 use tower::ServiceExt as _;
@@ -144,13 +144,31 @@ impl Asking {
 impl TestApp {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::default());
+        let app = Self::over(folder, Arc::new(ManualClock::default())).await;
+        app.site("default", vec![]).await;
+        app
+    }
+
+    /// The platform of the next process on the same database.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self {
+            folder,
+            clock,
+            server,
+            platform,
+            store,
+            router,
+            _coordinator: coordinator,
+            _executor: executor,
+        } = self;
+        executor.stop(std::time::Duration::ZERO).await.unwrap();
+        drop((server, platform, store, router, coordinator, executor));
+        Self::over(folder, clock).await
+    }
+
+    async fn over(folder: TempDir, clock: Arc<ManualClock>) -> Self {
         let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        let options = SqliteOptions {
-            clock: Arc::clone(&time),
-            ..SqliteOptions::default()
-        };
-        let sqlite = SqliteStore::open(folder.path(), options).unwrap();
+        let sqlite = reopened(&folder, &time).await;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let system = Arc::new(functions(Arc::clone(&time)));
@@ -186,7 +204,7 @@ impl TestApp {
         executor.start(&coordinator).await.unwrap();
         let server = Server::new(ServerConfig::default(), Arc::clone(&platform));
         let router = server.router();
-        let app = Self {
+        Self {
             server,
             platform,
             clock,
@@ -195,9 +213,7 @@ impl TestApp {
             _coordinator: coordinator,
             _executor: executor,
             folder,
-        };
-        app.site("default", vec![]).await;
-        app
+        }
     }
 
     /// A site with the superuser `root`.
@@ -309,6 +325,21 @@ impl TestApp {
         let body = json!({"function_id": function});
         self.post(&path, &body).bearer(token).send().await.ok();
     }
+}
+
+/// Opens the store, once an earlier process's last handle is gone.
+async fn reopened(folder: &TempDir, clock: &Arc<dyn Clock>) -> Arc<SqliteStore> {
+    for _ in 0..100_000 {
+        let options = SqliteOptions {
+            clock: Arc::clone(clock),
+            ..SqliteOptions::default()
+        };
+        match SqliteStore::open(folder.path(), options) {
+            Err(OpenError::InUse { .. }) => tokio::task::yield_now().await,
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the store is not let go")
 }
 
 /// The operator's own functions, by slug.

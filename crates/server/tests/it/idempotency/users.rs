@@ -126,6 +126,18 @@ async fn a_hundred_at_once_have_one_effect_and_one_answer() {
 }
 
 #[tokio::test]
+async fn an_answer_outlives_the_process() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    let asking = |app: &TestApp| keyed(app, PATH, "k", &ann()).bearer(&root);
+    let first = asking(&app).send().await;
+    let app = app.restarted().await;
+    let again = asking(&app).send().await;
+    assert!(replayed(&again));
+    assert_eq!(again.whole(), first.whole());
+}
+
+#[tokio::test]
 async fn a_denial_is_not_kept() {
     let app = TestApp::new().await;
     let root = app.root().await;
