@@ -2,6 +2,7 @@
 
 use super::{assert_repeats, keyed, replayed, total};
 use crate::app::TestApp;
+use futures_util::FutureExt as _;
 use serde_json::{Value, json};
 
 const RUNS: &str = "/api/invocations/";
@@ -67,22 +68,31 @@ async fn a_failed_run_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_caller_who_leaves_during_the_run_leaves_the_key_free() {
+    let (app, root) = app_with(&["Hang", "Validate User Data"]).await;
+    let hanging = keyed(&app, &path("hang"), "k", &ann()).bearer(&root);
+    let mut hanging = Box::pin(hanging.send());
+    while total(&app, &root, RUNS).await == 0 {
+        assert!(hanging.as_mut().now_or_never().is_none());
+    }
+    drop(hanging);
+    let next = keyed(&app, &path("validate-user-data"), "k", &ann()).bearer(&root);
+    assert_repeats(next, 200).await;
+    assert_eq!(total(&app, &root, RUNS).await, 2);
+}
+
+#[tokio::test]
 async fn callers_without_a_credential_share_their_sites_keys() {
     let (app, root) = app_with(&["Validate User Data"]).await;
     let function = "/api/apps/user-management/functions/validate-user-data/";
     let public = app.ask("PATCH", function).json(&json!({"is_public": true}));
     public.bearer(&root).send().await.ok();
-    let path = format!("/api/public{}execute/", &function["/api".len()..]);
-    assert_repeats(keyed(&app, &path, "k", &ann()), 200).await;
-    let other = keyed(&app, &path, "k", &json!({})).send().await;
+    let public = format!("/api/public{}execute/", &function["/api".len()..]);
+    assert_repeats(keyed(&app, &public, "k", &ann()), 200).await;
+    let other = keyed(&app, &public, "k", &json!({})).send().await;
     other.is_error(409, "CONFLICT");
     // And never those of a user.
-    let own = keyed(
-        &app,
-        &super::execute::path("validate-user-data"),
-        "k",
-        &ann(),
-    );
+    let own = keyed(&app, &path("validate-user-data"), "k", &ann());
     assert_repeats(own.bearer(&root), 200).await;
     assert_eq!(total(&app, &root, RUNS).await, 2);
 }
