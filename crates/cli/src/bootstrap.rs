@@ -137,7 +137,7 @@ pub(crate) async fn keep_local_access(
             };
             platform
                 .auth
-                .create_api_key(&owner, KEY_NAME, None)
+                .create_api_key(&owner, KEY_NAME, None, None)
                 .await?
                 .key
         }

@@ -66,7 +66,7 @@ pub(crate) async fn install(
     exists_already(
         platform
             .apps
-            .create(&SiteAccess::check(admin.clone())?, app)
+            .create(&SiteAccess::check(admin.clone())?, app, None)
             .await,
     )?;
     for example in &EXAMPLES {
@@ -99,7 +99,8 @@ async fn install_one(
         },
     };
     // A function that is there already may have been changed: it is left as it is.
-    let Some(function) = exists_already(platform.functions.create(&access, function).await)? else {
+    let Some(function) = exists_already(platform.functions.create(&access, function, None).await)?
+    else {
         return Ok(());
     };
     let options = SubscriberOptions {
@@ -108,7 +109,7 @@ async fn install_one(
     };
     platform
         .subscribers
-        .subscribe(admin, example.event, function.id, options)
+        .subscribe(admin, example.event, function.id, options, None)
         .await?;
     Ok(())
 }

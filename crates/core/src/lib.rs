@@ -13,6 +13,7 @@ pub mod error;
 pub mod event;
 pub mod filter;
 pub mod function;
+pub mod idempotency;
 pub mod ids;
 pub mod invocation;
 pub mod json;

@@ -135,6 +135,12 @@ pub const PASSWORD_CHARS_MAX: usize = 1024;
 pub const PASSWORD_HASHES_AT_ONCE: usize = 2;
 /// Roles and users of one assignment (the official client documents 100 each).
 pub const ROLE_ASSIGNMENT: usize = 100;
+/// Longest `Idempotency-Key`.
+pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
+/// How long an answer is kept under its `Idempotency-Key`.
+pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Different keys of requests that one process carries out or lets wait at the same time.
+pub const IDEMPOTENCY_KEYS_UNDER_WAY: usize = 10_000;
 /// API keys of one user.
 pub const API_KEYS_PER_USER: usize = 50;
 

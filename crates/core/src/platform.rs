@@ -2,6 +2,7 @@
 
 use crate::auth::{AuthParts, AuthService, Passwords, Principals, RoleService};
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
+use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
@@ -41,6 +42,8 @@ pub struct Platform {
     pub invocations: InvocationService,
     /// Runs that failed for good.
     pub dead_letters: DeadLetterService,
+    /// Keys of creating requests.
+    pub idempotency: IdempotencyService,
     /// Publishing.
     pub events: EventService,
     /// What only the program itself may do.
@@ -95,6 +98,7 @@ impl Platform {
             subscribers: SubscriberService::new(Arc::clone(&engine)),
             invocations: InvocationService::new(Arc::clone(&engine)),
             dead_letters: DeadLetterService::new(Arc::clone(&engine)),
+            idempotency: IdempotencyService::new(Arc::clone(&store), Arc::clone(&clock)),
             events: EventService::new(Arc::clone(&engine)),
             admin: AdminService::new(Arc::clone(&engine), passwords),
             store,

@@ -167,8 +167,11 @@ impl Executor {
         {
             tracing::error!("the store is away: the last results are lost, their runs will repeat");
         }
-        for task in self.tasks.lock().drain(..) {
+        let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
+        for task in tasks {
             task.abort();
+            // Until it is gone it holds the store. How it ended does not matter.
+            let _ = task.await;
         }
         let now = shared.clock.now();
         shared.system().release(&shared.holder, now).await

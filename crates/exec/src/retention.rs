@@ -6,8 +6,8 @@
 use crate::executor::{Executor, Shared};
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_core::limits;
 use tollgate_core::ports::store::StoreError;
+use tollgate_core::{idempotency, limits};
 
 /// What one pass deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,6 +16,8 @@ pub struct Pass {
     pub invocations: u64,
     /// Session and refresh tokens.
     pub tokens: u64,
+    /// Keys of creating requests.
+    pub idempotency_keys: u64,
 }
 
 impl Executor {
@@ -36,6 +38,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
                 tracing::info!(
                     invocations = done.invocations,
                     tokens = done.tokens,
+                    idempotency_keys = done.idempotency_keys,
                     "deleted what was over"
                 );
             }
@@ -53,6 +56,7 @@ async fn pass(shared: &Shared, pause: Duration) -> Result<Pass, StoreError> {
     Ok(Pass {
         invocations: invocations(shared, pause).await?,
         tokens: tokens(shared, pause).await?,
+        idempotency_keys: idempotency_keys(shared, pause).await?,
     })
 }
 
@@ -82,6 +86,23 @@ async fn tokens(shared: &Shared, pause: Duration) -> Result<u64, StoreError> {
         let step = shared
             .system()
             .sweep_tokens(limits::RETENTION_BATCH, now)
+            .await?;
+        deleted += step;
+        if step < limits::RETENTION_BATCH as u64 {
+            break;
+        }
+        rest(shared, pause).await;
+    }
+    Ok(deleted)
+}
+
+async fn idempotency_keys(shared: &Shared, pause: Duration) -> Result<u64, StoreError> {
+    let before = idempotency::expired_at(shared.clock.now());
+    let mut deleted = 0;
+    while !shared.is_stopping() {
+        let step = shared
+            .system()
+            .forget_idempotency_keys(before, limits::RETENTION_BATCH)
             .await?;
         deleted += step;
         if step < limits::RETENTION_BATCH as u64 {

@@ -183,6 +183,16 @@ impl ApiError {
         )
     }
 
+    /// 409 `CONFLICT`.
+    pub(crate) fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::CONFLICT, Code::Conflict, message)
+    }
+
+    /// Status and body, for an answer that is kept.
+    pub(crate) fn into_parts(self) -> (StatusCode, ErrorBody) {
+        (self.0.status, self.0.body)
+    }
+
     /// 413 `PAYLOAD_TOO_LARGE`.
     pub(crate) fn too_large(most_bytes: usize) -> Self {
         let message = format!("The request body is larger than {} KiB", most_bytes / 1024);
@@ -307,10 +317,9 @@ impl From<Error> for ApiError {
 }
 
 fn of_conflict(conflict: Conflict) -> ApiError {
-    let error = |message| ApiError::new(StatusCode::CONFLICT, Code::Conflict, message);
     let by_field = |field| {
         let message = conflict.to_string();
-        error(message.clone()).errors(json!([{"field": field, "message": message}]))
+        ApiError::conflict(message.clone()).errors(json!([{"field": field, "message": message}]))
     };
     match conflict {
         Conflict::Username => by_field("username"),
@@ -318,9 +327,10 @@ fn of_conflict(conflict: Conflict) -> ApiError {
         Conflict::Slug => by_field("slug"),
         Conflict::Subscription
         | Conflict::Site
+        | Conflict::IdempotencyKey
         | Conflict::Changed
         | Conflict::NotDead
-        | Conflict::Gone => error(conflict.to_string()),
+        | Conflict::Gone => ApiError::conflict(conflict.to_string()),
     }
 }
 

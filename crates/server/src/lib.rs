@@ -12,6 +12,7 @@ mod error;
 mod extract;
 mod host;
 mod metrics;
+mod once;
 mod openapi;
 mod paths;
 mod serve;

@@ -111,12 +111,17 @@ fn schemes() -> [(&'static str, SecurityScheme); 3] {
 
 impl IntoResponses for ApiError {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let schema = Ref::from_schema_name(ErrorBody::name());
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        let response = ResponseBuilder::new()
-            .description("Any error")
-            .content("application/json", content)
-            .build();
-        BTreeMap::from([("default".to_owned(), RefOr::T(response))])
+        error_response("default", "Any error")
     }
+}
+
+/// An error in the document.
+pub(crate) fn error_response(status: &str, description: &str) -> BTreeMap<String, RefOr<Response>> {
+    let schema = Ref::from_schema_name(ErrorBody::name());
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    let response = ResponseBuilder::new()
+        .description(description)
+        .content("application/json", content)
+        .build();
+    BTreeMap::from([(status.to_owned(), RefOr::T(response))])
 }

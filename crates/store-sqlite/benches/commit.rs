@@ -102,6 +102,7 @@ impl Bench {
             },
             completions: vec![self.world.a.end(&pre, 1, State::Succeeded)],
             invocations: vec![post],
+            remember: None,
         };
         (pre, commit)
     }

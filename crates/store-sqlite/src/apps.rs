@@ -1,6 +1,7 @@
 //! Apps. Deleted ones are kept, because their functions' names are, and found by nothing.
 
 use crate::error::DbResult;
+use crate::idempotency;
 use crate::ids::inserted;
 use crate::listing::bounds;
 use crate::open::Scoped;
@@ -51,6 +52,7 @@ fn read(row: &Row<'_>) -> DbResult<App> {
 }
 
 fn insert(connection: &Connection, site: i64, app: &NewApp) -> DbResult<App> {
+    idempotency::check(connection, site, app.remember.as_ref())?;
     let created_at = app.created_at;
     let values = params![
         site,
@@ -62,14 +64,16 @@ fn insert(connection: &Connection, site: i64, app: &NewApp) -> DbResult<App> {
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
     }
-    Ok(App {
+    let stored = App {
         id: AppId(inserted(connection)?),
         name: app.name.clone(),
         slug: app.slug.clone(),
         description: app.description.clone(),
         created_at,
         updated_at: created_at,
-    })
+    };
+    idempotency::keep(connection, site, app.remember.as_ref(), &stored)?;
+    Ok(stored)
 }
 
 fn update(connection: &Connection, site: i64, app: &App) -> DbResult<App> {

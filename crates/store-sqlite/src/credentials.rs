@@ -2,6 +2,7 @@
 
 use crate::error::DbResult;
 use crate::grants;
+use crate::idempotency;
 use crate::ids::inserted;
 use crate::open::Scoped;
 use crate::retention;
@@ -48,6 +49,7 @@ fn read_key(row: &Row<'_>) -> DbResult<ApiKey> {
 }
 
 fn insert_key(connection: &Connection, site: i64, key: &NewApiKey) -> DbResult<ApiKey> {
+    idempotency::check(connection, site, key.remember.as_ref())?;
     let values = params![
         site,
         key.user_id.0,
@@ -60,14 +62,16 @@ fn insert_key(connection: &Connection, site: i64, key: &NewApiKey) -> DbResult<A
     if write(connection, INSERT_KEY, values)? == 0 {
         return Err(Conflict::Gone.into());
     }
-    Ok(ApiKey {
+    let stored = ApiKey {
         id: ApiKeyId(inserted(connection)?),
         user_id: key.user_id,
         name: key.name.clone(),
         prefix: key.prefix.clone(),
         created_at: key.created_at,
         expires_at: key.expires_at,
-    })
+    };
+    idempotency::keep(connection, site, key.remember.as_ref(), &stored)?;
+    Ok(stored)
 }
 
 fn insert_token(

@@ -2,6 +2,7 @@
 //! nothing but the invocation records that show its name.
 
 use crate::error::{DbError, DbResult, ensure_rows};
+use crate::idempotency;
 use crate::ids::inserted;
 use crate::listing::bounds;
 use crate::open::Scoped;
@@ -162,6 +163,7 @@ fn by_id(connection: &Connection, site: i64, id: FunctionId) -> DbResult<Option<
 }
 
 fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Function> {
+    idempotency::check(connection, site, new.remember.as_ref())?;
     if !exists(connection, APP, params![site, new.app_id.0])? {
         return Err(Conflict::Gone.into());
     }
@@ -190,7 +192,9 @@ fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Fun
         write(connection, INSERT_VERSION, values)?,
         1,
     )?;
-    by_id(connection, site, id)?.ok_or_else(|| Conflict::Gone.into())
+    let stored = by_id(connection, site, id)?.ok_or(Conflict::Gone)?;
+    idempotency::keep(connection, site, new.remember.as_ref(), &stored)?;
+    Ok(stored)
 }
 
 fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResult<Function> {

@@ -1,18 +1,20 @@
 //! Invocation records of one site: writing them, and reading them with the names they show.
 
 use crate::error::DbResult;
+use crate::idempotency;
 use crate::listing::{Filter, bounds};
 use crate::open::Scoped;
 use crate::queue::{End, complete, insert};
 use crate::rows::{Record, all, count, first, json};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
+use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
     Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger,
 };
 use tollgate_core::ports::store::{
-    InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
+    Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
 };
 use tollgate_core::task::State;
 use tollgate_core::verdict::VerdictKind;
@@ -201,17 +203,38 @@ fn list(
     Ok(Page { items, total })
 }
 
+/// Stores the answer that shows a record as it stands in this transaction.
+fn keep_record(
+    connection: &Connection,
+    site: i64,
+    remember: &Remember<Invocation>,
+    id: InvocationId,
+) -> DbResult<()> {
+    let record = first(connection, BY_ID, params![site, id.0], read)?.ok_or(Conflict::Gone)?;
+    idempotency::keep(connection, site, Some(remember), &record)
+}
+
 #[async_trait]
 impl InvocationStore for Scoped {
     async fn insert_invocations(&self, work: NewWork) -> Result<(), StoreError> {
         let site = self.site();
-        let news = work.invocations;
-        let ends = End::prepare(work.completions)?;
+        let NewWork {
+            invocations,
+            completions,
+            on_commit,
+            remember,
+        } = work;
+        let ends = End::prepare(completions)?;
         self.inner
             .writer
-            .write_then(Some(work.on_commit), move |connection| {
-                insert(connection, site, &news)?;
-                complete(connection, Some(site), &ends).map(drop)
+            .write_then(Some(on_commit), move |connection| {
+                idempotency::check(connection, site, remember.as_ref())?;
+                insert(connection, site, &invocations)?;
+                complete(connection, Some(site), &ends)?;
+                if let (Some(remember), [asked, ..]) = (&remember, &*invocations) {
+                    keep_record(connection, site, remember, asked.id)?;
+                }
+                Ok(())
             })
             .await
     }
@@ -231,6 +254,26 @@ impl InvocationStore for Scoped {
         self.inner
             .writer
             .write(move |connection| complete(connection, Some(site), &ends))
+            .await
+    }
+
+    async fn complete_and_remember(
+        &self,
+        completion: Completion,
+        remember: Remember<Invocation>,
+    ) -> Result<bool, StoreError> {
+        let (site, id) = (self.site(), completion.id);
+        let end = End::prepare(vec![completion])?;
+        self.inner
+            .writer
+            .write(move |connection| {
+                idempotency::check(connection, site, Some(&remember))?;
+                let written = complete(connection, Some(site), &end)? == [true];
+                if written {
+                    keep_record(connection, site, &remember, id)?;
+                }
+                Ok(written)
+            })
             .await
     }
 

@@ -11,6 +11,7 @@ mod dead_letters;
 mod error;
 mod functions;
 mod grants;
+mod idempotency;
 mod ids;
 mod invocations;
 mod leases;

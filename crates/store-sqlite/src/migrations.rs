@@ -24,6 +24,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0001_init.sql"),
     },
     Migration {
+        version: 2,
+        name: "idempotency",
+        sql: include_str!("../migrations/0002_idempotency.sql"),
+    },
+    Migration {
         version: 3,
         name: "dead_letters",
         sql: include_str!("../migrations/0003_dead_letters.sql"),

@@ -2,6 +2,7 @@
 
 use crate::error::DbResult;
 use crate::functions::{executable_columns, executable_joins, shared};
+use crate::idempotency;
 use crate::open::Scoped;
 use crate::rows::{Record, all, exists, first, write};
 use async_trait::async_trait;
@@ -124,6 +125,7 @@ fn write_options(
 }
 
 fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<Subscriber> {
+    idempotency::check(connection, site, new.remember.as_ref())?;
     if !exists(connection, FUNCTION, params![site, new.function_id.0])? {
         return Err(Conflict::Gone.into());
     }
@@ -131,7 +133,9 @@ fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<S
     if write_options(connection, INSERT, site, key, &new.options, new.created_at)? == 0 {
         return Err(Conflict::Subscription.into());
     }
-    one(connection, site, new.event, new.function_id)?.ok_or_else(|| Conflict::Gone.into())
+    let stored = one(connection, site, new.event, new.function_id)?.ok_or(Conflict::Gone)?;
+    idempotency::keep(connection, site, new.remember.as_ref(), &stored)?;
+    Ok(stored)
 }
 
 #[async_trait]

@@ -4,6 +4,7 @@ use crate::claims;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::functions::{executable_columns, executable_joins, read_executable};
 use crate::grants;
+use crate::idempotency;
 use crate::ids::inserted;
 use crate::open::System;
 use crate::queue::{self, End};
@@ -340,6 +341,17 @@ impl SystemStore for System {
         self.inner
             .writer
             .write(move |connection| retention::delete_tokens(connection, limit, now))
+            .await
+    }
+
+    async fn forget_idempotency_keys(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<u64, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| idempotency::forget(connection, before, limit))
             .await
     }
 

@@ -1,10 +1,12 @@
 //! The one write of a user: the change, the PRE results and the POST runs, all or nothing.
 
 use crate::error::{DbError, DbResult};
+use crate::idempotency;
 use crate::queue::{End, complete, insert};
 use crate::rows::{first, json, write};
 use crate::users::{check_free, key};
 use rusqlite::{Connection, params};
+use tollgate_core::idempotency::{Remember, Remembered};
 use tollgate_core::invocation::NewInvocation;
 use tollgate_core::ports::store::{Conflict, UserChange, UserCommit};
 use tollgate_core::users::User;
@@ -37,12 +39,17 @@ pub(crate) struct Prepared {
     attributes: String,
     ends: Vec<End>,
     invocations: Vec<NewInvocation>,
+    remember: Option<Remember<User>>,
+    remembered: Option<Remembered>,
 }
 
 impl Prepared {
     pub(crate) fn new(commit: UserCommit) -> DbResult<Self> {
-        let profile = &user_of(&commit.change).profile;
+        let user = user_of(&commit.change);
+        let profile = &user.profile;
+        let finish = |remember: &Remember<User>| remember.finish(user).map_err(DbError::bug);
         Ok(Self {
+            remembered: commit.remember.as_ref().map(finish).transpose()?,
             username_key: key(&profile.username),
             email_key: key(&profile.email),
             name_key: key(&format!("{} {}", profile.first_name, profile.last_name)),
@@ -50,6 +57,7 @@ impl Prepared {
             change: commit.change,
             ends: End::prepare(commit.completions)?,
             invocations: commit.invocations,
+            remember: commit.remember,
         })
     }
 }
@@ -69,7 +77,11 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
             user,
             password_hash,
         } => {
+            idempotency::check(connection, site, prepared.remember.as_ref())?;
             create(connection, site, prepared, user, password_hash.as_deref())?;
+            if let Some(remembered) = &prepared.remembered {
+                idempotency::insert(connection, site, remembered)?;
+            }
         }
         UserChange::Update {
             user,

@@ -215,6 +215,7 @@ async fn an_unknown_site_takes_no_data() {
         slug: "x".into(),
         description: String::new(),
         created_at: tollgate_core::time::Timestamp::from_micros(0),
+        remember: None,
     };
     assert!(matches!(
         scoped.insert_app(app).await,

@@ -5,6 +5,7 @@
 mod bad_functions;
 mod commands;
 mod demo;
+mod experiments;
 mod guide;
 mod kill;
 mod official_client;

@@ -11,7 +11,7 @@ const ACME: &str = "acme.test";
 const PASSWORD: &str = "correct horse";
 
 /// A server with the sites `default` and `acme`, and a superuser's requests on the latter.
-async fn two_sites() -> (Server, Api) {
+pub(crate) async fn two_sites() -> (Server, Api) {
     let folder = Arc::new(Folder::new());
     Server::start_in(&folder, &[], &[]).await.stop().await;
     folder

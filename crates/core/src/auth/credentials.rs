@@ -5,6 +5,7 @@
 use super::Principal;
 use super::service::AuthService;
 use crate::error::Error;
+use crate::idempotency::Remember;
 use crate::ids::ApiKeyId;
 use crate::limits;
 use crate::ports::store::{ApiKey, NewApiKey};
@@ -65,7 +66,7 @@ pub struct CreatedApiKey {
 }
 
 impl AuthService {
-    /// Makes an API key for the caller.
+    /// Makes an API key for the caller. What is remembered is never given the secret.
     ///
     /// # Errors
     /// [`Error::Validation`], or [`Error::BadRequest`] when the caller has too many.
@@ -74,6 +75,7 @@ impl AuthService {
         owner: &Principal,
         name: &str,
         expires_at: Option<Timestamp>,
+        remember: Option<Remember<ApiKey>>,
     ) -> Result<CreatedApiKey, Error> {
         let now = self.clock.now();
         check(name, expires_at, now)?;
@@ -92,6 +94,7 @@ impl AuthService {
             hash: hash(&key),
             created_at: now,
             expires_at,
+            remember,
         };
         let record = store.insert_api_key(new).await?;
         Ok(CreatedApiKey { record, key })

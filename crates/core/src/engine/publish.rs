@@ -82,6 +82,7 @@ impl EventService {
                         invocations: prepared.invocations,
                         completions: prepared.completions,
                         on_commit: prepared.on_commit,
+                        remember: None,
                     };
                     self.engine
                         .scoped(principal.scope())

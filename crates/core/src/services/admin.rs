@@ -188,6 +188,7 @@ impl AdminService {
             change,
             completions: Vec::new(),
             invocations: Vec::new(),
+            remember: None,
         };
         let store = self.engine.scoped(authority.scope(site.id));
         Ok(store.commit_user(commit, Box::new(|| {})).await?)

@@ -5,6 +5,7 @@ use crate::app::App;
 use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::idempotency::Remember;
 use crate::ports::store::{NewApp, Page, PageRequest, to_the_end};
 use std::sync::Arc;
 
@@ -49,6 +50,7 @@ impl AppService {
         &self,
         access: &SiteAccess<right::AppsCreate>,
         input: CreateApp,
+        remember: Option<Remember<App>>,
     ) -> Result<App, Error> {
         let mut errors = Vec::new();
         check_texts(&input.name, &input.description, &mut errors);
@@ -59,6 +61,7 @@ impl AppService {
             slug,
             description: input.description,
             created_at: self.engine.clock.now(),
+            remember,
         };
         Ok(self
             .engine

@@ -9,6 +9,7 @@ use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
     Network, Source,
 };
+use crate::idempotency::Remember;
 use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest, to_the_end};
@@ -100,6 +101,7 @@ impl FunctionService {
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
         input: CreateFunction,
+        remember: Option<Remember<Function>>,
     ) -> Result<Function, Error> {
         if input.execution_mode == ExecutionMode::System && !access.principal().user().is_superuser
         {
@@ -139,6 +141,7 @@ impl FunctionService {
             options: input.options,
             source,
             created_at: self.engine.clock.now(),
+            remember,
         };
         Ok(self
             .engine

@@ -7,11 +7,12 @@ use crate::engine::{Cause, Engine, WaitedRun};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Function;
+use crate::idempotency::Remember;
 use crate::ids::{EventId, InvocationId, SiteId, TaskId, VersionId};
-use crate::invocation::{FailureKind, Invocation, InvocationChanged, Trigger, Waiter};
+use crate::invocation::{Completion, FailureKind, Invocation, InvocationChanged, Trigger, Waiter};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Reservation, TaskRun};
-use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore};
+use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore, to_the_end};
 use crate::site::TenantScope;
 use crate::task::State;
 use std::sync::Arc;
@@ -26,14 +27,23 @@ pub struct Executed {
     pub queued: bool,
 }
 
-/// A call to be made.
-struct Request {
+/// A call of a function.
+#[derive(Debug)]
+pub struct Call {
+    /// What the function is given.
+    pub params: JsonText,
+    /// Whether it is queued instead of waited for; the function's own mode when none.
+    pub queued: Option<bool>,
+    /// The answer of the request that asks for it: stored with the queued run, or with the result
+    /// of one that succeeded.
+    pub remember: Option<Remember<Executed>>,
+}
+
+/// What a call runs.
+struct Target {
     slug: String,
     /// None when there is none.
     function: Option<Function>,
-    params: JsonText,
-    /// True queues, false waits; the function's own mode unless set.
-    queued: Option<bool>,
     /// None for a call from outside.
     origin: Option<Origin>,
 }
@@ -82,20 +92,17 @@ impl InvocationService {
         &self,
         access: &AppAccess<right::FunctionsExecute>,
         slug: &str,
-        params: JsonText,
-        queued: Option<bool>,
+        call: Call,
     ) -> Result<Executed, Error> {
         let principal = access.principal();
         let store = self.engine.scoped(principal.scope());
         let function = store.function(access.app().id, slug).await?;
-        let request = Request {
+        let target = Target {
             slug: slug.to_owned(),
             function,
-            params,
-            queued,
             origin: None,
         };
-        self.run(principal.into(), request).await
+        self.run(principal.into(), target, call).await
     }
 
     /// The same for anyone, if the function is public; otherwise it does not exist.
@@ -107,8 +114,7 @@ impl InvocationService {
         site: SiteId,
         app_slug: &str,
         slug: &str,
-        params: JsonText,
-        queued: Option<bool>,
+        call: Call,
     ) -> Result<Executed, Error> {
         let scope = TenantScope::verified(site);
         let store = self.engine.scoped(scope);
@@ -123,14 +129,12 @@ impl InvocationService {
             scope,
             principal: None,
         };
-        let request = Request {
+        let target = Target {
             slug: slug.to_owned(),
             function,
-            params,
-            queued,
             origin: None,
         };
-        self.run(caller, request).await
+        self.run(caller, target, call).await
     }
 
     /// Runs an earlier invocation again, as a new one with the same parameters in the caller's
@@ -145,6 +149,7 @@ impl InvocationService {
         id: InvocationId,
         choice: VersionChoice,
         queued: Option<bool>,
+        remember: Option<Remember<Executed>>,
     ) -> Result<Executed, Error> {
         let found = self.get(principal, id).await?;
         principal.require(Permission::FunctionsExecute, Some(found.app_id))?;
@@ -156,11 +161,14 @@ impl InvocationService {
                 found.function_slug
             )));
         }
-        let request = Request {
-            slug: found.function_slug,
-            function,
+        let call = Call {
             params: found.params,
             queued,
+            remember,
+        };
+        let target = Target {
+            slug: found.function_slug,
+            function,
             origin: Some(Origin {
                 of: found.id,
                 event: found.event,
@@ -168,17 +176,15 @@ impl InvocationService {
                 version: (choice == VersionChoice::Own).then_some(found.version_id),
             }),
         };
-        self.run(principal.into(), request).await
+        self.run(principal.into(), target, call).await
     }
 
-    async fn run(&self, caller: Caller<'_>, request: Request) -> Result<Executed, Error> {
-        let Request {
+    async fn run(&self, caller: Caller<'_>, target: Target, call: Call) -> Result<Executed, Error> {
+        let Target {
             slug,
             function,
-            params,
-            queued,
             origin,
-        } = request;
+        } = target;
         let not_found =
             || Error::NotFound(format!("Function '{}'", crate::text::prefix(&slug, 64)));
         let function = function.ok_or_else(not_found)?;
@@ -200,7 +206,7 @@ impl InvocationService {
             None => store.executable(function.id).await?.map(Arc::new),
         };
         let executable = executable.ok_or_else(not_found)?;
-        let waiter = match queued.unwrap_or(function.async_mode) {
+        let waiter = match call.queued.unwrap_or(function.async_mode) {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
@@ -221,18 +227,30 @@ impl InvocationService {
             waiter,
             user: caller.principal.map(Principal::user_id),
             chain,
-            params,
+            params: call.params,
             replay_of: origin.as_ref().map(|origin| origin.of),
             at: self.engine.clock.now(),
         };
         let run = self.engine.new_run(executable, cause, acting).await?;
+        let queued = waiter == Waiter::Nobody;
+        let remember = call.remember.map(|it| {
+            it.of(move |written: &Invocation| Executed {
+                invocation: written.clone(),
+                queued,
+            })
+        });
         match waiter {
-            Waiter::Nobody => self.queue(&*store, run).await,
-            Waiter::Caller => self.wait(&store, run).await,
+            Waiter::Nobody => self.queue(&*store, run, remember).await,
+            Waiter::Caller => self.wait(&store, run, remember).await,
         }
     }
 
-    async fn queue(&self, store: &dyn ScopedStore, mut run: TaskRun) -> Result<Executed, Error> {
+    async fn queue(
+        &self,
+        store: &dyn ScopedStore,
+        mut run: TaskRun,
+        remember: Option<Remember<Invocation>>,
+    ) -> Result<Executed, Error> {
         let id = run.invocation.id;
         let dispatcher = Arc::clone(&self.engine.dispatcher);
         let reservation = dispatcher.reserve(run.invocation.site_id, 1);
@@ -252,6 +270,7 @@ impl InvocationService {
                 invocations,
                 completions: Vec::new(),
                 on_commit,
+                remember,
             })
             .await?;
         Ok(Executed {
@@ -260,12 +279,20 @@ impl InvocationService {
         })
     }
 
-    async fn wait(&self, store: &Arc<dyn ScopedStore>, run: TaskRun) -> Result<Executed, Error> {
+    async fn wait(
+        &self,
+        store: &Arc<dyn ScopedStore>,
+        run: TaskRun,
+        remember: Option<Remember<Invocation>>,
+    ) -> Result<Executed, Error> {
         let id = run.invocation.id;
         let mut waited = WaitedRun::start(&self.engine, store, run);
         waited.wait().await;
         let completion = waited.take_completion("The run had already ended");
-        self.engine.complete(&**store, vec![completion]).await?;
+        match remember.filter(|_| completion.state == State::Succeeded) {
+            Some(remember) => self.record(store, completion, remember).await?,
+            None => self.engine.complete(&**store, vec![completion]).await?,
+        }
         let invocation = written(&**store, id).await?;
         match (invocation.state, &invocation.failure) {
             (State::Succeeded, _) => Ok(Executed {
@@ -277,6 +304,32 @@ impl InvocationService {
             }
             _ => Err(Error::FunctionFailed(Box::new(invocation))),
         }
+    }
+
+    /// Writes the end of a run with the answer that its caller is given.
+    async fn record(
+        &self,
+        store: &Arc<dyn ScopedStore>,
+        completion: Completion,
+        remember: Remember<Invocation>,
+    ) -> Result<(), Error> {
+        let (engine, store) = (Arc::clone(&self.engine), Arc::clone(store));
+        let written = to_the_end(async move {
+            let change = completion.change();
+            let written = store.complete_and_remember(completion.clone(), remember);
+            match written.await {
+                Ok(_) => {
+                    engine.tell_watchers(change);
+                    Ok(())
+                }
+                Err(error) => {
+                    // The function did run, whatever became of the answer.
+                    engine.complete_or_later(&store, vec![completion]).await;
+                    Err(error)
+                }
+            }
+        });
+        Ok(written.await?)
     }
 
     /// One invocation: one's own, or with the permission `invocations.read` in its app.

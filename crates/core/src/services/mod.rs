@@ -11,7 +11,7 @@ pub use admin::AdminService;
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
 pub use functions::{CreateFunction, FunctionService, UpdateFunction};
-pub use invocations::{Executed, InvocationService};
+pub use invocations::{Call, Executed, InvocationService};
 pub use subscribers::{SubscriberPatch, SubscriberService};
 
 use crate::app::App;

@@ -8,6 +8,7 @@ use crate::engine::{Engine, Explained};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
+use crate::idempotency::Remember;
 use crate::ids::{FunctionId, InvocationId};
 use crate::json::merge_patch;
 use crate::limits;
@@ -69,6 +70,7 @@ impl SubscriberService {
         event: EventType,
         function: FunctionId,
         options: SubscriberOptions,
+        remember: Option<Remember<Subscriber>>,
     ) -> Result<Subscriber, Error> {
         let found = self.permitted(principal, function).await?;
         check(event, &options, &found)?;
@@ -86,6 +88,7 @@ impl SubscriberService {
             function_id: function,
             options,
             created_at,
+            remember,
         };
         let write = async move { store.insert_subscriber(new).await };
         let subscriber = self

@@ -11,6 +11,7 @@ use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAc
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::event::EventType;
+use crate::idempotency::Remember;
 use crate::limits;
 use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
@@ -49,6 +50,7 @@ impl UserService {
         &self,
         access: &SiteAccess<right::UsersManage>,
         input: CreateUser,
+        remember: Option<Remember<User>>,
     ) -> Result<User, Error> {
         let principal = access.principal();
         may_set_staff(principal, false, input.is_staff)?;
@@ -76,6 +78,7 @@ impl UserService {
             user: Box::new(user.clone()),
             password_hash,
         };
+        let change = Change { change, remember };
         self.commit(change, agreement, &post, principal).await?;
         Ok(user)
     }
@@ -134,7 +137,8 @@ impl UserService {
             user: Box::new(user.clone()),
             password_hash,
         };
-        self.commit(change, agreement, &post, principal).await?;
+        self.commit(change.into(), agreement, &post, principal)
+            .await?;
         Ok(user)
     }
 
@@ -173,7 +177,8 @@ impl UserService {
         let change = UserChange::Delete {
             user: Box::new(user),
         };
-        self.commit(change, agreement, &post, principal).await
+        self.commit(change.into(), agreement, &post, principal)
+            .await
     }
 
     /// One user: oneself, or others with the permission `users.read`.
@@ -255,7 +260,7 @@ impl UserService {
     /// caller. When it loses against another change, the PRE results are still put on record.
     async fn commit(
         &self,
-        change: UserChange,
+        Change { change, remember }: Change,
         mut agreement: Agreement,
         post: &Event,
         principal: &Principal,
@@ -272,6 +277,7 @@ impl UserService {
                 change,
                 completions: [completions, prepared.completions].concat(),
                 invocations: prepared.invocations,
+                remember,
             };
             let committed = store.commit_user(commit, prepared.on_commit).await;
             principals.invalidate(site, user);
@@ -284,6 +290,19 @@ impl UserService {
             committed
         });
         Ok(written.await?)
+    }
+}
+
+/// A change, and the wish that the answer to its request be stored with it.
+struct Change {
+    change: UserChange,
+    remember: Option<Remember<User>>,
+}
+
+impl From<UserChange> for Change {
+    fn from(change: UserChange) -> Self {
+        let remember = None;
+        Self { change, remember }
     }
 }
 

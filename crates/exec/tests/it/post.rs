@@ -11,6 +11,7 @@ use tollgate_core::invocation::FailureKind;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Dispatcher as _;
+use tollgate_core::services::Call;
 use tollgate_core::task::State;
 use tollgate_core::time::Clock as _;
 use tollgate_core::users::UpdateUser;
@@ -239,9 +240,13 @@ async fn execute_waits_or_queues() {
         .enter(world.admin.clone(), APP)
         .await
         .unwrap();
-    let params = || JsonText::from(&json!({"x": 1}));
+    let call = |queued| Call {
+        params: JsonText::from(&json!({"x": 1})),
+        queued,
+        remember: None,
+    };
     let service = &world.platform.invocations;
-    let waited = service.execute(&access, "f", params(), None).await.unwrap();
+    let waited = service.execute(&access, "f", call(None)).await.unwrap();
     assert_eq!(
         (waited.queued, waited.invocation.state),
         (false, State::Succeeded)
@@ -251,7 +256,7 @@ async fn execute_waits_or_queues() {
         json!({"n": 1})
     );
     let queued = service
-        .execute(&access, "f", params(), Some(true))
+        .execute(&access, "f", call(Some(true)))
         .await
         .unwrap();
     assert!(queued.queued);
@@ -263,16 +268,13 @@ async fn execute_waits_or_queues() {
     assert_eq!(by_task.state, State::Succeeded);
 
     world.runtime.on("f", Behaviour::Fail(FailureKind::Crashed));
-    let failed = service
-        .execute(&access, "f", params(), None)
-        .await
-        .unwrap_err();
+    let failed = service.execute(&access, "f", call(None)).await.unwrap_err();
     let Error::FunctionFailed(record) = failed else {
         panic!("{failed}")
     };
     assert_eq!((record.state, record.attempt), (State::Failed, 1));
     assert!(matches!(
-        service.execute(&access, "missing", params(), None).await,
+        service.execute(&access, "missing", call(None)).await,
         Err(Error::NotFound(_))
     ));
 }

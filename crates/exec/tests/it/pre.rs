@@ -182,7 +182,12 @@ async fn a_caller_who_goes_away_cancels_everything() {
         description: String::new(),
     };
     let access = SiteAccess::check(world.admin.clone()).unwrap();
-    world.platform.apps.create(&access, app).await.unwrap();
+    world
+        .platform
+        .apps
+        .create(&access, app, None)
+        .await
+        .unwrap();
     assert_eq!(
         world.states().await[0],
         ("slow".to_owned(), State::Cancelled)
@@ -233,7 +238,11 @@ async fn functions_see_only_what_could_be_saved() {
         email: "nope".into(),
         ..create_user("bob")
     };
-    let refused = world.platform.users.create(&world.manage(), broken).await;
+    let refused = world
+        .platform
+        .users
+        .create(&world.manage(), broken, None)
+        .await;
     assert!(matches!(refused, Err(Error::Validation(_))));
     assert_eq!(world.runtime.calls().len(), 1);
 }
@@ -254,8 +263,13 @@ async fn a_subscription_whose_maker_went_away_is_asked_all_the_same() {
     {
         let (admin, event) = (&world.admin, EventType::PreUserCreate);
         let subscribers = &world.platform.subscribers;
-        let subscribing =
-            subscribers.subscribe(admin, event, function.id, SubscriberOptions::default());
+        let subscribing = subscribers.subscribe(
+            admin,
+            event,
+            function.id,
+            SubscriberOptions::default(),
+            None,
+        );
         tokio::pin!(subscribing);
         // Polled until the write has been handed over, then dropped.
         while futures_util::poll!(&mut subscribing).is_pending() {

@@ -193,7 +193,7 @@ impl World {
             .await;
         let subscribers = &self.platform.subscribers;
         subscribers
-            .subscribe(&self.admin, event, function.id, options)
+            .subscribe(&self.admin, event, function.id, options, None)
             .await
             .unwrap();
         function
@@ -202,7 +202,7 @@ impl World {
     pub(crate) async fn create(&self, name: &str) -> Result<User, Error> {
         self.platform
             .users
-            .create(&self.manage(), create_user(name))
+            .create(&self.manage(), create_user(name), None)
             .await
     }
 
@@ -290,7 +290,7 @@ async fn first_start(platform: &Platform) -> Principal {
             };
             platform
                 .apps
-                .create(&SiteAccess::check(admin).unwrap(), app)
+                .create(&SiteAccess::check(admin).unwrap(), app, None)
                 .await
                 .unwrap();
             site

@@ -1,12 +1,15 @@
 //! API keys of the caller.
 
 use crate::envelope::{ListReply, Nothing, Reply};
-use crate::error::ApiError;
-use crate::extract::{Caller, Json, Path};
+use crate::error::{ApiError, ErrorBody};
+use crate::extract::{Caller, Creation, Json, Path};
+use crate::once::Once;
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use tollgate_core::auth::CreatedApiKey;
 use tollgate_core::ids::ApiKeyId;
 use tollgate_core::ports::store::ApiKey;
 use tollgate_core::time::Timestamp;
@@ -53,23 +56,36 @@ pub(crate) struct CreateApiKey {
 
 /// Create API Key
 ///
-/// The key is shown in this answer and never again.
+/// The key is shown in this answer and never again, so a repeated request with the same
+/// `Idempotency-Key` makes no second key and is told so with 409.
 #[utoipa::path(post, path = "/api/cloud/auth/api-keys/", tag = "sign-in",
-    operation_id = "api_keys_create", request_body = CreateApiKey,
-    responses((status = CREATED, body = Reply<ApiKeyView>), ApiError))]
+    operation_id = "api_keys_create", params(Once), request_body = CreateApiKey,
+    responses((status = CREATED, body = Reply<ApiKeyView>), Once, ApiError))]
 pub(crate) async fn create(
     State(app): State<AppState>,
     Caller(caller): Caller,
-    Json(request): Json<CreateApiKey>,
-) -> Result<(StatusCode, Reply<ApiKeyView>), ApiError> {
+    Creation(request, once): Creation<CreateApiKey>,
+) -> Result<Response, ApiError> {
     let CreateApiKey { name, expires_at } = request;
-    let created = app
-        .platform()
-        .auth
-        .create_api_key(&caller, &name, expires_at)
-        .await?;
+    let auth = &app.platform().auth;
+    let create = |remember| auth.create_api_key(&caller, &name, expires_at, remember);
+    once.secret(&app, &caller, made_before, create, created)
+        .await
+}
+
+fn created(created: CreatedApiKey) -> (StatusCode, Reply<ApiKeyView>) {
     let view = ApiKeyView::new(created.record, Some(created.key));
-    Ok(Reply::new("API key created; it is not shown again", view).created())
+    Reply::new("API key created; it is not shown again", view).created()
+}
+
+/// What is kept of the answer: the secret itself is stored nowhere.
+fn made_before(record: ApiKey) -> (StatusCode, ErrorBody) {
+    ApiError::conflict(format!(
+        "API key {} was created by this request already, and a key is shown once only; if its answer \
+         was lost, delete it and create another with a new Idempotency-Key",
+        record.id
+    ))
+    .into_parts()
 }
 
 /// List API Keys

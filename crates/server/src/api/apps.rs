@@ -2,12 +2,15 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{Caller, Can, InApp, Json, PageQuery, Paging, Path};
+use crate::extract::{Caller, Can, Creation, InApp, Json, PageQuery, Paging, Path};
+use crate::once::Once;
 use crate::state::AppState;
 use crate::views::AppView;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
+use tollgate_core::app::App;
 use tollgate_core::auth::right;
 use tollgate_core::services;
 use utoipa::ToSchema;
@@ -25,12 +28,13 @@ pub(crate) struct CreateApp {
 
 /// Create App
 #[utoipa::path(post, path = "/api/apps/", tag = "apps", operation_id = "apps_create",
-    request_body = CreateApp, responses((status = CREATED, body = Reply<AppView>), ApiError))]
+    params(Once), request_body = CreateApp,
+    responses((status = CREATED, body = Reply<AppView>), Once, ApiError))]
 pub(crate) async fn create(
     State(app): State<AppState>,
     Can(access): Can<right::AppsCreate>,
-    Json(request): Json<CreateApp>,
-) -> Result<(StatusCode, Reply<AppView>), ApiError> {
+    Creation(request, once): Creation<CreateApp>,
+) -> Result<Response, ApiError> {
     let CreateApp {
         name,
         slug,
@@ -41,8 +45,13 @@ pub(crate) async fn create(
         slug,
         description,
     };
-    let created = app.platform().apps.create(&access, input).await?;
-    Ok(Reply::new("App created successfully", created.into()).created())
+    let apps = &app.platform().apps;
+    let create = |remember| apps.create(&access, input, remember);
+    once.answer(&app, access.principal(), created, create).await
+}
+
+fn created(app: App) -> (StatusCode, Reply<AppView>) {
+    Reply::new("App created successfully", app.into()).created()
 }
 
 /// List Apps

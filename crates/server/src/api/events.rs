@@ -2,17 +2,20 @@
 
 use crate::envelope::{EventReply, Nothing};
 use crate::error::ApiError;
-use crate::extract::{Caller, Json, Path, given};
+use crate::extract::{Caller, Creation, Json, Path, given};
+use crate::once::Once;
 use crate::state::AppState;
 use crate::views::{AppEventSubscriber, ExplainedView, SubscriberView};
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_core::event::{EventType, Phase};
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::registry;
 use tollgate_core::services::SubscriberPatch;
-use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
+use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
 use utoipa::ToSchema;
 
 /// The names of all events.
@@ -101,14 +104,14 @@ pub(crate) struct Subscribe {
 /// Subscribe to Event
 #[utoipa::path(post, path = "/api/cloud/events/{event}/subscribe/", tag = "events",
     operation_id = "events_subscribe", request_body = Subscribe,
-    params(("event" = String, Path, description = "Event type")),
-    responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
+    params(("event" = String, Path, description = "Event type"), Once),
+    responses((status = OK, body = EventReply<SubscriberView>), Once, ApiError))]
 pub(crate) async fn subscribe(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(event): Path<String>,
-    Json(request): Json<Subscribe>,
-) -> Result<EventReply<SubscriberView>, ApiError> {
+    Creation(request, once): Creation<Subscribe>,
+) -> Result<Response, ApiError> {
     let event = event_type(&event)?;
     let function = FunctionId(request.function_id);
     let options = SubscriberOptions {
@@ -119,11 +122,16 @@ pub(crate) async fn subscribe(
         max_attempts: request.max_attempts,
     };
     let subscribers = &app.platform().subscribers;
-    let subscriber = subscribers
-        .subscribe(&caller, event, function, options)
-        .await?;
-    let message = format!("Function {function} subscribed to event '{event}' successfully");
-    Ok(EventReply::new(message, subscriber.into()))
+    let subscribe = |remember| subscribers.subscribe(&caller, event, function, options, remember);
+    once.answer(&app, &caller, subscribed, subscribe).await
+}
+
+fn subscribed(subscriber: Subscriber) -> (StatusCode, EventReply<SubscriberView>) {
+    let message = format!(
+        "Function {} subscribed to event '{}' successfully",
+        subscriber.function_id, subscriber.event
+    );
+    (StatusCode::OK, EventReply::new(message, subscriber.into()))
 }
 
 /// New options of a subscription; what is absent stays, and `null` unsets.

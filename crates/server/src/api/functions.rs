@@ -2,15 +2,17 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{InApp, Json, PageQuery, Paging, Path, given};
+use crate::extract::{Creation, InApp, Json, PageQuery, Paging, Path, given};
+use crate::once::Once;
 use crate::state::AppState;
 use crate::views::{FunctionView, VersionView};
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use tollgate_core::auth::right;
-use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions, Network};
+use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Network};
 use tollgate_core::services;
 use utoipa::ToSchema;
 
@@ -80,20 +82,21 @@ impl From<CreateFunction> for services::CreateFunction {
 
 /// Create Function
 #[utoipa::path(post, path = "/api/apps/{app}/functions/", tag = "functions",
-    operation_id = "functions_create", params(("app" = String, Path, description = "App slug")),
-    request_body = CreateFunction,
-    responses((status = CREATED, body = FunctionView), ApiError))]
+    operation_id = "functions_create",
+    params(("app" = String, Path, description = "App slug"), Once), request_body = CreateFunction,
+    responses((status = CREATED, body = FunctionView), Once, ApiError))]
 pub(crate) async fn create(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsDeploy>,
-    Json(request): Json<CreateFunction>,
-) -> Result<(StatusCode, axum::Json<FunctionView>), ApiError> {
-    let created = app
-        .platform()
-        .functions
-        .create(&access, request.into())
-        .await?;
-    Ok((StatusCode::CREATED, axum::Json(created.into())))
+    Creation(request, once): Creation<CreateFunction>,
+) -> Result<Response, ApiError> {
+    let functions = &app.platform().functions;
+    let create = |remember| functions.create(&access, request.into(), remember);
+    once.answer(&app, access.principal(), created, create).await
+}
+
+fn created(function: Function) -> (StatusCode, FunctionView) {
+    (StatusCode::CREATED, function.into())
 }
 
 /// List Functions

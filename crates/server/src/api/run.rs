@@ -1,17 +1,20 @@
 //! Executing functions, and repeating what they did.
 
 use crate::error::ApiError;
-use crate::extract::{AtSite, Caller, InApp, Json, Path};
+use crate::extract::{AtSite, Caller, Creation, InApp, Path};
+use crate::once::Once;
 use crate::state::AppState;
 use crate::views::InvocationView;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tollgate_core::auth::right;
+use tollgate_core::idempotency::KeyOwner;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::json::JsonText;
-use tollgate_core::services::{Executed, VersionChoice};
+use tollgate_core::services::{Call, Executed, VersionChoice};
 use utoipa::ToSchema;
 
 /// A call of a function.
@@ -56,22 +59,28 @@ pub(crate) struct ExecuteReply {
 #[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/execute/", tag = "functions",
     operation_id = "functions_execute",
     params(("app" = String, Path, description = "App slug"),
-        ("slug" = String, Path, description = "Function slug")),
+        ("slug" = String, Path, description = "Function slug"), Once),
     request_body = Execute,
     responses((status = OK, description = "The function has run", body = ExecuteReply),
-        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply), ApiError))]
+        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply),
+        Once, ApiError))]
 pub(crate) async fn execute(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsExecute>,
     Path((_, slug)): Path<(String, String)>,
-    Json(mut request): Json<Execute>,
-) -> Result<(StatusCode, axum::Json<ExecuteReply>), ApiError> {
+    Creation(mut request, once): Creation<Execute>,
+) -> Result<Response, ApiError> {
     let params = request.params()?;
     let invocations = &app.platform().invocations;
-    let executed = invocations
-        .execute(&access, &slug, params, request.queued)
-        .await?;
-    Ok(reply(executed))
+    let execute = |remember| {
+        let call = Call {
+            params,
+            queued: request.queued,
+            remember,
+        };
+        invocations.execute(&access, &slug, call)
+    };
+    once.answer(&app, access.principal(), reply, execute).await
 }
 
 /// Execute Public Function
@@ -80,22 +89,29 @@ pub(crate) async fn execute(
 #[utoipa::path(post, path = "/api/public/apps/{app}/functions/{slug}/execute/",
     tag = "functions", operation_id = "functions_execute_public", security(()),
     params(("app" = String, Path, description = "App slug"),
-        ("slug" = String, Path, description = "Function slug")),
+        ("slug" = String, Path, description = "Function slug"), Once),
     request_body = Execute,
     responses((status = OK, description = "The function has run", body = ExecuteReply),
-        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply), ApiError))]
+        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply),
+        Once, ApiError))]
 pub(crate) async fn execute_public(
     State(app): State<AppState>,
     AtSite(site): AtSite,
     Path((app_slug, slug)): Path<(String, String)>,
-    Json(mut request): Json<Execute>,
-) -> Result<(StatusCode, axum::Json<ExecuteReply>), ApiError> {
+    Creation(mut request, once): Creation<Execute>,
+) -> Result<Response, ApiError> {
     let params = request.params()?;
     let invocations = &app.platform().invocations;
-    let executed = invocations
-        .execute_public(site.id, &app_slug, &slug, params, request.queued)
-        .await?;
-    Ok(reply(executed))
+    let execute = |remember| {
+        let call = Call {
+            params,
+            queued: request.queued,
+            remember,
+        };
+        invocations.execute_public(site.id, &app_slug, &slug, call)
+    };
+    let owner = KeyOwner::nobody_in(site.id);
+    once.answer(&app, owner, reply, execute).await
 }
 
 /// Which version of a function runs again.
@@ -144,18 +160,16 @@ pub(crate) async fn replay(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(id): Path<i64>,
-    Json(request): Json<Replay>,
-) -> Result<(StatusCode, axum::Json<ExecuteReply>), ApiError> {
+    Creation(request, once): Creation<Replay>,
+) -> Result<Response, ApiError> {
     let choice = request.version.unwrap_or_default().into();
-    let executed = app
-        .platform()
-        .invocations
-        .replay(&caller, InvocationId(id), choice, request.queued)
-        .await?;
-    Ok(reply(executed))
+    let invocations = &app.platform().invocations;
+    let replay =
+        |remember| invocations.replay(&caller, InvocationId(id), choice, request.queued, remember);
+    once.answer(&app, &caller, reply, replay).await
 }
 
-fn reply(executed: Executed) -> (StatusCode, axum::Json<ExecuteReply>) {
+fn reply(executed: Executed) -> (StatusCode, ExecuteReply) {
     let Executed { invocation, queued } = executed;
     let returned = invocation
         .result
@@ -174,5 +188,5 @@ fn reply(executed: Executed) -> (StatusCode, axum::Json<ExecuteReply>) {
         invocation: InvocationView::full(invocation),
         queued,
     };
-    (status, axum::Json(reply))
+    (status, reply)
 }

@@ -2,12 +2,14 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{Caller, Can, Flag, Json, PageQuery, Paging, Path, Query};
+use crate::extract::{Caller, Can, Creation, Flag, Json, PageQuery, Paging, Path, Query};
+use crate::once::Once;
 use crate::state::AppState;
 use crate::strict_json;
 use crate::views::{AppView, UserView};
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 use tollgate_core::auth::{Password, right};
@@ -41,12 +43,13 @@ pub(crate) struct CreateUser {
 ///
 /// `PRE_USER_CREATE` first: every subscribed function must agree.
 #[utoipa::path(post, path = "/users/", tag = "users", operation_id = "users_create",
-    request_body = CreateUser, responses((status = CREATED, body = Reply<UserView>), ApiError))]
+    params(Once), request_body = CreateUser,
+    responses((status = CREATED, body = Reply<UserView>), Once, ApiError))]
 pub(crate) async fn create(
     State(app): State<AppState>,
     Can(access): Can<right::UsersManage>,
-    Json(request): Json<CreateUser>,
-) -> Result<(StatusCode, Reply<UserView>), ApiError> {
+    Creation(request, once): Creation<CreateUser>,
+) -> Result<Response, ApiError> {
     let input = users::CreateUser {
         password: password(request.password, request.confirm_password.as_deref())?,
         username: request.username,
@@ -57,8 +60,13 @@ pub(crate) async fn create(
         is_staff: request.is_staff.unwrap_or(false),
         attributes: request.attributes.unwrap_or_default(),
     };
-    let user = app.platform().users.create(&access, input).await?;
-    Ok(Reply::new("User created successfully", user.into()).created())
+    let users = &app.platform().users;
+    let create = |remember| users.create(&access, input, remember);
+    once.answer(&app, access.principal(), created, create).await
+}
+
+fn created(user: users::User) -> (StatusCode, Reply<UserView>) {
+    Reply::new("User created successfully", user.into()).created()
 }
 
 /// Which users to list.

@@ -18,12 +18,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
-        check_head(request.headers())?;
-        let reading = read(request.into_body());
-        let bytes = tokio::time::timeout(app.config().body_timeout, reading)
-            .await
-            .map_err(|_| too_slow())??;
-        parse(&bytes).map(Self)
+        let bytes = body(request, app).await?;
+        read(checked(&bytes)?).map(Self)
     }
 }
 
@@ -35,6 +31,15 @@ where
     D: Deserializer<'de>,
 {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// The body of a request that says that it is JSON.
+pub(super) async fn body(request: Request, app: &AppState) -> Result<Bytes, ApiError> {
+    check_head(request.headers())?;
+    let collecting = collect(request.into_body());
+    tokio::time::timeout(app.config().body_timeout, collecting)
+        .await
+        .map_err(|_| too_slow())?
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -69,7 +74,7 @@ fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
     ))
 }
 
-async fn read(body: Body) -> Result<Bytes, ApiError> {
+async fn collect(body: Body) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, limits::REQUEST_BODY_BYTES);
     match limited.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
@@ -87,7 +92,8 @@ fn too_slow() -> ApiError {
     ApiError::new(StatusCode::REQUEST_TIMEOUT, Code::BadRequest, message)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+/// The text of a body that passes [`strict_json::check`].
+pub(super) fn checked(bytes: &[u8]) -> Result<&str, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let place = error.valid_up_to();
         ApiError::bad_request(format!("The request body is not UTF-8 at byte {place}"))
@@ -99,6 +105,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     };
     strict_json::check(text)
         .map_err(|error| ApiError::bad_request(format!("The request body is not JSON: {error}")))?;
+    Ok(text)
+}
+
+/// Reads a checked text.
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     serde_json::from_str(text).map_err(|error| {
         ApiError::new(
             StatusCode::BAD_REQUEST,

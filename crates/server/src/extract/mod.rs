@@ -4,11 +4,13 @@
 //! the right. Rejections are [`ApiError`]s, never axum's plain text.
 
 mod caller;
+mod creation;
 mod json;
 mod page;
 mod site;
 
 pub(crate) use caller::{Caller, Can, InApp, session_token};
+pub(crate) use creation::Creation;
 pub(crate) use json::{Json, given};
 pub(crate) use page::{Flag, PageQuery, Paging};
 pub(crate) use site::{AtSite, ClientAddress, PeerAddress};

@@ -20,7 +20,7 @@ use tollgate_core::time::Clock;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{SystemCall, SystemRuntime};
 use tollgate_server::{Server, ServerConfig};
-use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_store_sqlite::{OpenError, SqliteOptions, SqliteStore};
 use tollgate_testkit::clock::ManualClock;
 use tollgate_testkit::entropy::SeededEntropy;
 use tollgate_testkit::fake_runtime::FakeRuntime;
@@ -42,7 +42,7 @@ pub(crate) struct TestApp {
     router: Router,
     _coordinator: Arc<dyn Coordinator>,
     _executor: Arc<Executor>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What came back.
@@ -148,13 +148,32 @@ impl Asking {
 impl TestApp {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(ManualClock::default());
+        let app = Self::over(folder, Arc::new(ManualClock::default())).await;
+        app.site("default", vec![]).await;
+        app
+    }
+
+    /// The platform of the next process on the same database.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self {
+            folder,
+            clock,
+            server,
+            platform,
+            store,
+            fake,
+            router,
+            _coordinator: coordinator,
+            _executor: executor,
+        } = self;
+        executor.stop(std::time::Duration::ZERO).await.unwrap();
+        drop((server, platform, store, fake, router, coordinator, executor));
+        Self::over(folder, clock).await
+    }
+
+    async fn over(folder: TempDir, clock: Arc<ManualClock>) -> Self {
         let time: Arc<dyn Clock> = Arc::clone(&clock) as _;
-        let options = SqliteOptions {
-            clock: Arc::clone(&time),
-            ..SqliteOptions::default()
-        };
-        let sqlite = SqliteStore::open(folder.path(), options).unwrap();
+        let sqlite = reopened(&folder, &time).await;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let system = Arc::new(functions(Arc::clone(&time)));
@@ -191,7 +210,7 @@ impl TestApp {
         executor.start(&coordinator).await.unwrap();
         let server = Server::new(ServerConfig::default(), Arc::clone(&platform));
         let router = server.router();
-        let app = Self {
+        Self {
             server,
             platform,
             clock,
@@ -200,10 +219,8 @@ impl TestApp {
             router,
             _coordinator: coordinator,
             _executor: executor,
-            _folder: folder,
-        };
-        app.site("default", vec![]).await;
-        app
+            folder,
+        }
     }
 
     /// A site with the superuser `root`.
@@ -226,6 +243,12 @@ impl TestApp {
         // The site list is read again after a second.
         self.clock.advance(std::time::Duration::from_secs(1));
         self.sign_in_at(OTHER_HOST, "root").await
+    }
+
+    /// Everything that the store has on disk.
+    pub(crate) fn files(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
     }
 
     pub(crate) fn ask(&self, method: &str, path: &str) -> Asking {
@@ -332,6 +355,21 @@ impl TestApp {
         let body = json!({"function_id": function});
         self.post(&path, &body).bearer(token).send().await.ok();
     }
+}
+
+/// Opens the store, once an earlier process's last handle is gone.
+async fn reopened(folder: &TempDir, clock: &Arc<dyn Clock>) -> Arc<SqliteStore> {
+    for _ in 0..100_000 {
+        let options = SqliteOptions {
+            clock: Arc::clone(clock),
+            ..SqliteOptions::default()
+        };
+        match SqliteStore::open(folder.path(), options) {
+            Err(OpenError::InUse { .. }) => tokio::task::yield_now().await,
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the store is not let go")
 }
 
 /// The operator's own functions, by slug.

@@ -6,6 +6,7 @@ mod app;
 mod authorization;
 mod connections;
 mod hostile;
+mod idempotency;
 mod official_client;
 mod openapi;
 mod routes;

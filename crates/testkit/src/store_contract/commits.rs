@@ -22,6 +22,7 @@ pub async fn a_commit_writes_everything(world: World) {
         change: create(&user),
         completions: vec![world.a.end(&pre, 1, State::Succeeded)],
         invocations: vec![post.clone()],
+        remember: None,
     };
     let (signal, heard) = committed();
     world.a.store.commit_user(commit, signal).await.unwrap();
@@ -42,6 +43,7 @@ pub async fn a_conflict_writes_nothing(world: World) {
         change: create(&user),
         completions: vec![world.a.end(&pre, 1, State::Succeeded)],
         invocations: vec![post.clone()],
+        remember: None,
     };
     let (signal, heard) = committed();
     assert_conflict!(world.a.store.commit_user(commit, signal).await, Username);
@@ -68,6 +70,7 @@ pub async fn a_dropped_caller_changes_nothing(world: World) {
         change: create(&user),
         completions: Vec::new(),
         invocations: vec![post.clone()],
+        remember: None,
     };
     let (signal, heard) = committed();
     // Polls once and drops the future.
@@ -92,6 +95,7 @@ pub async fn many_commits_at_once_all_stand(world: World) {
             change: create(&user),
             completions: Vec::new(),
             invocations: vec![post.clone()],
+            remember: None,
         };
         users.push(user);
         posts.push(post);
@@ -125,6 +129,7 @@ pub async fn one_of_many_equal_users_is_stored(world: World) {
             change: create(&user),
             completions: Vec::new(),
             invocations: Vec::new(),
+            remember: None,
         };
         tries.push(world.a.store.commit_user(commit, Box::new(|| {})));
     }
@@ -147,6 +152,7 @@ pub async fn a_commit_completes_only_what_is_open(world: World) {
         change: create(&user),
         completions: vec![world.a.end(&pre, 1, State::Succeeded)],
         invocations: Vec::new(),
+        remember: None,
     };
     world
         .a

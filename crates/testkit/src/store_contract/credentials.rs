@@ -28,6 +28,7 @@ pub(super) fn key(user: UserId, hash: &str, now: Timestamp) -> NewApiKey {
         hash: hash.to_owned(),
         created_at: now,
         expires_at: None,
+        remember: None,
     }
 }
 

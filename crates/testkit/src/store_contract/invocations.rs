@@ -28,6 +28,7 @@ pub async fn a_record_is_read_as_written(world: World) {
         invocations: vec![new.clone()],
         completions: Vec::new(),
         on_commit,
+        remember: None,
     };
     world.a.store.insert_invocations(work).await.unwrap();
     heard.await.unwrap();
@@ -147,6 +148,7 @@ pub async fn a_run_may_be_written_with_its_end(world: World) {
         invocations: vec![new.clone()],
         completions: vec![end.clone()],
         on_commit: Box::new(|| {}),
+        remember: None,
     };
     world.a.store.insert_invocations(work).await.unwrap();
     assert_eq!(world.a.standing(&new).await, (State::Dead, 1));

@@ -283,6 +283,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         change: create(&bob),
         completions: ends,
         invocations: Vec::new(),
+        remember: None,
     };
     b.commit_user(commit, Box::new(|| {})).await.unwrap();
     assert_eq!(world.a.standing(&run).await, (State::Pending, 1));
@@ -293,6 +294,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         invocations: vec![foreign.clone()],
         completions: Vec::new(),
         on_commit: Box::new(|| {}),
+        remember: None,
     };
     assert!(matches!(
         b.insert_invocations(work).await,
@@ -304,6 +306,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         change: create(&carl),
         completions: Vec::new(),
         invocations: vec![NewInvocation { ..foreign.clone() }],
+        remember: None,
     };
     assert!(b.commit_user(commit, Box::new(|| {})).await.is_err());
     assert_eq!(b.user(carl.id).await.unwrap(), None);

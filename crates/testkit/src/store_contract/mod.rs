@@ -9,6 +9,7 @@ pub mod commits;
 pub mod credentials;
 pub mod dead_letters;
 pub mod functions;
+pub mod idempotency;
 pub mod invocations;
 pub mod isolation;
 pub mod queue;
@@ -141,6 +142,17 @@ contract! { $
         no_period_deletes_nothing,
         the_newest_record_stays,
         ended_tokens_are_deleted_a_few_at_a_time,
+    }
+    idempotency {
+        an_answer_is_stored_with_its_effect,
+        a_second_write_with_a_key_changes_nothing,
+        a_refused_write_leaves_its_key_free,
+        keys_of_others_are_other_keys,
+        of_many_writes_with_one_key_one_stands,
+        answers_show_what_was_committed,
+        a_result_is_stored_with_its_answer,
+        expired_keys_make_room,
+        keys_are_forgotten_in_batches,
     }
     queue {
         what_is_due_is_claimed_oldest_first,

@@ -30,6 +30,7 @@ pub async fn a_function_subscribes_once_to_each_event(world: World) {
         function_id: function.id,
         options: options(),
         created_at: world.now(),
+        remember: None,
     };
     let store = &world.a.store;
     let stored = store.insert_subscriber(new.clone()).await.unwrap();

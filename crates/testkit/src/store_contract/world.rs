@@ -199,6 +199,7 @@ impl Tenant {
             slug: slug.to_owned(),
             description: "For tests".to_owned(),
             created_at: self.now(),
+            remember: None,
         }
     }
 
@@ -220,6 +221,7 @@ impl Tenant {
             },
             source: code("def main(params): return params"),
             created_at: self.now(),
+            remember: None,
         }
     }
 
@@ -254,6 +256,7 @@ impl Tenant {
             function_id: function.id,
             options,
             created_at: self.now(),
+            remember: None,
         };
         self.store.insert_subscriber(new).await
     }
@@ -298,6 +301,7 @@ impl Tenant {
             change,
             completions: Vec::new(),
             invocations: Vec::new(),
+            remember: None,
         };
         self.store.commit_user(commit, Box::new(|| {})).await
     }
@@ -376,6 +380,7 @@ impl Tenant {
             invocations,
             completions: Vec::new(),
             on_commit: Box::new(|| {}),
+            remember: None,
         };
         self.store
             .insert_invocations(work)

@@ -18,6 +18,8 @@ pub(crate) struct Api {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
+    /// It says that it was given before.
+    pub(crate) replayed: bool,
 }
 
 impl Answer {
@@ -86,9 +88,14 @@ impl Api {
         let exchange = async {
             let answer = request.send().await?;
             let status = answer.status().as_u16();
+            let replayed = answer.headers().get("idempotent-replayed").is_some();
             let text = answer.text().await?;
             let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-            Ok(Answer { status, body })
+            Ok(Answer {
+                status,
+                body,
+                replayed,
+            })
         };
         soon("an answer", exchange).await
     }
@@ -99,6 +106,17 @@ impl Api {
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A POST with an `Idempotency-Key`; the connection may break instead of answering.
+    pub(crate) async fn post_once(
+        &self,
+        path: &str,
+        key: &str,
+        body: &Value,
+    ) -> reqwest::Result<Answer> {
+        let request = self.request(Method::POST, path).json(body);
+        self.try_send(request.header("idempotency-key", key)).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {

@@ -3,6 +3,7 @@
 use super::system::Token;
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::auth::RoleName;
+use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
 use crate::invocation::{Completion, NewInvocation};
 use crate::time::Timestamp;
@@ -19,6 +20,8 @@ pub struct UserCommit {
     pub completions: Vec<Completion>,
     /// The POST runs that it causes.
     pub invocations: Vec<NewInvocation>,
+    /// The answer of the request that creates the user; not looked at for other changes.
+    pub remember: Option<Remember<User>>,
 }
 
 /// A change of one user.
@@ -173,6 +176,8 @@ pub struct NewApiKey {
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+    /// The answer of the request that asks for it.
+    pub remember: Option<Remember<ApiKey>>,
 }
 
 /// Roles and credentials.

@@ -6,6 +6,7 @@ use crate::event::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
 };
+use crate::idempotency::Remember;
 use crate::ids::{AppId, FunctionId};
 use crate::subscriber::{Subscriber, SubscriberOptions, Subscription};
 use crate::time::Timestamp;
@@ -22,6 +23,8 @@ pub struct NewApp {
     pub description: String,
     /// Now.
     pub created_at: Timestamp,
+    /// The answer of the request that asks for it.
+    pub remember: Option<Remember<App>>,
 }
 
 /// Apps.
@@ -70,6 +73,8 @@ pub struct NewFunction {
     pub source: Source,
     /// Now.
     pub created_at: Timestamp,
+    /// The answer of the request that asks for it.
+    pub remember: Option<Remember<Function>>,
 }
 
 /// New values for a function.
@@ -149,6 +154,8 @@ pub struct NewSubscriber {
     pub options: SubscriberOptions,
     /// Now.
     pub created_at: Timestamp,
+    /// The answer of the request that asks for it.
+    pub remember: Option<Remember<Subscriber>>,
 }
 
 /// Subscribers.

@@ -2,6 +2,7 @@
 
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::event::EventType;
+use crate::idempotency::Remember;
 use crate::ids::{AppId, InvocationId, TaskId, UserId};
 use crate::invocation::{Completion, FailureKind, Invocation, NewInvocation};
 use crate::task::State;
@@ -43,6 +44,8 @@ pub struct NewWork {
     pub completions: Vec<Completion>,
     /// Runs after the commit.
     pub on_commit: OnCommit,
+    /// The answer of the request that asks for the first of them.
+    pub remember: Option<Remember<Invocation>>,
 }
 
 /// Invocation records.
@@ -59,7 +62,15 @@ pub trait InvocationStore: Send + Sync {
     /// already ended, or has another hold, and was left alone.
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError>;
 
-    /// The same without waiting, for ends that nobody waits for.
+    /// The same for one end, with the answer of the request that waited for it. The answer is stored
+    /// only if the end is written. Conflict: [`super::Conflict::IdempotencyKey`].
+    async fn complete_and_remember(
+        &self,
+        completion: Completion,
+        remember: Remember<Invocation>,
+    ) -> Result<bool, StoreError>;
+
+    /// The same as [`Self::complete`] without waiting, for ends that nobody waits for.
     fn complete_later(&self, completions: Vec<Completion>, on_commit: OnCommit);
 
     /// One record with its logs.

@@ -14,6 +14,7 @@
 mod accounts;
 mod dead_letters;
 mod functions;
+mod idempotency;
 mod invocations;
 mod system;
 
@@ -25,6 +26,7 @@ pub use dead_letters::{DeadLetter, DeadLetterStore, Redrive, RedriveVersion};
 pub use functions::{
     AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
 };
+pub use idempotency::{IdempotencyStore, StoredAnswer};
 pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
 pub use system::{
     Claimed, CredentialOwner, LoginRecord, Recovered, Swept, SystemStore, Token, TokenKind,
@@ -57,6 +59,7 @@ pub trait ScopedStore:
     + DeadLetterStore
     + UserStore
     + CredentialStore
+    + IdempotencyStore
 {
 }
 
@@ -68,6 +71,7 @@ impl<T> ScopedStore for T where
         + DeadLetterStore
         + UserStore
         + CredentialStore
+        + IdempotencyStore
 {
 }
 
@@ -137,6 +141,9 @@ pub enum Conflict {
     /// A domain or slug of a site is taken.
     #[error("That site or domain already exists")]
     Site,
+    /// The key of a creating request is another request's.
+    #[error("This Idempotency-Key was used for another request; send a new key with a new request")]
+    IdempotencyKey,
     /// Somebody else changed the record after it was read.
     #[error(
         "The record was changed by someone else meanwhile; read it again and repeat the change"

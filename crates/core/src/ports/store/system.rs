@@ -211,6 +211,13 @@ pub trait SystemStore: Send + Sync {
 
     /// Deletes up to `limit` session and refresh tokens that ended before `now`; tells how many.
     async fn sweep_tokens(&self, limit: usize, now: Timestamp) -> Result<u64, StoreError>;
+    /// Deletes up to `limit` keys of creating requests that were stored before `before`, oldest
+    /// first. Returns how many.
+    async fn forget_idempotency_keys(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<u64, StoreError>;
 
     /// Answers when the database can be read and written.
     async fn ping(&self) -> Result<(), StoreError>;
