@@ -1,6 +1,6 @@
 //! Dead letters that run again, replays, and what the retention leaves.
 
-use crate::world::{APP, World, priority, returns};
+use crate::world::{APP, World, call, priority, returns};
 use serde_json::json;
 use std::time::Duration;
 use tollgate_core::auth::{AppAccess, Right, right};
@@ -246,14 +246,14 @@ async fn a_replay_is_a_new_run_of_the_same_parameters() {
     let params = json!({"long": "x".repeat(20_000)});
     let service = &world.platform.invocations;
     let first = service
-        .execute(&access, "f", JsonText::from(&params), None)
+        .execute(&access, "f", call(JsonText::from(&params), None))
         .await
         .unwrap()
         .invocation;
     deploy(&world, "f", code("def main(params): return 2")).await;
     for (choice, version) in [(VersionChoice::Active, 2), (VersionChoice::Own, 1)] {
         let replayed = service
-            .replay(&world.admin, first.id, choice, None)
+            .replay(&world.admin, first.id, choice, None, None)
             .await
             .unwrap();
         assert!(!replayed.queued);
@@ -267,13 +267,19 @@ async fn a_replay_is_a_new_run_of_the_same_parameters() {
         assert_eq!(run.user_id, Some(world.admin.user_id()));
     }
     let queued = service
-        .replay(&world.admin, first.id, VersionChoice::Active, Some(true))
+        .replay(
+            &world.admin,
+            first.id,
+            VersionChoice::Active,
+            Some(true),
+            None,
+        )
         .await
         .unwrap();
     assert!(queued.queued);
     world.until(State::Succeeded, 4).await;
     let nobody = InvocationId(999_999);
-    let missing = service.replay(&world.admin, nobody, VersionChoice::Active, None);
+    let missing = service.replay(&world.admin, nobody, VersionChoice::Active, None, None);
     assert!(matches!(missing.await, Err(Error::NotFound(_))));
 }
 
@@ -290,7 +296,7 @@ async fn a_replayed_event_keeps_its_event_and_changes_nothing() {
     world.runtime.on("pre", deny);
     let service = &world.platform.invocations;
     let run = service
-        .replay(&world.admin, first.id, VersionChoice::Active, None)
+        .replay(&world.admin, first.id, VersionChoice::Active, None, None)
         .await
         .unwrap()
         .invocation;
@@ -303,7 +309,9 @@ async fn a_replayed_event_keeps_its_event_and_changes_nothing() {
     let functions = &world.platform.functions;
     functions.delete(&access, "pre").await.unwrap();
     for choice in [VersionChoice::Active, VersionChoice::Own] {
-        let error = service.replay(&world.admin, first.id, choice, None).await;
+        let error = service
+            .replay(&world.admin, first.id, choice, None, None)
+            .await;
         let message = error.unwrap_err().to_string();
         assert!(message.contains("was deleted"), "{message}");
     }

@@ -17,7 +17,7 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
-use tollgate_core::services::{CreateApp, CreateFunction, Executed};
+use tollgate_core::services::{Call, CreateApp, CreateFunction, Executed};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
@@ -167,7 +167,7 @@ impl World {
             ..create_function(name)
         };
         let functions = &self.platform.functions;
-        functions.create(&access, create).await.unwrap()
+        functions.create(&access, create, None).await.unwrap()
     }
 
     /// Calls a function.
@@ -176,7 +176,7 @@ impl World {
         let access = apps.enter(self.admin.clone(), APP).await.unwrap();
         let invocations = &self.platform.invocations;
         invocations
-            .execute(&access, name, JsonText::null(), Some(queued))
+            .execute(&access, name, call(JsonText::null(), Some(queued)))
             .await
     }
 
@@ -330,6 +330,15 @@ fn create_function(name: &str) -> CreateFunction {
         is_public: false,
         async_mode: false,
         options: FunctionOptions::default(),
+    }
+}
+
+/// A call whose answer nobody keeps.
+pub(crate) const fn call(params: JsonText, queued: Option<bool>) -> Call {
+    Call {
+        params,
+        queued,
+        remember: None,
     }
 }
 
