@@ -142,18 +142,14 @@ fn no_site_fills_the_slots() {
     // A newcomer finds a slot at once.
     push(&turns, executable(9, 90, None));
     assert!(next(&turns).is_some_and(|(queued, _)| function_of(&queued) == 90));
-    // What ends is shared anew.
+    // What ends is shared anew, and something is left again.
     running.retain(|(queued, _)| queued.run.invocation.site_id.0 != 1);
     fill(&mut running);
     let counts = count(&running);
-    let (least, most) = (
-        counts.values().min().unwrap(),
-        counts.values().max().unwrap(),
-    );
-    assert!(
-        counts.len() == 3 && *least >= 15 && *most <= 17,
-        "{counts:?}"
-    );
+    let free = 64 - running.len();
+    assert_eq!(counts.len(), 3);
+    assert!(counts.values().all(|&count| count >= free), "{counts:?}");
+    assert!(free > 10 && counts[&1] > 10, "{counts:?}");
 }
 
 #[test]
