@@ -37,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) events: Events,
     pub(crate) http: Http,
     pub(crate) execution: Execution,
+    pub(crate) functions: Functions,
     pub(crate) python: Python,
 }
 
@@ -60,6 +61,20 @@ pub(crate) struct Http {
 pub(crate) struct Execution {
     pub(crate) running: usize,
     pub(crate) in_memory: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Functions {
+    pub(crate) sandbox: Sandbox,
+}
+
+/// Whether function code runs behind walls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sandbox {
+    On,
+    Off,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -250,6 +265,7 @@ mod tests {
         assert_eq!(config.execution.running, limits::TASKS_RUNNING);
         assert_eq!(config.execution.in_memory, limits::TASKS_IN_MEMORY);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
+        assert_eq!(config.functions.sandbox, Sandbox::On);
     }
 
     #[test]
@@ -259,6 +275,7 @@ mod tests {
             (json!({"listen": "nowhere"}), "listen"),
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
+            (json!({"functions": {"sandbox": "no"}}), "functions.sandbox"),
             (json!({"database_url": "mysql://x"}), "database_url"),
             (json!({"log_format": "xml"}), "log_format"),
         ] {

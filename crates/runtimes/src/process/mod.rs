@@ -10,7 +10,7 @@ mod protocol;
 mod worker;
 mod zygote;
 
-pub use config::{DiscoverError, ProcessConfig};
+pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool};
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tollgate_core::confinement::Confinement;
 use tollgate_core::function::{CodeError, Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocation::{Failure, FailureKind};
@@ -89,6 +90,15 @@ impl PythonRuntime {
     /// Kills all workers and everything they started, and waits until they are gone.
     pub async fn shutdown(&self) {
         self.pool.close().await;
+    }
+
+    /// Waits until the Python host runs, and tells how function code is confined.
+    ///
+    /// # Errors
+    /// Why it cannot start, for the operator.
+    pub async fn ready(&self) -> Result<Confinement, String> {
+        let zygote = self.pool.keeper().get().await?;
+        Ok(zygote.confinement().clone())
     }
 
     /// Runs `call` on `lease`'s worker for at most `allotted`.
@@ -307,5 +317,9 @@ impl Runtime for PythonRuntime {
 
     fn health(&self) -> Result<String, String> {
         self.pool.keeper().health()
+    }
+
+    fn confinement(&self) -> Option<Confinement> {
+        self.pool.keeper().confinement()
     }
 }

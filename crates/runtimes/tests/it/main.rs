@@ -6,6 +6,7 @@ mod hardening;
 mod lifecycle;
 mod poll;
 mod pool;
+mod processes;
 mod proxy;
 mod python;
 mod support;

@@ -1,7 +1,7 @@
 //! How workers are shared, multiplied and let go.
 
 use crate::poll::eventually;
-use crate::support::{failure, function, function_with, is_running, python, python_with, value};
+use crate::support::{failure, function, function_with, python, python_with, value};
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -100,16 +100,13 @@ async fn a_full_pool_lets_the_idlest_go() {
         return;
     };
     let code = "import os\ndef main(p): return os.getpid()";
-    let mut pids = Vec::new();
+    let mut workers = Vec::new();
     for _ in 0..5 {
-        pids.push(
-            value(&python.call(&function(code), json!({})).await)
-                .as_i64()
-                .unwrap(),
-        );
+        let pid = value(&python.call(&function(code), json!({})).await);
+        workers.push(python.process(pid.as_i64().unwrap()));
     }
     eventually("at most two are left", || {
-        pids.iter().filter(|&&pid| is_running(pid)).count() <= 2
+        workers.iter().filter(|worker| worker.runs()).count() <= 2
     })
     .await;
 }
@@ -122,16 +119,14 @@ async fn idle_workers_go_and_warmed_ones_stay_until_retired() {
     let code = "import os\ndef main(p): return os.getpid()";
     let (passing, kept) = (function(code), function(code));
     python.runtime.warm(&kept).await.unwrap();
-    let passing_pid = value(&python.call(&passing, json!({})).await)
-        .as_i64()
-        .unwrap();
-    let kept_pid = value(&python.call(&kept, json!({})).await)
-        .as_i64()
-        .unwrap();
-    eventually("the idle worker is gone", || !is_running(passing_pid)).await;
-    assert!(is_running(kept_pid));
+    let pid = value(&python.call(&passing, json!({})).await);
+    let passing = python.process(pid.as_i64().unwrap());
+    let pid = value(&python.call(&kept, json!({})).await);
+    let warmed = python.process(pid.as_i64().unwrap());
+    eventually("the idle worker is gone", || !passing.runs()).await;
+    assert!(warmed.runs());
     python.runtime.retire(kept.site_id, kept.function_id);
-    eventually("the retired worker is gone", || !is_running(kept_pid)).await;
+    eventually("the retired worker is gone", || !warmed.runs()).await;
     assert!(python.runtime.warm(&function("1/0")).await.is_err());
 }
 
@@ -157,12 +152,13 @@ async fn dropping_a_call_kills_its_worker() {
     let pid = value(&python.call(&probe, json!({"pid": 1})).await)
         .as_i64()
         .unwrap();
-    let mark = python.scratch().join(format!("dropped-{pid}"));
+    let worker = python.process(pid);
+    let mark = format!("dropped-{pid}");
     tokio::select! {
         report = python.call(&probe, json!({})) => panic!("{report:?}"),
-        () = eventually("the call runs", || mark.exists()) => {}
+        () = eventually("the call runs", || python.wrote(&mark)) => {}
     }
-    eventually("the worker is dead", || !is_running(pid)).await;
+    eventually("the worker is dead", || !worker.runs()).await;
     let next = value(&python.call(&probe, json!({"pid": 1})).await)
         .as_i64()
         .unwrap();
