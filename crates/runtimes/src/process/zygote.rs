@@ -5,7 +5,7 @@
 //! Messages go over a `SOCK_SEQPACKET` pair, so each is whole and can carry a worker's descriptors.
 
 use super::config::ProcessConfig;
-use super::launcher::{self, Plan};
+use super::launcher::Plan;
 use parking_lot::Mutex;
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{
@@ -127,6 +127,12 @@ impl Zygote {
             reason,
             lasting: true,
         })?;
+        let plan = Plan::new(
+            config.python.program.clone(),
+            config.scratch_dir.clone(),
+            sandbox,
+        );
+        let order = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -137,16 +143,10 @@ impl Zygote {
         rustix::io::ioctl_fionbio(&ours, true).map_err(|error| error.to_string())?;
         let (ended_sender, process_end) = oneshot::channel();
         let pid = Arc::new(AtomicU32::new(0));
-        spawn_thread(config, theirs, Arc::clone(&pid), ended_sender)?;
+        spawn_thread(config, plan, theirs, Arc::clone(&pid), ended_sender)?;
         // Tokio's stream type serves for its readiness alone: it is never read as a stream.
         let control = UnixStream::from_std(ours.into()).map_err(|error| error.to_string())?;
-        let plan = Plan::new(
-            config.python.program.clone(),
-            config.scratch_dir.clone(),
-            sandbox,
-        );
-        let plan = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
-        let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &plan));
+        let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &order));
         let confinement = match ready
             .await
             .unwrap_or_else(|_| Err("it did not answer in time".into()))
@@ -238,6 +238,7 @@ impl Zygote {
 /// Starts the launcher on a thread that stays until the process has ended.
 fn spawn_thread(
     config: &ProcessConfig,
+    plan: Plan,
     socket: OwnedFd,
     pid: Arc<AtomicU32>,
     ended: oneshot::Sender<String>,
@@ -248,16 +249,14 @@ fn spawn_thread(
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     let program = config.launcher.program.clone();
-    let scratch_dir = config.scratch_dir.clone();
     let body = move || {
         let end = match command.spawn() {
             Ok(child) => {
                 // Our copy of the socket must go, or its end would never be seen.
                 drop(command);
-                let launcher = child.id();
-                pid.store(launcher, Ordering::Relaxed);
+                pid.store(child.id(), Ordering::Relaxed);
                 let end = wait_for(child);
-                launcher::remove_scratch(&scratch_dir, launcher);
+                plan.remove_scratch();
                 end
             }
             Err(error) => format!("{} cannot be started: {error}", program.display()),

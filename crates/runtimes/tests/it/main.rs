@@ -11,6 +11,7 @@ mod proxy;
 mod python;
 mod support;
 mod system;
+mod walls;
 
 /// Where this binary becomes the launcher; see `LauncherSpec::this_test_binary`.
 #[test]

@@ -33,9 +33,7 @@ class Program(ctypes.Structure):
 def check(outcome, what):
     if outcome != 0:
         error = ctypes.get_errno()
-        # Reaches the server's log: the descriptor is still the host's.
-        print(f"a worker's wall: {what}: {os.strerror(error)}", file=sys.stderr, flush=True)
-        raise OSError(error, what)
+        raise OSError(error, os.strerror(error), what)
 
 
 def separate(walls, folder):

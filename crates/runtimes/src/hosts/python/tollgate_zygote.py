@@ -34,6 +34,9 @@ EXIT_OUT_OF_MEMORY = 86
 # start would take the processor from the worker that somebody waits for.
 SPARE_DELAY = 0.005
 
+# A worker's word to the zygote that its walls stand.
+READY = b"."
+
 PR_SET_PDEATHSIG = 1
 PRCTL = ctypes.CDLL(None).prctl
 # Where the walls hide /proc, what the launcher left open of it.
@@ -110,10 +113,11 @@ class Zygote:
         """Gives the descriptors to the spare worker, or to a new one if there is none."""
         try:
             # A spare one that has died refuses; a fresh one has had no time to.
-            if not self.assign(ident, descriptors):
+            if self.assign(ident, descriptors):
                 self.make_spare()
-                if not self.assign(ident, descriptors):
-                    self.tell({"op": "failed", "id": ident, "error": "a new worker died"})
+                error = self.assign(ident, descriptors)
+                if error:
+                    self.tell({"op": "failed", "id": ident, "error": error})
         except OSError as error:
             self.tell({"op": "failed", "id": ident, "error": f"fork: {error.strerror}"})
         finally:
@@ -122,17 +126,22 @@ class Zygote:
         self.spare_wanted = self.spare is None
 
     def assign(self, ident, descriptors):
+        """Gives the descriptors to the spare worker. Returns what is wrong with it, or None."""
         if self.spare is None:
-            return False
+            return "there is no spare worker"
         (pid, line), self.spare = self.spare, None
         with line:
             try:
+                # It has run no function's code yet, so its word is the host's.
+                word = line.recv(1000)
+                if word != READY:
+                    return word.decode(errors="replace") or "a new worker died"
                 socket.send_fds(line, [b"!"], descriptors)
-            except OSError:
-                return False
+            except OSError as error:
+                return f"a new worker died: {error.strerror}"
         self.pid_of[ident] = pid
         self.id_of[pid] = ident
-        return True
+        return None
 
     def make_spare(self):
         """Forks a worker that waits to be assigned: a start then costs no fork."""
@@ -163,7 +172,7 @@ class Zygote:
         worker's walls, and waits to be given its descriptors."""
         os.setsid()
         if self.walls:
-            tollgate_walls.separate(self.walls, folder)
+            self.put_up(tollgate_walls.separate, line, folder)
         # After the change of namespace, which may clear it.
         PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.pid:
@@ -179,7 +188,8 @@ class Zygote:
         os.dup2(0, 2)
         rehearse()
         if self.walls:
-            tollgate_walls.filter_calls(self.walls)
+            self.put_up(tollgate_walls.filter_calls, line)
+        line.send(READY)
         _, descriptors, _, _ = socket.recv_fds(line, 1, 2)
         if len(descriptors) != 2:
             os._exit(0)
@@ -188,6 +198,14 @@ class Zygote:
         high = [move_up(descriptor) for descriptor in descriptors]
         move(high[0], SOCKET_FD)
         move(high[1], JOURNAL_FD)
+
+    def put_up(self, wall, line, *more):
+        """Puts up walls, or says why not and ends the worker."""
+        try:
+            wall(self.walls, *more)
+        except OSError as error:
+            line.send(f"its walls do not stand: {error.filename}: {error.strerror}".encode())
+            os._exit(EXIT_HOST_BROKEN)
 
     def kill(self, ident):
         pid = self.pid_of.get(ident)

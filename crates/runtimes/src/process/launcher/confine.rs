@@ -84,7 +84,20 @@ pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Faile
             .map_err(io::Error::other)
             .required("seccomp")?;
     }
-    Err(host::exec(plan)).step("exec")
+    Err(not_run(plan, host::exec(plan), identity)).step("exec")
+}
+
+/// Why the interpreter does not run, with what to do about the usual reason.
+fn not_run(plan: &Plan, error: io::Error, identity: Identity) -> io::Error {
+    let python = plan.python.display();
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied if identity.was_root => format!(
+            "; the user {} that functions run as must be able to read it and its folders",
+            identity.user
+        ),
+        _ => String::new(),
+    };
+    io::Error::other(format!("{python}: {error}{hint}"))
 }
 
 /// What no level does without.
@@ -177,7 +190,12 @@ fn enter(
     let scratch = if own_root {
         PathBuf::from(SCRATCH)
     } else {
-        folder_for_scratch(plan, identity, launcher).step("scratch")?
+        folder_for_scratch(plan, identity)
+            .map_err(|error| {
+                let reason = walls.reason(Wall::Root).unwrap_or_default();
+                io::Error::other(format!("{error} (and no file tree of its own: {reason})"))
+            })
+            .step("scratch")?
     };
     Ok(Ground {
         own_root,
@@ -198,8 +216,8 @@ fn noted(walls: &mut Walls, wall: Wall, outcome: io::Result<()>) -> bool {
 
 /// A folder on disk in which each worker makes one of its own. Nobody can list it, so a worker
 /// finds no other's.
-fn folder_for_scratch(plan: &Plan, identity: Identity, launcher: u32) -> io::Result<PathBuf> {
-    let [shared, own] = scratch_folders(&plan.scratch_dir, launcher);
+fn folder_for_scratch(plan: &Plan, identity: Identity) -> io::Result<PathBuf> {
+    let [shared, own] = plan.scratch_folders();
     // The server's own folder is closed to another user.
     let folder = if identity.was_root { shared } else { own };
     std::fs::DirBuilder::new().mode(0o300).create(&folder)?;
@@ -208,13 +226,6 @@ fn folder_for_scratch(plan: &Plan, identity: Identity, launcher: u32) -> io::Res
         std::os::unix::fs::chown(&folder, Some(identity.user), Some(identity.group))?;
     }
     Ok(folder)
-}
-
-/// Where a launcher's folder on disk is: if it was root, and if not.
-pub(super) fn scratch_folders(scratch_dir: &Path, launcher: u32) -> [PathBuf; 2] {
-    let name = format!("tollgate-scratch-{launcher}");
-    // Not `TMPDIR`: launcher and server differ in their environment.
-    [Path::new("/tmp").join(&name), scratch_dir.join(name)]
 }
 
 fn file_rules(readable: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {

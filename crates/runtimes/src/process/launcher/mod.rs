@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tollgate_core::confinement::Walls;
 use tollgate_core::limits;
 
@@ -58,7 +59,6 @@ impl LauncherSpec {
     /// # Errors
     /// When the path of the running binary is not known.
     pub fn this_test_binary() -> io::Result<Self> {
-        // With one test thread the harness runs the test on the main thread, as a launcher must.
         let args = [TEST_ENTRY, "--exact", "--test-threads=1", "--nocapture"];
         Ok(Self {
             program: std::env::current_exe()?,
@@ -85,6 +85,8 @@ pub(in crate::process) struct Plan {
     /// Where it runs without walls; with them, where workers have their folders if they can have
     /// none in memory.
     pub(super) scratch_dir: PathBuf,
+    /// The name of a folder for workers' folders, if it comes to that.
+    pub(super) scratch_name: String,
     /// Open files of one process.
     pub(super) open_files: u64,
     /// Largest file, in bytes.
@@ -167,11 +169,17 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 
 /// Becomes a launcher if this process was started as one; otherwise does nothing.
 ///
-/// For test binaries. The program itself recognises [`LAUNCH_ARG`] and calls [`launcher_main`].
+/// For test binaries, whose harness has made a thread by then: a child goes on without it. The
+/// program itself recognises [`LAUNCH_ARG`] and calls [`launcher_main`].
 pub fn launch_if_asked() {
-    if std::env::var_os(LAUNCH_VARIABLE).is_some() {
-        launcher_main();
+    if std::env::var_os(LAUNCH_VARIABLE).is_none() {
+        return;
     }
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads > 1 && namespaces::continue_in_child().is_err() {
+        std::process::exit(1);
+    }
+    launcher_main();
 }
 
 /// The launcher. Must be called before the process has a second thread; never returns.
@@ -195,16 +203,6 @@ pub fn launcher_main() -> ! {
     }
     .say();
     std::process::exit(1);
-}
-
-/// Removes what may be left of a launcher's scratch folder on disk once all its processes are gone.
-///
-/// Only empty folders: what the workers left in there was theirs, and the host has removed it.
-pub(super) fn remove_scratch(scratch_dir: &Path, launcher: u32) {
-    for folder in confine::scratch_folders(scratch_dir, launcher) {
-        let _ = std::fs::remove_dir(folder.join(namespaces::OWN));
-        let _ = std::fs::remove_dir(folder);
-    }
 }
 
 fn receive_plan() -> io::Result<Plan> {
@@ -233,11 +231,30 @@ fn open(plan: &Plan) -> Result<Infallible, Failed> {
 }
 
 impl Plan {
+    /// Where the launcher's folder on disk is: if it was root, and if not.
+    fn scratch_folders(&self) -> [PathBuf; 2] {
+        // Not `TMPDIR`: launcher and server differ in their environment.
+        [Path::new("/tmp"), &self.scratch_dir].map(|parent| parent.join(&self.scratch_name))
+    }
+
+    /// Removes what may be left of that folder once all processes are gone.
+    ///
+    /// Only empty folders: what the workers left in there was theirs, and the host has removed it.
+    pub(super) fn remove_scratch(&self) {
+        for folder in self.scratch_folders() {
+            let _ = std::fs::remove_dir(folder.join(namespaces::OWN));
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+
     /// The plan for `python`, with the engine's limits.
     pub(super) fn new(python: PathBuf, scratch_dir: PathBuf, sandbox: Option<Sandbox>) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             python,
             scratch_dir,
+            scratch_name: format!("tollgate-scratch-{}-{count}", std::process::id()),
             open_files: limits::OPEN_FILES,
             file_bytes: limits::FILE_BYTES,
             processes: limits::PROCESSES,
