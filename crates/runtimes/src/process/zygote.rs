@@ -563,8 +563,11 @@ impl Keeper {
         lasting.map(|trouble| trouble.reason.clone())
     }
 
-    /// How the running host is confined; none while there is none.
+    /// How the running host is confined; none while there is none, unless no walls are wanted.
     pub(super) fn confinement(&self) -> Option<Confinement> {
+        if !self.config.sandbox {
+            return Some(Confinement::Off);
+        }
         self.alive().map(|zygote| zygote.confinement().clone())
     }
 

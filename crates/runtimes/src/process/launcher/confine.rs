@@ -145,17 +145,8 @@ fn enter(
         memory_bytes: sandbox.memory_bytes,
         processes: plan.processes,
     };
-    let launcher = std::process::id();
-    let control_group = cgroup::Group::make(bounds, launcher);
-    let own_scratch = match namespaces::try_worker(proc, user, group) {
-        Ok(()) => true,
-        Err(error) => {
-            let reason = format!("user namespace: {error}");
-            walls.lacks(Wall::Scratch, reason.clone());
-            walls.lacks(Wall::Threads, reason);
-            false
-        }
-    };
+    let control_group = cgroup::Group::make(bounds, std::process::id());
+    let own_scratch = workers_can(proc, identity, walls);
     if !identity.was_root {
         let entered = namespaces::unshare(libc::CLONE_NEWUSER)
             .and_then(|()| namespaces::map_user(proc, user, group));
@@ -203,6 +194,17 @@ fn enter(
         own_scratch,
         scratch,
     })
+}
+
+/// Whether workers can have a user namespace and a scratch folder in memory.
+fn workers_can(proc: &OwnedFd, identity: Identity, walls: &mut Walls) -> bool {
+    let tried = namespaces::try_worker(proc, identity.user, identity.group);
+    if let Err(error) = &tried {
+        let reason = format!("user namespace: {error}");
+        walls.lacks(Wall::Scratch, reason.clone());
+        walls.lacks(Wall::Threads, reason);
+    }
+    tried.is_ok()
 }
 
 /// Whether it worked; if not, the wall does not stand.
