@@ -97,6 +97,14 @@ def new_folder(walls):
     return os.path.join(walls["scratch"], os.urandom(16).hex())
 
 
+def remove_place(walls):
+    """Removes the folder around all workers' folders, where it is on disk and empty."""
+    if walls and walls["scratch_bytes"] is None:
+        for folder in (os.path.join(walls["scratch"], "own"), walls["scratch"]):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
 def remove_folder(folder):
     """Removes what a dead worker left on disk, in a child of its own: it may be made to take long,
     or to be too deep."""

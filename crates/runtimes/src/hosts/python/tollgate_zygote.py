@@ -283,6 +283,7 @@ class Zygote:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
+        tollgate_walls.remove_place(self.walls)
         os._exit(0)
 
 

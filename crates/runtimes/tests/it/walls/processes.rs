@@ -50,10 +50,11 @@ async fn a_thread_bomb_hurts_nobody_else() {
     let beside = function(
         "import threading\ndef main(p):\n    one = threading.Thread(target=print)\n    one.start()\n    one.join()\n    return 'well'",
     );
-    let probe = function(bomb);
+    // Two functions: the threads of one stay, and would count in its next call.
+    let (one, other) = (function(bomb), function(bomb));
     let reports = tokio::join!(
-        python.call(&probe, json!({})),
-        python.call(&probe, json!({})),
+        python.call(&one, json!({})),
+        python.call(&other, json!({})),
         python.call(&beside, json!({})),
     );
     for report in [reports.0, reports.1] {
