@@ -149,6 +149,8 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
     process.sandbox = config.functions.sandbox == Sandbox::On;
+    let memory = config.functions.memory_mb;
+    process.memory_bytes = (memory > 0).then_some(memory << 20);
     process.hidden = vec![config.data_dir.clone(), config.database_dir().to_owned()];
     Ok(process)
 }

@@ -67,6 +67,7 @@ pub(crate) struct Execution {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Functions {
     pub(crate) sandbox: Sandbox,
+    pub(crate) memory_mb: u64,
 }
 
 /// Whether function code runs behind walls.
@@ -221,6 +222,11 @@ impl Config {
             let reason = format!("use 1 to {}", limits::WORKER_PROCESSES);
             return wrong("python.workers", &self.python.workers, &reason);
         }
+        // Less would not hold one worker.
+        let memory = self.functions.memory_mb;
+        if memory != 0 && !(64..=1 << 30).contains(&memory) {
+            return wrong("functions.memory_mb", &memory, "use 0, or 64 to 1073741824");
+        }
         for (key, value) in [
             ("http.connections", self.http.connections),
             ("execution.running", self.execution.running),
@@ -276,6 +282,10 @@ mod tests {
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
             (json!({"functions": {"sandbox": "no"}}), "functions.sandbox"),
+            (
+                json!({"functions": {"memory_mb": 1}}),
+                "functions.memory_mb",
+            ),
             (json!({"database_url": "mysql://x"}), "database_url"),
             (json!({"log_format": "xml"}), "log_format"),
         ] {

@@ -30,6 +30,8 @@ pub struct ProcessConfig {
     pub scratch_dir: PathBuf,
     /// Whether functions run behind walls, or not at all where these cannot stand.
     pub sandbox: bool,
+    /// Memory of all workers together, in bytes; none for three quarters of the machine's.
+    pub memory_bytes: Option<u64>,
     /// What no function may come to see: a start is refused if the interpreter's files contain it.
     pub hidden: Vec<PathBuf>,
     /// How long an unused worker is kept.
@@ -81,6 +83,7 @@ impl ProcessConfig {
             launcher,
             scratch_dir,
             sandbox: true,
+            memory_bytes: None,
             hidden: Vec::new(),
             idle: Duration::from_secs(60),
             load: Duration::from_secs(10),
@@ -133,7 +136,9 @@ impl ProcessConfig {
         let machine = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
         Ok(Some(Sandbox {
             readable,
-            memory_bytes: machine / 100 * limits::FUNCTION_MEMORY_PERCENT,
+            memory_bytes: self
+                .memory_bytes
+                .unwrap_or(machine / 100 * limits::FUNCTION_MEMORY_PERCENT),
             threads: limits::WORKER_THREADS,
             scratch_bytes: limits::SCRATCH_BYTES,
         }))

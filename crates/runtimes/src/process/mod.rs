@@ -134,6 +134,11 @@ impl PythonRuntime {
                         FailureKind::Crashed,
                         "The worker sent what is no answer, and was killed",
                     ),
+                    Some(Exit::Signal(9)) if worker.zygote.ran_out_of_memory() => Failure::new(
+                        FailureKind::Limit,
+                        "All functions together needed more memory than they may have, and this \
+                         one was stopped",
+                    ),
                     exit => crash(exit.as_ref(), "during the run", FailureKind::Crashed),
                 };
                 RunReport {
@@ -160,7 +165,9 @@ impl PythonRuntime {
 
     async fn checked(&self, code: &str) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
-            CheckError::Unavailable(format!("The code could not be checked: {reason}"))
+            CheckError::Unavailable(format!(
+                "The code could not be checked: {reason}; see `tollgate doctor`"
+            ))
         };
         let _turn = self
             .checks

@@ -5,7 +5,7 @@
 //! Messages go over a `SOCK_SEQPACKET` pair, so each is whole and can carry a worker's descriptors.
 
 use super::config::ProcessConfig;
-use super::launcher::Plan;
+use super::launcher::{self, Plan};
 use parking_lot::Mutex;
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{
@@ -17,9 +17,10 @@ use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -71,6 +72,13 @@ pub(super) struct Zygote {
     ended: watch::Receiver<Option<String>>,
     pid: Arc<AtomicU32>,
     confinement: Confinement,
+    memory: Option<Arc<MemoryWatch>>,
+}
+
+/// What the control group tells about processes that were killed for want of memory.
+struct MemoryWatch {
+    events: PathBuf,
+    seen: AtomicU64,
 }
 
 /// Why there is no zygote.
@@ -96,6 +104,7 @@ impl<T: Into<String>> From<T> for NotStarted {
 enum Message {
     Walls {
         walls: Walls,
+        events: Option<PathBuf>,
     },
     Ready {
         python: String,
@@ -147,18 +156,18 @@ impl Zygote {
         // Tokio's stream type serves for its readiness alone: it is never read as a stream.
         let control = UnixStream::from_std(ours.into()).map_err(|error| error.to_string())?;
         let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &order));
-        let confinement = match ready
+        let (confinement, events) = match ready
             .await
             .unwrap_or_else(|_| Err("it did not answer in time".into()))
         {
-            Ok((python, confinement)) => {
+            Ok((python, confinement, events)) => {
                 tracing::info!(
                     zygote.pid = pid.load(Ordering::Relaxed),
                     python.version = %python,
                     confinement = %confinement,
                     "zygote.started"
                 );
-                confinement
+                (confinement, events)
             }
             Err(NotStarted { reason, lasting }) => {
                 drop(control);
@@ -181,7 +190,20 @@ impl Zygote {
             ended,
             pid,
             confinement,
+            memory: events.map(|events| {
+                let seen = AtomicU64::new(0);
+                Arc::new(MemoryWatch { events, seen })
+            }),
         })
+    }
+
+    /// Whether the kernel has killed one of its processes for want of memory since this was asked.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        let Some(watch) = &self.memory else {
+            return false;
+        };
+        let kills = launcher::kills(&watch.events).unwrap_or(0);
+        watch.seen.swap(kills, Ordering::SeqCst) < kills
     }
 
     /// The walls that it and its workers are behind.
@@ -295,15 +317,20 @@ fn wait_for(mut child: Child) -> String {
 
 /// Sends the plan and waits for the host's first word: its Python version, after the launcher's
 /// account of the walls, if there are any.
-async fn handshake(control: &UnixStream, plan: &[u8]) -> Result<(String, Confinement), NotStarted> {
+async fn handshake(
+    control: &UnixStream,
+    plan: &[u8],
+) -> Result<(String, Confinement, Option<PathBuf>), NotStarted> {
     send(control, plan, &[])
         .await
         .map_err(|error| error.to_string())?;
-    let mut confinement = Confinement::Off;
+    let (mut confinement, mut group) = (Confinement::Off, None);
     loop {
         match receive(control).await.map_err(|error| error.to_string())? {
-            Some(Message::Walls { walls }) => confinement = Confinement::On(walls),
-            Some(Message::Ready { python, .. }) => return Ok((python, confinement)),
+            Some(Message::Walls { walls, events }) => {
+                (confinement, group) = (Confinement::On(walls), events);
+            }
+            Some(Message::Ready { python, .. }) => return Ok((python, confinement, group)),
             Some(Message::Fatal {
                 step,
                 error,

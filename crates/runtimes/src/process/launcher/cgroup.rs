@@ -21,6 +21,8 @@ pub(super) struct Bounds {
 #[derive(Debug)]
 pub(super) struct Group {
     folders: Vec<PathBuf>,
+    /// Counts, among others, the processes that were killed for want of memory.
+    events: PathBuf,
 }
 
 impl Group {
@@ -42,6 +44,11 @@ impl Group {
             .map_err(|first| format!("cgroup v2: {second}; v1: {first}"))
     }
 
+    /// The file of which [`kills`] makes sense.
+    pub(super) fn events(&self) -> &Path {
+        &self.events
+    }
+
     /// Moves the calling process into the group.
     pub(super) fn enter(&self) -> io::Result<()> {
         for folder in &self.folders {
@@ -51,28 +58,57 @@ impl Group {
     }
 }
 
+/// How many processes of a group were killed for want of memory; none if that cannot be read.
+pub(in crate::process) fn kills(events: &Path) -> Option<u64> {
+    let text = fs::read_to_string(events).ok()?;
+    let count = text
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?;
+    count.trim().parse().ok()
+}
+
 fn version_2(mounts: &str, places: &str, name: &str, bounds: Bounds) -> Result<Group, String> {
     let mount = mount_of(mounts, |kind, _| kind == "cgroup2").ok_or("not mounted")?;
-    let place = place_of(places, |controllers| controllers.is_empty()).ok_or("no place in it")?;
-    let parent = join(&mount, place);
+    let place = place_of(places, str::is_empty).ok_or("no place in it")?;
+    let own = join(&mount, place);
+    // A group with processes in it, as the server's own usually is, cannot bound groups below it.
+    // The one around it can, if it was handed to this user, or this user is root.
+    let around = own.parent().filter(|around| around.starts_with(&mount));
+    let mut reason = String::new();
+    for parent in [Some(own.as_path()), around].into_iter().flatten() {
+        match below(parent, name, bounds) {
+            Ok(group) => return Ok(group),
+            Err(error) if reason.is_empty() => reason = error,
+            Err(_) => {}
+        }
+    }
+    Err(reason)
+}
+
+/// A new group of version 2 inside `parent`.
+fn below(parent: &Path, name: &str, bounds: Bounds) -> Result<Group, String> {
     let control = |folder: &Path, file: &str, value: &str| {
         let path = folder.join(file);
         fs::write(&path, value).map_err(|error| format!("{}: {error}", path.display()))
     };
-    let offered = fs::read_to_string(parent.join("cgroup.controllers")).unwrap_or_default();
-    if !["memory", "pids"]
-        .iter()
-        .all(|one| offered.split_whitespace().any(|it| it == *one))
-    {
+    let listed = |file: &str| {
+        let text = fs::read_to_string(parent.join(file)).unwrap_or_default();
+        let has = |name: &str| text.split_whitespace().any(|word| word == name);
+        has("memory") && has("pids")
+    };
+    if !listed("cgroup.controllers") {
         return Err("no memory and pids controllers".to_owned());
     }
-    control(&parent, "cgroup.subtree_control", "+memory +pids")?;
-    let folder = fresh(&parent, name)?;
+    if !listed("cgroup.subtree_control") {
+        control(parent, "cgroup.subtree_control", "+memory +pids")?;
+    }
+    let folder = fresh(parent, name)?;
     control(&folder, "memory.max", &bounds.memory_bytes.to_string())?;
     control(&folder, "pids.max", &bounds.processes.to_string())?;
     // Absent without swap accounting, and then there is nothing to bound.
     let _ = control(&folder, "memory.swap.max", "0");
     Ok(Group {
+        events: folder.join("memory.events"),
         folders: vec![folder],
     })
 }
@@ -93,7 +129,11 @@ fn version_1(mounts: &str, places: &str, name: &str, bounds: Bounds) -> Result<G
             .map_err(|error| format!("{}: {error}", path.display()))?;
         folders.push(folder);
     }
-    Ok(Group { folders })
+    Ok(Group {
+        // The first is the memory controller's.
+        events: folders[0].join("memory.oom_control"),
+        folders,
+    })
 }
 
 /// Makes the folder, after removing those of launchers that are gone.
@@ -170,5 +210,36 @@ mod tests {
             Path::new("/sys/fs/cgroup/unified/box")
         );
         assert!(mount_of(MOUNTS, |kind, _| kind == "tmpfs").is_none());
+    }
+
+    /// Ordinary files in place of the kernel's.
+    #[test]
+    fn a_group_of_version_2_is_bounded_before_anybody_enters() {
+        let root = tempfile::tempdir().unwrap();
+        let service = root.path().join("service");
+        fs::create_dir_all(service.join("server")).unwrap();
+        fs::write(service.join("cgroup.controllers"), "cpu memory pids").unwrap();
+        fs::write(service.join("cgroup.subtree_control"), "memory pids").unwrap();
+        let mounts = format!("1 0 0:1 / {} rw - cgroup2 x rw", root.path().display());
+        let bounds = Bounds {
+            memory_bytes: 4096,
+            processes: 7,
+        };
+        // The server's own group offers nothing, the one around it does.
+        let group = version_2(&mounts, "0::/service/server\n", "tollgate-0", bounds).unwrap();
+        let folder = service.join("tollgate-0");
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!(
+            (read("memory.max"), read("pids.max")),
+            ("4096".into(), "7".into())
+        );
+        assert!(!folder.join("cgroup.procs").exists());
+        group.enter().unwrap();
+        assert_eq!(read("cgroup.procs"), "0");
+        fs::write(group.events(), "low 0\noom 3\noom_kill 2\n").unwrap();
+        assert_eq!(kills(group.events()), Some(2));
+        // At the root of what is mounted there is nothing around.
+        let refused = version_2(&mounts, "0::/\n", "tollgate-0", bounds);
+        assert!(refused.unwrap_err().contains("controllers"));
     }
 }

@@ -38,6 +38,8 @@ struct Ground {
     /// Workers can have a user namespace and a scratch folder in memory.
     own_scratch: bool,
     scratch: PathBuf,
+    /// Where the control group counts what was killed for want of memory.
+    events: Option<PathBuf>,
 }
 
 pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Failed> {
@@ -78,7 +80,12 @@ pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Faile
     for kept in [proc.as_fd(), rules.as_fd()] {
         rustix::io::fcntl_setfd(kept, FdFlags::empty()).step("descriptors")?;
     }
-    Word::Walls { walls: &walls }.say();
+    let events = ground.events.as_deref();
+    Word::Walls {
+        walls: &walls,
+        events,
+    }
+    .say();
     for program in seccomp::host(ground.own_root).required("seccomp")? {
         seccompiler::apply_filter(&program)
             .map_err(io::Error::other)
@@ -165,10 +172,13 @@ fn enter(
     if own_processes {
         namespaces::continue_in_child().step("child")?;
     }
-    let entered = control_group.and_then(|it| it.enter().map_err(|error| error.to_string()));
-    if let Err(reason) = entered {
-        walls.lacks(Wall::Memory, reason);
-    }
+    let entered = control_group.and_then(|it| {
+        it.enter().map_err(|error| error.to_string())?;
+        Ok(it.events().to_owned())
+    });
+    let events = entered
+        .map_err(|reason| walls.lacks(Wall::Memory, reason))
+        .ok();
     let apart = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if noted(walls, Wall::Network, namespaces::unshare(apart)) {
         // A name that tells nothing. What it was would tell little more.
@@ -193,6 +203,7 @@ fn enter(
         own_processes,
         own_scratch,
         scratch,
+        events,
     })
 }
 

@@ -13,6 +13,8 @@ mod namespaces;
 mod seccomp;
 mod steps;
 
+pub(super) use cgroup::kills;
+
 use rustix::net::{RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
@@ -115,7 +117,11 @@ pub(in crate::process) struct Sandbox {
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Word<'a> {
     /// It is about to become the interpreter, behind these walls.
-    Walls { walls: &'a Walls },
+    Walls {
+        walls: &'a Walls,
+        /// Where its control group counts what was killed for want of memory.
+        events: Option<&'a Path>,
+    },
     /// It ends without becoming the interpreter.
     Fatal {
         step: &'a str,

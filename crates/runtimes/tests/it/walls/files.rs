@@ -1,6 +1,6 @@
 //! E15: what belongs to others is not read, by whatever way.
 
-use super::{behind, without_namespaces};
+use super::{behind, open_folder, without_namespaces};
 use crate::support::{Python, function, value};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,10 +15,7 @@ struct Canaries(tempfile::TempDir);
 
 impl Canaries {
     fn new() -> Self {
-        let folder = tempfile::Builder::new()
-            .permissions(std::fs::Permissions::from_mode(0o777))
-            .tempdir_in("/var/tmp")
-            .unwrap();
+        let folder = open_folder();
         // Like a data folder.
         for name in ["tollgate.db", "jwt.key", "tollgate.toml"] {
             let path = folder.path().join(name);

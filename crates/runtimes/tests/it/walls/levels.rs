@@ -1,6 +1,6 @@
 //! What happens where a wall cannot stand, or is not wanted.
 
-use super::{behind, behind_with, refusing, refusing_with, without_namespaces};
+use super::{behind, behind_with, open_folder, refusing, refusing_with, without_namespaces};
 use crate::support::{failure, function, python_with, value};
 use serde_json::json;
 use std::path::Path;
@@ -125,6 +125,47 @@ async fn without_root_the_walls_stand_too() {
     assert_eq!(value(&python.once(COMMON).await), "all done");
     let who = "import os\ndef main(p): return [os.getuid(), os.path.exists('/etc/passwd')]";
     assert_eq!(value(&python.once(who).await), json!([61001, false]));
+}
+
+/// The least that there is: a container whose user is not root.
+#[tokio::test]
+async fn without_root_and_namespaces_the_required_walls_stand() {
+    let (Ok(interpreter), Some(mut launcher)) = (
+        Interpreter::find(Path::new("/usr/bin/python3")),
+        refusing(&["unshare:error=EPERM"]),
+    ) else {
+        println!("SKIPPED: no /usr/bin/python3 for another user");
+        return;
+    };
+    if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/setpriv").exists() {
+        println!("SKIPPED: only root, with setpriv, can become another user");
+        return;
+    }
+    let place = launcher.args.iter().position(|arg| arg == "--").unwrap() + 1;
+    let user = "/usr/bin/setpriv --reuid=61001 --regid=61001 --clear-groups --";
+    let words = user.split(' ').map(str::to_owned);
+    launcher.args.splice(place..place, words);
+    let scratch = open_folder();
+    let made = behind_with(&[], |config| {
+        config.launcher = launcher;
+        config.python = interpreter;
+        config.scratch_dir = scratch.path().to_owned();
+    });
+    let Some(python) = made.await else { return };
+    assert_eq!(value(&python.once(COMMON).await), "all done");
+    let who = "import os\ndef main(p):\n    try: os.listdir('/etc')\n    except PermissionError: return os.getuid()";
+    assert_eq!(value(&python.once(who).await), json!(61001));
+    // Its own user's files are out of reach too.
+    let own = scratch.path().join("canary");
+    std::fs::write(&own, "canary").unwrap();
+    std::os::unix::fs::chown(&own, Some(61001), Some(61001)).unwrap();
+    let code = "import os\ndef main(p):\n    done = []\n    for way in (lambda f: open(f).read(), lambda f: open(f, 'w'), os.remove, lambda f: os.chmod(f, 0), lambda f: os.truncate(f, 0), lambda f: os.utime(f), lambda f: os.chown(f, -1, -1), lambda f: os.setxattr(f, 'user.x', b'y'), lambda f: os.rename(f, 'x')):\n        try:\n            way(p['file'])\n            done.append(repr(way))\n        except OSError: pass\n    return done";
+    let report = python.call(&function(code), json!({"file": own})).await;
+    assert_eq!(value(&report), json!([]));
+    assert_eq!(std::fs::read_to_string(&own).unwrap(), "canary");
+    python.runtime.shutdown().await;
+    let left = scratch.path().read_dir().unwrap().count();
+    assert_eq!(left, 1, "more than the canary is left");
 }
 
 #[tokio::test]

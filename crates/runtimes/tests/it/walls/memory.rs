@@ -1,6 +1,6 @@
 //! E13: memory, on the heap and off it, ends at the limit.
 
-use super::behind;
+use super::{behind, behind_with};
 use crate::support::{failure, function, function_with, value};
 use serde_json::json;
 use tollgate_core::confinement::Wall;
@@ -69,6 +69,33 @@ async fn files_in_memory_are_bounded_too() {
     assert_eq!(value(&python.once(files).await), "No space left on device");
     let hidden = "import os\ndef main(p):\n    try: os.memfd_create('x')\n    except PermissionError: return 'refused'";
     assert_eq!(value(&python.once(hidden).await), "refused");
+}
+
+#[tokio::test]
+async fn what_all_take_together_is_bounded_and_told() {
+    let small = |config: &mut tollgate_runtimes::ProcessConfig| {
+        config.memory_bytes = Some(160 << 20);
+    };
+    let Some(python) = behind_with(&[Wall::Memory], small).await else {
+        return;
+    };
+    let neighbour = function("def main(p): return 'well'");
+    value(&python.call(&neighbour, json!({})).await);
+    let options = FunctionOptions {
+        memory_mb: Some(1024),
+        ..FunctionOptions::default()
+    };
+    let hungry = function_with(
+        "def main(p): return len(bytearray(400 << 20).strip(b'x'))",
+        options,
+    );
+    for _ in 0..2 {
+        let report = python.call(&hungry, json!({})).await;
+        let failed = failure(&report);
+        assert_eq!(failed.kind, FailureKind::Limit, "{failed:?}");
+        assert!(failed.message.contains("memory"), "{failed:?}");
+        assert_eq!(value(&python.call(&neighbour, json!({})).await), "well");
+    }
 }
 
 #[tokio::test]

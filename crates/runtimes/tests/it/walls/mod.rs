@@ -11,6 +11,7 @@ mod processes;
 mod time;
 
 use crate::support::{Python, python_with};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tollgate_core::confinement::{Confinement, Wall};
 use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig};
@@ -65,6 +66,14 @@ fn refusing_with(calls: &[&str], further: &[&str]) -> Option<LauncherSpec> {
         program: strace.to_owned(),
         args,
     })
+}
+
+/// A folder in which everybody on this machine may do everything.
+fn open_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let all = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(folder.path(), all).unwrap();
+    folder
 }
 
 /// A runtime on which no namespace can be had, as in a common container.

@@ -1,6 +1,6 @@
 //! E16: nothing that a function sends reaches anybody.
 
-use super::{behind, without_namespaces};
+use super::{behind, open_folder, without_namespaces};
 use crate::support::{Python, function, value};
 use rustix::net::{AddressFamily, Protocol, SocketAddrUnix, SocketType, ipproto};
 use serde_json::json;
@@ -26,10 +26,7 @@ struct Listeners {
 
 impl Listeners {
     fn new() -> Self {
-        let folder = tempfile::Builder::new()
-            .permissions(std::fs::Permissions::from_mode(0o777))
-            .tempdir_in("/var/tmp")
-            .unwrap();
+        let folder = open_folder();
         let name = format!("tollgate-canary-{}", folder.path().display());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let listeners = Self {
