@@ -35,7 +35,7 @@ pub const OPEN_FILES: u64 = 256;
 /// Largest file that a function worker may write.
 pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Processes and threads of the user that function workers run as.
-pub const PROCESSES: u64 = 1024;
+pub const PROCESSES: u64 = 4096;
 /// Threads of one function worker, its first included.
 pub const WORKER_THREADS: u64 = 64;
 /// Scratch space of one function worker.

@@ -10,3 +10,4 @@ mod official_client;
 mod stop;
 mod support;
 mod tenants;
+mod walls;
