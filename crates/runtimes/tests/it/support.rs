@@ -4,6 +4,7 @@ use crate::processes::{self, Process};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +26,12 @@ pub(crate) struct Python {
     _scratch: tempfile::TempDir,
 }
 
+/// Tells on the real stderr, which the test harness does not swallow, that something was not tested.
+pub(crate) fn skipped(why: &str) {
+    let line = format!("SKIPPED: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
+}
+
 /// A configuration around the machine's Python; none, loudly, where there is none.
 pub(crate) fn config(scratch: &Path) -> Option<ProcessConfig> {
     static FOUND: OnceLock<Option<Interpreter>> = OnceLock::new();
@@ -32,7 +39,7 @@ pub(crate) fn config(scratch: &Path) -> Option<ProcessConfig> {
     let found = FOUND.get_or_init(|| match Interpreter::find("python3".as_ref()) {
         Ok(python) => Some(python),
         Err(error) => {
-            println!("SKIPPED: python3 not found: {error}");
+            skipped(&format!("python3 not found: {error}"));
             None
         }
     });

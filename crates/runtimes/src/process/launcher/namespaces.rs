@@ -119,6 +119,8 @@ pub(super) fn change_root(
     readable: &[PathBuf],
     shared_scratch: Option<(u32, u32)>,
 ) -> io::Result<()> {
+    // The other user has to get through the folders that are made here.
+    rustix::process::umask(Mode::from_raw_mode(0o022));
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private)?;
     mount_memory(BUILD, 1 << 20, 0o755)?;
@@ -138,8 +140,7 @@ pub(super) fn change_root(
         bind(Path::new(device), build)?;
     }
     let scratch = at(build, Path::new(SCRATCH));
-    fs::create_dir(&scratch)?;
-    fs::create_dir(scratch.join(OWN))?;
+    fs::create_dir_all(scratch.join(OWN))?;
     if !at(build, Path::new("/tmp")).exists() {
         let own = Path::new(SCRATCH).join(OWN);
         std::os::unix::fs::symlink(own, at(build, Path::new("/tmp")))?;

@@ -1,7 +1,7 @@
 //! E17: calls that reach other processes or the kernel's depths are refused, and threads start.
 
 use super::{behind, without_namespaces};
-use crate::support::{Python, failure, function, value};
+use crate::support::{Python, failure, function, skipped, value};
 use serde_json::json;
 use tollgate_core::invocation::FailureKind;
 
@@ -48,7 +48,7 @@ async fn also_where_there_are_no_namespaces() {
 #[tokio::test]
 async fn calls_of_another_architecture_end_the_process() {
     if !cfg!(target_arch = "x86_64") {
-        println!("SKIPPED: 32-bit calls are of x86-64 only");
+        skipped("32-bit calls are of x86-64 only");
         return;
     }
     let Some(python) = behind(&[]).await else {

@@ -1,7 +1,7 @@
 //! What happens where a wall cannot stand, or is not wanted.
 
 use super::{behind, behind_with, open_folder, refusing, refusing_with, without_namespaces};
-use crate::support::{failure, function, python_with, value};
+use crate::support::{failure, function, python_with, skipped, value};
 use serde_json::json;
 use std::path::Path;
 use tollgate_core::confinement::{Confinement, Wall};
@@ -56,7 +56,7 @@ async fn without_a_required_wall_nothing_runs() {
             return;
         };
         if call.starts_with("setres") && !rustix::process::geteuid().is_root() {
-            println!("SKIPPED: only root changes its user");
+            skipped("only root changes its user");
             continue;
         }
         let started = python.clock.monotonic();
@@ -100,11 +100,11 @@ async fn without_root_the_walls_stand_too() {
     let system = Path::new("/usr/bin/python3");
     let setpriv = Path::new("/usr/bin/setpriv");
     let Ok(interpreter) = Interpreter::find(system) else {
-        println!("SKIPPED: no /usr/bin/python3 for another user");
+        skipped("no /usr/bin/python3 for another user");
         return;
     };
     if !rustix::process::geteuid().is_root() || !setpriv.exists() {
-        println!("SKIPPED: only root, with setpriv, can become another user");
+        skipped("only root, with setpriv, can become another user");
         return;
     }
     let own = LauncherSpec::this_test_binary().unwrap();
@@ -127,6 +127,24 @@ async fn without_root_the_walls_stand_too() {
     assert_eq!(value(&python.once(who).await), json!([61001, false]));
 }
 
+/// A service manager may give the server a mask that lets nobody else in.
+#[tokio::test]
+async fn a_strict_mask_hides_nothing_from_the_other_user() {
+    let own = LauncherSpec::this_test_binary().unwrap();
+    let script = "umask 077; exec \"$0\" \"$@\"";
+    let mut args = vec!["-c".to_owned(), script.to_owned()];
+    args.push(own.program.to_str().unwrap().to_owned());
+    args.extend(own.args);
+    let launcher = LauncherSpec {
+        program: "/bin/sh".into(),
+        args,
+    };
+    let Some(python) = behind_with(&[], |config| config.launcher = launcher).await else {
+        return;
+    };
+    assert_eq!(value(&python.once(COMMON).await), "all done");
+}
+
 /// The least that there is: a container whose user is not root.
 #[tokio::test]
 async fn without_root_and_namespaces_the_required_walls_stand() {
@@ -134,11 +152,11 @@ async fn without_root_and_namespaces_the_required_walls_stand() {
         Interpreter::find(Path::new("/usr/bin/python3")),
         refusing(&["unshare:error=EPERM"]),
     ) else {
-        println!("SKIPPED: no /usr/bin/python3 for another user");
+        skipped("no /usr/bin/python3 for another user");
         return;
     };
     if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/setpriv").exists() {
-        println!("SKIPPED: only root, with setpriv, can become another user");
+        skipped("only root, with setpriv, can become another user");
         return;
     }
     let place = launcher.args.iter().position(|arg| arg == "--").unwrap() + 1;

@@ -10,7 +10,7 @@ mod output;
 mod processes;
 mod time;
 
-use crate::support::{Python, python_with};
+use crate::support::{Python, python_with, skipped};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tollgate_core::confinement::{Confinement, Wall};
@@ -29,7 +29,7 @@ async fn behind_with(walls: &[Wall], change: impl FnOnce(&mut ProcessConfig)) ->
     };
     for &wall in walls {
         if let Some(reason) = standing.reason(wall) {
-            println!("SKIPPED: no wall {wall} here: {reason}");
+            skipped(&format!("no wall {wall} here: {reason}"));
             return None;
         }
     }
@@ -46,7 +46,7 @@ fn refusing(calls: &[&str]) -> Option<LauncherSpec> {
 fn refusing_with(calls: &[&str], further: &[&str]) -> Option<LauncherSpec> {
     let strace = Path::new("/usr/bin/strace");
     if !strace.exists() {
-        println!("SKIPPED: strace is not installed");
+        skipped("strace is not installed");
         return None;
     }
     let own = LauncherSpec::this_test_binary().unwrap();
@@ -83,7 +83,7 @@ async fn without_namespaces() -> Option<Python> {
     let interpreter = match Interpreter::find(Path::new("/usr/bin/python3")) {
         Ok(interpreter) => interpreter,
         Err(error) => {
-            println!("SKIPPED: no Python for all users: {error}");
+            skipped(&format!("no Python for all users: {error}"));
             return None;
         }
     };

@@ -1,7 +1,7 @@
 //! E16: nothing that a function sends reaches anybody.
 
 use super::{behind, open_folder, without_namespaces};
-use crate::support::{Python, function, value};
+use crate::support::{Python, function, skipped, value};
 use rustix::net::{AddressFamily, Protocol, SocketAddrUnix, SocketType, ipproto};
 use serde_json::json;
 use std::io::{self, ErrorKind};
@@ -77,7 +77,7 @@ fn multipath() -> Option<TcpListener> {
     let socket = match made {
         Ok(socket) => socket,
         Err(error) => {
-            println!("SKIPPED: no MPTCP listener: {error}");
+            skipped(&format!("no MPTCP listener: {error}"));
             return None;
         }
     };
