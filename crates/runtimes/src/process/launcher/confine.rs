@@ -42,6 +42,13 @@ struct Ground {
     events: Option<PathBuf>,
 }
 
+impl Ground {
+    /// Whether a worker finds nothing that belongs to anybody else and could be changed.
+    fn alone(&self) -> bool {
+        self.own_root && self.own_scratch
+    }
+}
+
 pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Failed> {
     let mut walls = Walls::default();
     steps::session().step("session")?;
@@ -86,7 +93,7 @@ pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Faile
         events,
     }
     .say();
-    for program in seccomp::host(ground.own_root).required("seccomp")? {
+    for program in seccomp::host(ground.alone()).required("seccomp")? {
         seccompiler::apply_filter(&program)
             .map_err(io::Error::other)
             .required("seccomp")?;
@@ -257,7 +264,7 @@ fn told(
     rules: &OwnedFd,
 ) -> io::Result<HostWalls> {
     let mut filter = String::new();
-    for byte in seccomp::bytes(&seccomp::worker(ground.own_root)?) {
+    for byte in seccomp::bytes(&seccomp::worker(ground.alone())?) {
         write!(filter, "{byte:02x}").map_err(io::Error::other)?;
     }
     let scratch = if ground.own_scratch {

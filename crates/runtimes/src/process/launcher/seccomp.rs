@@ -164,8 +164,8 @@ const WORKER_OLDER: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const WORKER_OLDER: &[libc::c_long] = &[];
 
-/// Changes that Landlock does not look at, or not in every version, so that they are for a worker in
-/// a file tree of its own only.
+/// Changes that Landlock does not look at, or not in every version, so that they are for a worker
+/// that finds nothing of anybody's: in a file tree and with a scratch folder of its own.
 const CHANGES: &[libc::c_long] = &[
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
@@ -217,12 +217,12 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 ///
 /// # Errors
 /// When a program cannot be built, which is a mistake in the lists.
-pub(super) fn host(own_root: bool) -> io::Result<[BpfProgram; 2]> {
+pub(super) fn host(alone: bool) -> io::Result<[BpfProgram; 2]> {
     // With EPERM, Python cannot start threads; this sends it to `clone`.
     let newer = Rules::from([(libc::SYS_clone3, Vec::new())]);
     let answer = SeccompAction::Errno(errno(libc::ENOSYS));
     let clone3 = compile(newer, SeccompAction::Allow, answer)?;
-    let mut rules = unconditional(own_root);
+    let mut rules = unconditional(alone);
     rules.extend(HOST.iter().map(|&call| (call, Vec::new())));
     Ok([clone3, allow_only(rules)?])
 }
@@ -231,8 +231,8 @@ pub(super) fn host(own_root: bool) -> io::Result<[BpfProgram; 2]> {
 ///
 /// # Errors
 /// As [`host`].
-pub(super) fn worker(own_root: bool) -> io::Result<BpfProgram> {
-    let mut rules = unconditional(own_root);
+pub(super) fn worker(alone: bool) -> io::Result<BpfProgram> {
+    let mut rules = unconditional(alone);
     rules.extend(conditional()?);
     allow_only(rules)
 }
@@ -248,8 +248,8 @@ pub(super) fn bytes(program: &BpfProgram) -> Vec<u8> {
     bytes
 }
 
-fn unconditional(own_root: bool) -> Rules {
-    let changes = if own_root { CHANGES } else { &[] };
+fn unconditional(alone: bool) -> Rules {
+    let changes = if alone { CHANGES } else { &[] };
     [WORKER, WORKER_OLDER, changes]
         .concat()
         .into_iter()

@@ -1,11 +1,12 @@
 //! E15: what belongs to others is not read, by whatever way.
 
-use super::{behind, open_folder, without_namespaces};
+use super::{behind, behind_with, open_folder, refusing, without_namespaces};
 use crate::support::{Python, function, value};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use tollgate_core::confinement::Wall;
+use tollgate_core::confinement::{Confinement, Wall};
+use tollgate_core::ports::runtime::Runtime as _;
 
 const READS: &str = include_str!("read_files.py");
 const CANARY: &str = "canary-3f9c2a";
@@ -101,7 +102,7 @@ async fn scratch_is_private(python: &Python) {
     let kept = value(&python.call(&keeper, json!({})).await);
     assert!(kept[0] == kept[1] && kept[1] == kept[2], "{kept}");
     let seeker = function(
-        "import os\ndef main(p):\n    found = []\n    for top in ('/scratch', '/tmp', os.getcwd(), os.path.dirname(os.getcwd())):\n        for folder, _, files in os.walk(top):\n            for name in files:\n                try: found.append([folder, name, open(os.path.join(folder, name)).read(200)])\n                except OSError: pass\n    return found",
+        "import os\ndef main(p):\n    found = []\n    for top in ('/scratch', '/tmp', os.getcwd(), os.path.dirname(os.getcwd())):\n        try: os.chmod(top, 0o777)\n        except OSError: pass\n        try: os.fchmod(os.open(top, os.O_RDONLY), 0o777)\n        except OSError: pass\n        for folder, _, files in os.walk(top):\n            for name in files:\n                try: found.append([folder, name, open(os.path.join(folder, name)).read(200)])\n                except OSError: pass\n    return found",
     );
     let found = value(&python.call(&seeker, json!({})).await);
     assert!(!found.to_string().contains(CANARY), "{found}");
@@ -113,6 +114,24 @@ async fn a_scratch_folder_is_its_workers_alone() {
         return;
     };
     scratch_is_private(&python).await;
+}
+
+/// A file tree of its own, but all workers' folders on one file system in memory.
+#[tokio::test]
+async fn also_where_only_user_namespaces_are_refused() {
+    // The first call of each process: the trial's only one, and the launcher's for processes.
+    let Some(launcher) = refusing(&["unshare:error=EPERM:when=1"]) else {
+        return;
+    };
+    let walls = [Wall::Root, Wall::Network];
+    let made = behind_with(&walls, |config| config.launcher = launcher);
+    let Some(python) = made.await else { return };
+    let Some(Confinement::On(standing)) = python.runtime.confinement() else {
+        panic!("not confined")
+    };
+    assert!(!standing.stands(Wall::Scratch), "{standing:?}");
+    scratch_is_private(&python).await;
+    nothing_is_read(&python).await;
 }
 
 #[tokio::test]
