@@ -1,6 +1,6 @@
 //! Puts the parts together: the only place where store, executor, runtimes and engine meet.
 
-use crate::config::Config;
+use crate::config::{Config, Sandbox};
 use crate::keys;
 use crate::random::OsEntropy;
 use std::path::Path;
@@ -135,10 +135,25 @@ fn start_python(
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<PythonRuntime>, Error> {
+    let process = process_config(config, data_dir)?;
+    if !process.sandbox {
+        tracing::warn!(
+            "functions.sandbox = \"off\": function code can do whatever this server's user can"
+        );
+    }
+    Ok(PythonRuntime::start(process, Arc::clone(clock))?)
+}
+
+/// The Python runtime's settings, with its scratch space in `data_dir`.
+pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<ProcessConfig, Error> {
     let launcher = LauncherSpec::this_binary()?;
     let scratch = data_dir.join("scratch");
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
-    Ok(PythonRuntime::start(process, Arc::clone(clock))?)
+    process.sandbox = config.functions.sandbox == Sandbox::On;
+    let memory = config.functions.memory_mb;
+    process.memory_bytes = (memory > 0).then_some(memory << 20);
+    process.hidden = vec![config.data_dir.clone(), config.database_dir().to_owned()];
+    Ok(process)
 }

@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) execution: Execution,
     pub(crate) retention: Retention,
+    pub(crate) functions: Functions,
     pub(crate) python: Python,
 }
 
@@ -73,6 +74,21 @@ pub(crate) struct Retention {
     pub(crate) failed_days: u32,
     pub(crate) timed_out_days: u32,
     pub(crate) cancelled_days: u32,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Functions {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) memory_mb: u64,
+}
+
+/// Whether function code runs behind walls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Sandbox {
+    On,
+    Off,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -231,6 +247,11 @@ impl Config {
             let reason = format!("use 1 to {}", limits::WORKER_PROCESSES);
             return wrong("python.workers", &self.python.workers, &reason);
         }
+        // Less would not hold one worker.
+        let memory = self.functions.memory_mb;
+        if memory != 0 && !(64..=1 << 30).contains(&memory) {
+            return wrong("functions.memory_mb", &memory, "use 0, or 64 to 1073741824");
+        }
         for (key, value) in [
             ("http.connections", self.http.connections),
             ("execution.running", self.execution.running),
@@ -307,6 +328,7 @@ mod tests {
             config.retention.periods(),
             tollgate_core::retention::Retention::default()
         );
+        assert_eq!(config.functions.sandbox, Sandbox::On);
     }
 
     #[test]
@@ -325,6 +347,11 @@ mod tests {
                 "retention.failed_days",
             ),
             (json!({"retention": {"dead_days": 1}}), "dead_days"),
+            (json!({"functions": {"sandbox": "no"}}), "functions.sandbox"),
+            (
+                json!({"functions": {"memory_mb": 1}}),
+                "functions.memory_mb",
+            ),
             (json!({"database_url": "mysql://x"}), "database_url"),
             (json!({"log_format": "xml"}), "log_format"),
         ] {

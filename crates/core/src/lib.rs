@@ -7,6 +7,7 @@ pub mod app;
 pub mod auth;
 pub mod cache;
 pub mod chain;
+pub mod confinement;
 pub mod engine;
 pub mod entropy;
 pub mod error;

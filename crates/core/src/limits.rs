@@ -35,7 +35,15 @@ pub const OPEN_FILES: u64 = 256;
 /// Largest file that a function worker may write.
 pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Processes and threads of the user that function workers run as.
-pub const PROCESSES: u64 = 1024;
+pub const PROCESSES: u64 = 4096;
+/// Threads of one function worker, its first included.
+pub const WORKER_THREADS: u64 = 64;
+/// Scratch space of one function worker.
+pub const SCRATCH_BYTES: u64 = 64 * 1024 * 1024;
+/// Of the machine's memory, what all function workers together may take, in hundredths.
+pub const FUNCTION_MEMORY_PERCENT: u64 = 75;
+/// User and group of function code where the server is root: nobody's on any system known to us.
+pub const FUNCTION_USER: u32 = 61_000;
 /// Most worker processes of one server.
 pub const WORKER_PROCESSES: usize = 512;
 /// Largest frame on the pipe between server and worker.

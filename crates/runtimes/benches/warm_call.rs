@@ -35,7 +35,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(mut builder: Builder) -> Self {
+    fn new(mut builder: Builder, sandbox: bool) -> Self {
         let tokio = builder.enable_all().build().expect("tokio starts");
         let scratch = tempfile::tempdir().expect("a folder can be made");
         let program = std::env::current_exe().expect("the path of this program is known");
@@ -47,6 +47,7 @@ impl Bench {
         let mut config = ProcessConfig::discover(Path::new("python3"), launcher, folder)
             .expect("python3 is installed");
         config.idle = Duration::from_millis(200);
+        config.sandbox = sandbox;
         let start = async { PythonRuntime::start(config, Arc::new(SystemClock)) };
         let python = tokio.block_on(start).expect("the runtime starts");
         Self {
@@ -126,9 +127,12 @@ async fn run(python: &PythonRuntime, call: Call) {
     assert!(report.result.is_ok(), "{report:?}");
 }
 
-#[divan::bench(sample_count = 5000, sample_size = 1)]
-fn warm_call(bencher: divan::Bencher<'_, '_>) {
-    let bench = Bench::new(Builder::new_current_thread());
+/// With the walls up and without them.
+const SANDBOX: [bool; 2] = [true, false];
+
+#[divan::bench(sample_count = 5000, sample_size = 1, args = SANDBOX)]
+fn warm_call(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
+    let bench = Bench::new(Builder::new_current_thread(), sandbox);
     let function = function();
     bench.tokio.block_on(run(&bench.python, call(&function)));
     bencher
@@ -136,9 +140,9 @@ fn warm_call(bencher: divan::Bencher<'_, '_>) {
         .bench_local_values(|call| bench.tokio.block_on(run(&bench.python, call)));
 }
 
-#[divan::bench(sample_count = 300, sample_size = 1)]
-fn warm_calls_1000_by_16(bencher: divan::Bencher<'_, '_>) {
-    let bench = Bench::new(Builder::new_multi_thread());
+#[divan::bench(sample_count = 300, sample_size = 1, args = SANDBOX)]
+fn warm_calls_1000_by_16(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
+    let bench = Bench::new(Builder::new_multi_thread(), sandbox);
     let function = function();
     let all = async || {
         let tasks: Vec<_> = (0..16)
@@ -163,19 +167,19 @@ fn warm_calls_1000_by_16(bencher: divan::Bencher<'_, '_>) {
 }
 
 /// A start in a quiet moment, as after a deployment: the spare worker is ready.
-#[divan::bench(sample_count = 300, sample_size = 1)]
-fn cold_start(bencher: divan::Bencher<'_, '_>) {
-    start(bencher, Duration::from_millis(20));
+#[divan::bench(sample_count = 300, sample_size = 1, args = SANDBOX)]
+fn cold_start(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
+    start(bencher, Duration::from_millis(20), sandbox);
 }
 
 /// Starts as fast as they can follow each other: each waits for the fork of its spare worker.
-#[divan::bench(sample_count = 300, sample_size = 1)]
-fn cold_starts_in_a_row(bencher: divan::Bencher<'_, '_>) {
-    start(bencher, Duration::ZERO);
+#[divan::bench(sample_count = 300, sample_size = 1, args = SANDBOX)]
+fn cold_starts_in_a_row(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
+    start(bencher, Duration::ZERO, sandbox);
 }
 
-fn start(bencher: divan::Bencher<'_, '_>, pause: Duration) {
-    let bench = Bench::new(Builder::new_current_thread());
+fn start(bencher: divan::Bencher<'_, '_>, pause: Duration, sandbox: bool) {
+    let bench = Bench::new(Builder::new_current_thread(), sandbox);
     bench.tokio.block_on(run(&bench.python, call(&function())));
     bencher
         .with_inputs(|| {

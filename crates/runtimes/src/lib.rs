@@ -10,7 +10,7 @@ mod proxy;
 mod system;
 
 pub use process::{
-    DiscoverError, LAUNCH_ARG, LauncherSpec, ProcessConfig, PythonRuntime, StartError,
+    DiscoverError, Interpreter, LAUNCH_ARG, LauncherSpec, ProcessConfig, PythonRuntime, StartError,
     launch_if_asked, launcher_main,
 };
 pub use proxy::ProxyRuntime;

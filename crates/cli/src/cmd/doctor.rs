@@ -2,11 +2,15 @@
 
 use crate::CommandResult;
 use crate::args::Doctor;
+use crate::compose::process_config;
 use crate::config::Config;
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
-use tollgate_runtimes::{LauncherSpec, ProcessConfig};
+use std::sync::Arc;
+use tollgate_core::confinement::Confinement;
+use tollgate_core::time::SystemClock;
+use tollgate_runtimes::PythonRuntime;
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 
 #[derive(Serialize)]
@@ -18,8 +22,12 @@ struct Finding {
     detail: String,
 }
 
-pub(super) fn run(config: &Config, args: &Doctor) -> CommandResult {
-    let findings = [python(config), database(config.database_dir()), isolation()];
+pub(super) async fn run(config: &Config, args: &Doctor) -> CommandResult {
+    let findings = [
+        python(config),
+        database(config.database_dir()),
+        isolation(config).await,
+    ];
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json!(findings))?);
     } else {
@@ -49,20 +57,14 @@ pub(super) fn run(config: &Config, args: &Doctor) -> CommandResult {
 }
 
 fn python(config: &Config) -> Finding {
-    let found = LauncherSpec::this_binary()
-        .map_err(|error| error.to_string())
-        .and_then(|launcher| {
-            let scratch = config.data_dir.join("scratch");
-            ProcessConfig::discover(&config.python.program, launcher, scratch)
-                .map(|process| process.python.display().to_string())
-                .map_err(|error| error.to_string())
-        });
+    let found = process_config(config, &config.data_dir)
+        .map(|process| process.python.program.display().to_string());
     let ok = found.is_ok();
     Finding {
         what: "python",
         ok,
         optional: false,
-        detail: found.unwrap_or_else(|error| error),
+        detail: found.unwrap_or_else(|error| error.to_string()),
     }
 }
 
@@ -91,15 +93,33 @@ fn database(dir: &Path) -> Finding {
     }
 }
 
-/// What confines functions today; the kernel's walls are not built yet.
-fn isolation() -> Finding {
-    Finding {
+/// Starts the Python host as the server does, and has it say which walls stand.
+async fn isolation(config: &Config) -> Finding {
+    let finding = |ok, optional, detail| Finding {
         what: "isolation",
-        ok: false,
-        optional: true,
-        detail: "functions run in processes of their own session with resource limits, no inherited \
-                 descriptors and a clean environment; they can still read files and use the network \
-                 as this user, so run only code that you trust"
-            .to_owned(),
+        ok,
+        optional,
+        detail,
+    };
+    match confinement(config).await {
+        Ok(Confinement::Off) => {
+            let detail = "functions.sandbox = \"off\": function code can do whatever this server's \
+                          user can, so run only code that you trust";
+            finding(false, true, detail.to_owned())
+        }
+        Ok(confinement @ Confinement::On(_)) => finding(true, false, confinement.to_string()),
+        Err(error) => finding(false, false, format!("functions cannot run: {error}")),
     }
+}
+
+async fn confinement(config: &Config) -> Result<Confinement, String> {
+    let scratch = std::env::temp_dir().join(format!("tollgate-doctor-{}", std::process::id()));
+    let process = process_config(config, &scratch).map_err(|error| error.to_string())?;
+    let runtime =
+        PythonRuntime::start(process, Arc::new(SystemClock)).map_err(|error| error.to_string())?;
+    let confinement = runtime.ready().await;
+    runtime.shutdown().await;
+    // Only scratch: what cannot be removed is left to the system's own cleaning.
+    let _ = std::fs::remove_dir_all(&scratch);
+    confinement
 }

@@ -40,7 +40,7 @@ pub(crate) async fn run(cli: Cli) -> CommandResult {
         Command::Invocations(command) => invocations::run(&config, command).await,
         Command::DeadLetters(command) => dead_letters::run(&config, command).await,
         Command::Bench(args) => bench::run(args).await,
-        Command::Doctor(args) => doctor::run(&config, &args),
+        Command::Doctor(args) => doctor::run(&config, &args).await,
         Command::Config(command) => show_config(&config, &command),
         Command::Openapi => {
             println!("{}", tollgate_server::openapi().to_pretty_json()?);

@@ -1,6 +1,6 @@
 //! Functions that misbehave: each is one failed run, and nobody else notices.
 
-use crate::support::code::{AGREE, BLOCK, ECHO, until_exists};
+use crate::support::code::{AGREE, BLOCK, ECHO, UNTIL_USER};
 use crate::support::folder::Folder;
 use crate::support::poll;
 use crate::support::server::Server;
@@ -28,18 +28,17 @@ def main(params):
 ";
 
 const DAEMON: &str = "\
-import os, threading
+import os, subprocess, threading
 
 def main(params):
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            os.write(writer, b'x')
-            threading.Event().wait()
-        os._exit(0)
-    os.read(reader, 1)
-    print('the daemon runs')
+    for start in (os.fork, lambda: subprocess.run(['/bin/true'])):
+        try:
+            if start() == 0:
+                os.setsid()
+                threading.Event().wait()
+            print('it runs')
+        except PermissionError:
+            print('refused')
     threading.Event().wait()
 ";
 
@@ -50,8 +49,8 @@ def main(params):
 ";
 
 const APP: &str = "bad";
-/// The processes of a server that does nothing: the zygote and its spare worker.
-const STANDING: usize = 2;
+/// The processes of a server that does nothing: the launcher, the zygote and its spare worker.
+const STANDING: usize = 3;
 
 /// A server whose idle interpreters end at once, so that what is left is left behind.
 async fn server() -> Server {
@@ -73,9 +72,7 @@ fn nothing_was_left_behind(server: &Server) {
 async fn run_beside_a_neighbour(name: &str, code: &str, options: Value) -> Value {
     let server = server().await;
     let api = &server.api;
-    let file = server.folder.path().join("go");
-    api.function(APP, "neighbour", &until_exists(&file), &json!({}))
-        .await;
+    api.function(APP, "neighbour", UNTIL_USER, &json!({})).await;
     api.function(APP, "echo", ECHO, &json!({})).await;
     api.function(APP, name, code, &options).await;
     let mut watch = Watch::open(api).await;
@@ -106,7 +103,7 @@ async fn run_beside_a_neighbour(name: &str, code: &str, options: Value) -> Value
         .await
         .ok();
     assert_eq!(echoed["data"], json!({"still": "here"}));
-    server.folder.write("go", "");
+    api.create_user("go").await.ok();
     assert_eq!(watch.ended(neighbour).await["state"], "succeeded");
     nothing_was_left_behind(&server);
     server.stop().await;
@@ -189,11 +186,10 @@ async fn one_that_runs_too_long_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_daemon_dies_with_the_run_that_started_it() {
-    // More time than the others: the daemon must have started before it is up.
-    let run = run_beside_a_neighbour("daemon", DAEMON, json!({"timeout_seconds": 3.0})).await;
+async fn a_daemon_cannot_be_started() {
+    let run = run_beside_a_neighbour("daemon", DAEMON, json!({"timeout_seconds": 1.0})).await;
     assert_eq!(run["error"]["kind"], "timeout", "{run}");
-    assert_eq!(logs(&run), ["the daemon runs"]);
+    assert_eq!(logs(&run), ["refused", "refused"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use crate::support::api::Api;
 use crate::support::begun::Begun;
 use crate::support::code::until_exists;
+use crate::support::folder::Folder;
 use crate::support::server::Server;
 use crate::support::watch::Watch;
 use reqwest::Method;
@@ -28,14 +29,14 @@ async fn held_post_function(server: &Server) {
 
 #[tokio::test]
 async fn a_post_run_survives_the_kill() {
-    let server = Server::start().await;
-    let folder = Arc::clone(&server.folder);
+    let folder = Arc::new(Folder::new());
+    let server = Server::without_walls(&folder).await;
     held_post_function(&server).await;
     assert_eq!(server.api.create_user("ann").await.status, 201);
     server.kill().await;
 
     folder.write("go", "");
-    let server = Server::start_in(&folder, &[], &[]).await;
+    let server = Server::without_walls(&folder).await;
     let mut watch = Watch::open(&server.api).await;
     let [run] = &server.api.runs_of("greet").await[..] else {
         panic!("not one run")
@@ -50,8 +51,8 @@ async fn a_post_run_survives_the_kill() {
 
 #[tokio::test]
 async fn a_run_that_was_under_way_keeps_its_ids() {
-    let server = Server::start().await;
-    let folder = Arc::clone(&server.folder);
+    let folder = Arc::new(Folder::new());
+    let server = Server::without_walls(&folder).await;
     held_post_function(&server).await;
     let mut watch = Watch::open(&server.api).await;
     server.api.create_user("ann").await.ok();
@@ -63,7 +64,7 @@ async fn a_run_that_was_under_way_keeps_its_ids() {
     server.kill().await;
 
     folder.write("go", "");
-    let server = Server::start_in(&folder, &[], &[]).await;
+    let server = Server::without_walls(&folder).await;
     let after = Watch::open(&server.api).await.ended(id).await;
     assert_eq!(after["state"], "succeeded", "{after}");
     for key in ["task_id", "event_id"] {
@@ -74,8 +75,8 @@ async fn a_run_that_was_under_way_keeps_its_ids() {
 
 #[tokio::test]
 async fn a_caller_who_waited_in_vain_saved_nothing() {
-    let server = Server::start().await;
-    let folder = Arc::clone(&server.folder);
+    let folder = Arc::new(Folder::new());
+    let server = Server::without_walls(&folder).await;
     let begun = Begun::new(&folder);
     server.api.app("slow").await;
     let id = server
@@ -96,7 +97,7 @@ async fn a_caller_who_waited_in_vain_saved_nothing() {
         "an answer came from a killed server"
     );
 
-    let server = Server::start_in(&folder, &[], &[]).await;
+    let server = Server::without_walls(&folder).await;
     server
         .api
         .get("/api/users/ann/")
@@ -111,8 +112,8 @@ async fn a_caller_who_waited_in_vain_saved_nothing() {
 
 #[tokio::test]
 async fn every_answered_user_has_exactly_one_post_run() {
-    let server = Server::start().await;
-    let folder = Arc::clone(&server.folder);
+    let folder = Arc::new(Folder::new());
+    let server = Server::without_walls(&folder).await;
     held_post_function(&server).await;
     let (answered, mut answers) = mpsc::unbounded_channel();
     let mut writers = JoinSet::new();
@@ -135,7 +136,7 @@ async fn every_answered_user_has_exactly_one_post_run() {
     writers.join_all().await;
 
     folder.write("go", "");
-    let server = Server::start_in(&folder, &[], &[]).await;
+    let server = Server::without_walls(&folder).await;
     let mut watch = Watch::open(&server.api).await;
     let mut greeted = Vec::new();
     for run in server.api.runs_of("greet").await {

@@ -13,3 +13,4 @@ mod slow_pre;
 mod stop;
 mod support;
 mod tenants;
+mod walls;

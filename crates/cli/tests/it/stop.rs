@@ -3,7 +3,7 @@
 use crate::support::begun::Begun;
 use crate::support::code::until_exists;
 use crate::support::folder::Folder;
-use crate::support::server::Server;
+use crate::support::server::{Server, WITHOUT_WALLS};
 use crate::support::watch::Watch;
 use rustix::process::Signal;
 use serde_json::json;
@@ -13,7 +13,8 @@ const SHORT_GRACE: (&str, &str) = ("TOLLGATE_GRACE_SECONDS", "0.2");
 
 /// A server with a function that ends once the file `go` exists.
 async fn server_with_held(settings: &[(&str, &str)]) -> (Server, i64) {
-    let server = Server::start_in(&Arc::new(Folder::new()), &[], settings).await;
+    let settings = [&[WITHOUT_WALLS], settings].concat();
+    let server = Server::start_in(&Arc::new(Folder::new()), &[], &settings).await;
     let file = server.folder.path().join("go");
     server.api.app("held").await;
     let id = server
@@ -49,7 +50,7 @@ async fn a_run_that_ends_within_the_grace_is_recorded() {
 
     // Without the file, it could not run again.
     std::fs::remove_file(folder.path().join("go")).unwrap();
-    let server = Server::start_in(&folder, &[], &[]).await;
+    let server = Server::without_walls(&folder).await;
     let run = server.api.invocation(run).await;
     assert_eq!(
         (&run["state"], &run["attempt"]),
@@ -68,7 +69,7 @@ async fn a_run_that_does_not_end_is_handed_back() {
     stderr.line("handed work back").await;
 
     folder.write("go", "");
-    let server = Server::start_in(&folder, &[], &[]).await;
+    let server = Server::without_walls(&folder).await;
     let run = Watch::open(&server.api).await.ended(run).await;
     assert_eq!(run["state"], "succeeded", "{run}");
     server.stop().await;
@@ -76,7 +77,7 @@ async fn a_run_that_does_not_end_is_handed_back() {
 
 #[tokio::test]
 async fn a_request_under_way_is_answered() {
-    let server = Server::start().await;
+    let server = Server::without_walls(&Arc::new(Folder::new())).await;
     let begun = Begun::new(&server.folder);
     server.api.app("slow").await;
     let id = server

@@ -4,6 +4,7 @@
 //! future ends the run and everything that it started; and user code never runs in this process
 //! (a `system` function is the operator's own Rust and the one exception).
 
+use crate::confinement::Confinement;
 use crate::function::{CallContext, CodeError, Environment, Executable, Source};
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
@@ -115,6 +116,11 @@ pub trait Runtime: Send + Sync {
 
     /// Whether runs are possible, and if not, what the operator must do.
     fn health(&self) -> Result<String, String>;
+
+    /// How function code is confined; none while nothing runs, or where there is nothing to confine.
+    fn confinement(&self) -> Option<Confinement> {
+        None
+    }
 }
 
 /// Why a source was not accepted.

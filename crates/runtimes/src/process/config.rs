@@ -1,6 +1,6 @@
 //! What the Python runtime needs to know before it starts, and finding a Python that suits.
 
-use super::launcher::LauncherSpec;
+use super::launcher::{LauncherSpec, Sandbox};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,15 +10,30 @@ use tollgate_core::limits;
 /// The oldest Python that the host runs on.
 const PYTHON_MIN: (u32, u32) = (3, 9);
 
+/// A Python and the files that it needs to run.
+#[derive(Debug, Clone)]
+pub struct Interpreter {
+    /// The interpreter itself, not a wrapper script: a wrapper needs an environment.
+    pub program: PathBuf,
+    /// Where its modules and libraries lie: absolute paths, each with everything below.
+    pub library: Vec<PathBuf>,
+}
+
 /// Settings of the Python runtime.
 #[derive(Debug, Clone)]
 pub struct ProcessConfig {
-    /// The interpreter itself, not a wrapper script: a wrapper needs an environment.
-    pub python: PathBuf,
+    /// The interpreter.
+    pub python: Interpreter,
     /// How to start the launcher.
     pub launcher: LauncherSpec,
-    /// The folder in which functions run. Created if absent.
+    /// The folder in which functions run where they have none in memory. Created if absent.
     pub scratch_dir: PathBuf,
+    /// Whether functions run behind walls, or not at all where these cannot stand.
+    pub sandbox: bool,
+    /// Memory of all workers together, in bytes; none for three quarters of the machine's.
+    pub memory_bytes: Option<u64>,
+    /// What no function may come to see: a start is refused if the interpreter's files contain it.
+    pub hidden: Vec<PathBuf>,
     /// How long an unused worker is kept.
     pub idle: Duration,
     /// How long the top level of a module may run.
@@ -62,11 +77,14 @@ pub enum DiscoverError {
 
 impl ProcessConfig {
     /// Defaults around a known interpreter.
-    pub fn new(python: PathBuf, launcher: LauncherSpec, scratch_dir: PathBuf) -> Self {
+    pub fn new(python: Interpreter, launcher: LauncherSpec, scratch_dir: PathBuf) -> Self {
         Self {
             python,
             launcher,
             scratch_dir,
+            sandbox: true,
+            memory_bytes: None,
+            hidden: Vec::new(),
             idle: Duration::from_secs(60),
             load: Duration::from_secs(10),
             check: Duration::from_secs(5),
@@ -86,47 +104,125 @@ impl ProcessConfig {
         launcher: LauncherSpec,
         scratch_dir: PathBuf,
     ) -> Result<Self, DiscoverError> {
-        Ok(Self::new(interpreter(python)?, launcher, scratch_dir))
+        let python = Interpreter::find(python)?;
+        Ok(Self::new(python, launcher, scratch_dir))
+    }
+
+    /// What the walls let through; none without walls.
+    ///
+    /// # Errors
+    /// When the interpreter's files contain what is to be hidden.
+    pub(super) fn walls(&self) -> Result<Option<Sandbox>, String> {
+        if !self.sandbox {
+            return Ok(None);
+        }
+        let readable = self.python.readable();
+        for hidden in &self.hidden {
+            let hidden = hidden.canonicalize().unwrap_or_else(|_| hidden.clone());
+            let shown = readable.iter().find(|path| {
+                let path = path.canonicalize().unwrap_or_else(|_| (*path).clone());
+                hidden.starts_with(path)
+            });
+            if let Some(shown) = shown {
+                return Err(format!(
+                    "functions can read {}, where Python's modules lie, and {} is in it; move one of \
+                     them",
+                    shown.display(),
+                    hidden.display()
+                ));
+            }
+        }
+        let memory = rustix::system::sysinfo();
+        let machine = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
+        Ok(Some(Sandbox {
+            readable,
+            memory_bytes: self
+                .memory_bytes
+                .unwrap_or(machine / 100 * limits::FUNCTION_MEMORY_PERCENT),
+            threads: limits::WORKER_THREADS,
+            scratch_bytes: limits::SCRATCH_BYTES,
+        }))
     }
 }
 
-/// The path of the interpreter behind `program`, which may be a wrapper.
-fn interpreter(program: &Path) -> Result<PathBuf, DiscoverError> {
-    const QUESTION: &str =
-        "import sys; print(sys.version_info[0], sys.version_info[1], sys.executable)";
-    let answer = Command::new(program)
-        .args(["-I", "-c", QUESTION])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| DiscoverError::Missing {
-            program: program.to_owned(),
-            source,
-        })?;
-    let text = String::from_utf8_lossy(&answer.stdout);
-    let mut words = text.trim().splitn(3, ' ');
-    let (major, minor) = (words.next(), words.next());
-    let version = major
-        .zip(minor)
-        .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    let (Some(version), Some(path)) = (version, words.next().filter(|path| !path.is_empty()))
-    else {
-        let shown = if text.trim().is_empty() {
-            &answer.stderr
-        } else {
-            &answer.stdout
+/// What every program needs besides its own files: shared libraries and how to find them, time
+/// zones, and the certificates that Python's `ssl` looks for.
+const SYSTEM: &[&str] = &[
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/pki/tls/certs",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/usr/share/ca-certificates",
+    "/usr/share/zoneinfo",
+];
+
+/// What an interpreter is asked: one JSON object on one line.
+const QUESTION: &str = "\
+import json, os, sys
+roots = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
+names = ('lib', 'lib64', 'pyvenv.cfg')
+paths = [os.path.join(root, name) for root in sorted(roots) for name in names]
+paths += [sys.executable, os.path.realpath(sys.executable), *sys.path]
+print(json.dumps([sys.version_info[:2], sys.executable, paths]))
+";
+
+impl Interpreter {
+    /// Asks `program`, which may be a wrapper, for the interpreter behind it.
+    ///
+    /// # Errors
+    /// [`DiscoverError`].
+    pub fn find(program: &Path) -> Result<Self, DiscoverError> {
+        let answer = Command::new(program)
+            .args(["-I", "-c", QUESTION])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| DiscoverError::Missing {
+                program: program.to_owned(),
+                source,
+            })?;
+        let parsed = serde_json::from_slice::<((u32, u32), PathBuf, Vec<PathBuf>)>(&answer.stdout);
+        let Some((version, path, library)) = parsed.ok().filter(|(_, path, _)| path.is_absolute())
+        else {
+            let text = String::from_utf8_lossy(&answer.stdout);
+            let shown = if text.trim().is_empty() {
+                String::from_utf8_lossy(&answer.stderr)
+            } else {
+                text
+            };
+            return Err(DiscoverError::Strange {
+                program: program.to_owned(),
+                answer: tollgate_core::text::prefix(shown.trim(), 300).to_owned(),
+            });
         };
-        let shown = String::from_utf8_lossy(shown);
-        return Err(DiscoverError::Strange {
-            program: program.to_owned(),
-            answer: tollgate_core::text::prefix(shown.trim(), 300).to_owned(),
-        });
-    };
-    if version < PYTHON_MIN {
-        let found = format!("{}.{}", version.0, version.1);
-        return Err(DiscoverError::TooOld {
-            program: program.to_owned(),
-            found,
-        });
+        if version < PYTHON_MIN {
+            let found = format!("{}.{}", version.0, version.1);
+            return Err(DiscoverError::TooOld {
+                program: program.to_owned(),
+                found,
+            });
+        }
+        Ok(Self {
+            program: path,
+            library: library
+                .into_iter()
+                .filter(|path| path.is_absolute() && path.exists())
+                .collect(),
+        })
     }
-    Ok(PathBuf::from(path))
+
+    /// Everything that has to be readable, sorted, so that a folder comes before what is in it.
+    fn readable(&self) -> Vec<PathBuf> {
+        let mut paths: Vec<_> = SYSTEM.iter().map(PathBuf::from).collect();
+        paths.extend(self.library.iter().cloned());
+        paths.push(self.program.clone());
+        paths.sort();
+        paths.dedup();
+        paths
+    }
 }

@@ -10,7 +10,7 @@ mod protocol;
 mod worker;
 mod zygote;
 
-pub use config::{DiscoverError, ProcessConfig};
+pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool};
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tollgate_core::confinement::Confinement;
 use tollgate_core::function::{CodeError, Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
@@ -96,6 +97,15 @@ impl PythonRuntime {
         self.pool.close().await;
     }
 
+    /// Waits until the Python host runs, and tells how function code is confined.
+    ///
+    /// # Errors
+    /// Why it cannot start, for the operator.
+    pub async fn ready(&self) -> Result<Confinement, String> {
+        let zygote = self.pool.keeper().get().await?;
+        Ok(zygote.confinement().clone())
+    }
+
     /// Runs `call` on `lease`'s worker for at most `allotted`.
     async fn run_on(&self, mut lease: Lease, call: &Call, allotted: Duration) -> RunReport {
         let worker = lease.begin();
@@ -129,6 +139,11 @@ impl PythonRuntime {
                         FailureKind::Crashed,
                         "The worker sent what is no answer, and was killed",
                     ),
+                    Some(Exit::Signal(9)) if worker.zygote.ran_out_of_memory() => Failure::new(
+                        FailureKind::Limit,
+                        "All functions together needed more memory than they may have, and this \
+                         one was stopped",
+                    ),
                     exit => crash(exit.as_ref(), "during the run", FailureKind::Crashed),
                 };
                 RunReport {
@@ -155,7 +170,9 @@ impl PythonRuntime {
 
     async fn checked(&self, code: &str) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
-            CheckError::Unavailable(format!("The code could not be checked: {reason}"))
+            CheckError::Unavailable(format!(
+                "The code could not be checked: {reason}; see `tollgate doctor`"
+            ))
         };
         let _turn = self
             .checks
@@ -320,5 +337,9 @@ impl Runtime for PythonRuntime {
 
     fn health(&self) -> Result<String, String> {
         self.pool.keeper().health()
+    }
+
+    fn confinement(&self) -> Option<Confinement> {
+        self.pool.keeper().confinement()
     }
 }

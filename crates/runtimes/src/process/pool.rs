@@ -589,7 +589,9 @@ impl Pool {
         };
         let started = self.clock.monotonic();
         let broken = |reason: String| {
-            StartFailure::unavailable(format!("No Python worker could be started: {reason}"))
+            StartFailure::unavailable(format!(
+                "No Python worker could be started: {reason}; see `tollgate doctor`"
+            ))
         };
         let zygote = self.keeper.get().await.map_err(broken)?;
         let mut worker =

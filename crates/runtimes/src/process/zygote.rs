@@ -5,7 +5,7 @@
 //! Messages go over a `SOCK_SEQPACKET` pair, so each is whole and can carry a worker's descriptors.
 
 use super::config::ProcessConfig;
-use super::launcher::Plan;
+use super::launcher::{self, Plan};
 use parking_lot::Mutex;
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{
@@ -17,13 +17,15 @@ use std::collections::HashMap;
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
+use tollgate_core::confinement::{Confinement, Walls};
 
 /// How long a launcher may take until its host is ready.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -32,7 +34,7 @@ const END_LIMIT: Duration = Duration::from_secs(2);
 /// Bytes of the zygote's error output that are kept.
 const ERROR_TAIL_BYTES: usize = 4096;
 /// Longest message on the control socket.
-const MESSAGE_BYTES: usize = 4096;
+const MESSAGE_BYTES: usize = 16 * 1024;
 
 /// How a worker process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,19 +71,48 @@ pub(super) struct Zygote {
     commands: mpsc::UnboundedSender<Command>,
     ended: watch::Receiver<Option<String>>,
     pid: Arc<AtomicU32>,
+    confinement: Confinement,
+    memory: Option<Arc<MemoryWatch>>,
+}
+
+/// What the control group tells about processes that were killed for want of memory.
+struct MemoryWatch {
+    events: PathBuf,
+    seen: AtomicU64,
+}
+
+/// Why there is no zygote.
+#[derive(Debug, Clone)]
+pub(super) struct NotStarted {
+    pub(super) reason: String,
+    /// A further try would end the same way: this machine cannot do it.
+    pub(super) lasting: bool,
+}
+
+impl<T: Into<String>> From<T> for NotStarted {
+    fn from(reason: T) -> Self {
+        Self {
+            reason: reason.into(),
+            lasting: false,
+        }
+    }
 }
 
 /// A message from launcher or zygote.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 enum Message {
+    Walls {
+        walls: Walls,
+        events: Option<PathBuf>,
+    },
     Ready {
-        pid: u32,
         python: String,
     },
     Fatal {
         step: String,
         error: String,
+        lasting: bool,
     },
     Failed {
         id: u64,
@@ -100,7 +131,17 @@ impl Zygote {
     ///
     /// # Errors
     /// What went wrong, for the operator.
-    pub(super) async fn start(config: &ProcessConfig) -> Result<Self, String> {
+    pub(super) async fn start(config: &ProcessConfig) -> Result<Self, NotStarted> {
+        let sandbox = config.walls().map_err(|reason| NotStarted {
+            reason,
+            lasting: true,
+        })?;
+        let plan = Plan::new(
+            config.python.program.clone(),
+            config.scratch_dir.clone(),
+            sandbox,
+        );
+        let order = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
         let (ours, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -111,29 +152,30 @@ impl Zygote {
         rustix::io::ioctl_fionbio(&ours, true).map_err(|error| error.to_string())?;
         let (ended_sender, process_end) = oneshot::channel();
         let pid = Arc::new(AtomicU32::new(0));
-        spawn_thread(config, theirs, Arc::clone(&pid), ended_sender)?;
+        spawn_thread(config, plan, theirs, Arc::clone(&pid), ended_sender)?;
         // Tokio's stream type serves for its readiness alone: it is never read as a stream.
         let control = UnixStream::from_std(ours.into()).map_err(|error| error.to_string())?;
-        let plan = Plan::new(config.python.clone(), config.scratch_dir.clone());
-        let plan = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
-        let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &plan));
-        match ready
+        let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &order));
+        let (confinement, events) = match ready
             .await
-            .unwrap_or_else(|_| Err("it did not answer in time".to_owned()))
+            .unwrap_or_else(|_| Err("it did not answer in time".into()))
         {
-            Ok(python) => {
+            Ok((python, confinement, events)) => {
                 tracing::info!(
                     zygote.pid = pid.load(Ordering::Relaxed),
                     python.version = %python,
+                    confinement = %confinement,
                     "zygote.started"
                 );
+                (confinement, events)
             }
-            Err(reason) => {
+            Err(NotStarted { reason, lasting }) => {
                 drop(control);
                 let end = end_of(process_end, &pid).await;
-                return Err(format!("the Python host did not start: {reason} ({end})"));
+                let reason = format!("the Python host did not start: {reason} ({end})");
+                return Err(NotStarted { reason, lasting });
             }
-        }
+        };
         let (commands, receiver) = mpsc::unbounded_channel();
         let (end_sender, ended) = watch::channel(None);
         let exits = Mutex::default();
@@ -147,7 +189,26 @@ impl Zygote {
             commands,
             ended,
             pid,
+            confinement,
+            memory: events.map(|events| {
+                let seen = AtomicU64::new(0);
+                Arc::new(MemoryWatch { events, seen })
+            }),
         })
+    }
+
+    /// Whether the kernel has killed one of its processes for want of memory since this was asked.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        let Some(watch) = &self.memory else {
+            return false;
+        };
+        let kills = launcher::kills(&watch.events).unwrap_or(0);
+        watch.seen.swap(kills, Ordering::SeqCst) < kills
+    }
+
+    /// The walls that it and its workers are behind.
+    pub(super) fn confinement(&self) -> &Confinement {
+        &self.confinement
     }
 
     /// Asks for a worker that gets `descriptors`: its socket and its journal.
@@ -199,6 +260,7 @@ impl Zygote {
 /// Starts the launcher on a thread that stays until the process has ended.
 fn spawn_thread(
     config: &ProcessConfig,
+    plan: Plan,
     socket: OwnedFd,
     pid: Arc<AtomicU32>,
     ended: oneshot::Sender<String>,
@@ -215,7 +277,9 @@ fn spawn_thread(
                 // Our copy of the socket must go, or its end would never be seen.
                 drop(command);
                 pid.store(child.id(), Ordering::Relaxed);
-                wait_for(child)
+                let end = wait_for(child);
+                plan.remove_scratch();
+                end
             }
             Err(error) => format!("{} cannot be started: {error}", program.display()),
         };
@@ -251,17 +315,33 @@ fn wait_for(mut child: Child) -> String {
     }
 }
 
-/// Sends the plan and waits for the host's first word: its Python version.
-async fn handshake(control: &UnixStream, plan: &[u8]) -> Result<String, String> {
+/// Sends the plan and waits for the host's first word: its Python version, after the launcher's
+/// account of the walls, if there are any.
+async fn handshake(
+    control: &UnixStream,
+    plan: &[u8],
+) -> Result<(String, Confinement, Option<PathBuf>), NotStarted> {
     send(control, plan, &[])
         .await
         .map_err(|error| error.to_string())?;
-    match receive(control).await {
-        Ok(Some(Message::Ready { python, .. })) => Ok(python),
-        Ok(Some(Message::Fatal { step, error })) => Err(format!("step {step}: {error}")),
-        Ok(Some(_)) => Err("its first message makes no sense".to_owned()),
-        Ok(None) => Err("it ended".to_owned()),
-        Err(error) => Err(error.to_string()),
+    let (mut confinement, mut group) = (Confinement::Off, None);
+    loop {
+        match receive(control).await.map_err(|error| error.to_string())? {
+            Some(Message::Walls { walls, events }) => {
+                (confinement, group) = (Confinement::On(walls), events);
+            }
+            Some(Message::Ready { python, .. }) => return Ok((python, confinement, group)),
+            Some(Message::Fatal {
+                step,
+                error,
+                lasting,
+            }) => {
+                let reason = format!("step {step}: {error}");
+                return Err(NotStarted { reason, lasting });
+            }
+            Some(_) => return Err("its first message makes no sense".into()),
+            None => return Err("it ended".into()),
+        }
     }
 }
 
@@ -367,11 +447,11 @@ impl Control {
                 (id, exit)
             }
             Message::Failed { id, error } => (id, Exit::NotStarted(error)),
-            Message::Ready { pid, .. } => {
-                tracing::warn!(zygote.pid = pid, "zygote.unexpected_message");
+            Message::Ready { .. } | Message::Walls { .. } => {
+                tracing::warn!("zygote.unexpected_message");
                 return;
             }
-            Message::Fatal { step, error } => {
+            Message::Fatal { step, error, .. } => {
                 tracing::error!(step, error, "zygote.unexpected_message");
                 return;
             }
@@ -429,7 +509,7 @@ pub(super) struct Keeper {
     starting: tokio::sync::Mutex<Backoff>,
     current: Mutex<Option<Zygote>>,
     /// Why the last start failed.
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<NotStarted>>,
     closed: AtomicBool,
 }
 
@@ -460,6 +540,9 @@ impl Keeper {
         if let Some(zygote) = self.alive() {
             return Ok(zygote);
         }
+        if let Some(trouble) = self.lasting_trouble() {
+            return Err(trouble);
+        }
         let closed = || self.closed.load(Ordering::SeqCst);
         let closing = || Err("the runtime is shutting down".to_owned());
         if closed() {
@@ -483,10 +566,11 @@ impl Keeper {
                 *self.trouble.lock() = None;
                 Ok(zygote)
             }
-            Err(reason) => {
+            Err(trouble) => {
                 backoff.failures = backoff.failures.saturating_add(1);
+                let reason = trouble.reason.clone();
                 tracing::error!(reason, failures = backoff.failures, "zygote.start_failed");
-                *self.trouble.lock() = Some(reason.clone());
+                *self.trouble.lock() = Some(trouble);
                 Err(reason)
             }
         }
@@ -499,6 +583,21 @@ impl Keeper {
         }
     }
 
+    /// Why no start can succeed; none while one may.
+    fn lasting_trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock();
+        let lasting = trouble.as_ref().filter(|trouble| trouble.lasting);
+        lasting.map(|trouble| trouble.reason.clone())
+    }
+
+    /// How the running host is confined; none while there is none, unless no walls are wanted.
+    pub(super) fn confinement(&self) -> Option<Confinement> {
+        if !self.config.sandbox {
+            return Some(Confinement::Off);
+        }
+        self.alive().map(|zygote| zygote.confinement().clone())
+    }
+
     fn alive(&self) -> Option<Zygote> {
         self.current
             .lock()
@@ -509,17 +608,14 @@ impl Keeper {
 
     /// Whether workers can be started.
     pub(super) fn health(&self) -> Result<String, String> {
-        if let Some(reason) = self.trouble.lock().clone() {
-            return Err(reason);
+        if let Some(trouble) = &*self.trouble.lock() {
+            return Err(trouble.reason.clone());
         }
         let zygote = self
             .alive()
-            .map(|zygote| format!(", zygote {}", zygote.pid()));
-        Ok(format!(
-            "{}{}",
-            self.config.python.display(),
-            zygote.unwrap_or_default()
-        ))
+            .map(|zygote| format!(", zygote {}, {}", zygote.pid(), zygote.confinement()));
+        let python = self.config.python.program.display();
+        Ok(format!("{python}{}", zygote.unwrap_or_default()))
     }
 
     /// Ends the zygote with all workers, and starts no other. Does not wait.

@@ -1,7 +1,8 @@
 //! Beginning and end: of the zygote, of the runtime, of the server itself.
 
 use crate::poll::eventually;
-use crate::support::{failure, function, is_running, python, python_with, value};
+use crate::processes::Process;
+use crate::support::{Python, failure, function, python, python_with, value};
 use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -13,26 +14,26 @@ const PIDS: &str = "import os\ndef main(p): return [os.getpid(), os.getppid()]";
 const SLEEPER: &str =
     "import time\ndef main(p):\n    open('sleeping', 'w').close()\n    time.sleep(600)";
 
-fn pids(report: &tollgate_core::ports::runtime::RunReport) -> (i64, i64) {
-    let pids = value(report);
-    (pids[0].as_i64().unwrap(), pids[1].as_i64().unwrap())
+/// A worker and its zygote.
+async fn pair(python: &Python) -> (Process, Process) {
+    let pids = value(&python.call(&function(PIDS), json!({})).await);
+    let process = |place: usize| python.process(pids[place].as_i64().unwrap());
+    (process(0), process(1))
 }
 
 #[tokio::test]
 async fn a_lost_zygote_is_replaced() {
     let Some(python) = python() else { return };
-    let probe = function(PIDS);
-    let (worker, zygote) = pids(&python.call(&probe, json!({})).await);
-    let (sleeper, mark) = (function(SLEEPER), python.scratch().join("sleeping"));
+    let (worker, zygote) = pair(&python).await;
+    let sleeper = function(SLEEPER);
     let (report, ()) = tokio::join!(python.call(&sleeper, json!({})), async {
-        eventually("the sleeper runs", || mark.exists()).await;
-        let pid = rustix::process::Pid::from_raw(i32::try_from(zygote).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        eventually("the sleeper runs", || python.wrote("sleeping")).await;
+        zygote.signal(rustix::process::Signal::KILL);
     });
     let failed = failure(&report);
     assert_eq!(failed.kind, FailureKind::Crashed, "{failed:?}");
-    eventually("the old worker is gone", || !is_running(worker)).await;
-    let (_, next) = pids(&python.call(&probe, json!({})).await);
+    eventually("the old worker is gone", || !worker.runs()).await;
+    let (_, next) = pair(&python).await;
     assert_ne!(next, zygote);
     python.runtime.health().unwrap();
 }
@@ -40,13 +41,13 @@ async fn a_lost_zygote_is_replaced() {
 #[tokio::test]
 async fn shutdown_leaves_nothing_behind() {
     let Some(python) = python() else { return };
-    let (worker, zygote) = pids(&python.call(&function(PIDS), json!({})).await);
-    let (sleeper, mark) = (function(SLEEPER), python.scratch().join("sleeping"));
+    let (worker, zygote) = pair(&python).await;
+    let sleeper = function(SLEEPER);
     let (report, ()) = tokio::join!(python.call(&sleeper, json!({})), async {
-        eventually("the sleeper runs", || mark.exists()).await;
+        eventually("the sleeper runs", || python.wrote("sleeping")).await;
         python.runtime.shutdown().await;
-        assert!(!is_running(worker));
-        assert!(!is_running(zygote));
+        assert!(!worker.runs());
+        assert!(!zygote.runs());
     });
     failure(&report);
     let report = python.call(&function(PIDS), json!({})).await;
@@ -56,17 +57,17 @@ async fn shutdown_leaves_nothing_behind() {
 #[tokio::test]
 async fn dropping_the_runtime_ends_its_processes() {
     let Some(python) = python() else { return };
-    let (worker, zygote) = pids(&python.call(&function(PIDS), json!({})).await);
+    let (worker, zygote) = pair(&python).await;
     drop(python);
     eventually("the processes are gone", || {
-        !is_running(worker) && !is_running(zygote)
+        !worker.runs() && !zygote.runs()
     })
     .await;
 }
 
 #[tokio::test]
 async fn a_python_that_does_not_start_is_reported() {
-    let Some(python) = python_with(|config| config.python = "/bin/false".into()) else {
+    let Some(python) = python_with(|config| config.python.program = "/bin/false".into()) else {
         return;
     };
     let report = python.once("def main(p): pass").await;
@@ -106,10 +107,9 @@ async fn server_entry() {
         return;
     }
     let python = python().unwrap();
-    // With a daemon in a session of its own, whose parent is gone.
-    let code = "import os, time\ndef main(p):\n    r, w = os.pipe()\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n            os.write(w, str(os.getpid()).encode())\n            time.sleep(600)\n        os._exit(0)\n    return [os.getpid(), os.getppid(), int(os.read(r, 20))]";
-    let report = python.call(&function(code), json!({})).await;
-    println!("\npids {}", report.result.unwrap().as_str());
+    pair(&python).await;
+    let pids: Vec<i64> = python.processes().iter().map(|it| it.pid).collect();
+    println!("\npids {}", json!(pids));
     std::future::pending::<()>().await;
 }
 
@@ -130,11 +130,12 @@ async fn a_killed_server_leaves_nothing_behind() {
         .find(|line| line.starts_with("pids "))
         .unwrap();
     let pids: Vec<i64> = serde_json::from_str(line.trim_start_matches("pids ")).unwrap();
-    assert!(pids.iter().all(|&pid| is_running(pid)));
+    let processes: Vec<_> = pids.into_iter().filter_map(Process::read).collect();
+    assert!(processes.len() > 2, "{processes:?}");
     server.kill().unwrap();
     server.wait().unwrap();
-    eventually("worker, zygote and daemon are gone", || {
-        !pids.iter().any(|&pid| is_running(pid))
+    eventually("launcher, zygote and workers are gone", || {
+        !processes.iter().any(Process::runs)
     })
     .await;
 }

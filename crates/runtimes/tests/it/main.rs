@@ -6,10 +6,12 @@ mod hardening;
 mod lifecycle;
 mod poll;
 mod pool;
+mod processes;
 mod proxy;
 mod python;
 mod support;
 mod system;
+mod walls;
 
 /// Where this binary becomes the launcher; see `LauncherSpec::this_test_binary`.
 #[test]

@@ -1,13 +1,13 @@
 //! How workers are shared, multiplied and let go.
 
 use crate::poll::eventually;
-use crate::support::{failure, function, function_with, is_running, python, python_with, value};
+use crate::support::{failure, function, function_with, python, python_with, value};
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;
 use tollgate_core::function::FunctionOptions;
 use tollgate_core::invocation::FailureKind;
-use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::ports::runtime::{RunReport, Runtime as _};
 
 #[tokio::test]
 async fn slow_calls_get_a_worker_each() {
@@ -100,16 +100,13 @@ async fn a_full_pool_lets_the_idlest_go() {
         return;
     };
     let code = "import os\ndef main(p): return os.getpid()";
-    let mut pids = Vec::new();
+    let mut workers = Vec::new();
     for _ in 0..5 {
-        pids.push(
-            value(&python.call(&function(code), json!({})).await)
-                .as_i64()
-                .unwrap(),
-        );
+        let pid = value(&python.call(&function(code), json!({})).await);
+        workers.push(python.process(pid.as_i64().unwrap()));
     }
     eventually("at most two are left", || {
-        pids.iter().filter(|&&pid| is_running(pid)).count() <= 2
+        workers.iter().filter(|worker| worker.runs()).count() <= 2
     })
     .await;
 }
@@ -123,22 +120,20 @@ async fn idle_workers_go_and_kept_ones_stay_until_retired() {
     let (passing, kept) = (function(code), function(code));
     python.runtime.warm(&kept).await.unwrap();
     python.runtime.keep(&kept, true);
-    let passing_pid = value(&python.call(&passing, json!({})).await)
-        .as_i64()
-        .unwrap();
-    let kept_pid = value(&python.call(&kept, json!({})).await)
-        .as_i64()
-        .unwrap();
-    eventually("the idle worker is gone", || !is_running(passing_pid)).await;
-    assert!(is_running(kept_pid));
+    let pid = value(&python.call(&passing, json!({})).await);
+    let passing = python.process(pid.as_i64().unwrap());
+    let kept_pid = value(&python.call(&kept, json!({})).await);
+    let warmed = python.process(kept_pid.as_i64().unwrap());
+    eventually("the idle worker is gone", || !passing.runs()).await;
+    assert!(warmed.runs());
     let active = Some(kept.version_id);
     python
         .runtime
         .retire(kept.site_id, kept.function_id, active);
-    let next = value(&python.call(&kept, json!({})).await).as_i64();
-    assert_eq!(next, Some(kept_pid), "the active version's worker stays");
+    let next = value(&python.call(&kept, json!({})).await);
+    assert_eq!(next, kept_pid, "the active version's worker stays");
     python.runtime.retire(kept.site_id, kept.function_id, None);
-    eventually("the retired worker is gone", || !is_running(kept_pid)).await;
+    eventually("the retired worker is gone", || !warmed.runs()).await;
     assert!(python.runtime.warm(&function("1/0")).await.is_err());
 }
 
@@ -146,34 +141,34 @@ async fn idle_workers_go_and_kept_ones_stay_until_retired() {
 #[tokio::test]
 async fn a_kept_worker_is_replaced() {
     let Some(python) = python() else { return };
-    let code = "import os\nopen('started-%d' % os.getpid(), 'w').close()\n\
-        def main(p):\n    if p.get('die'): os._exit(3)\n    return os.getpid()";
+    let code = "import os\ndef main(p):\n    if p.get('die'): os._exit(3)\n    return os.getpid()";
     let kept = function(code);
-    let started = || {
-        let names = std::fs::read_dir(python.scratch()).unwrap();
-        names
-            .filter(|name| {
-                let name = name.as_ref().unwrap().file_name();
-                name.to_string_lossy().starts_with("started-")
-            })
-            .count()
-    };
     python.runtime.warm(&kept).await.unwrap();
     python.runtime.keep(&kept, true);
-    assert_eq!(started(), 1);
+    let first = python.call(&kept, json!({})).await;
+    let process = python.process(value(&first).as_i64().unwrap());
+    let usual = python.processes().len();
     let died = python.call(&kept, json!({"die": true})).await;
     assert_eq!(failure(&died).kind, FailureKind::Crashed);
-    eventually("another one is loaded", || started() == 2).await;
+    eventually("another one has taken its place", || {
+        !process.runs() && python.processes().len() == usual
+    })
+    .await;
 
-    let broken = function("import os\nopen('started-b%d' % os.getpid(), 'w').close()\n1/0");
+    let broken = function("1/0");
     python.runtime.keep(&broken, true);
-    eventually("it was tried", || started() == 3).await;
     // Calls try again; nothing else does.
     for _ in 0..5 {
         let report = python.call(&broken, json!({})).await;
         assert_eq!(failure(&report).kind, FailureKind::Load);
     }
-    assert!(started() <= 8, "{}", started());
+    let last = python.call(&function(code), json!({})).await;
+    let number = |report: &RunReport| {
+        let (_, number) = report.worker.split_once('-').unwrap();
+        number.parse::<u32>().unwrap()
+    };
+    let between = number(&last) - number(&first);
+    assert!(between <= 9, "{between} workers were started");
 }
 
 #[tokio::test]
@@ -198,12 +193,13 @@ async fn dropping_a_call_kills_its_worker() {
     let pid = value(&python.call(&probe, json!({"pid": 1})).await)
         .as_i64()
         .unwrap();
-    let mark = python.scratch().join(format!("dropped-{pid}"));
+    let worker = python.process(pid);
+    let mark = format!("dropped-{pid}");
     tokio::select! {
         report = python.call(&probe, json!({})) => panic!("{report:?}"),
-        () = eventually("the call runs", || mark.exists()) => {}
+        () = eventually("the call runs", || python.wrote(&mark)) => {}
     }
-    eventually("the worker is dead", || !is_running(pid)).await;
+    eventually("the worker is dead", || !worker.runs()).await;
     let next = value(&python.call(&probe, json!({"pid": 1})).await)
         .as_i64()
         .unwrap();

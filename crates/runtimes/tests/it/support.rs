@@ -1,9 +1,11 @@
 //! What every test here needs: a runtime, calls, and a look at the processes of this machine.
 
+use crate::processes::{self, Process};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use tollgate_core::invocation::Failure;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, RunReport, Runtime as _};
 use tollgate_core::time::{Clock, SystemClock};
-use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
+use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig, PythonRuntime};
 
 static NEXT: AtomicI64 = AtomicI64::new(1);
 
@@ -21,20 +23,24 @@ static NEXT: AtomicI64 = AtomicI64::new(1);
 pub(crate) struct Python {
     pub(crate) runtime: Arc<PythonRuntime>,
     pub(crate) clock: Arc<dyn Clock>,
-    scratch: tempfile::TempDir,
+    _scratch: tempfile::TempDir,
+}
+
+/// Tells on the real stderr, which the test harness does not swallow, that something was not tested.
+pub(crate) fn skipped(why: &str) {
+    let line = format!("SKIPPED: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// A configuration around the machine's Python; none, loudly, where there is none.
 pub(crate) fn config(scratch: &Path) -> Option<ProcessConfig> {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    static FOUND: OnceLock<Option<Interpreter>> = OnceLock::new();
     let launcher = LauncherSpec::this_test_binary().unwrap();
-    let found = FOUND.get_or_init(|| {
-        match ProcessConfig::discover("python3".as_ref(), launcher.clone(), PathBuf::new()) {
-            Ok(config) => Some(config.python),
-            Err(error) => {
-                println!("SKIPPED: python3 not found: {error}");
-                None
-            }
+    let found = FOUND.get_or_init(|| match Interpreter::find("python3".as_ref()) {
+        Ok(python) => Some(python),
+        Err(error) => {
+            skipped(&format!("python3 not found: {error}"));
+            None
         }
     });
     Some(ProcessConfig::new(
@@ -54,7 +60,7 @@ pub(crate) fn python_with(change: impl FnOnce(&mut ProcessConfig)) -> Option<Pyt
     Some(Python {
         runtime,
         clock,
-        scratch,
+        _scratch: scratch,
     })
 }
 
@@ -63,9 +69,30 @@ pub(crate) fn python() -> Option<Python> {
 }
 
 impl Python {
-    /// The folder in which functions run.
-    pub(crate) fn scratch(&self) -> &Path {
-        self.scratch.path()
+    /// The processes of this runtime: the launcher, the zygote, the workers.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        let health = self.runtime.health().unwrap_or_default();
+        let launcher = health.split("zygote ").nth(1).unwrap_or_default();
+        let pid = launcher.split(',').next().and_then(|pid| pid.parse().ok());
+        let Some(launcher) = pid.and_then(Process::read) else {
+            return Vec::new();
+        };
+        processes::with_descendants(launcher)
+    }
+
+    /// The process that functions know by this number.
+    pub(crate) fn process(&self, pid: i64) -> Process {
+        let mut processes = self.processes();
+        processes.retain(|process| process.inner == pid);
+        assert_eq!(processes.len(), 1, "{pid}: {processes:?}");
+        processes.remove(0)
+    }
+
+    /// Whether any worker has written a file of this name to its scratch folder.
+    pub(crate) fn wrote(&self, name: &str) -> bool {
+        self.processes()
+            .iter()
+            .any(|it| it.scratch().join(name).exists())
     }
 
     /// Calls `executable` with 10 seconds of time.
@@ -199,12 +226,4 @@ pub(crate) fn failure(report: &RunReport) -> &Failure {
         Ok(result) => panic!("succeeded: {}", result.as_str()),
         Err(failure) => failure,
     }
-}
-
-/// Whether the process exists and is no zombie.
-pub(crate) fn is_running(pid: i64) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .ok()
-        .and_then(|stat| stat.rsplit(')').next()?.trim().chars().next())
-        .is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }

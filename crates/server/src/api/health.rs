@@ -5,6 +5,7 @@ use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
+use tollgate_core::confinement::{Confinement, Wall};
 use tollgate_core::ports::store::Reason;
 use utoipa::ToSchema;
 
@@ -37,6 +38,48 @@ pub(crate) struct Readiness {
 struct RuntimeHealth {
     healthy: bool,
     detail: String,
+    /// How function code is confined; null where nothing runs or nothing is to be confined.
+    confinement: Option<ConfinementView>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ConfinementView {
+    /// Whether there are walls at all.
+    sandbox: bool,
+    /// The walls that stand.
+    walls: Vec<String>,
+    /// Those that do not.
+    missing: Vec<MissingWall>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct MissingWall {
+    wall: String,
+    reason: String,
+}
+
+impl ConfinementView {
+    fn of(confinement: &Confinement) -> Self {
+        let Confinement::On(walls) = confinement else {
+            return Self {
+                sandbox: false,
+                walls: Vec::new(),
+                missing: Vec::new(),
+            };
+        };
+        let standing = Wall::ALL.into_iter().filter(|&wall| walls.stands(wall));
+        Self {
+            sandbox: true,
+            walls: standing.map(|wall| wall.to_string()).collect(),
+            missing: walls
+                .missing()
+                .map(|(wall, reason)| MissingWall {
+                    wall: wall.to_string(),
+                    reason: reason.to_owned(),
+                })
+                .collect(),
+        }
+    }
 }
 
 /// Readiness: the database answers too. A runtime that cannot run is told, and stops nothing else.
@@ -50,19 +93,18 @@ pub(crate) async fn readyz(State(app): State<AppState>) -> Result<axum::Json<Rea
         let status = StatusCode::SERVICE_UNAVAILABLE;
         return Err(ApiError::new(status, Code::ServiceUnavailable, message));
     }
-    let runtimes = platform
-        .runtimes
-        .all()
-        .map(|runtime| match runtime.health() {
-            Ok(detail) => RuntimeHealth {
-                healthy: true,
-                detail,
-            },
-            Err(detail) => RuntimeHealth {
-                healthy: false,
-                detail,
-            },
-        });
+    let runtimes = platform.runtimes.all().map(|runtime| {
+        let confinement = runtime.confinement();
+        let confinement = confinement.as_ref().map(ConfinementView::of);
+        let health = runtime.health();
+        let healthy = health.is_ok();
+        let (Ok(detail) | Err(detail)) = health;
+        RuntimeHealth {
+            healthy,
+            detail,
+            confinement,
+        }
+    });
     Ok(axum::Json(Readiness {
         status: "ok",
         database: "ok",

@@ -1,7 +1,10 @@
 //! Commands that need no server: `migrate`, `doctor`, `openapi`.
 
+use crate::support::code::AGREE;
 use crate::support::folder::Folder;
-use crate::support::server::Server;
+use crate::support::server::{Server, WITHOUT_WALLS};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn migrating_twice_is_safe() {
@@ -30,6 +33,63 @@ async fn the_doctor_looks_at_everything() {
     assert!(said.contains("ok   python: /"), "{said}");
     assert!(said.contains("in use"), "{said}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn the_walls_are_shown() {
+    let server = Server::start().await;
+    let said = server.folder.run(&["doctor"]).await.ok();
+    let line = said.lines().find(|line| line.contains("isolation"));
+    let line = line.unwrap();
+    assert!(
+        line.starts_with("ok   isolation: sandbox on: system_calls, files"),
+        "{line}"
+    );
+    // The host is there once a function has been checked.
+    server.api.app("any").await;
+    server
+        .api
+        .function("any", "agrees", AGREE, &json!({}))
+        .await;
+    let ready = server.api.get("/readyz").await.ok();
+    let confinement = &ready["runtimes"][0]["confinement"];
+    assert_eq!(confinement["sandbox"], true, "{ready}");
+    let walls = confinement["walls"].as_array().unwrap();
+    assert!(walls.contains(&"files".into()), "{ready}");
+    let missing = confinement["missing"].as_array().unwrap();
+    assert_eq!(walls.len() + missing.len(), 10, "{ready}");
+    let said = server.stderr.so_far();
+    assert!(!said.contains("functions.sandbox"), "{said}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn their_absence_is_shown_at_every_start() {
+    let folder = Arc::new(Folder::new());
+    let said = folder.run_with(&["doctor"], &[WITHOUT_WALLS]).await.ok();
+    assert!(
+        said.contains("note isolation: functions.sandbox = \"off\""),
+        "{said}"
+    );
+    for _ in 0..2 {
+        let mut server = Server::without_walls(&folder).await;
+        let line = server.stderr.line("functions.sandbox").await;
+        assert!(line.contains("WARN"), "{line}");
+        let ready = server.api.get("/readyz").await.ok();
+        let confinement = &ready["runtimes"][0]["confinement"];
+        assert_eq!(confinement["sandbox"], false, "{ready}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_runs_behind_the_same_walls() {
+    let folder = Folder::new();
+    let code = "import os\n\ndef main(params):\n    found = os.path.exists('/etc/passwd')\n    try:\n        os.fork()\n    except PermissionError:\n        return [found, os.getcwd() == os.environ['TMPDIR'], 'refused']\n";
+    let file = folder.write("looks.py", code);
+    let args = ["function", "run", file.to_str().unwrap()];
+    let shown: Value = folder.run(&args).await.json();
+    assert_eq!(shown, json!([false, true, "refused"]));
 }
 
 #[tokio::test]

@@ -32,3 +32,17 @@ def main(params):
 "
     )
 }
+
+/// Ends once the user `go` exists: what a function behind walls can see of a test.
+pub(crate) const UNTIL_USER: &str = "\
+import time
+
+def main(params, user_data, sdk_client):
+    print('waiting')
+    while True:
+        try:
+            sdk_client.users.get('go')
+            return
+        except PlatformError:
+            time.sleep(0.005)
+";

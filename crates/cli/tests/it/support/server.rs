@@ -58,7 +58,15 @@ impl Lines {
     }
 }
 
+/// For functions that a test steers through files: they must see the test's folder.
+pub(crate) const WITHOUT_WALLS: (&str, &str) = ("TOLLGATE_FUNCTIONS__SANDBOX", "off");
+
 impl Server {
+    /// A server in `folder` whose functions see the test's folder.
+    pub(crate) async fn without_walls(folder: &Arc<Folder>) -> Self {
+        Self::start_in(folder, &[], &[WITHOUT_WALLS]).await
+    }
+
     /// A server in a folder of its own.
     pub(crate) async fn start() -> Self {
         Self::start_in(&Arc::new(Folder::new()), &[], &[]).await
@@ -100,6 +108,10 @@ impl Server {
     /// started.
     pub(crate) fn processes(&self) -> Vec<Process> {
         processes::descendants(self.pid)
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -5,6 +5,7 @@ Must give back a worker that is fit for the next call, or end the process.
 
 import asyncio
 import builtins
+import errno
 import gc
 import inspect
 import linecache
@@ -215,7 +216,7 @@ class Function:
     # Failures
 
     def explain(self, error):
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             traceback.clear_frames(error.__traceback__)
             return self.out_of_memory()
         if isinstance(error, OutputLimit):

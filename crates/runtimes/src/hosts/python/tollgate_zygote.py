@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 
+import tollgate_walls
 from tollgate_frames import decode, encode
 from tollgate_worker import JOURNAL_FD, SOCKET_FD, rehearse, work
 
@@ -33,14 +34,21 @@ EXIT_OUT_OF_MEMORY = 86
 # start would take the processor from the worker that somebody waits for.
 SPARE_DELAY = 0.005
 
+# A worker's word to the zygote that its walls stand.
+READY = b"."
+
 PR_SET_PDEATHSIG = 1
 PRCTL = ctypes.CDLL(None).prctl
+# Where the walls hide /proc, what the launcher left open of it.
+PROC = "/proc"
 
 
 class Zygote:
     """Forks workers, kills them with all they started, and reports how they ended."""
 
-    def __init__(self):
+    def __init__(self, walls):
+        self.walls = walls
+        self.proc = walls["proc"] if walls else os.open(PROC, os.O_PATH | os.O_DIRECTORY)
         # Descriptor 0 is the control socket; user code must not find it there.
         self.control = socket.socket(fileno=os.dup(0))
         null = os.open(os.devnull, os.O_RDWR)
@@ -52,7 +60,8 @@ class Zygote:
         self.spare_wanted = True
         self.pid_of = {}
         self.id_of = {}
-        self.base_bytes = address_space()
+        self.folder_of = {}
+        self.base_bytes = self.address_space()
         self.wake_reader, self.wake_writer = socket.socketpair()
         self.wake_reader.setblocking(False)
         self.wake_writer.setblocking(False)
@@ -104,10 +113,11 @@ class Zygote:
         """Gives the descriptors to the spare worker, or to a new one if there is none."""
         try:
             # A spare one that has died refuses; a fresh one has had no time to.
-            if not self.assign(ident, descriptors):
+            if self.assign(ident, descriptors):
                 self.make_spare()
-                if not self.assign(ident, descriptors):
-                    self.tell({"op": "failed", "id": ident, "error": "a new worker died"})
+                error = self.assign(ident, descriptors)
+                if error:
+                    self.tell({"op": "failed", "id": ident, "error": error})
         except OSError as error:
             self.tell({"op": "failed", "id": ident, "error": f"fork: {error.strerror}"})
         finally:
@@ -116,20 +126,26 @@ class Zygote:
         self.spare_wanted = self.spare is None
 
     def assign(self, ident, descriptors):
+        """Gives the descriptors to the spare worker. Returns what is wrong with it, or None."""
         if self.spare is None:
-            return False
+            return "there is no spare worker"
         (pid, line), self.spare = self.spare, None
         with line:
             try:
+                # It has run no function's code yet, so its word is the host's.
+                word = line.recv(1000)
+                if word != READY:
+                    return word.decode(errors="replace") or "a new worker died"
                 socket.send_fds(line, [b"!"], descriptors)
-            except OSError:
-                return False
+            except OSError as error:
+                return f"a new worker died: {error.strerror}"
         self.pid_of[ident] = pid
         self.id_of[pid] = ident
-        return True
+        return None
 
     def make_spare(self):
         """Forks a worker that waits to be assigned: a start then costs no fork."""
+        folder = tollgate_walls.new_folder(self.walls)
         line, other = socket.socketpair()
         with other:
             try:
@@ -139,20 +155,25 @@ class Zygote:
                 raise
             if pid == 0:
                 try:
-                    self.become_worker(other)
+                    self.become_worker(other, folder)
                     work(self.base_bytes)
                 except MemoryError:
                     os._exit(EXIT_OUT_OF_MEMORY)
                 finally:
                     os._exit(EXIT_HOST_BROKEN)
+        if folder is not None:
+            self.folder_of[pid] = folder
         self.spare = (pid, line)
         # Known, but nobody's.
         self.id_of[pid] = None
 
-    def become_worker(self, line):
-        """Cuts every tie between a new worker and the zygote except the death signal, and waits
-        to be given its descriptors."""
+    def become_worker(self, line, folder):
+        """Cuts every tie between a new worker and the zygote except the death signal, puts up the
+        worker's walls, and waits to be given its descriptors."""
         os.setsid()
+        if self.walls:
+            self.put_up(tollgate_walls.separate, line, folder)
+        # After the change of namespace, which may clear it.
         PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.pid:
             os._exit(0)
@@ -166,6 +187,9 @@ class Zygote:
         os.closerange(SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         os.dup2(0, 2)
         rehearse()
+        if self.walls:
+            self.put_up(tollgate_walls.filter_calls, line)
+        line.send(READY)
         _, descriptors, _, _ = socket.recv_fds(line, 1, 2)
         if len(descriptors) != 2:
             os._exit(0)
@@ -174,6 +198,14 @@ class Zygote:
         high = [move_up(descriptor) for descriptor in descriptors]
         move(high[0], SOCKET_FD)
         move(high[1], JOURNAL_FD)
+
+    def put_up(self, wall, line, *more):
+        """Puts up walls, or says why not and ends the worker."""
+        try:
+            wall(self.walls, *more)
+        except OSError as error:
+            line.send(f"its walls do not stand: {error.filename}: {error.strerror}".encode())
+            os._exit(EXIT_HOST_BROKEN)
 
     def kill(self, ident):
         pid = self.pid_of.get(ident)
@@ -191,6 +223,7 @@ class Zygote:
                 if self.spare is not None and self.spare[0] == pid:
                     self.spare[1].close()
                     self.spare = None
+                tollgate_walls.remove_folder(self.folder_of.pop(pid, None))
                 ident = self.id_of.pop(pid, None)
                 if ident is not None:
                     del self.pid_of[ident]
@@ -205,11 +238,31 @@ class Zygote:
     def kill_orphans(self):
         """A child that is not a worker was started by one that is dead or has let go of it.
 
-        Its end brings a signal, and so another look, until none is left.
+        Its end brings a signal, and so another look, until none is left. Behind walls no worker can
+        start one, and /proc may count in another namespace.
         """
-        for pid in children():
+        if self.walls:
+            return
+        for pid in self.children():
             if pid not in self.id_of:
                 kill_tree(pid)
+
+    def read_proc(self, name):
+        """The words of a file in /proc; none where it cannot be read."""
+        try:
+            with open(os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.proc)) as file:
+                return file.read().split()
+        except OSError:
+            return []
+
+    def children(self):
+        """The pids of our children."""
+        return [int(pid) for pid in self.read_proc("thread-self/children")]
+
+    def address_space(self):
+        """Bytes of address space in use, which a worker's limit comes on top of."""
+        words = self.read_proc("self/statm")
+        return int(words[0]) * resource.getpagesize() if words else 256 << 20
 
     def tell(self, message):
         with contextlib.suppress(OSError):
@@ -225,6 +278,12 @@ class Zygote:
             while True:
                 os.waitpid(-1, 0)
                 self.kill_orphans()
+        for folder in self.folder_of.values():
+            tollgate_walls.remove_folder(folder)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        tollgate_walls.remove_place(self.walls)
         os._exit(0)
 
 
@@ -249,35 +308,17 @@ def kill_tree(pid):
             kill(pid, signal.SIGKILL)
 
 
-def children():
-    """The pids of our children; none where /proc is not mounted."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as listing:
-            return [int(pid) for pid in listing.read().split()]
-    except OSError:
-        return []
-
-
 def describe(status):
     if os.WIFSIGNALED(status):
         return {"signal": os.WTERMSIG(status)}
     return {"code": os.WEXITSTATUS(status)}
 
 
-def address_space():
-    """Bytes of address space in use, which a worker's limit comes on top of."""
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[0]) * resource.getpagesize()
-    except OSError:
-        return 256 << 20
-
-
-def main():
+def main(walls):
     for name in COMMON:
         __import__(name)
     gc.disable()
     gc.collect()
     # What exists now lives for ever: the collector of a worker need not touch these pages.
     gc.freeze()
-    Zygote().serve()
+    Zygote(walls).serve()

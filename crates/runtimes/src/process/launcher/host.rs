@@ -1,0 +1,110 @@
+//! The Python host: its modules, what it is told about the walls, and becoming it.
+//!
+//! The script lies in memory, so that there is no file to tamper with.
+
+use super::Plan;
+use rustix::fs::MemfdFlags;
+use serde::Serialize;
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// Reads the host's modules from the descriptor of [`Script`], and runs the last.
+const BOOTSTRAP: &str = "\
+import json, os, sys, types
+with os.fdopen(3, encoding='utf-8') as host:
+    modules, walls = json.load(host)
+for name, source in modules:
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    exec(compile(source, f'<{name}>', 'exec'), module.__dict__)
+module.main(walls)
+";
+
+macro_rules! modules {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../hosts/python/", $name, ".py")))),+]
+    };
+}
+
+/// The host, in the order of its imports.
+const HOST: [(&str, &str); 7] = modules![
+    "tollgate_frames",
+    "tollgate_logs",
+    "tollgate_client",
+    "tollgate_check",
+    "tollgate_walls",
+    "tollgate_worker",
+    "tollgate_zygote",
+];
+
+/// What each worker has to put up by itself.
+#[derive(Debug, Serialize)]
+pub(super) struct Walls {
+    /// Descriptor of `/proc`, for the maps of a worker's user namespace.
+    pub(super) proc: RawFd,
+    /// Descriptor of the Landlock rules.
+    pub(super) rules: RawFd,
+    /// The seccomp program, in hexadecimal digits, and what stands in it for the worker's own pid.
+    pub(super) filter: String,
+    pub(super) own_pid: u32,
+    /// Where workers have their scratch folders.
+    pub(super) scratch: String,
+    /// Each worker mounts memory of this many bytes there for itself; without it, each has a folder
+    /// in there.
+    pub(super) scratch_bytes: Option<u64>,
+    /// Threads of one worker; none where they cannot be counted for one alone.
+    pub(super) threads: Option<u64>,
+    /// System calls that Python's library has no function for.
+    pub(super) calls: Calls,
+}
+
+/// Numbers of system calls on this architecture.
+#[derive(Debug, Serialize)]
+pub(super) struct Calls {
+    pub(super) capset: libc::c_long,
+    pub(super) landlock_restrict_self: libc::c_long,
+}
+
+/// The descriptor from which the interpreter reads its host.
+pub(super) struct Script(std::fs::File);
+
+impl Script {
+    /// Takes the descriptor, which has to be 3.
+    pub(super) fn new() -> io::Result<Self> {
+        let file = rustix::fs::memfd_create("tollgate-host", MemfdFlags::empty())?;
+        if file.as_raw_fd() != 3 {
+            return Err(io::Error::other("the host script did not get descriptor 3"));
+        }
+        Ok(Self(std::fs::File::from(file)))
+    }
+
+    pub(super) fn write(&mut self, walls: Option<&Walls>) -> io::Result<()> {
+        use std::io::Seek as _;
+        self.0.write_all(&serde_json::to_vec(&(HOST, walls))?)?;
+        self.0.rewind()
+    }
+}
+
+/// Replaces this process by the interpreter. Returns only if that fails.
+pub(super) fn exec(plan: &Plan) -> io::Error {
+    Command::new(&plan.python)
+        // Isolated from environment and user packages, unbuffered, no byte code written.
+        .args([
+            "-I",
+            "-u",
+            "-B",
+            "-X",
+            "utf8",
+            "-c",
+            BOOTSTRAP,
+            "tollgate-zygote",
+        ])
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("LANG", "C.UTF-8")
+        // One allocator arena: others each reserve 64 MiB of a worker's address space.
+        .env("MALLOC_ARENA_MAX", "1")
+        .exec()
+}

@@ -1,0 +1,270 @@
+//! The launcher: our own binary, run again, that walls itself in and becomes the interpreter.
+//!
+//! It runs before any thread exists, because what it sets binds a thread or a process for good.
+//! The walls stand in [`confine`]; without them, [`open`] does the rest. It must never run function
+//! code, open a file of the server's, or keep a descriptor besides its control socket (0),
+//! `/dev/null` (1), the error pipe (2), the host script (3), and what that script names.
+
+mod cgroup;
+mod confine;
+mod host;
+mod landlock;
+mod namespaces;
+mod seccomp;
+mod steps;
+
+pub(super) use cgroup::kills;
+
+use rustix::net::{RecvFlags, SendFlags};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tollgate_core::confinement::Walls;
+use tollgate_core::limits;
+
+/// The hidden first argument with which the server starts its own binary as a launcher.
+pub const LAUNCH_ARG: &str = "__launch";
+
+/// Set in a launcher's environment, and in no other process's.
+const LAUNCH_VARIABLE: &str = "TOLLGATE_LAUNCH";
+
+/// The name that a test of an ordinary test binary must have to serve as launcher.
+const TEST_ENTRY: &str = "launcher_entry";
+
+/// How to start a process that does nothing but call [`launcher_main`].
+#[derive(Debug, Clone)]
+pub struct LauncherSpec {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+}
+
+impl LauncherSpec {
+    /// This very binary with [`LAUNCH_ARG`], on which its `main` must call [`launcher_main`].
+    ///
+    /// # Errors
+    /// When the path of the running binary is not known.
+    pub fn this_binary() -> io::Result<Self> {
+        Ok(Self {
+            program: std::env::current_exe()?,
+            args: vec![LAUNCH_ARG.to_owned()],
+        })
+    }
+
+    /// This very test binary. Its root module needs
+    /// `#[test] fn launcher_entry() { tollgate_runtimes::launch_if_asked(); }`.
+    ///
+    /// # Errors
+    /// When the path of the running binary is not known.
+    pub fn this_test_binary() -> io::Result<Self> {
+        let args = [TEST_ENTRY, "--exact", "--test-threads=1", "--nocapture"];
+        Ok(Self {
+            program: std::env::current_exe()?,
+            args: args.map(str::to_owned).to_vec(),
+        })
+    }
+
+    /// The command, with an environment that says what it is and holds nothing else.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .env_clear()
+            .env(LAUNCH_VARIABLE, "1");
+        command
+    }
+}
+
+/// What the launcher is to do: the first message on its control socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::process) struct Plan {
+    /// The interpreter.
+    pub(super) python: PathBuf,
+    /// Where it runs without walls; with them, where workers have their folders if they can have
+    /// none in memory.
+    pub(super) scratch_dir: PathBuf,
+    /// The name of a folder for workers' folders, if it comes to that.
+    pub(super) scratch_name: String,
+    /// Open files of one process.
+    pub(super) open_files: u64,
+    /// Largest file, in bytes.
+    pub(super) file_bytes: u64,
+    /// Processes and threads of the user beyond those that it has already.
+    pub(super) processes: u64,
+    /// The walls; none if the operator has switched them off.
+    pub(super) sandbox: Option<Sandbox>,
+}
+
+/// What the walls are to let through.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::process) struct Sandbox {
+    /// What the interpreter reads, with everything below.
+    pub(super) readable: Vec<PathBuf>,
+    /// Memory of all workers together, in bytes.
+    pub(super) memory_bytes: u64,
+    /// Threads of one worker, its first included.
+    pub(super) threads: u64,
+    /// Scratch space of one worker, in bytes.
+    pub(super) scratch_bytes: u64,
+}
+
+/// What the launcher says of itself.
+#[derive(Debug, Serialize)]
+#[serde(tag = "op", rename_all = "snake_case")]
+enum Word<'a> {
+    /// It is about to become the interpreter, behind these walls.
+    Walls {
+        walls: &'a Walls,
+        /// Where its control group counts what was killed for want of memory.
+        events: Option<&'a Path>,
+    },
+    /// It ends without becoming the interpreter.
+    Fatal {
+        step: &'a str,
+        error: String,
+        /// A further try would end the same way.
+        lasting: bool,
+    },
+}
+
+impl Word<'_> {
+    fn say(&self) {
+        if let Ok(text) = serde_json::to_vec(self) {
+            // If nobody listens any more there is nobody to tell.
+            let _ = rustix::net::send(io::stdin(), &text, SendFlags::NOSIGNAL);
+        }
+    }
+}
+
+/// A step that failed.
+struct Failed {
+    step: &'static str,
+    error: io::Error,
+    /// Because this machine cannot do it.
+    lasting: bool,
+}
+
+/// Names the step in which an error happened.
+trait Step<T> {
+    fn step(self, step: &'static str) -> Result<T, Failed>;
+    /// The same for what the machine lacks.
+    fn required(self, step: &'static str) -> Result<T, Failed>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, step: &'static str) -> Result<T, Failed> {
+        self.map_err(|error| Failed {
+            step,
+            error: error.into(),
+            lasting: false,
+        })
+    }
+
+    fn required(self, step: &'static str) -> Result<T, Failed> {
+        self.map_err(|error| Failed {
+            step,
+            error: error.into(),
+            lasting: true,
+        })
+    }
+}
+
+/// Becomes a launcher if this process was started as one; otherwise does nothing.
+///
+/// For test binaries, whose harness has made a thread by then: a child goes on without it. The
+/// program itself recognises [`LAUNCH_ARG`] and calls [`launcher_main`].
+pub fn launch_if_asked() {
+    if std::env::var_os(LAUNCH_VARIABLE).is_none() {
+        return;
+    }
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads > 1 && namespaces::continue_in_child().is_err() {
+        std::process::exit(1);
+    }
+    launcher_main();
+}
+
+/// The launcher. Must be called before the process has a second thread; never returns.
+pub fn launcher_main() -> ! {
+    let outcome = receive_plan()
+        .step("plan")
+        .and_then(|plan| match &plan.sandbox {
+            Some(sandbox) => confine::follow(&plan, sandbox),
+            None => open(&plan),
+        });
+    let Err(Failed {
+        step,
+        error,
+        lasting,
+    }) = outcome;
+    let error = error.to_string();
+    Word::Fatal {
+        step,
+        error,
+        lasting,
+    }
+    .say();
+    std::process::exit(1);
+}
+
+fn receive_plan() -> io::Result<Plan> {
+    let mut buffer = vec![0_u8; 64 * 1024];
+    let (length, _) = rustix::net::recv(io::stdin(), &mut buffer, RecvFlags::empty())?;
+    Ok(serde_json::from_slice(&buffer[..length])?)
+}
+
+/// Everything that is done before the interpreter starts where the operator wants no walls.
+///
+/// A change of user would have to come before `parent_death`: it clears that signal.
+fn open(plan: &Plan) -> Result<Infallible, Failed> {
+    steps::session().step("session")?;
+    steps::subreaper().step("subreaper")?;
+    steps::parent_death().step("parent_death")?;
+    steps::resource_limits(plan).step("resource_limits")?;
+    if !rustix::process::geteuid().is_root() {
+        let own = steps::threads_of(rustix::process::geteuid().as_raw());
+        steps::process_limit(plan, own).step("process_limit")?;
+    }
+    steps::descriptors().step("descriptors")?;
+    std::env::set_current_dir(&plan.scratch_dir).step("scratch_dir")?;
+    let mut script = host::Script::new().step("script")?;
+    script.write(None).step("script")?;
+    Err(host::exec(plan)).step("exec")
+}
+
+impl Plan {
+    /// Where the launcher's folder on disk is: if it was root, and if not.
+    fn scratch_folders(&self) -> [PathBuf; 2] {
+        // Not `TMPDIR`: launcher and server differ in their environment.
+        [Path::new("/tmp"), &self.scratch_dir].map(|parent| parent.join(&self.scratch_name))
+    }
+
+    /// Removes what may be left of that folder once all processes are gone.
+    ///
+    /// Only empty folders: what the workers left in there was theirs, and the host has removed it.
+    pub(super) fn remove_scratch(&self) {
+        for folder in self.scratch_folders() {
+            let _ = std::fs::remove_dir(folder.join(namespaces::OWN));
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+
+    /// The plan for `python`, with the engine's limits.
+    pub(super) fn new(python: PathBuf, scratch_dir: PathBuf, sandbox: Option<Sandbox>) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            python,
+            scratch_dir,
+            scratch_name: format!("tollgate-scratch-{}-{count}", std::process::id()),
+            open_files: limits::OPEN_FILES,
+            file_bytes: limits::FILE_BYTES,
+            processes: limits::PROCESSES,
+            sandbox,
+        }
+    }
+}
