@@ -56,6 +56,13 @@ pub(crate) struct InvocationView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// Attempts that were lost with their worker, and do not count.
+    lost: u32,
+    /// Who holds it while it has not ended; none while it waits for its turn or its time.
+    holder: Option<String>,
+    /// When its next attempt is due.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    due_at: Option<Timestamp>,
     /// What the PRE stage made of it: `allow`, `enrich`, `deny` or `broken`.
     #[schema(value_type = Option<String>)]
     verdict: Option<&'static str>,
@@ -181,6 +188,9 @@ impl InvocationView {
             duration_ms: duration.map(|(start, end)| millis(end.since(start))),
             created_at: invocation.queued_at,
             updated_at: invocation.updated_at,
+            lost: invocation.lost,
+            holder: invocation.holder,
+            due_at: invocation.due_at,
             verdict: invocation.verdict.map(|verdict| verdict.as_str()),
             changes: invocation.changes,
             replay_of: invocation.replay_of.map(|of| of.0),

@@ -61,14 +61,23 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(target: &Target) -> Result<Self, Error> {
+        let credential = format!("Api-Key {}", target.api_key);
+        Self::open_as(target, target.address.clone(), credential).await
+    }
+
+    /// The same under another host name and for someone else.
+    pub(super) async fn open_as(
+        target: &Target,
+        host: String,
+        credential: String,
+    ) -> Result<Self, Error> {
         let stream = TcpStream::connect(&target.address).await?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let credential = format!("Api-Key {}", target.api_key);
         Ok(Self {
             sender,
-            host: target.address.clone(),
+            host,
             credential,
         })
     }
@@ -89,7 +98,16 @@ impl Connection {
     pub(super) async fn create_user(&mut self) -> Result<StatusCode, Error> {
         let number = USERS.fetch_add(1, Ordering::Relaxed);
         let body = format!(r#"{{"username":"u{number}","email":"u{number}@example.com"}}"#);
-        let request = Request::post("/api/users/")
+        Ok(self.post("/api/users/", body).await?.0)
+    }
+
+    /// Sends a JSON body and reads the answer.
+    pub(super) async fn post(
+        &mut self,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, Bytes), Error> {
+        let request = Request::post(path)
             .header(HOST, &self.host)
             .header(AUTHORIZATION, &self.credential)
             .header(CONTENT_TYPE, "application/json")
@@ -97,7 +115,6 @@ impl Connection {
         self.sender.ready().await?;
         let answer = self.sender.send_request(request).await?;
         let status = answer.status();
-        answer.into_body().collect().await?;
-        Ok(status)
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
     }
 }

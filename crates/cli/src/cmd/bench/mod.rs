@@ -5,6 +5,7 @@
 
 mod load;
 mod machine;
+mod neighbour;
 mod report;
 mod scenario;
 mod target;
@@ -54,14 +55,17 @@ pub(super) async fn run(args: Bench) -> CommandResult {
         }
         scenario.remove(&target).await?;
     }
-    let first = match args.only {
-        None => Some(scenario::first_sign_ups(&target).await?),
-        Some(_) => None,
-    };
+    let (mut first, mut neighbour) = (None, None);
+    if args.only.is_none() {
+        progress.set_message("first sign-ups after a deployment");
+        first = Some(scenario::first_sign_ups(&target).await?);
+        progress.set_message("ten thousand slow runs of another site");
+        neighbour = Some(neighbour::run(&target).await?);
+    }
     let memory = target.memory();
     target.stop().await?;
     progress.finish_and_clear();
-    let report = Report::new(rows, first, memory);
+    let report = Report::new(rows, first, neighbour, memory);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -72,6 +72,28 @@ impl FirstSignUps {
     }
 }
 
+/// From the commit of a POST run to its end, alone and beside a neighbour's backlog.
+#[derive(Debug, Serialize)]
+pub(super) struct Neighbour {
+    queued: usize,
+    alone_p50_ms: f64,
+    alone_p99_ms: f64,
+    beside_p50_ms: f64,
+    beside_p99_ms: f64,
+}
+
+impl Neighbour {
+    pub(super) fn new(queued: usize, alone: &Histogram<u64>, beside: &Histogram<u64>) -> Self {
+        Self {
+            queued,
+            alone_p50_ms: ms(alone, 0.5),
+            alone_p99_ms: ms(alone, 0.99),
+            beside_p50_ms: ms(beside, 0.5),
+            beside_p99_ms: ms(beside, 0.99),
+        }
+    }
+}
+
 /// Milliseconds of a histogram of microseconds.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn ms(latencies_us: &Histogram<u64>, quantile: f64) -> f64 {
@@ -86,12 +108,14 @@ pub(super) struct Report {
     memory: Memory,
     rows: Vec<Row>,
     first_sign_ups: Option<FirstSignUps>,
+    neighbour: Option<Neighbour>,
 }
 
 impl Report {
     pub(super) fn new(
         rows: Vec<Row>,
         first_sign_ups: Option<FirstSignUps>,
+        neighbour: Option<Neighbour>,
         memory: Memory,
     ) -> Self {
         Self {
@@ -100,6 +124,7 @@ impl Report {
             memory,
             rows,
             first_sign_ups,
+            neighbour,
         }
     }
 }
@@ -141,6 +166,14 @@ impl fmt::Display for Report {
                 "first sign-up after a deployment: p50 {:.2} ms, p90 {:.2} ms; \
                  the one after it: {:.2}, {:.2} ({} deployments)",
                 it.first_p50_ms, it.first_p90_ms, it.next_p50_ms, it.next_p90_ms, it.deployments
+            )?;
+        }
+        if let Some(it) = &self.neighbour {
+            writeln!(
+                f,
+                "POST run, from its commit to its end: p50 {:.2} ms, p99 {:.2} ms; \
+                 while another site has {} slow runs queued: {:.2}, {:.2}",
+                it.alone_p50_ms, it.alone_p99_ms, it.queued, it.beside_p50_ms, it.beside_p99_ms
             )?;
         }
         writeln!(

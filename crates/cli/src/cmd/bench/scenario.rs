@@ -24,7 +24,7 @@ def main(params):
     return {"success": True}
 "#;
 
-const POST: &str = r#"
+pub(super) const POST: &str = r#"
 def main(params):
     return {"welcomed": params["email"]}
 "#;
@@ -38,7 +38,7 @@ def main(params):
     time.sleep(300)
 ";
 
-const APP: &str = "bench";
+pub(super) const APP: &str = "bench";
 
 /// A number of subscribed functions.
 #[derive(Debug, Clone, Copy)]
@@ -161,7 +161,7 @@ pub(super) async fn first_sign_ups(target: &Target) -> Result<FirstSignUps, Erro
     Ok(FirstSignUps::new(DEPLOYMENTS, &first, &next))
 }
 
-async fn deploy(target: &Target, name: &str, event: &str, code: &str) -> CommandResult {
+pub(super) async fn deploy(target: &Target, name: &str, event: &str, code: &str) -> CommandResult {
     let body = json!({
         "name": name,
         "execution_mode": "app",

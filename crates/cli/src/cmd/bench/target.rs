@@ -7,6 +7,7 @@ use crate::config::{Config, Purpose};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -20,6 +21,12 @@ pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 /// Between two looks at the backlog; drain times are no finer than this.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The second site, for what one site's load does to another.
+const NEIGHBOUR: &str = "neighbour";
+pub(super) const NEIGHBOUR_HOST: &str = "neighbour.test";
+pub(super) const NEIGHBOUR_EMAIL: &str = "root@neighbour.example";
+pub(super) const NEIGHBOUR_PASSWORD: &str = "only for this benchmark";
 
 /// Resident memory of the server itself, without its workers.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -43,6 +50,7 @@ impl Target {
     pub(super) async fn start() -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;
         let data_dir = folder.path().join("data");
+        make_neighbour(&data_dir).await?;
         let mut child = Command::new(std::env::current_exe()?)
             .args([
                 "serve",
@@ -78,6 +86,10 @@ impl Target {
             memory_before_mib,
             _folder: folder,
         })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Error> {
+        self.client.get(path).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
@@ -154,6 +166,26 @@ impl Target {
         self.child.wait().await?;
         Ok(())
     }
+}
+
+/// A second site with a superuser, made before the server starts.
+async fn make_neighbour(data_dir: &Path) -> CommandResult {
+    let site = ["create-site", NEIGHBOUR, "--domain", NEIGHBOUR_HOST];
+    let admin = ["create", "--site", NEIGHBOUR];
+    let account = ["--email", NEIGHBOUR_EMAIL, "--password", NEIGHBOUR_PASSWORD];
+    for arguments in [&site[..], &[&admin[..], &account[..]].concat()] {
+        let output = Command::new(std::env::current_exe()?)
+            .arg("admin")
+            .args(arguments)
+            .arg("--data-dir")
+            .arg(data_dir)
+            .output()
+            .await?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn elapsed(since: Instant) -> Duration {
