@@ -16,6 +16,9 @@ use tollgate_core::ports::store::{Claimed, StoreError};
 /// How long places that become free gather before they are filled: a claim is a write.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// How often sites are looked at while one of them has more than it has room for.
+const CROWDED: Duration = Duration::from_millis(500);
+
 /// What is left after a round.
 enum Left {
     /// Nothing is due; look again after this time.
@@ -34,9 +37,11 @@ pub(crate) async fn work(shared: Arc<Shared>) {
                 () = tokio::time::sleep(pause) => {}
             },
             Left::NoRoom => {
+                // Another site may have room, and something due meanwhile.
                 tokio::select! {
                     () = shared.turns.freed() => {}
-                    () = tokio::time::sleep(shared.config.poll) => {}
+                    () = shared.wake.notified() => {}
+                    () = tokio::time::sleep(CROWDED.min(shared.config.poll)) => {}
                 }
                 tokio::time::sleep(GATHER).await;
             }

@@ -12,6 +12,7 @@ use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::idempotency::Remember;
+use crate::invocation::Completion;
 use crate::limits;
 use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
@@ -273,16 +274,18 @@ impl UserService {
             let user = change.user_id();
             let completions = agreement.take_completions();
             let kept = completions.clone();
+            let completions = [completions, prepared.completions].concat();
+            let changes: Vec<_> = completions.iter().map(Completion::change).collect();
             let commit = UserCommit {
                 change,
-                completions: [completions, prepared.completions].concat(),
+                completions,
                 invocations: prepared.invocations,
                 remember,
             };
             let committed = store.commit_user(commit, prepared.on_commit).await;
             principals.invalidate(site, user);
             match &committed {
-                Ok(()) => kept.iter().for_each(|it| engine.tell_watchers(it.change())),
+                Ok(()) => changes.into_iter().for_each(|it| engine.tell_watchers(it)),
                 Err(_) if kept.is_empty() => {}
                 // The functions did run, whatever became of the change.
                 Err(_) => engine.complete_or_later(&store, kept).await,
