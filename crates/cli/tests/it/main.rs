@@ -9,6 +9,7 @@ mod experiments;
 mod guide;
 mod kill;
 mod official_client;
+mod openapi_document;
 mod slow_pre;
 mod stop;
 mod support;
