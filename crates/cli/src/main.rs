@@ -10,6 +10,7 @@ mod cmd;
 mod compose;
 mod config;
 mod demo;
+mod failpoints;
 mod keys;
 mod logging;
 mod random;
@@ -17,6 +18,7 @@ mod random;
 use clap::Parser as _;
 use std::error::Error as StdError;
 use std::process::ExitCode;
+use tollgate_core::failpoint;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,6 +33,12 @@ fn main() -> ExitCode {
         .is_some_and(|first| first == tollgate_runtimes::LAUNCH_ARG)
     {
         tollgate_runtimes::launcher_main();
+    }
+    if failpoint::COMPILED
+        && let Err(error) = failpoints::arm()
+    {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
     }
     let cli = args::Cli::parse();
     match run(cli) {

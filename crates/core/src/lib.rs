@@ -12,6 +12,7 @@ pub mod engine;
 pub mod entropy;
 pub mod error;
 pub mod event;
+pub mod failpoint;
 pub mod filter;
 pub mod function;
 pub mod idempotency;

@@ -6,6 +6,7 @@ use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::CallContext;
 use tollgate_core::invocation::{Failure, FailureKind, Waiter};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
@@ -28,6 +29,7 @@ pub(crate) async fn attempt(
     place: Place,
     stopped: oneshot::Receiver<Stop>,
 ) -> Option<FinishedRun> {
+    failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
     let call = call(shared, run);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
@@ -42,6 +44,7 @@ pub(crate) async fn attempt(
             Stop::Abandon => return None,
         },
     };
+    failpoint::hit(Point::RunAnswered);
     Some(FinishedRun {
         report,
         started_at,

@@ -8,6 +8,7 @@ use crate::turns::{Queued, Room};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::SiteId;
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Coordinator;
@@ -102,6 +103,9 @@ async fn claim_all(shared: &Shared, coordinator: &dyn Coordinator) -> Result<Lef
         }
         let rows = system.claim(&shared.holder, wanted, now).await?;
         claimed += rows.len();
+        if !rows.is_empty() {
+            failpoint::hit(Point::ClaimCommitted);
+        }
         for row in rows {
             if let Some(room) = rooms.get_mut(&row.invocation.site_id).and_then(Room::split) {
                 take(shared, coordinator, row, room).await;

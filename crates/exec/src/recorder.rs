@@ -9,6 +9,7 @@ use crate::turns::Room;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::invocation::{Completion, Started};
 use tollgate_core::limits;
 use tollgate_core::ports::store::StoreError;
@@ -113,6 +114,7 @@ async fn show(shared: &Shared, begun: Vec<Started>) {
 async fn complete(shared: &Shared, ended: Vec<Completion>) {
     let changes: Vec<_> = ended.iter().map(Completion::change).collect();
     let mut wait = RETRY_FIRST;
+    failpoint::hit(Point::ResultBefore);
     let written = loop {
         match shared.system().complete(ended.clone()).await {
             Ok(written) => break written,
@@ -137,6 +139,7 @@ async fn complete(shared: &Shared, ended: Vec<Completion>) {
             }
         }
     };
+    failpoint::hit(Point::ResultAfter);
     let mut retry = false;
     for (change, written) in changes.into_iter().zip(written) {
         if !written {

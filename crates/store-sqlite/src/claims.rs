@@ -7,6 +7,7 @@ use crate::error::{DbError, DbResult, ensure_rows};
 use crate::rows::{Record, all, count, first, write};
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{Hold, NewInvocation, Trigger, Waiter};
 use tollgate_core::limits;
@@ -208,6 +209,9 @@ pub(crate) fn claim(
                 }
             }
         }
+    }
+    if !claimed.is_empty() {
+        failpoint::hit(Point::ClaimTaken);
     }
     Ok(claimed)
 }

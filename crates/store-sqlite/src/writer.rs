@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ports::store::{OnCommit, StoreError};
 use tollgate_core::time::Clock;
 
@@ -323,6 +324,7 @@ impl Thread {
                 let _ = execute(&self.connection, "ROLLBACK");
             }
         } else {
+            failpoint::hit(Point::CommitAfter);
             self.counters.commits.fetch_add(1, Ordering::Relaxed);
             self.counters
                 .writes
@@ -363,6 +365,7 @@ impl Thread {
                 Next::Stop => *stopping = true,
             }
         }
+        failpoint::hit(Point::CommitBefore);
         execute(connection, "COMMIT")
     }
 }

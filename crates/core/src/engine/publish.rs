@@ -11,6 +11,7 @@ use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
+use crate::failpoint::{self, Point};
 use crate::invocation::{Completion, Failure, NewInvocation, Trigger, Waiter};
 use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
@@ -102,6 +103,7 @@ impl EventService {
         event: &Event,
         principal: &Principal,
     ) -> Result<Publication, Error> {
+        failpoint::hit(Point::PreBefore);
         let engine = &self.engine;
         let event_type = event.event_type();
         let store = engine.scoped(principal.scope());
@@ -125,6 +127,7 @@ impl EventService {
                 break;
             }
         }
+        failpoint::hit(Point::PreStarted);
         let response = match started.last() {
             Some((subscription, run)) if run.refused().is_some() => unqueued(subscription),
             _ => success(

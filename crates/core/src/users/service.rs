@@ -11,6 +11,7 @@ use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAc
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::event::EventType;
+use crate::failpoint::{self, Point};
 use crate::idempotency::Remember;
 use crate::invocation::Completion;
 use crate::limits;
@@ -266,6 +267,7 @@ impl UserService {
         post: &Event,
         principal: &Principal,
     ) -> Result<(), Error> {
+        failpoint::hit(Point::PreAgreed);
         let store = self.engine.scoped(principal.scope());
         let prepared = self.events.prepare(post, principal).await?;
         let (engine, principals) = (Arc::clone(&self.engine), Arc::clone(&self.principals));
@@ -292,7 +294,9 @@ impl UserService {
             }
             committed
         });
-        Ok(written.await?)
+        written.await?;
+        failpoint::hit(Point::ReplyBefore);
+        Ok(())
     }
 }
 

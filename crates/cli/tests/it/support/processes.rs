@@ -74,3 +74,8 @@ pub(crate) fn inside(folder: &Path) -> Vec<Process> {
     });
     processes
 }
+
+/// Sends a signal to a process that is there.
+pub(crate) fn kill(pid: i32, signal: Signal) {
+    kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+}

@@ -42,15 +42,16 @@ impl Lines {
 
     /// Waits for a line with `text`.
     pub(crate) async fn line(&mut self, text: &str) -> String {
+        let found = self.line_or_end(text).await;
+        found.unwrap_or_else(|| panic!("ended without saying {text:?}:\n{}", self.so_far()))
+    }
+
+    /// The same; none when the stream ends without one.
+    async fn line_or_end(&mut self, text: &str) -> Option<String> {
         let has = |line: &&String| line.contains(text);
         let waited = self.0.wait_for(|said| said.iter().any(|line| has(&line)));
-        let found = soon(text, waited)
-            .await
-            .map(|said| said.iter().find(has).cloned());
-        match found {
-            Ok(line) => line.unwrap(),
-            Err(_) => panic!("ended without saying {text:?}:\n{}", self.so_far()),
-        }
+        let found = soon(text, waited).await.ok()?;
+        found.iter().find(has).cloned()
     }
 
     pub(crate) fn so_far(&self) -> String {
@@ -78,6 +79,18 @@ impl Server {
         args: &[&str],
         settings: &[(&str, &str)],
     ) -> Self {
+        match Self::try_start_in(folder, args, settings).await {
+            Ok(server) => server,
+            Err((status, said)) => panic!("{status} instead of listening:\n{said}"),
+        }
+    }
+
+    /// The same for a server that may end before it listens: how it ended, and what it said.
+    pub(crate) async fn try_start_in(
+        folder: &Arc<Folder>,
+        args: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Self, (ExitStatus, String)> {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command
             .args(args)
@@ -87,21 +100,24 @@ impl Server {
         let pid = i32::try_from(child.id().unwrap()).unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let mut stderr = Lines::of(child.stderr.take().unwrap());
-        let line = stderr.line("listens on ").await;
+        let Some(line) = stderr.line_or_end("listens on ").await else {
+            let status = soon("the server's end", child.wait()).await.unwrap();
+            return Err((status, stderr.so_far()));
+        };
         let url = line.rsplit(' ').next().unwrap().to_owned();
         let access = std::fs::read(folder.data().join("cli.json")).unwrap();
         let access: Value = serde_json::from_slice(&access).unwrap();
         assert_eq!(access["url"], *url);
         let key = access["api_key"].as_str().unwrap();
         let api = Api::new(&url, Some(format!("Api-Key {key}")));
-        Self {
+        Ok(Self {
             api,
             folder: Arc::clone(folder),
             stdout,
             stderr,
             child,
             pid,
-        }
+        })
     }
 
     /// Everything that the server has started and that still runs: interpreters, and what they

@@ -75,6 +75,13 @@ impl Watch {
         .await;
     }
 
+    /// Waits until something more is told, whatever it is; false at the end.
+    pub(crate) async fn pulse(&mut self) -> bool {
+        soon("a change", self.chunks.next())
+            .await
+            .is_some_and(|chunk| chunk.is_ok())
+    }
+
     /// Reads on; false at the end.
     async fn more(&mut self) -> bool {
         let Some(Ok(chunk)) = self.chunks.next().await else {

@@ -1,0 +1,82 @@
+//! Named places where a test may make the process stop dead. Without the feature `failpoints`,
+//! which no released binary has, [`hit`] is empty and [`COMPILED`] is false.
+//!
+//! Must never do anything by itself: what happens at a place is handed in from outside.
+
+/// Whether this build has failpoints.
+pub const COMPILED: bool = cfg!(feature = "failpoints");
+
+macro_rules! points {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal,)+) => {
+        /// A place.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Point {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Point {
+            /// All of them, in the order in which a user's creation and a queued run pass them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The name under which it is set.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+        }
+    };
+}
+
+points! {
+    /// A PRE event is about to be published.
+    PreBefore = "pre.before",
+    /// Its runs were started.
+    PreStarted = "pre.started",
+    /// Every function agreed; nothing is written yet.
+    PreAgreed = "pre.agreed",
+    /// In a write transaction, before its COMMIT.
+    CommitBefore = "commit.before",
+    /// After the COMMIT, before anybody hears of it.
+    CommitAfter = "commit.after",
+    /// A user's change is on disk; the answer has not been sent.
+    ReplyBefore = "reply.before",
+    /// In the transaction of a claim: rows were taken.
+    ClaimTaken = "claim.taken",
+    /// A claim is on disk; its runs are not lined up yet.
+    ClaimCommitted = "claim.committed",
+    /// A run has its turn; the runtime was not called yet.
+    RunBefore = "run.before",
+    /// The runtime answered.
+    RunAnswered = "run.answered",
+    /// Results are about to be written.
+    ResultBefore = "result.before",
+    /// They were written; nobody has heard of it.
+    ResultAfter = "result.after",
+}
+
+/// Marks a place.
+#[inline]
+pub fn hit(point: Point) {
+    #[cfg(feature = "failpoints")]
+    fail::fail_point!(point.as_str());
+    #[cfg(not(feature = "failpoints"))]
+    let _ = point;
+}
+
+/// Sets what every hit of `point` does from now on.
+///
+/// # Errors
+/// Without the feature.
+pub fn set(point: Point, action: impl Fn() + Send + Sync + 'static) -> Result<(), String> {
+    #[cfg(feature = "failpoints")]
+    return fail::cfg_callback(point.as_str(), action);
+    #[cfg(not(feature = "failpoints"))]
+    {
+        drop(action);
+        Err(format!(
+            "this build has no failpoints, so not {}",
+            point.as_str()
+        ))
+    }
+}
