@@ -5,9 +5,10 @@ use super::checker::check;
 use super::history::History;
 use super::load::{held, settled, times_run, traced};
 use super::seed::{Seed, long};
+use crate::support::folder::Folder;
 use crate::support::poll;
 use crate::support::processes::kill;
-use crate::support::server::Server;
+use crate::support::server::{Server, WITHOUT_WALLS};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::os::unix::process::ExitStatusExt as _;
@@ -19,7 +20,8 @@ const TASKS: usize = 1000;
 const CLIENTS: usize = 8;
 /// Queued in one round: more than fits into memory, so that some are claimed.
 const PER_ROUND: usize = 80;
-const SMALL: [(&str, &str); 2] = [
+const SMALL: [(&str, &str); 3] = [
+    WITHOUT_WALLS,
     ("TOLLGATE_EXECUTION__RUNNING", "8"),
     ("TOLLGATE_EXECUTION__IN_MEMORY", "32"),
 ];
@@ -59,7 +61,7 @@ fn queued(history: &History) -> usize {
 async fn a_thousand_tasks_survive_every_death_of_the_server() {
     let seed = Seed::from_env();
     let history = History::begin("e02-server", &seed);
-    let server = Server::start().await;
+    let server = Server::without_walls(&Arc::new(Folder::new())).await;
     let folder = Arc::clone(&server.folder);
     server.api.app("jobs").await;
     let code = traced(&folder);
@@ -116,7 +118,7 @@ const KILLED: usize = 4;
 async fn a_killed_interpreter_costs_its_own_run_one_attempt() {
     let seed = Seed::from_env();
     let history = History::begin("e02-interpreter", &seed);
-    let server = Server::start().await;
+    let server = Server::without_walls(&Arc::new(Folder::new())).await;
     let folder = Arc::clone(&server.folder);
     server.api.app("jobs").await;
     let (code, begun) = held(&folder);

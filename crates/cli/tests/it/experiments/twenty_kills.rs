@@ -5,6 +5,7 @@ use super::checker::check;
 use super::history::History;
 use super::load::{Writers, settled, subscribed, times_run};
 use super::seed::{Seed, long};
+use crate::support::folder::Folder;
 use crate::support::server::Server;
 use serde_json::json;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ const CLIENTS: usize = 16;
 async fn twenty_kills_under_load_lose_nothing() {
     let seed = Seed::from_env();
     let history = History::begin("twenty-kills", &seed);
-    let mut server = Server::start().await;
+    let mut server = Server::without_walls(&Arc::new(Folder::new())).await;
     let folder = Arc::clone(&server.folder);
     subscribed(&history, &server.api, &folder).await;
     let kills = if long() { 100 } else { 20 };
@@ -26,7 +27,7 @@ async fn twenty_kills_under_load_lose_nothing() {
         history.note(&json!({"did": "kill", "number": kill}));
         server.kill().await;
         writers.gone().await;
-        server = Server::start_in(&folder, &[], &[]).await;
+        server = Server::without_walls(&folder).await;
     }
     settled(&server.api).await;
     history.look(&server.api, usize::MAX).await;
