@@ -36,8 +36,10 @@ pub enum FailureKind {
     Upstream,
     /// The run was stopped because its result was no longer wanted.
     Cancelled,
-    /// The function was deleted or switched off.
+    /// The function was deleted.
     Deleted,
+    /// The function was switched off.
+    Inactive,
     /// No runtime could take it.
     Unavailable,
     /// A chain of events or calls grew too deep.
@@ -62,6 +64,7 @@ text_enum!(FailureKind {
     Upstream => "upstream",
     Cancelled => "cancelled",
     Deleted => "deleted",
+    Inactive => "inactive",
     Unavailable => "unavailable",
     Chain => "chain",
     Enrichment => "enrichment",
@@ -78,6 +81,7 @@ impl FailureKind {
             | Self::Load
             | Self::Cancelled
             | Self::Deleted
+            | Self::Inactive
             | Self::Chain
             | Self::Filter
             | Self::Lost

@@ -64,6 +64,12 @@ pub const CHAIN_DEPTH: u32 = 8;
 pub const FILTER_BYTES: usize = 1000;
 /// Deepest nesting of a filter's expressions.
 pub const FILTER_DEPTH: u16 = 48;
+/// Largest compiled pattern of a filter.
+pub const FILTER_PATTERN_BYTES: usize = 64 * 1024;
+/// Most values, lists and objects counted with what is in them, that a filter looks at.
+pub const FILTER_VALUES: usize = 5_000;
+/// Most text that a filter looks at: a user's attributes and the rest of the record.
+pub const FILTER_TEXT_BYTES: usize = ATTRIBUTES_BYTES + 16 * 1024;
 /// Longest reason that is kept of a filter that could not be evaluated.
 pub const FILTER_REASON_BYTES: usize = 500;
 

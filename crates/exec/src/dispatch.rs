@@ -26,12 +26,7 @@ impl Reservation for Reserved {
                 return;
             };
             let held = self.shared.holdings.add(run.invocation.id);
-            self.shared.turns.push(Queued {
-                run,
-                room,
-                held,
-                shown: false,
-            });
+            self.shared.turns.push(Queued { run, room, held });
         }
     }
 }
@@ -78,7 +73,7 @@ impl Dispatcher for Executor {
         self.shared.wake.notify_one();
     }
 
-    fn cancel_function(&self, function: FunctionId) {
-        self.shared.running.cancel_function(function);
+    fn cancel_function(&self, function: FunctionId, failure: Failure) {
+        self.shared.running.cancel_function(function, &failure);
     }
 }

@@ -6,8 +6,8 @@ use crate::recorder::Record;
 use crate::turns::Queued;
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_core::engine::{GONE, completion};
-use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
+use tollgate_core::engine::completion;
+use tollgate_core::invocation::{Completion, Failure, NewInvocation, Started};
 use tollgate_core::ports::dispatch::{FinishedRun, Taken};
 use tollgate_core::ports::runtime::RunReport;
 
@@ -30,19 +30,14 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 }
 
 async fn run(shared: &Shared, queued: Queued) {
-    let Queued {
-        run,
-        room,
-        held,
-        shown,
-    } = queued;
+    let Queued { run, room, held } = queued;
     let invocation = run.invocation.clone();
     let taken = run.taken.clone();
-    let (place, stopped) = shared.running.enter(invocation.id, invocation.function_id);
+    let (place, told) = shared.running.enter(invocation.id, invocation.function_id);
     // After entering: a deletion from here on finds the run in the list.
-    let runtime = match may_run(shared, &invocation).await {
-        true => shared.runtimes.of(&run.executable.source),
-        false => Err(Failure::new(FailureKind::Deleted, GONE)),
+    let runtime = match stopped(shared, &invocation).await {
+        None => shared.runtimes.of(&run.executable.source),
+        Some(failure) => Err(failure),
     };
     let finished = match runtime {
         Ok(runtime) => {
@@ -52,14 +47,12 @@ async fn run(shared: &Shared, queued: Queued) {
                 hold: taken.hold.clone(),
                 started_at: shared.clock.now(),
             };
-            let attempt = attempt(shared, Arc::clone(runtime), run, Place::Taken, stopped);
+            let attempt = attempt(shared, Arc::clone(runtime), run, Place::Taken, told);
             tokio::pin!(attempt);
             match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
                 Ok(finished) => finished,
                 Err(_) => {
-                    if !shown {
-                        shared.recorder.send(Record::Started(started));
-                    }
+                    shared.recorder.send(Record::Started(started));
                     attempt.await
                 }
             }
@@ -78,15 +71,9 @@ async fn run(shared: &Shared, queued: Queued) {
     drop(place);
 }
 
-async fn may_run(shared: &Shared, invocation: &NewInvocation) -> bool {
-    match shared.coordinator() {
-        Some(coordinator) => {
-            coordinator
-                .may_run(invocation.site_id, invocation.version_id)
-                .await
-        }
-        None => true,
-    }
+async fn stopped(shared: &Shared, invocation: &NewInvocation) -> Option<Failure> {
+    let coordinator = shared.coordinator()?;
+    coordinator.stopped(invocation).await
 }
 
 /// The completion of a queued run, with jitter for a further attempt.

@@ -90,12 +90,11 @@ impl Running {
         }
     }
 
-    /// Ends the runs of a function that is gone.
-    pub(crate) fn cancel_function(&self, function: FunctionId) {
+    /// Ends the runs of a function that must run no more.
+    pub(crate) fn cancel_function(&self, function: FunctionId, failure: &Failure) {
         for entry in self.0.list.lock().runs.values_mut() {
             if entry.function == function {
-                let message = "The function was deleted or switched off while this ran";
-                entry.tell(Stop::Record(Failure::new(FailureKind::Deleted, message)));
+                entry.tell(Stop::Record(failure.clone()));
             }
         }
     }

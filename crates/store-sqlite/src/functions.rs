@@ -200,8 +200,9 @@ fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Fun
 fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResult<Function> {
     let function = &change.function;
     let at = change.at.as_micros();
-    if by_id(connection, site, function.id)?.is_none() {
-        return Err(Conflict::Gone.into());
+    let found = by_id(connection, site, function.id)?.ok_or(Conflict::Gone)?;
+    if found.updated_at != function.updated_at {
+        return Err(Conflict::Changed.into());
     }
     let values = params![
         site,

@@ -9,14 +9,14 @@ use crate::ids::inserted;
 use crate::open::System;
 use crate::queue::{self, End};
 use crate::retention;
-use crate::rows::{Record, all, first, write};
+use crate::rows::{Record, all, exists, first, write};
 use crate::users::{self, key, read_columns, user_columns};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::function::Executable;
-use tollgate_core::ids::{InvocationId, SiteId, UserId, VersionId};
+use tollgate_core::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};
 use tollgate_core::ports::store::{
     Claimed, Conflict, CredentialOwner, IdBlock, IdKind, LoginRecord, Recovered, StoreError, Swept,
@@ -55,6 +55,8 @@ const EXECUTABLE: &str = concat!(
     executable_joins!(),
     " WHERE v.site_id = ?1 AND v.id = ?2 AND f.is_active = 1 AND f.deleted_at IS NULL"
 );
+const FUNCTION: &str = "
+    SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const PING: &str = "UPDATE probe SET pings = pings + 1 WHERE id = 1";
 
 fn sites(connection: &Connection) -> DbResult<Vec<Site>> {
@@ -302,6 +304,16 @@ impl SystemStore for System {
             .writer
             .write(move |connection| queue::complete(connection, None, &ends))
             .await
+    }
+
+    async fn function_exists(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<bool, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| exists(connection, FUNCTION, params![site.0, function.0]))
     }
 
     async fn executable_version(

@@ -8,7 +8,7 @@ use crate::users::{check_free, key};
 use rusqlite::{Connection, params};
 use tollgate_core::idempotency::{Remember, Remembered};
 use tollgate_core::invocation::NewInvocation;
-use tollgate_core::ports::store::{Conflict, UserChange, UserCommit};
+use tollgate_core::ports::store::{Conflict, StoreError, UserChange, UserCommit};
 use tollgate_core::users::User;
 
 const INSERT: &str = "
@@ -105,7 +105,15 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
         }
     }
     insert(connection, site, &prepared.invocations)?;
-    complete(connection, Some(site), &prepared.ends).map(drop)
+    // The verdicts are what the change rests on. A run that is not this server's any more was ended
+    // by someone else, so that what it answered does not count.
+    let written = complete(connection, Some(site), &prepared.ends)?;
+    if written.iter().all(|written| *written) {
+        return Ok(());
+    }
+    Err(DbError::Store(StoreError::Unavailable(Box::new(
+        VerdictsLost,
+    ))))
 }
 
 fn create(
@@ -151,6 +159,11 @@ fn create(
     )?;
     Err(DbError::bug(IdInUse(user.id.0)))
 }
+
+/// Another process has taken this one for dead and ended its runs.
+#[derive(Debug, thiserror::Error)]
+#[error("the verdicts were ended by another process meanwhile; the change was not written")]
+struct VerdictsLost;
 
 #[derive(Debug, thiserror::Error)]
 #[error("user number {0} is in use: it was not taken from a reserved block")]

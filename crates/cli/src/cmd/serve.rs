@@ -8,8 +8,8 @@ use crate::config::Config;
 use crate::demo;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -47,15 +47,20 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
     warm_up(&composition).await;
     eprintln!("tollgate listens on http://{listening}");
 
-    let mut stopping = stop.clone();
+    let (mut stopping, stopped_at) = (stop.clone(), Arc::new(OnceLock::new()));
+    let noting = Arc::clone(&stopped_at);
     server
         .run(listener, async move {
             // An error means that the sender is gone, which is a reason to stop as well.
             let _ = stopping.wait_for(|stop| *stop).await;
+            let _ = noting.set(Instant::now());
             tracing::info!("stopping; a second signal ends at once");
         })
         .await;
-    composition.stop(config.grace_seconds.get()).await;
+    // One deadline for both: what the open requests used up, the queued runs do not get again.
+    let used = stopped_at.get().map_or(Duration::ZERO, Instant::elapsed);
+    let grace = config.grace_seconds.get().saturating_sub(used);
+    composition.stop(grace).await;
     Ok(())
 }
 

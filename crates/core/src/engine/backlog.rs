@@ -36,7 +36,10 @@ impl Engine {
         let most = self.settings.queue_per_site;
         let now = self.clock.monotonic();
         let known = self.backlogs.0.lock().get(&site).copied();
-        let fits = |estimate: &Estimate| estimate.waiting.saturating_add(count) <= most;
+        let fits = |estimate: &Estimate| {
+            // Whoever has nothing waiting may always publish, however many subscribers there are.
+            estimate.waiting == 0 || estimate.waiting.saturating_add(count) <= most
+        };
         let estimate = match known {
             Some(known) if fits(&known) => known,
             Some(known) if now.saturating_duration_since(known.counted_at) < RECOUNT => known,

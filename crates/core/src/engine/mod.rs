@@ -26,7 +26,8 @@ pub use gate::Condition;
 pub(crate) use gate::{Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
 pub use publish::{EventService, Prepared, Publication};
-pub use resolve::{GONE, QueueCoordinator};
+pub use resolve::QueueCoordinator;
+pub(crate) use resolve::{deleted, switched_off};
 pub use response::{PublishResponse, PublishedTask};
 pub use stage::{Agreement, PreStage};
 pub(crate) use waited::WaitedRun;
@@ -155,10 +156,12 @@ impl Engine {
         completions: Vec<Completion>,
     ) -> Result<(), Error> {
         let changes: Vec<_> = completions.iter().map(Completion::change).collect();
-        store.complete(completions).await?;
-        changes
+        let written = store.complete(completions).await?;
+        let of_this = changes
             .into_iter()
-            .for_each(|change| self.tell_watchers(change));
+            .zip(written)
+            .filter(|(_, written)| *written);
+        of_this.for_each(|(change, _)| self.tell_watchers(change));
         Ok(())
     }
 

@@ -3,15 +3,22 @@
 use super::Engine;
 use crate::chain::Link;
 use crate::error::Error;
-use crate::ids::{SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
 use crate::ports::store::Claimed;
 use async_trait::async_trait;
 use std::sync::Arc;
 
-/// What a run's record says whose function is gone.
-pub const GONE: &str = "The function was deleted or switched off before this run";
+/// What a run ends with whose function is gone. There is nothing that could run again.
+pub(crate) fn deleted() -> Failure {
+    Failure::new(FailureKind::Deleted, "The function was deleted")
+}
+
+/// What a run ends with whose function was switched off: a dead letter, if nobody waits for it.
+pub(crate) fn switched_off() -> Failure {
+    let message = "The function was switched off; set is_active, then redrive its dead letters";
+    Failure::new(FailureKind::Inactive, message)
+}
 
 /// The engine as the dispatcher sees it.
 pub struct QueueCoordinator(Arc<Engine>);
@@ -49,7 +56,7 @@ impl Coordinator for QueueCoordinator {
             .await
             .map_err(unavailable)?;
         let Some(executable) = executable else {
-            return Err(Failure::new(FailureKind::Deleted, GONE));
+            return Err(self.stopped(row).await.unwrap_or_else(deleted));
         };
         let acting = self.acting(row).await.map_err(unavailable)?;
         Ok(TaskRun {
@@ -61,9 +68,17 @@ impl Coordinator for QueueCoordinator {
         })
     }
 
-    async fn may_run(&self, site: SiteId, version: VersionId) -> bool {
+    async fn stopped(&self, run: &NewInvocation) -> Option<Failure> {
         // When the store cannot tell, the run goes on: it was resolved a moment ago.
-        !matches!(self.0.version(site, version).await, Ok(None))
+        let Ok(None) = self.0.version(run.site_id, run.version_id).await else {
+            return None;
+        };
+        let queue = self.0.queue();
+        let found = queue.function_exists(run.site_id, run.function_id);
+        Some(match found.await {
+            Ok(false) => deleted(),
+            Ok(true) | Err(_) => switched_off(),
+        })
     }
 
     fn announce(&self, change: InvocationChanged) {

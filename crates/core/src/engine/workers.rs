@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::{CodeError, Executable};
 use crate::ids::{FunctionId, SiteId, VersionId};
-use crate::invocation::FailureKind;
+use crate::invocation::{Failure, FailureKind};
 use crate::ports::store::StoreError;
 use crate::site::TenantScope;
 use std::sync::Arc;
@@ -83,16 +83,17 @@ impl Engine {
         }
     }
 
-    /// Functions were deleted or switched off: their runs end, their workers go.
+    /// Functions were deleted or switched off: their runs end so, their workers go.
     pub(crate) fn functions_stopped(
         &self,
         site: SiteId,
         functions: impl IntoIterator<Item = FunctionId>,
+        why: &Failure,
     ) {
         // First, so that no run begins between its function's cancellation and this.
         self.functions_changed(site);
         for function in functions {
-            self.dispatcher.cancel_function(function);
+            self.dispatcher.cancel_function(function, why.clone());
             self.retire(site, function, None);
         }
     }

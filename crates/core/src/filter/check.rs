@@ -167,15 +167,43 @@ impl Checker {
         };
         let arguments = self.of_all(call.args.iter())?;
         if call.func_name == "matches" {
-            check_pattern(call)?;
+            self.check_pattern(node, call)?;
         }
         match operators::result(node, call, &arguments) {
+            // What grows in each round would grow without bound.
+            Some(Ok(kind)) if self.in_macro && operators::may_grow(call, &kind) => {
+                let message = "inside a list macro only numbers and times can be added";
+                Err(Wrong::new(node, message))
+            }
             Some(result) => result,
             None => signatures::result(node, &call.func_name, target.as_ref(), &arguments),
         }
     }
 
-    /// `all`, `exists`, `exists_one`, `map` and `filter`.
+    /// A pattern is compiled at every evaluation, so it must be small, known now, and not be asked
+    /// for in every round of a list macro.
+    fn check_pattern(&self, node: &IdedExpr, call: &CallExpr) -> Result<(), Wrong> {
+        if self.in_macro {
+            let message = "'matches' cannot stand inside a list macro: its cost would multiply";
+            return Err(Wrong::new(node, message));
+        }
+        let last = call.args.last();
+        let Some(Expr::Literal(LiteralValue::String(pattern))) = last.map(|node| &node.expr) else {
+            let message = "write the pattern of 'matches' out: it is checked now and never made up";
+            return Err(Wrong::new(last.unwrap_or(node), message));
+        };
+        let compiled = regex::RegexBuilder::new(pattern.inner())
+            .size_limit(limits::FILTER_PATTERN_BYTES)
+            .build();
+        compiled.map(drop).map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default().trim();
+            let message = format!("this is not a regular expression that can be used: {reason}");
+            Wrong::new(last.unwrap_or(node), message)
+        })
+    }
+
+    /// `all`, `exists` and `exists_one`.
     fn of_macro(&mut self, node: &IdedExpr, it: &ComprehensionExpr) -> Checked {
         if self.in_macro {
             let message = "list macros cannot stand inside one another: their cost would multiply";
@@ -193,18 +221,18 @@ impl Checker {
                 return Err(Wrong::new(&it.iter_range, message));
             }
         };
+        if matches!(it.accu_init.expr, Expr::List(_)) {
+            let message =
+                "a filter makes no lists: use exists, exists_one or all, not map or filter";
+            return Err(Wrong::new(node, message));
+        }
         let start = self.kind(&it.accu_init)?;
         let known = self.names.len();
         self.names.push((it.iter_var.clone(), first));
         if let Some(name) = &it.iter_var2 {
             self.names.push((name.clone(), second));
         }
-        // What is gathered in a list is only known afterwards.
-        let gathered = match start {
-            Kind::List(_) => Kind::List(Box::new(Kind::Any)),
-            other => other,
-        };
-        self.names.push((it.accu_var.clone(), gathered));
+        self.names.push((it.accu_var.clone(), start));
         self.in_macro = true;
         let result = self
             .kind(&it.loop_cond)
@@ -213,25 +241,6 @@ impl Checker {
         self.in_macro = false;
         self.names.truncate(known);
         result
-    }
-}
-
-/// A pattern that is written out is compiled now rather than at every event.
-fn check_pattern(call: &CallExpr) -> Result<(), Wrong> {
-    let Some(node) = call.args.last() else {
-        return Ok(());
-    };
-    let Expr::Literal(LiteralValue::String(pattern)) = &node.expr else {
-        return Ok(());
-    };
-    match regex::Regex::new(pattern.inner()) {
-        Ok(_) => Ok(()),
-        Err(error) => {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim();
-            let message = format!("this is not a regular expression: {reason}");
-            Err(Wrong::new(node, message))
-        }
     }
 }
 

@@ -30,6 +30,12 @@ pub(super) fn result(node: &IdedExpr, call: &CallExpr, given: &[Kind]) -> Option
     Some(kind.ok_or_else(|| Wrong::new(node, refused(call, given))))
 }
 
+/// Whether a sum may be longer than its parts.
+pub(super) fn may_grow(call: &CallExpr, sum: &Kind) -> bool {
+    let is_fixed = sum.is_number() || matches!(sum, Kind::Timestamp | Kind::Duration);
+    call.func_name == op::ADD && !is_fixed
+}
+
 fn refused(call: &CallExpr, given: &[Kind]) -> String {
     let sign = call.func_name.trim_matches(|c| c == '_' || c == '@');
     match given {

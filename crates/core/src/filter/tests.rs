@@ -39,10 +39,7 @@ fn what_holds_and_what_does_not() {
         ("'seats' in event.params.attributes", true),
         ("event.params.attributes.tags.exists(t, t == 'b')", true),
         ("event.params.attributes.tags.all(t, size(t) == 1)", true),
-        (
-            "size(event.params.attributes.tags.filter(t, t > 'a')) == 1",
-            true,
-        ),
+        ("event.params.attributes.tags.exists_one(t, t > 'a')", true),
         ("user.is_staff || user.username == 'john_doe'", true),
         ("user.last_login == null", true),
         ("time.getDayOfWeek() in [1, 2, 3, 4, 5]", true),
@@ -192,6 +189,20 @@ fn without_an_event_the_parameters_are_not_known_yet() {
 }
 
 #[test]
+fn what_is_too_large_to_look_at_cannot_be_told() {
+    let filter = compiled("event.params.attributes.l.exists(x, x == 1)").unwrap();
+    let many = vec![0; limits::FILTER_VALUES];
+    let long = "x".repeat(limits::FILTER_TEXT_BYTES);
+    for attributes in [json!({ "l": many }), json!({"l": [1], "s": long})] {
+        let it = activation(json!({ "attributes": attributes }));
+        let reason = filter.matches(&it).unwrap_err();
+        assert!(reason.starts_with("the event holds more than"), "{reason}");
+    }
+    let it = activation(json!({"attributes": {"l": [0, 1]}}));
+    assert_eq!(filter.matches(&it), Ok(true));
+}
+
+#[test]
 fn every_bound_is_kept_and_no_text_breaks_the_stack() {
     let list = "event.params.attributes.a";
     let nested = format!("{list}.all(x, {list}.all(y, x == y))");
@@ -201,8 +212,33 @@ fn every_bound_is_kept_and_no_text_breaks_the_stack() {
             .message
             .contains("inside one another")
     );
-    let fine = format!("{list}.filter(x, x > 1).all(y, y > 2)");
-    compiled(&fine).unwrap();
+    for (text, part) in [
+        (format!("{list}.map(x, x + 1).size() > 1"), "makes no lists"),
+        (
+            format!("{list}.filter(x, x > 1).all(y, y > 2)"),
+            "makes no lists",
+        ),
+        (
+            format!("{list}.exists(x, x + x == 'aa')"),
+            "only numbers and times",
+        ),
+        (
+            format!("{list}.exists(x, event.params.email.matches('a'))"),
+            "cannot stand inside",
+        ),
+        (
+            format!("event.params.email.matches({list})"),
+            "write the pattern",
+        ),
+        (
+            "event.params.email.matches('(a{100}){100}')".to_owned(),
+            "can be used",
+        ),
+    ] {
+        let error = compiled(&text).unwrap_err();
+        assert!(error.message.contains(part), "{text}: {error}");
+    }
+    compiled(&format!("{list}.exists(x, double(x) + 1.0 > 2.0)")).unwrap();
     let long = format!(
         "event.params.email == '{}'",
         "x".repeat(limits::FILTER_BYTES)

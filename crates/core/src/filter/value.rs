@@ -2,6 +2,7 @@
 
 use crate::event::EventType;
 use crate::json::JsonText;
+use crate::limits;
 use crate::time::Timestamp;
 use cel::objects::Key;
 use cel::{Context, Value};
@@ -9,12 +10,17 @@ use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The names of one publication, made once for all its filters.
-pub struct Activation(Context<'static, 'static>);
+/// The names of one publication, made once for all its filters; none when its values are more than
+/// a filter may look at.
+pub struct Activation(Option<Context<'static, 'static>>);
 
 impl Activation {
     /// For an event of this type with these parameters, caused by `user` at `now`.
     pub fn new(event: EventType, params: &Json, user: Option<&JsonText>, now: Timestamp) -> Self {
+        let mut size = Size::default();
+        if !size.fits(params) {
+            return Self(None);
+        }
         let mut context = Context::with_env(Arc::clone(&super::LANGUAGE));
         let params = of_json(params);
         let mut fields = HashMap::from([(key("type"), Value::from(event.as_str()))]);
@@ -28,11 +34,46 @@ impl Activation {
         let user = user.map_or(Value::Null, |user| of_json(&user.to_value()));
         context.add_variable_from_value("user", user);
         context.add_variable_from_value("time", moment(now));
-        Self(context)
+        Self(Some(context))
     }
 
-    pub(super) const fn context(&self) -> &Context<'static, 'static> {
-        &self.0
+    pub(super) fn context(&self) -> Result<&Context<'static, 'static>, String> {
+        self.0.as_ref().ok_or_else(|| {
+            format!(
+                "the event holds more than {} values or {} KiB of text",
+                limits::FILTER_VALUES,
+                limits::FILTER_TEXT_BYTES / 1024
+            )
+        })
+    }
+}
+
+/// What a value holds.
+#[derive(Default)]
+struct Size {
+    values: usize,
+    text_bytes: usize,
+}
+
+impl Size {
+    /// Adds a value up; false once there is too much.
+    fn fits(&mut self, json: &Json) -> bool {
+        self.values += 1;
+        let within = match json {
+            Json::Null | Json::Bool(_) | Json::Number(_) => true,
+            Json::String(text) => {
+                self.text_bytes += text.len();
+                true
+            }
+            Json::Array(items) => items.iter().all(|item| self.fits(item)),
+            Json::Object(fields) => fields.iter().all(|(name, value)| {
+                self.text_bytes += name.len();
+                self.fits(value)
+            }),
+        };
+        within
+            && self.values <= limits::FILTER_VALUES
+            && self.text_bytes <= limits::FILTER_TEXT_BYTES
     }
 }
 

@@ -36,7 +36,8 @@ impl fmt::Debug for Turn {
 struct Ticket {
     flights: Arc<Flights>,
     name: Name,
-    lane: Arc<Lane>,
+    /// None once it was given back.
+    lane: Option<Arc<Lane>>,
 }
 
 impl Flights {
@@ -45,15 +46,15 @@ impl Flights {
     /// # Errors
     /// [`Error::Unavailable`] when [`limits::IDEMPOTENCY_KEYS_UNDER_WAY`] is reached.
     pub(super) async fn turn(self: &Arc<Self>, name: Name) -> Result<Turn, Error> {
-        let ticket = self.ticket(name)?;
-        let guard = Arc::clone(&ticket.lane).lock_owned().await;
+        let (ticket, lane) = self.ticket(name)?;
+        let guard = lane.lock_owned().await;
         Ok(Turn {
             _guard: guard,
             _ticket: ticket,
         })
     }
 
-    fn ticket(self: &Arc<Self>, name: Name) -> Result<Ticket, Error> {
+    fn ticket(self: &Arc<Self>, name: Name) -> Result<(Ticket, Arc<Lane>), Error> {
         let mut lanes = self.0.lock();
         if lanes.len() >= limits::IDEMPOTENCY_KEYS_UNDER_WAY && !lanes.contains_key(&name) {
             let message = "Too many requests with an Idempotency-Key are under way; try again";
@@ -61,11 +62,12 @@ impl Flights {
         }
         let lane = Arc::clone(lanes.entry(name.clone()).or_default());
         let flights = Arc::clone(self);
-        Ok(Ticket {
+        let ticket = Ticket {
             flights,
             name,
-            lane,
-        })
+            lane: Some(Arc::clone(&lane)),
+        };
+        Ok((ticket, lane))
     }
 
     #[cfg(test)]
@@ -77,8 +79,13 @@ impl Flights {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut lanes = self.flights.0.lock();
-        // The map's own and this one: lanes are shared under the lock only, so nobody comes between.
-        if Arc::strong_count(&self.lane) == 2 {
+        // Given back under the lock, so that of two that end together the second one sees that it
+        // is the last: only the map's own is left then.
+        drop(self.lane.take());
+        if lanes
+            .get(&self.name)
+            .is_some_and(|lane| Arc::strong_count(lane) == 1)
+        {
             lanes.remove(&self.name);
         }
     }

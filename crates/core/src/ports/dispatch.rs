@@ -5,7 +5,7 @@
 use super::runtime::{HostCalls, RunReport};
 use super::store::Claimed;
 use crate::function::Executable;
-use crate::ids::{FunctionId, SiteId, VersionId};
+use crate::ids::{FunctionId, SiteId};
 use crate::invocation::{Failure, Hold, InvocationChanged, NewInvocation};
 use crate::json::JsonText;
 use crate::task::Attempt;
@@ -141,8 +141,8 @@ pub trait Dispatcher: Send + Sync {
     /// There are runs in the store that nobody holds.
     fn wake(&self);
 
-    /// The function was deleted or switched off: its runs end now.
-    fn cancel_function(&self, function: FunctionId);
+    /// The function was deleted or switched off: its runs end now, as failed so.
+    fn cancel_function(&self, function: FunctionId, failure: Failure);
 }
 
 /// What the dispatcher asks of the engine about queued runs.
@@ -154,8 +154,8 @@ pub trait Coordinator: Send + Sync {
     /// The failure to record instead of running it.
     async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure>;
 
-    /// Whether a version may still run: its function was neither deleted nor switched off.
-    async fn may_run(&self, site: SiteId, version: VersionId) -> bool;
+    /// Why a run must not begin: its function was deleted or switched off meanwhile.
+    async fn stopped(&self, run: &NewInvocation) -> Option<Failure>;
 
     /// An invocation's state was written: tells whoever watches.
     fn announce(&self, change: InvocationChanged);

@@ -3,7 +3,7 @@
 use super::{check_texts, refuse, slug};
 use crate::app::App;
 use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
-use crate::engine::Engine;
+use crate::engine::{Engine, deleted};
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ports::store::{NewApp, Page, PageRequest, to_the_end};
@@ -148,7 +148,8 @@ impl AppService {
         let app = access.app().id;
         let deleted = to_the_end(async move {
             store.delete_app(app, engine.clock.now()).await?;
-            engine.functions_stopped(scope.site_id(), functions.into_iter().map(|it| it.id));
+            let functions = functions.into_iter().map(|it| it.id);
+            engine.functions_stopped(scope.site_id(), functions, &deleted());
             principals.invalidate_site(scope.site_id());
             Ok(())
         });

@@ -2,7 +2,7 @@
 
 use super::{check_filter, check_range, check_texts, check_timeout, refuse, slug};
 use crate::auth::{AppAccess, right};
-use crate::engine::Engine;
+use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::{
@@ -193,11 +193,17 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let before = self.find(access, slug).await?;
+        let was_active = before.is_active;
         let source = self.new_source(scope, &before, &input).await?;
         let function = changed(before, input);
         self.check_values(scope, &function).await?;
         let version = match source {
             Some(source) => Some(self.new_version(scope, &function, source).await?),
+            None if function.is_active && !was_active => {
+                // It may have been deployed while switched off, so it was never loaded.
+                self.load(scope, &function, function.version).await?;
+                None
+            }
             None => None,
         };
         let is_active = function.is_active;
@@ -212,7 +218,7 @@ impl FunctionService {
             if is_active {
                 engine.functions_changed(scope.site_id());
             } else {
-                engine.functions_stopped(scope.site_id(), [function.id]);
+                engine.functions_stopped(scope.site_id(), [function.id], &switched_off());
             }
             Ok(function)
         });
@@ -297,7 +303,7 @@ impl FunctionService {
             store
                 .delete_function(function.id, engine.clock.now())
                 .await?;
-            engine.functions_stopped(scope.site_id(), [function.id]);
+            engine.functions_stopped(scope.site_id(), [function.id], &deleted());
             Ok(())
         });
         Ok(deleted.await?)

@@ -226,6 +226,11 @@ impl SubscriberService {
             let message = format!("These are no parameters of {event}: {error}");
             Error::Validation(vec![FieldError::new("params", message)])
         })?;
+        if sample.to_string().len() > limits::ATTRIBUTES_BYTES * 2 {
+            let message = "These values are larger than any such event's";
+            let error = FieldError::new("params", message);
+            return Err(Error::Validation(vec![error]));
+        }
         let Some(id) = caused_by else {
             return self.engine.explain(&event, principal).await;
         };

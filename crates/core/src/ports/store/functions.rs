@@ -80,7 +80,8 @@ pub struct NewFunction {
 /// New values for a function.
 #[derive(Debug, Clone)]
 pub struct FunctionChange {
-    /// The function as it will stand; its `version` is ignored.
+    /// The function as it will stand; its `version` is ignored. Its `updated_at` is the one that
+    /// was read: whoever changed the function meanwhile is not overwritten.
     pub function: Function,
     /// The number of another version, which becomes the active one.
     pub version: Option<u32>,
@@ -107,7 +108,8 @@ pub trait FunctionStore: Send + Sync {
     /// Stores a function and its version 1. Conflict: [`super::Conflict::Slug`].
     async fn insert_function(&self, function: NewFunction) -> Result<Function, StoreError>;
 
-    /// Changes a function. Conflict: `Slug`, `Gone`, also for a version that does not exist.
+    /// Changes a function. Conflict: `Slug`, `Changed`, `Gone`, also for a version that does not
+    /// exist.
     async fn update_function(&self, change: FunctionChange) -> Result<Function, StoreError>;
 
     /// Deletes a function and its subscriptions. False when absent.

@@ -4,7 +4,7 @@
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
 use crate::function::{Executable, text_enum};
-use crate::ids::{InvocationId, SiteId, UserId, VersionId};
+use crate::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, Hold, NewInvocation, Started};
 use crate::ports::dispatch::Taken;
 use crate::retention::Retention;
@@ -189,6 +189,10 @@ pub trait SystemStore: Send + Sync {
 
     /// As [`super::InvocationStore::complete`], across sites.
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError>;
+
+    /// Whether a function has not been deleted, active or not.
+    async fn function_exists(&self, site: SiteId, function: FunctionId)
+    -> Result<bool, StoreError>;
 
     /// The executable of one version; none when its function was deleted or is not active.
     async fn executable_version(
