@@ -119,7 +119,12 @@ async fn claim_all(shared: &Shared, coordinator: &dyn Coordinator) -> Result<Lef
 async fn take(shared: &Shared, coordinator: &dyn Coordinator, row: Claimed, room: Room) {
     let held = shared.holdings.add(row.invocation.id);
     match coordinator.resolve(&row).await {
-        Ok(run) => shared.turns.push(Queued { run, room, held }),
+        Ok(run) => shared.turns.push(Queued {
+            run,
+            room,
+            held,
+            shown: true,
+        }),
         Err(failure) => {
             let finished = unrun(shared, failure);
             let completion = complete(shared, &row.invocation, &row.taken, finished);

@@ -26,7 +26,12 @@ impl Reservation for Reserved {
                 return;
             };
             let held = self.shared.holdings.add(run.invocation.id);
-            self.shared.turns.push(Queued { run, room, held });
+            self.shared.turns.push(Queued {
+                run,
+                room,
+                held,
+                shown: false,
+            });
         }
     }
 }

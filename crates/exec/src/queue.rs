@@ -30,7 +30,12 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 }
 
 async fn run(shared: &Shared, queued: Queued) {
-    let Queued { run, room, held } = queued;
+    let Queued {
+        run,
+        room,
+        held,
+        shown,
+    } = queued;
     let invocation = run.invocation.clone();
     let taken = run.taken.clone();
     let (place, told) = shared.running.enter(invocation.id, invocation.function_id);
@@ -52,7 +57,9 @@ async fn run(shared: &Shared, queued: Queued) {
             match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
                 Ok(finished) => finished,
                 Err(_) => {
-                    shared.recorder.send(Record::Started(started));
+                    if !shown {
+                        shared.recorder.send(Record::Started(started));
+                    }
                     attempt.await
                 }
             }

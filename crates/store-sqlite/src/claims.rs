@@ -47,10 +47,9 @@ pub(crate) const DUE: &str = concat!(
     " AND site_id = ?1 AND COALESCE(due_at, queued_at) <= ?2 ",
     "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?3"
 );
-/// It begins only when its turn comes, which the holder notes.
 const TAKE: &str = concat!(
-    "UPDATE invocations SET holder = ?2, state = 'pending', attempt = attempt + 1, ",
-    "fence = fence + 1, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
+    "UPDATE invocations SET holder = ?2, state = 'running', attempt = attempt + 1, ",
+    "fence = fence + 1, started_at = ?3, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
     waiting!()
 );
 const BURY: &str = concat!(

@@ -137,7 +137,7 @@ pub async fn one_of_many_equal_users_is_stored(world: World) {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
 }
 
-/// A PRE run that has ended otherwise meanwhile stays as it is.
+/// A PRE run that somebody else has ended stays as it is, and what rested on it is not written.
 pub async fn a_commit_completes_only_what_is_open(world: World) {
     let function = world.a.some_function().await;
     let pre = world.a.run(&function, Waiter::Caller, ME).await;
@@ -154,11 +154,11 @@ pub async fn a_commit_completes_only_what_is_open(world: World) {
         invocations: Vec::new(),
         remember: None,
     };
-    world
-        .a
-        .store
-        .commit_user(commit, Box::new(|| {}))
-        .await
-        .unwrap();
+    let refused = world.a.store.commit_user(commit, Box::new(|| {})).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
     assert_eq!(world.a.standing(&pre).await, (State::TimedOut, 1));
+    assert_eq!(world.a.store.user(user.id).await.unwrap(), None);
 }

@@ -285,7 +285,12 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         invocations: Vec::new(),
         remember: None,
     };
-    b.commit_user(commit, Box::new(|| {})).await.unwrap();
+    // Nor does a change rest on a verdict of another site.
+    let refused = b.commit_user(commit, Box::new(|| {})).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
     assert_eq!(world.a.standing(&run).await, (State::Pending, 1));
 
     // A record of another site is refused with all that came with it.
