@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) user: Option<String>,
     pub(crate) result: Value,
     pub(crate) verdict: Option<String>,
+    pub(crate) failure: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// What is true in the end.
@@ -50,7 +52,7 @@ impl Found {
 const ROWS: &str = "
     SELECT i.id, lower(hex(i.task_id)), lower(hex(i.event_id)), f.slug, i.event, i.state, i.holder,
         i.attempt, i.lost, CASE WHEN json_valid(i.params) THEN i.params ->> 'username' END,
-        i.result, i.verdict
+        i.result, i.verdict, i.failure_kind, i.failure_message
     FROM invocations i LEFT JOIN functions f ON f.id = i.function_id ORDER BY i.id";
 
 fn open(folder: &Folder) -> Connection {
@@ -79,6 +81,8 @@ fn rows(connection: &Connection) -> Vec<Row> {
             user: row.get(9)?,
             result: result.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap()),
             verdict: row.get(11)?,
+            failure: row.get(12)?,
+            reason: row.get(13)?,
         })
     });
     read.unwrap().map(Result::unwrap).collect()
@@ -104,7 +108,7 @@ pub(crate) fn check(history: &History, folder: &Folder) -> Found {
     let connection = open(folder);
     let rows = rows(&connection);
     let mut users = connection
-        .prepare("SELECT username FROM users WHERE is_deleted = 0 AND username NOT IN ('admin')")
+        .prepare("SELECT username FROM users WHERE is_deleted = 0 AND NOT is_superuser")
         .unwrap();
     let users: BTreeSet<String> = users
         .query_map([], |row| row.get(0))
