@@ -252,3 +252,69 @@ fn users_are_whole(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, event: &str, function: &str) -> Row {
+        Row {
+            id,
+            task_id: format!("t{id}"),
+            event_id: Some("e1".to_owned()),
+            function: function.to_owned(),
+            event: Some(event.to_owned()),
+            state: "succeeded".to_owned(),
+            holder: None,
+            attempt: 1,
+            lost: 0,
+            user: Some("ann".to_owned()),
+            result: json!(1),
+            verdict: event.starts_with("PRE_").then(|| "allow".to_owned()),
+            failure: None,
+            reason: None,
+        }
+    }
+
+    fn wrong(change: impl FnOnce(&mut Vec<Row>, &mut BTreeSet<String>)) -> Vec<String> {
+        let lines = [
+            json!({"did": "subscribe", "event": "PRE_USER_CREATE", "function": "agrees"}),
+            json!({"did": "subscribe", "event": "POST_USER_CREATE", "function": "greets"}),
+            json!({"did": "queue", "id": 2, "task_id": "t2"}),
+            json!({"did": "see", "id": 2, "task_id": "t2", "event_id": "e1",
+                "state": "succeeded", "attempt": 1, "result": 1}),
+        ];
+        let mut rows = vec![
+            row(1, "PRE_USER_CREATE", "agrees"),
+            row(2, "POST_USER_CREATE", "greets"),
+        ];
+        let mut users = BTreeSet::from(["ann".to_owned()]);
+        change(&mut rows, &mut users);
+        let mut wrong = Vec::new();
+        nothing_is_open(&rows, &mut wrong);
+        nothing_that_ended_changed(&lines, &rows, &mut wrong);
+        what_was_queued_is_there(&lines, &rows, &mut wrong);
+        users_are_whole(&lines, &users, &rows, &mut wrong);
+        wrong
+    }
+
+    #[test]
+    fn it_sees_what_it_is_for() {
+        assert_eq!(wrong(|_, _| {}), Vec::<String>::new());
+        type Change = fn(&mut Vec<Row>, &mut BTreeSet<String>);
+        let changes: [Change; 9] = [
+            |rows, _| rows[1].state = "running".to_owned(),
+            |rows, _| rows[1].holder = Some("me".to_owned()),
+            |rows, _| rows[1].result = json!(2),
+            |rows, _| rows[1].task_id = "t3".to_owned(),
+            |rows, _| rows[1].event_id = None,
+            |rows, _| drop(rows.remove(1)),
+            |rows, _| rows[0].verdict = Some("deny".to_owned()),
+            |rows, _| rows.push(row(3, "POST_USER_CREATE", "greets")),
+            |_, users| users.clear(),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert!(!wrong(change).is_empty(), "change {number} was not seen");
+        }
+    }
+}
