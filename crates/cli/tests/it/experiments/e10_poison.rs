@@ -72,22 +72,25 @@ const fn row(id: i64, end: (&'static str, &'static str)) -> Poison {
     }
 }
 
+/// A stopped server's folder, with two functions in it and one run that ended well.
+async fn prepared(history: &History) -> Arc<Folder> {
+    let server = Server::start().await;
+    let folder = Arc::clone(&server.folder);
+    let api = &server.api;
+    api.app("jobs").await;
+    let code = traced(&folder);
+    api.function("jobs", "work", &code, &json!({})).await;
+    api.function("jobs", "kills", KILLER, &json!({})).await;
+    history.queue(api, "jobs", "work").await.unwrap();
+    settled(api).await;
+    server.stop().await;
+    folder
+}
+
 #[tokio::test]
 async fn poison_ends_with_its_reason_and_harms_nobody() {
     let history = History::begin("e10", &Seed::from_env());
-    let server = Server::start().await;
-    let folder = Arc::clone(&server.folder);
-    server.api.app("jobs").await;
-    let code = traced(&folder);
-    server.api.function("jobs", "work", &code, &json!({})).await;
-    server
-        .api
-        .function("jobs", "kills", KILLER, &json!({}))
-        .await;
-    history.queue(&server.api, "jobs", "work").await.unwrap();
-    settled(&server.api).await;
-    server.stop().await;
-
+    let folder = prepared(&history).await;
     let rows = [
         Poison {
             params: "{\"a\":",
