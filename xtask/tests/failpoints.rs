@@ -1,5 +1,7 @@
 //! Failpoints are for tests: the program that is shipped is built without them.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 use std::process::Command;
 
 /// The dependencies of the binary's crate, along edges of these kinds.

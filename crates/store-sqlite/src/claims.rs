@@ -4,9 +4,10 @@
 //! history; a test compares the query plans.
 
 use crate::error::{DbError, DbResult, ensure_rows};
-use crate::rows::{Record, all, count, first, write};
+use crate::rows::{Record, all, count, exists, first, write};
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
+use std::time::Duration;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{Hold, NewInvocation, Trigger, Waiter};
@@ -52,9 +53,10 @@ const TAKE: &str = concat!(
     "fence = fence + 1, started_at = ?3, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
     waiting!()
 );
+/// Parameters that are no JSON are kept as a JSON string, so that the record can be shown.
 const BURY: &str = concat!(
     "UPDATE invocations SET state = 'dead', due_at = NULL, finished_at = ?2, updated_at = ?2, ",
-    "failure_kind = 'corrupt', failure_message = ?3 WHERE id = ?1 AND ",
+    "params = iif(json_valid(params), params, json_quote(params)), failure_kind = 'corrupt', failure_message = ?3 WHERE id = ?1 AND ",
     waiting!()
 );
 pub(crate) const NEXT_DUE: &str = concat!(
@@ -66,6 +68,22 @@ pub(crate) const WAITING: &str = concat!(
     "SELECT COUNT(*) FROM (SELECT 1 FROM invocations WHERE ",
     waiting!(),
     " AND site_id = ?1 LIMIT ?2)"
+);
+/// What is due later than now and was written by a clock that stood later than now.
+macro_rules! early {
+    () => {
+        concat!(
+            open!(),
+            " AND holder IS NULL AND COALESCE(due_at, queued_at) > ?1 AND updated_at > ?2"
+        )
+    };
+}
+pub(crate) const EARLY: &str = concat!("SELECT 1 FROM invocations WHERE ", early!(), " LIMIT 1");
+/// Keeps the delay that was meant.
+pub(crate) const BRING_FORWARD: &str = concat!(
+    "UPDATE invocations SET due_at = MAX(?1, ?1 + COALESCE(due_at, queued_at) - updated_at), ",
+    "updated_at = ?1 WHERE ",
+    early!()
 );
 /// The next holder after ?1 that holds something.
 pub(crate) const NEXT_HOLDER: &str = concat!(
@@ -267,6 +285,21 @@ pub(crate) fn hand_back(
     })
 }
 
+/// Clocks differ by less than this.
+const CLOCK_SLACK: Duration = Duration::from_secs(1);
+
+/// Whether something waits for a moment that a clock which has been set back will reach too late.
+pub(crate) fn waits_for_another_clock(connection: &Connection, now: Timestamp) -> DbResult<bool> {
+    let values = params![now.as_micros(), now.plus(CLOCK_SLACK).as_micros()];
+    exists(connection, EARLY, values)
+}
+
+/// Makes what waits so due as long after now as it was meant to be after it was written.
+pub(crate) fn bring_forward(connection: &Connection, now: Timestamp) -> DbResult<usize> {
+    let values = params![now.as_micros(), now.plus(CLOCK_SLACK).as_micros()];
+    write(connection, BRING_FORWARD, values)
+}
+
 /// What a holder holds that nobody waits for.
 pub(crate) fn held(connection: &Connection, holder: &str) -> DbResult<Vec<(InvocationId, Hold)>> {
     all(connection, HELD, params![holder], |row| {
@@ -319,6 +352,8 @@ mod tests {
             (HAND_BACK, "invocations_open"),
             (BURY_LOST, "invocations_open"),
             (REQUEUE, "invocations_open"),
+            (EARLY, "invocations_open"),
+            (BRING_FORWARD, "invocations_open"),
         ] {
             let mut statement = connection
                 .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))

@@ -1,6 +1,6 @@
 //! Invocation records of one site: writing them, and reading them with the names they show.
 
-use crate::error::DbResult;
+use crate::error::{DbError, DbResult};
 use crate::idempotency;
 use crate::listing::{Filter, bounds};
 use crate::open::Scoped;
@@ -199,7 +199,16 @@ fn list(
     let conditions = filter.sql().to_owned();
     let (limit, offset) = (filter.bind(limit), filter.bind(offset));
     let sql = format!("{LIST}{conditions} ORDER BY i.id DESC LIMIT {limit} OFFSET {offset}");
+    let read = |row: &Row<'_>| match read(row) {
+        // A damaged record is missing from its page; the others are shown.
+        Err(DbError::Store(error @ StoreError::Corrupt { .. })) => {
+            tracing::error!(%error, "a record cannot be shown");
+            Ok(None)
+        }
+        read => read.map(Some),
+    };
     let items = all(connection, &sql, params_from_iter(filter.values()), read)?;
+    let items = items.into_iter().flatten().collect();
     Ok(Page { items, total })
 }
 

@@ -251,6 +251,15 @@ impl SystemStore for System {
             all.cancelled += rescued.cancelled;
             all.dead += rescued.dead;
         }
+        let set_back = |connection: &Connection| claims::waits_for_another_clock(connection, now);
+        if self.inner.readers.look_up(set_back)? {
+            let bring = move |connection: &Connection| claims::bring_forward(connection, now);
+            let runs = self.inner.writer.write(bring).await?;
+            tracing::warn!(
+                runs,
+                "the clock was set back; what waited for it is due again"
+            );
+        }
         Ok(all)
     }
 

@@ -12,6 +12,11 @@ const PASSWORD: &str = "correct horse";
 
 /// A server with the sites `default` and `acme`, and a superuser's requests on the latter.
 pub(crate) async fn two_sites() -> (Server, Api) {
+    two_sites_with(&[]).await
+}
+
+/// The same with settings.
+pub(crate) async fn two_sites_with(settings: &[(&str, &str)]) -> (Server, Api) {
     let folder = Arc::new(Folder::new());
     Server::start_in(&folder, &[], &[]).await.stop().await;
     folder
@@ -34,11 +39,16 @@ pub(crate) async fn two_sites() -> (Server, Api) {
         created.contains("boss@acme.test") && !created.contains(PASSWORD),
         "{created}"
     );
-    let server = Server::start_in(&folder, &[], &[]).await;
+    let server = Server::start_in(&folder, &[], settings).await;
+    let acme = acme(&server).await;
+    (server, acme)
+}
+
+/// The superuser's requests on the site `acme` of a server that has it.
+pub(crate) async fn acme(server: &Server) -> Api {
     let acme = server.api.at(ACME);
     let token = bearer(acme.sign_in("boss@acme.test", PASSWORD).await);
-    let acme = acme.with(&token);
-    (server, acme)
+    acme.with(&token)
 }
 
 #[tokio::test]

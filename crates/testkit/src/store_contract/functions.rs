@@ -108,6 +108,12 @@ pub async fn new_code_is_a_new_version(world: World) {
         at: world.in_seconds(1),
     };
     let changed = world.a.store.update_function(change).await.unwrap();
+    let stale = FunctionChange {
+        function: function.clone(),
+        version: None,
+        at: world.in_seconds(2),
+    };
+    assert_conflict!(world.a.store.update_function(stale).await, Changed);
     assert_eq!(
         (changed.name.as_str(), changed.is_public, changed.version),
         ("Renamed", true, 1)

@@ -270,28 +270,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         let list = b.list_invocations(query, everything()).await.unwrap();
         assert_eq!((list.items.len(), list.total), (0, 0));
     }
-    // Neither under its own site's name nor under the other's.
-    let named_a = world.a.end(&run, 1, State::Succeeded);
-    let mut named_b = named_a.clone();
-    named_b.site_id = world.b.site.id;
-    let ends = vec![named_a.clone(), named_b.clone()];
-    assert_eq!(b.complete(ends.clone()).await.unwrap(), [false, false]);
-    assert_eq!(world.system.complete(vec![named_b]).await.unwrap(), [false]);
-    b.complete_later(ends.clone(), Box::new(|| {}));
-    let bob = world.b.new_user("bob").await;
-    let commit = UserCommit {
-        change: create(&bob),
-        completions: ends,
-        invocations: Vec::new(),
-        remember: None,
-    };
-    // Nor does a change rest on a verdict of another site.
-    let refused = b.commit_user(commit, Box::new(|| {})).await;
-    assert!(
-        matches!(refused, Err(StoreError::Unavailable(_))),
-        "{refused:?}"
-    );
-    assert_eq!(world.a.standing(&run).await, (State::Pending, 1));
+    no_end_from_another_site(&world, &run).await;
 
     // A record of another site is refused with all that came with it.
     let foreign = world.a.new_run(&function, Waiter::Nobody, None).await;
@@ -324,6 +303,32 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
             .unwrap()
             .is_none()
     );
+}
+
+/// Neither under its own site's name nor under the other's.
+async fn no_end_from_another_site(world: &World, run: &NewInvocation) {
+    let b = &world.b.store;
+    let named_a = world.a.end(run, 1, State::Succeeded);
+    let mut named_b = named_a.clone();
+    named_b.site_id = world.b.site.id;
+    let ends = vec![named_a.clone(), named_b.clone()];
+    assert_eq!(b.complete(ends.clone()).await.unwrap(), [false, false]);
+    assert_eq!(world.system.complete(vec![named_b]).await.unwrap(), [false]);
+    b.complete_later(ends.clone(), Box::new(|| {}));
+    let bob = world.b.new_user("bob").await;
+    let commit = UserCommit {
+        change: create(&bob),
+        completions: ends,
+        invocations: Vec::new(),
+        remember: None,
+    };
+    // Nor does a change rest on a verdict of another site.
+    let refused = b.commit_user(commit, Box::new(|| {})).await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(world.a.standing(run).await, (State::Pending, 1));
 }
 
 /// What is unique is unique within a site.

@@ -161,6 +161,7 @@ contract! { $
         a_result_under_another_hold_is_refused,
         a_start_is_noted_only_under_its_hold,
         a_retry_waits_for_its_time,
+        a_clock_that_was_set_back_leaves_nothing_stuck,
         a_rescue_sorts_by_who_waits,
         a_lease_ends_with_the_signs_of_life,
         what_is_handed_back_waits_again,

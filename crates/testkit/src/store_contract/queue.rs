@@ -254,6 +254,37 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     assert_eq!(recovered, Recovered::default());
 }
 
+/// What waits is due as long after now as it was meant to be, whatever the clock said before.
+pub async fn a_clock_that_was_set_back_leaves_nothing_stuck(world: World) {
+    let function = world.a.some_function().await;
+    let retried = world.a.run(&function, Waiter::Nobody, ME).await;
+    let again = Completion {
+        due_at: Some(world.in_seconds(30)),
+        ..world.a.end(&retried, 1, State::Retrying)
+    };
+    assert_eq!(world.system.complete(vec![again]).await.unwrap(), [true]);
+    let waiting = world.a.run(&function, Waiter::Nobody, None).await;
+    world.system.heartbeat("me", LEASE).await.unwrap();
+
+    // A clock that goes on changes nothing.
+    let due = world.system.next_due().await.unwrap();
+    world.system.rescue(world.now()).await.unwrap();
+    assert_eq!(world.system.next_due().await.unwrap(), due);
+
+    let day = 86_400_000_000;
+    let back = Timestamp::from_micros(world.now().as_micros() - day);
+    world.clock.set(back);
+    let (none, _) = world.claim("me", 10, back).await.unwrap();
+    assert!(none.is_empty());
+    let recovered = world.system.rescue(back).await.unwrap();
+    assert!(recovered.is_empty(), "nobody was lost: {recovered:?}");
+    let (claimed, next) = world.claim("me", 10, back).await.unwrap();
+    assert_eq!(ids(&claimed), [waiting.id]);
+    assert_eq!(next, Some(world.in_seconds(30)));
+    let (claimed, _) = world.claim("me", 10, world.in_seconds(30)).await.unwrap();
+    assert_eq!(ids(&claimed), [retried.id]);
+}
+
 /// Whoever is silent for longer than its lease has lost its runs, and its late result is refused.
 pub async fn a_lease_ends_with_the_signs_of_life(world: World) {
     let function = world.a.some_function().await;

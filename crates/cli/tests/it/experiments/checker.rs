@@ -24,6 +24,8 @@ pub(crate) struct Row {
     pub(crate) user: Option<String>,
     pub(crate) result: Value,
     pub(crate) verdict: Option<String>,
+    pub(crate) failure: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// What is true in the end.
@@ -50,7 +52,7 @@ impl Found {
 const ROWS: &str = "
     SELECT i.id, lower(hex(i.task_id)), lower(hex(i.event_id)), f.slug, i.event, i.state, i.holder,
         i.attempt, i.lost, CASE WHEN json_valid(i.params) THEN i.params ->> 'username' END,
-        i.result, i.verdict
+        i.result, i.verdict, i.failure_kind, i.failure_message
     FROM invocations i LEFT JOIN functions f ON f.id = i.function_id ORDER BY i.id";
 
 fn open(folder: &Folder) -> Connection {
@@ -79,6 +81,8 @@ fn rows(connection: &Connection) -> Vec<Row> {
             user: row.get(9)?,
             result: result.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap()),
             verdict: row.get(11)?,
+            failure: row.get(12)?,
+            reason: row.get(13)?,
         })
     });
     read.unwrap().map(Result::unwrap).collect()
@@ -104,7 +108,7 @@ pub(crate) fn check(history: &History, folder: &Folder) -> Found {
     let connection = open(folder);
     let rows = rows(&connection);
     let mut users = connection
-        .prepare("SELECT username FROM users WHERE is_deleted = 0 AND username NOT IN ('admin')")
+        .prepare("SELECT username FROM users WHERE is_deleted = 0 AND NOT is_superuser")
         .unwrap();
     let users: BTreeSet<String> = users
         .query_map([], |row| row.get(0))
@@ -245,6 +249,72 @@ fn users_are_whole(
         let user = row.user.as_ref();
         if user.is_some_and(|user| !users.contains(user)) {
             wrong.push(format!("a run for a user who is not there: {row:?}"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: i64, event: &str, function: &str) -> Row {
+        Row {
+            id,
+            task_id: format!("t{id}"),
+            event_id: Some("e1".to_owned()),
+            function: function.to_owned(),
+            event: Some(event.to_owned()),
+            state: "succeeded".to_owned(),
+            holder: None,
+            attempt: 1,
+            lost: 0,
+            user: Some("ann".to_owned()),
+            result: json!(1),
+            verdict: event.starts_with("PRE_").then(|| "allow".to_owned()),
+            failure: None,
+            reason: None,
+        }
+    }
+
+    fn wrong(change: impl FnOnce(&mut Vec<Row>, &mut BTreeSet<String>)) -> Vec<String> {
+        let lines = [
+            json!({"did": "subscribe", "event": "PRE_USER_CREATE", "function": "agrees"}),
+            json!({"did": "subscribe", "event": "POST_USER_CREATE", "function": "greets"}),
+            json!({"did": "queue", "id": 2, "task_id": "t2"}),
+            json!({"did": "see", "id": 2, "task_id": "t2", "event_id": "e1",
+                "state": "succeeded", "attempt": 1, "result": 1}),
+        ];
+        let mut rows = vec![
+            row(1, "PRE_USER_CREATE", "agrees"),
+            row(2, "POST_USER_CREATE", "greets"),
+        ];
+        let mut users = BTreeSet::from(["ann".to_owned()]);
+        change(&mut rows, &mut users);
+        let mut wrong = Vec::new();
+        nothing_is_open(&rows, &mut wrong);
+        nothing_that_ended_changed(&lines, &rows, &mut wrong);
+        what_was_queued_is_there(&lines, &rows, &mut wrong);
+        users_are_whole(&lines, &users, &rows, &mut wrong);
+        wrong
+    }
+
+    #[test]
+    fn it_sees_what_it_is_for() {
+        assert_eq!(wrong(|_, _| {}), Vec::<String>::new());
+        type Change = fn(&mut Vec<Row>, &mut BTreeSet<String>);
+        let changes: [Change; 9] = [
+            |rows, _| rows[1].state = "running".to_owned(),
+            |rows, _| rows[1].holder = Some("me".to_owned()),
+            |rows, _| rows[1].result = json!(2),
+            |rows, _| rows[1].task_id = "t3".to_owned(),
+            |rows, _| rows[1].event_id = None,
+            |rows, _| drop(rows.remove(1)),
+            |rows, _| rows[0].verdict = Some("deny".to_owned()),
+            |rows, _| rows.push(row(3, "POST_USER_CREATE", "greets")),
+            |_, users| users.clear(),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert!(!wrong(change).is_empty(), "change {number} was not seen");
         }
     }
 }

@@ -32,7 +32,7 @@ async fn a_user_is_whole_or_absent_wherever_the_server_dies() {
     subscribed(&history, &server.api, &folder).await;
     server.stop().await;
 
-    let rounds = if long() { 20 } else { 2 };
+    let rounds = if long() { 20 } else { 4 };
     for round in 0..rounds {
         for (step, point) in STEPS.into_iter().enumerate() {
             // The first hit is always among them.

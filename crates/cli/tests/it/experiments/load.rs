@@ -146,10 +146,20 @@ pub(crate) async fn open_runs(api: &Api) -> u64 {
     open
 }
 
-/// Waits until every run has ended.
+/// Waits until every run has ended, as long as ever fewer are left.
 pub(crate) async fn settled(api: &Api) {
     let mut watch = Watch::open(api).await;
-    while open_runs(api).await > 0 {
-        assert!(watch.pulse().await, "the stream ended");
+    let mut left = u64::MAX;
+    while left > 0 {
+        left = crate::support::soon(&format!("less than {left} open runs"), async {
+            loop {
+                let open = open_runs(api).await;
+                if open < left {
+                    return open;
+                }
+                assert!(watch.pulse().await, "the stream ended");
+            }
+        })
+        .await;
     }
 }

@@ -4,8 +4,14 @@
 mod checker;
 mod e01_kill_at_each_step;
 mod e02_kill_at_each_task_step;
+mod e03_stopped_then_continued;
+mod e05_full_disk;
+mod e06_clock;
+mod e09_short_leases;
+mod e10_poison;
 mod e23_idempotency;
 mod e24_subscribe_race;
+mod e25_noisy_neighbour;
 mod history;
 mod load;
 mod seed;

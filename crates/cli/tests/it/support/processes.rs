@@ -45,6 +45,13 @@ impl Process {
     }
 }
 
+/// Whether a process stands still.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(") ");
+    after_name.is_some_and(|(_, tail)| tail.starts_with('T'))
+}
+
 fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

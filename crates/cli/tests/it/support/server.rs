@@ -130,6 +130,11 @@ impl Server {
         self.pid
     }
 
+    /// Whether it stands still after a SIGSTOP.
+    pub(crate) fn is_stopped(&self) -> bool {
+        processes::is_stopped(self.pid)
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid).unwrap(), signal).unwrap();
     }
