@@ -9,11 +9,12 @@ use crate::demo;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tollgate_core::site::Authority;
+use tollgate_core::time::{Clock, SystemClock};
 use tollgate_server::{Server, ServerConfig};
 
 /// How long a start may spend on warming up.
@@ -53,12 +54,14 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
         .run(listener, async move {
             // An error means that the sender is gone, which is a reason to stop as well.
             let _ = stopping.wait_for(|stop| *stop).await;
-            let _ = noting.set(Instant::now());
+            let _ = noting.set(SystemClock.monotonic());
             tracing::info!("stopping; a second signal ends at once");
         })
         .await;
     // One deadline for both: what the open requests used up, the queued runs do not get again.
-    let used = stopped_at.get().map_or(Duration::ZERO, Instant::elapsed);
+    let used = stopped_at.get().map_or(Duration::ZERO, |at| {
+        SystemClock.monotonic().saturating_duration_since(*at)
+    });
     let grace = config.grace_seconds.get().saturating_sub(used);
     composition.stop(grace).await;
     Ok(())

@@ -12,6 +12,7 @@ use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Dispatcher as _;
 use tollgate_core::services::Call;
+use tollgate_core::services::UpdateFunction;
 use tollgate_core::task::State;
 use tollgate_core::time::Clock as _;
 use tollgate_core::users::UpdateUser;
@@ -194,6 +195,38 @@ async fn deleting_a_function_ends_its_run_with_one_clear_failure() {
     let record = world.invocations().await.remove(0);
     assert_eq!(record.failure.unwrap().kind, FailureKind::Deleted);
     assert_eq!(record.function_slug, "doomed");
+    assert_eq!(world.runtime.under_way(), 0);
+}
+
+/// Unlike a deleted function's, it can be redriven once the function is switched on again.
+#[tokio::test]
+async fn switching_a_function_off_makes_its_run_a_dead_letter() {
+    let world = World::new().await;
+    let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
+    world
+        .subscribe("paused", EventType::PostUserCreate, never, priority(0))
+        .await;
+    world.create("ann").await.unwrap();
+    world.runtime.called(1).await;
+    let access = world
+        .platform
+        .apps
+        .enter(world.admin.clone(), APP)
+        .await
+        .unwrap();
+    let off = UpdateFunction {
+        is_active: Some(false),
+        ..UpdateFunction::default()
+    };
+    world
+        .platform
+        .functions
+        .update(&access, "paused", off)
+        .await
+        .unwrap();
+    world.until(State::Dead, 1).await;
+    let record = world.invocations().await.remove(0);
+    assert_eq!(record.failure.unwrap().kind, FailureKind::Inactive);
     assert_eq!(world.runtime.under_way(), 0);
 }
 
