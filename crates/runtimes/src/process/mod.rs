@@ -7,6 +7,7 @@ mod config;
 mod launcher;
 mod pool;
 mod protocol;
+mod watchdog;
 mod worker;
 mod zygote;
 

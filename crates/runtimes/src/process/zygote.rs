@@ -6,6 +6,7 @@
 
 use super::config::ProcessConfig;
 use super::launcher::{self, Plan};
+use super::watchdog;
 use parking_lot::Mutex;
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{
@@ -75,10 +76,33 @@ pub(super) struct Zygote {
     memory: Option<Arc<MemoryWatch>>,
 }
 
-/// What the control group tells about processes that were killed for want of memory.
+/// How many processes were killed for want of memory.
 struct MemoryWatch {
-    events: PathBuf,
+    kills: Kills,
     seen: AtomicU64,
+}
+
+/// Who counts them.
+enum Kills {
+    /// The kernel, in this file of the control group.
+    Group(PathBuf),
+    /// The watchdog.
+    Watchdog(Arc<AtomicU64>),
+}
+
+impl MemoryWatch {
+    fn new(kills: Kills) -> Arc<Self> {
+        let seen = AtomicU64::new(0);
+        Arc::new(Self { kills, seen })
+    }
+
+    /// Over what lives below `pid`, where there is no group.
+    fn over(pid: &AtomicU32, bound: u64, ended: watch::Receiver<Option<String>>) -> Arc<Self> {
+        let kills = Arc::new(AtomicU64::new(0));
+        let root = pid.load(Ordering::Relaxed);
+        tokio::spawn(watchdog::watch(root, bound, Arc::clone(&kills), ended));
+        Self::new(Kills::Watchdog(kills))
+    }
 }
 
 /// Why there is no zygote.
@@ -136,6 +160,7 @@ impl Zygote {
             reason,
             lasting: true,
         })?;
+        let bound = sandbox.as_ref().map(|sandbox| sandbox.memory_bytes());
         let plan = Plan::new(
             config.python.program.clone(),
             config.scratch_dir.clone(),
@@ -185,24 +210,29 @@ impl Zygote {
             pid: Arc::clone(&pid),
         };
         tokio::spawn(task.run(receiver, process_end, end_sender));
+        let memory = match (events, bound) {
+            (Some(events), _) => Some(MemoryWatch::new(Kills::Group(events))),
+            (None, Some(bound)) => Some(MemoryWatch::over(&pid, bound, ended.clone())),
+            (None, None) => None,
+        };
         Ok(Self {
             commands,
             ended,
             pid,
             confinement,
-            memory: events.map(|events| {
-                let seen = AtomicU64::new(0);
-                Arc::new(MemoryWatch { events, seen })
-            }),
+            memory,
         })
     }
 
-    /// Whether the kernel has killed one of its processes for want of memory since this was asked.
+    /// Whether one of its processes was killed for want of memory since this was asked.
     pub(super) fn ran_out_of_memory(&self) -> bool {
         let Some(watch) = &self.memory else {
             return false;
         };
-        let kills = launcher::kills(&watch.events).unwrap_or(0);
+        let kills = match &watch.kills {
+            Kills::Group(events) => launcher::kills(events).unwrap_or(0),
+            Kills::Watchdog(kills) => kills.load(Ordering::SeqCst),
+        };
         watch.seen.swap(kills, Ordering::SeqCst) < kills
     }
 

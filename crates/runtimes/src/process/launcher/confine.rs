@@ -7,6 +7,7 @@
 use super::host::{Calls, Script, Walls as HostWalls};
 use super::namespaces::{self, OWN, SCRATCH};
 use super::{Failed, Plan, Sandbox, Step as _, Word, cgroup, host, landlock, seccomp, steps};
+use crate::process::watchdog;
 use rustix::io::FdFlags;
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -184,7 +185,7 @@ fn enter(
         Ok(it.events().to_owned())
     });
     let events = entered
-        .map_err(|reason| walls.lacks(Wall::Memory, reason))
+        .map_err(|reason| walls.lacks(Wall::Memory, watched_instead(reason)))
         .ok();
     let apart = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if noted(walls, Wall::Network, namespaces::unshare(apart)) {
@@ -212,6 +213,15 @@ fn enter(
         scratch,
         events,
     })
+}
+
+/// What takes the place of a control group, if anything does.
+fn watched_instead(reason: String) -> String {
+    if watchdog::can_watch() {
+        format!("{reason}; the server watches their memory and kills the largest worker instead")
+    } else {
+        reason
+    }
 }
 
 /// Whether workers can have a user namespace and a scratch folder in memory.

@@ -1,14 +1,18 @@
 //! E13: memory, on the heap and off it, ends at the limit.
 
-use super::{behind, behind_with};
-use crate::support::{failure, function, function_with, value};
+use super::{behind, behind_with, refusing_with};
+use crate::support::{Python, failure, function, function_with, value};
 use serde_json::json;
 use tollgate_core::confinement::Wall;
 use tollgate_core::function::FunctionOptions;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
+use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_runtimes::ProcessConfig;
 
 const SERVER_GROWTH_BYTES: usize = 50 << 20;
+/// More than a few idle workers take, less than the hungry one wants.
+const TOGETHER_BYTES: u64 = 160 << 20;
 
 /// Resident memory of this process, which is the server here.
 fn resident() -> usize {
@@ -73,12 +77,33 @@ async fn files_in_memory_are_bounded_too() {
 
 #[tokio::test]
 async fn what_all_take_together_is_bounded_and_told() {
-    let small = |config: &mut tollgate_runtimes::ProcessConfig| {
-        config.memory_bytes = Some(160 << 20);
-    };
-    let Some(python) = behind_with(&[Wall::Memory], small).await else {
+    let small = |config: &mut ProcessConfig| config.memory_bytes = Some(TOGETHER_BYTES);
+    if let Some(python) = behind_with(&[Wall::Memory], small).await {
+        together_is_bounded(&python).await;
+    }
+}
+
+/// The kernel tells the launcher of no control group, as in a common container.
+#[tokio::test]
+async fn without_a_control_group_the_server_watches() {
+    let cgroup = ["-P", "/proc/self/cgroup"];
+    let Some(launcher) = refusing_with(&["openat:error=EACCES"], &cgroup) else {
         return;
     };
+    let small = |config: &mut ProcessConfig| {
+        config.memory_bytes = Some(TOGETHER_BYTES);
+        config.launcher = launcher;
+    };
+    let Some(python) = behind_with(&[], small).await else {
+        return;
+    };
+    let health = python.runtime.health().unwrap();
+    assert!(health.contains("missing: memory"), "{health}");
+    assert!(health.contains("the server watches"), "{health}");
+    together_is_bounded(&python).await;
+}
+
+async fn together_is_bounded(python: &Python) {
     let neighbour = function("def main(p): return 'well'");
     value(&python.call(&neighbour, json!({})).await);
     let options = FunctionOptions {
@@ -86,7 +111,8 @@ async fn what_all_take_together_is_bounded_and_told() {
         ..FunctionOptions::default()
     };
     let hungry = function_with(
-        "def main(p): return len(bytearray(400 << 20).strip(b'x'))",
+        // It keeps what it took: whoever only looks now and then has to see it.
+        "def main(p):\n    kept = b'x' * (400 << 20)\n    while kept: pass",
         options,
     );
     for _ in 0..2 {
