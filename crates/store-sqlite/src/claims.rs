@@ -13,7 +13,7 @@ use tollgate_core::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, User
 use tollgate_core::invocation::{Hold, NewInvocation, Trigger, Waiter};
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Taken;
-use tollgate_core::ports::store::{Claimed, Recovered, StoreError};
+use tollgate_core::ports::store::{Claimed, DueLines, Line, Recovered, StoreError};
 use tollgate_core::task::Attempt;
 use tollgate_core::time::Timestamp;
 
@@ -34,19 +34,20 @@ macro_rules! open {
     };
 }
 
-/// The next site after ?1 that has something waiting, and when its first is due.
-pub(crate) const NEXT_SITE: &str = concat!(
-    "SELECT site_id, COALESCE(due_at, queued_at) FROM invocations WHERE ",
+/// The next line after (?1, ?2) that has something waiting, and when its first is due.
+pub(crate) const NEXT_LINE: &str = concat!(
+    "SELECT site_id, function_id, COALESCE(due_at, queued_at) FROM invocations WHERE ",
     waiting!(),
-    " AND site_id > ?1 ORDER BY site_id, COALESCE(due_at, queued_at) LIMIT 1"
+    " AND (site_id, function_id) > (?1, ?2) ",
+    "ORDER BY site_id, function_id, COALESCE(due_at, queued_at) LIMIT 1"
 );
 pub(crate) const DUE: &str = concat!(
     "SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, ",
     "waiter, user_id, chain, params, max_attempts, timeout_us, queued_at, replay_of, attempt, ",
     "lost, fence FROM invocations WHERE ",
     waiting!(),
-    " AND site_id = ?1 AND COALESCE(due_at, queued_at) <= ?2 ",
-    "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?3"
+    " AND site_id = ?1 AND function_id = ?2 AND COALESCE(due_at, queued_at) <= ?3 ",
+    "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?4"
 );
 const TAKE: &str = concat!(
     "UPDATE invocations SET holder = ?2, state = 'running', attempt = attempt + 1, ",
@@ -166,25 +167,30 @@ fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
     })
 }
 
-/// Sites after `after` with something that is due.
-pub(crate) fn due_sites(
+/// Lines after `after` whose first run is due: one search each, however many runs wait.
+pub(crate) fn due_lines(
     connection: &Connection,
-    after: SiteId,
+    after: Option<Line>,
     limit: usize,
     now: Timestamp,
-) -> DbResult<Vec<SiteId>> {
-    let (mut sites, mut last) = (Vec::new(), after.0);
-    while sites.len() < limit {
-        let next = first(connection, NEXT_SITE, params![last], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+) -> DbResult<DueLines> {
+    let (mut lines, mut last) = (Vec::new(), after);
+    for _ in 0..limit {
+        let (site, function) = last.map_or((i64::MIN, i64::MIN), |it| (it.site.0, it.function.0));
+        let next = first(connection, NEXT_LINE, params![site, function], |row| {
+            let site = SiteId(row.get(0)?);
+            let function = FunctionId(row.get(1)?);
+            Ok((Line { site, function }, row.get::<_, i64>(2)?))
         })?;
-        let Some((site, due)) = next else { break };
+        let Some((line, due)) = next else {
+            return Ok(DueLines { lines, next: None });
+        };
         if due <= now.as_micros() {
-            sites.push(SiteId(site));
+            lines.push(line);
         }
-        last = site;
+        last = Some(line);
     }
-    Ok(sites)
+    Ok(DueLines { lines, next: last })
 }
 
 /// When the next run that nobody holds is or was due.
@@ -198,21 +204,20 @@ pub(crate) fn next_due(connection: &Connection) -> DbResult<Option<Timestamp>> {
 pub(crate) fn claim(
     connection: &Connection,
     holder: &Arc<str>,
-    wanted: &[(SiteId, usize)],
+    wanted: &[(Line, usize)],
     now: Timestamp,
 ) -> DbResult<Vec<Claimed>> {
     let at = now.as_micros();
     let mut claimed = Vec::new();
-    for (site, limit) in wanted {
+    for (line, limit) in wanted {
         let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
-        let rows = all(connection, DUE, params![site.0, at, limit], |row| {
-            match read(row, holder) {
-                // A damaged row is that row's misfortune.
-                Err(DbError::Store(error @ StoreError::Corrupt { .. })) => {
-                    Ok(Err((row.get::<_, i64>(0)?, error.to_string())))
-                }
-                read => read.map(Ok),
+        let values = params![line.site.0, line.function.0, at, limit];
+        let rows = all(connection, DUE, values, |row| match read(row, holder) {
+            // A damaged row is that row's misfortune.
+            Err(DbError::Store(error @ StoreError::Corrupt { .. })) => {
+                Ok(Err((row.get::<_, i64>(0)?, error.to_string())))
             }
+            read => read.map(Ok),
         })?;
         for row in rows {
             match row {
@@ -342,7 +347,7 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrations::apply(&mut connection, Timestamp::from_micros(0)).unwrap();
         for (sql, index) in [
-            (NEXT_SITE, "invocations_waiting"),
+            (NEXT_LINE, "invocations_waiting"),
             (DUE, "invocations_waiting"),
             (WAITING, "invocations_waiting"),
             (NEXT_DUE, "invocations_open"),

@@ -7,11 +7,12 @@ use crate::entropy::SeededEntropy;
 use std::collections::HashSet;
 use std::time::Duration;
 use tollgate_core::entropy::Entropy;
-use tollgate_core::ids::{InvocationId, SiteId};
+use tollgate_core::function::Function;
+use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{Completion, FailureKind, Hold, NewInvocation, Started, Waiter};
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Taken;
-use tollgate_core::ports::store::{Claimed, Recovered};
+use tollgate_core::ports::store::{Claimed, Line, Recovered};
 use tollgate_core::task::{Attempt, Input, State, Task};
 use tollgate_core::time::Timestamp;
 
@@ -387,28 +388,35 @@ pub async fn what_was_lost_sight_of_is_queued_again(world: World) {
     assert_eq!(claimed[0].taken.attempt, Attempt { number: 2, lost: 1 });
 }
 
-/// Which sites have something due, and how much of it a site has.
-pub async fn sites_with_waiting_runs_are_found(world: World) {
+/// Which functions have something due, and how much of it a site has.
+pub async fn lines_with_waiting_runs_are_found(world: World) {
     let (a, b) = (world.a.site.id, world.b.site.id);
     let (in_a, in_b) = (world.a.some_function().await, world.b.some_function().await);
-    let system = &world.system;
-    let sites = async |after: i64, limit: usize| {
-        let now = world.now();
-        system.due_sites(SiteId(after), limit, now).await.unwrap()
+    let other = world.a.function(in_a.app_id, "other").await;
+    let line = |site, function: &Function| Line {
+        site,
+        function: function.id,
     };
-    assert_eq!(sites(0, 10).await, []);
+    let (one, two, three) = (line(a, &in_a), line(a, &other), line(b, &in_b));
+    let system = &world.system;
+    let lines = async |after: Option<Line>, limit: usize| {
+        let now = world.now();
+        let found = system.due_lines(after, limit, now).await.unwrap();
+        (found.lines, found.next)
+    };
+    assert_eq!(lines(None, 10).await, (vec![], None));
     for _ in 0..3 {
         world.a.run(&in_a, Waiter::Nobody, None).await;
     }
     world.a.run(&in_a, Waiter::Nobody, ME).await;
+    world.a.run(&other, Waiter::Nobody, None).await;
     let later = world.b.run(&in_b, Waiter::Nobody, None).await;
-    assert_eq!(sites(0, 10).await, [a, b]);
-    assert_eq!(
-        (sites(0, 1).await, sites(a.0, 10).await),
-        (vec![a], vec![b])
-    );
-    assert_eq!(sites(b.0, 10).await, []);
-    assert_eq!(system.waiting(a, 10).await.unwrap(), 3);
+    assert_eq!(lines(None, 10).await, (vec![one, two, three], None));
+    assert_eq!(lines(None, 2).await, (vec![one, two], Some(two)));
+    assert_eq!(lines(Some(one), 1).await, (vec![two], Some(two)));
+    assert_eq!(lines(Some(two), 10).await, (vec![three], None));
+    assert_eq!(lines(Some(three), 10).await, (vec![], None));
+    assert_eq!(system.waiting(a, 10).await.unwrap(), 4);
     assert_eq!(system.waiting(a, 2).await.unwrap(), 2);
     assert_eq!(system.waiting(b, 10).await.unwrap(), 1);
     // Not due yet.
@@ -418,10 +426,31 @@ pub async fn sites_with_waiting_runs_are_found(world: World) {
         ..world.b.end(&later, 1, State::Retrying)
     };
     world.system.complete(vec![end]).await.unwrap();
-    assert_eq!(sites(0, 10).await, []);
+    assert_eq!(lines(None, 10).await, (vec![], None));
+    assert_eq!(lines(None, 1).await, (vec![], Some(three)));
     assert_eq!(system.waiting(b, 10).await.unwrap(), 1);
     world.clock.advance(Duration::from_secs(30));
-    assert_eq!(sites(0, 10).await, [b]);
+    assert_eq!(lines(None, 10).await, (vec![three], None));
+}
+
+/// One function's backlog stands in no other's way.
+pub async fn a_claim_takes_from_each_line_what_was_asked_for(world: World) {
+    let first = world.a.some_function().await;
+    let second = world.a.function(first.app_id, "second").await;
+    for _ in 0..5 {
+        world.a.run(&first, Waiter::Nobody, None).await;
+    }
+    world.clock.advance(Duration::from_secs(1));
+    let late = world.a.run(&second, Waiter::Nobody, None).await;
+    let line = |function: &Function| Line {
+        site: world.a.site.id,
+        function: function.id,
+    };
+    let wanted = vec![(line(&first), 2), (line(&second), 3)];
+    let claimed = world.system.claim("me", wanted, world.now()).await.unwrap();
+    assert_eq!(claimed.len(), 3);
+    assert_eq!(claimed[2].invocation.id, late.id);
+    assert_eq!(world.system.waiting(world.a.site.id, 9).await.unwrap(), 3);
 }
 
 /// A run in the store and what core says of it.

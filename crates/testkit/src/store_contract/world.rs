@@ -125,7 +125,7 @@ impl World {
         self.clock.now()
     }
 
-    /// Takes up to `limit` due runs, site after site, and tells when the next one is due.
+    /// Takes up to `limit` due runs, line after line, and tells when the next one is due.
     ///
     /// # Errors
     /// When the store fails.
@@ -136,8 +136,8 @@ impl World {
         now: Timestamp,
     ) -> Result<(Vec<Claimed>, Option<Timestamp>), StoreError> {
         let mut claimed = Vec::new();
-        for site in self.system.due_sites(SiteId(0), 100, now).await? {
-            let wanted = vec![(site, limit - claimed.len())];
+        for line in self.system.due_lines(None, 100, now).await?.lines {
+            let wanted = vec![(line, limit - claimed.len())];
             claimed.extend(self.system.claim(holder, wanted, now).await?);
         }
         Ok((claimed, self.system.next_due().await?))

@@ -63,6 +63,24 @@ pub struct Token {
     pub ended_at: Option<Timestamp>,
 }
 
+/// The queued runs of one function that nobody holds, in the order in which they are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line {
+    /// The site.
+    pub site: SiteId,
+    /// The function.
+    pub function: FunctionId,
+}
+
+/// What one look at the lines has found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DueLines {
+    /// Lines whose first run is due, in their order.
+    pub lines: Vec<Line>,
+    /// After which line the next look goes on; none when there is none left.
+    pub next: Option<Line>,
+}
+
 /// A queued run that is now this holder's.
 #[derive(Debug, Clone)]
 pub struct Claimed {
@@ -138,24 +156,24 @@ pub trait SystemStore: Send + Sync {
     /// The token with this hash, ended or not.
     async fn token(&self, site: SiteId, hash: &str) -> Result<Option<Token>, StoreError>;
 
-    /// Sites that have runs which are due and held by no one, in the order of their numbers,
-    /// beginning after `after`. At most `limit`.
-    async fn due_sites(
+    /// Lines that have runs which are due and held by no one, in the order of site and function,
+    /// beginning after `after`. Looks at `limit` lines at most, due or not.
+    async fn due_lines(
         &self,
-        after: SiteId,
+        after: Option<Line>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<SiteId>, StoreError>;
+    ) -> Result<DueLines, StoreError>;
 
     /// When the next run that nobody holds is or was due.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Takes, of each site, up to as many runs that are due and held by no one, oldest first. A row
+    /// Takes, of each line, up to as many runs that are due and held by no one, oldest first. A row
     /// that cannot be read becomes a dead letter and does not stop the others.
     async fn claim(
         &self,
         holder: &str,
-        wanted: Vec<(SiteId, usize)>,
+        wanted: Vec<(Line, usize)>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError>;
 
