@@ -178,12 +178,7 @@ async fn claim(
 async fn take(shared: &Shared, coordinator: &dyn Coordinator, row: Claimed, room: Room) {
     let held = shared.holdings.add(row.invocation.id);
     match coordinator.resolve(&row).await {
-        Ok(run) => shared.turns.push(Queued {
-            run,
-            room,
-            held,
-            shown: true,
-        }),
+        Ok(run) => shared.turns.push(Queued { run, room, held }),
         Err(failure) => {
             let finished = unrun(shared, failure);
             let completion = complete(shared, &row.invocation, &row.taken, finished);

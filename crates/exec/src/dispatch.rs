@@ -25,12 +25,7 @@ impl Reservation for Reserved {
     fn submit(self: Box<Self>, runs: Vec<TaskRun>) {
         for (run, room) in runs.into_iter().zip(self.rooms.into_iter().flatten()) {
             let held = self.shared.holdings.add(run.invocation.id);
-            self.shared.turns.push(Queued {
-                run,
-                room,
-                held,
-                shown: false,
-            });
+            self.shared.turns.push(Queued { run, room, held });
         }
     }
 }

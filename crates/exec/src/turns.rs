@@ -25,8 +25,6 @@ pub(crate) struct Queued {
     pub(crate) run: TaskRun,
     pub(crate) room: Room,
     pub(crate) held: Held,
-    /// Its record already says "running".
-    pub(crate) shown: bool,
 }
 
 /// Who waits and who runs. Cloning is cheap.

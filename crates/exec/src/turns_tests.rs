@@ -78,7 +78,6 @@ fn push(turns: &Turns, executable: Executable) -> bool {
         run,
         room,
         held: Holdings::default().add(InvocationId(1)),
-        shown: false,
     });
     true
 }

@@ -49,9 +49,10 @@ pub(crate) const DUE: &str = concat!(
     " AND site_id = ?1 AND function_id = ?2 AND COALESCE(due_at, queued_at) <= ?3 ",
     "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?4"
 );
+/// What is taken stays pending until its start is noted.
 const TAKE: &str = concat!(
-    "UPDATE invocations SET holder = ?2, state = 'running', attempt = attempt + 1, ",
-    "fence = fence + 1, started_at = ?3, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
+    "UPDATE invocations SET holder = ?2, state = 'pending', attempt = attempt + 1, ",
+    "fence = fence + 1, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
     waiting!()
 );
 /// Parameters that are no JSON are kept as a JSON string, so that the record can be shown.
@@ -103,32 +104,39 @@ pub(crate) const CANCEL: &str = concat!(
     open!(),
     " AND holder = ?1 AND waiter = 'caller'"
 );
-/// Handed back in order: a held run that is still pending has not begun, so that its attempt is
-/// given back; one that has begun is lost with its worker and does not count.
-pub(crate) const HAND_BACK: &str = concat!(
-    "UPDATE invocations SET attempt = MAX(attempt - (state = 'pending'), 0), ",
-    "lost = lost + (state = 'running'), state = 'pending', holder = NULL, updated_at = ?2 WHERE ",
-    open!(),
-    " AND holder = ?1 AND waiter = 'nobody'"
-);
+/// Waiting again: the start of a held run that is still pending was not noted, so that its attempt
+/// is given back; one that has begun is lost with its worker and does not count.
+macro_rules! give_back {
+    () => {
+        "UPDATE invocations SET attempt = MAX(attempt - (state = 'pending'), 0), \
+         lost = lost + (state = 'running'), state = 'pending', holder = NULL, updated_at = ?2 WHERE "
+    };
+}
+/// What was begun and has lost too many workers.
+macro_rules! bury_lost {
+    () => {
+        "UPDATE invocations SET state = 'dead', lost = lost + 1, holder = NULL, due_at = NULL, \
+         finished_at = ?2, updated_at = ?2, failure_kind = 'lost', failure_message = ?4 \
+         WHERE state = 'running' AND waiter = 'nobody' AND lost + 1 >= ?3 AND "
+    };
+}
 /// The worker died: whether a run had begun is not known, so each counts as lost. What was lost too
 /// often may be what kills its workers.
-pub(crate) const BURY_LOST: &str = concat!(
-    "UPDATE invocations SET state = 'dead', lost = lost + 1, holder = NULL, due_at = NULL, ",
-    "finished_at = ?2, updated_at = ?2, failure_kind = 'lost', failure_message = ?4 WHERE ",
-    open!(),
-    " AND holder = ?1 AND waiter = 'nobody' AND lost + 1 >= ?3"
-);
+pub(crate) const BURY_LOST: &str = concat!(bury_lost!(), open!(), " AND holder = ?1");
 pub(crate) const REQUEUE: &str = concat!(
-    "UPDATE invocations SET state = 'pending', lost = lost + 1, holder = NULL, updated_at = ?2 ",
-    "WHERE ",
+    give_back!(),
     open!(),
     " AND holder = ?1 AND waiter = 'nobody'"
 );
+const BURY_ONE: &str = concat!(
+    bury_lost!(),
+    open!(),
+    " AND id = ?5 AND holder = ?1 AND fence = ?6"
+);
 const REQUEUE_ONE: &str = concat!(
-    "UPDATE invocations SET state = 'pending', lost = lost + 1, holder = NULL, updated_at = ?4 ",
-    "WHERE id = ?1 AND holder = ?2 AND fence = ?3 AND ",
-    open!()
+    give_back!(),
+    open!(),
+    " AND id = ?3 AND holder = ?1 AND fence = ?4"
 );
 
 fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
@@ -256,15 +264,19 @@ pub(crate) fn holders(connection: &Connection) -> DbResult<Vec<String>> {
     }
 }
 
+/// Why a run is given up.
+fn too_many_lost() -> String {
+    format!(
+        "{} workers were lost while this ran; it may be what takes them down",
+        limits::LOST_MAX
+    )
+}
+
 /// Puts in order what a dead holder held.
 pub(crate) fn rescue(connection: &Connection, holder: &str, now: Timestamp) -> DbResult<Recovered> {
     let at = now.as_micros();
-    let reason = format!(
-        "{} workers were lost while this ran; it may be what takes them down",
-        limits::LOST_MAX
-    );
     let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
-    let values = params![holder, at, limits::LOST_MAX, reason];
+    let values = params![holder, at, limits::LOST_MAX, too_many_lost()];
     let dead = write(connection, BURY_LOST, values)?;
     let requeued = write(connection, REQUEUE, params![holder, at])?;
     Ok(Recovered {
@@ -282,7 +294,7 @@ pub(crate) fn hand_back(
 ) -> DbResult<Recovered> {
     let at = now.as_micros();
     let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
-    let requeued = write(connection, HAND_BACK, params![holder, at])?;
+    let requeued = write(connection, REQUEUE, params![holder, at])?;
     Ok(Recovered {
         requeued: requeued as u64,
         cancelled: cancelled as u64,
@@ -316,18 +328,22 @@ pub(crate) fn held(connection: &Connection, holder: &str) -> DbResult<Vec<(Invoc
     })
 }
 
-/// Queues single runs again.
+/// Queues single runs again, or gives them up.
 pub(crate) fn requeue(
     connection: &Connection,
     runs: &[(InvocationId, Hold)],
     now: Timestamp,
-) -> DbResult<u64> {
-    let mut requeued = 0;
-    for (id, hold) in runs {
-        let values = params![id.0, &*hold.holder, hold.fence, now.as_micros()];
-        requeued += write(connection, REQUEUE_ONE, values)? as u64;
+) -> DbResult<Recovered> {
+    let at = now.as_micros();
+    let (most, reason) = (limits::LOST_MAX, too_many_lost());
+    let mut recovered = Recovered::default();
+    for (id, Hold { holder, fence }) in runs {
+        let values = params![&**holder, at, most, reason, id.0, fence];
+        recovered.dead += write(connection, BURY_ONE, values)? as u64;
+        let values = params![&**holder, at, id.0, fence];
+        recovered.requeued += write(connection, REQUEUE_ONE, values)? as u64;
     }
-    Ok(requeued)
+    Ok(recovered)
 }
 
 /// How many runs of a site wait, counted up to `limit`.
@@ -354,7 +370,6 @@ mod tests {
             (NEXT_HOLDER, "invocations_open"),
             (HELD, "invocations_open"),
             (CANCEL, "invocations_open"),
-            (HAND_BACK, "invocations_open"),
             (BURY_LOST, "invocations_open"),
             (REQUEUE, "invocations_open"),
             (EARLY, "invocations_open"),

@@ -286,7 +286,7 @@ impl SystemStore for System {
         &self,
         runs: Vec<(InvocationId, Hold)>,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Recovered, StoreError> {
         self.inner
             .writer
             .write(move |connection| claims::requeue(connection, &runs, now))

@@ -44,6 +44,12 @@ impl Taken {
             attempt: Attempt::FIRST,
         }
     }
+
+    /// Whether somebody had it before whose attempt did not end, or did not count. That one may
+    /// have begun: short runs end before their start is noted.
+    pub fn was_interrupted(&self) -> bool {
+        self.hold.fence > self.attempt.number || self.attempt.lost > 0
+    }
 }
 
 /// One attempt, ready to run.

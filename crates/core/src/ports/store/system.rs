@@ -168,7 +168,8 @@ pub trait SystemStore: Send + Sync {
     /// When the next run that nobody holds is or was due.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Takes, of each line, up to as many runs that are due and held by no one, oldest first. A row
+    /// Takes, of each line, up to as many runs that are due and held by no one, oldest first. They
+    /// are pending, and their next attempt counts from now, until their start is noted. A row
     /// that cannot be read becomes a dead letter and does not stop the others.
     async fn claim(
         &self,
@@ -181,8 +182,8 @@ pub trait SystemStore: Send + Sync {
     async fn heartbeat(&self, holder: &str, lease: Duration) -> Result<(), StoreError>;
 
     /// Takes the runs of holders whose lease has ended away from them: those that nobody waits for
-    /// are queued again, or given up after [`crate::limits::LOST_MAX`] lost workers; the others are
-    /// cancelled. What waits for a later moment than was meant, because the clock was set back, is
+    /// are queued again, the others are cancelled. What had begun is given up after
+    /// [`crate::limits::LOST_MAX`] lost workers; what had not gives its attempt back. What waits for a later moment than was meant, because the clock was set back, is
     /// due as long after `now` as it was meant to be after it was written.
     async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError>;
 
@@ -193,12 +194,13 @@ pub trait SystemStore: Send + Sync {
     /// What `holder` holds that nobody waits for: the record and its hold.
     async fn held(&self, holder: &str) -> Result<Vec<(InvocationId, Hold)>, StoreError>;
 
-    /// Queues single runs again that their holder has lost sight of.
+    /// Queues single runs again that their holder has lost sight of, or gives them up, by the rules
+    /// of [`Self::rescue`].
     async fn requeue(
         &self,
         runs: Vec<(InvocationId, Hold)>,
         now: Timestamp,
-    ) -> Result<u64, StoreError>;
+    ) -> Result<Recovered, StoreError>;
 
     /// How many queued runs of a site wait in the store, counted up to `limit`.
     async fn waiting(&self, site: SiteId, limit: u64) -> Result<u64, StoreError>;
