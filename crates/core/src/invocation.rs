@@ -40,7 +40,7 @@ pub enum FailureKind {
     Deleted,
     /// The function was switched off.
     Inactive,
-    /// No runtime could take it.
+    /// No runtime could take it. If nobody waits for it, that uses up no attempt.
     Unavailable,
     /// A chain of events or calls grew too deep.
     Chain,
@@ -245,7 +245,7 @@ pub struct Invocation {
     pub state: State,
     /// 1 on the first attempt.
     pub attempt: u32,
-    /// Attempts that were lost with their worker, and do not count.
+    /// Attempts that were lost with their worker or that no runtime could take; they do not count.
     pub lost: u32,
     /// Who holds it while it has not ended; none while it waits for its turn or its time.
     pub holder: Option<String>,
@@ -313,6 +313,8 @@ pub struct Completion {
     pub hold: Hold,
     /// The new state.
     pub state: State,
+    /// Whether the attempt does not count.
+    pub lost: bool,
     /// What `main` returned.
     pub result: Option<JsonText>,
     /// Why it gave no result.

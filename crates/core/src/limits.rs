@@ -83,6 +83,11 @@ pub const TASKS_IN_MEMORY: usize = 10_000;
 pub const TASKS_RUNNING: usize = 64;
 /// Rows that one claim takes.
 pub const CLAIM_BATCH: usize = 500;
+/// Rows of one function that one claim takes, so that functions and sites take turns.
+pub const CLAIM_PER_LINE: usize = 100;
+/// Lines, of a function each, that one claim looks at. Each may be given at least one row.
+pub const CLAIM_LINES: usize = 256;
+const _: () = assert!(CLAIM_LINES <= CLAIM_BATCH);
 /// Dead letters that one transaction redrives.
 pub const REDRIVE_BATCH: usize = 200;
 /// Dead letters that one request redrives, at most and unless it says fewer.
@@ -105,10 +110,6 @@ pub const RETENTION_SCAN: usize = 5_000;
 pub const RETENTION_PAUSE: Duration = Duration::from_millis(10);
 /// How often the retention looks for what is over.
 pub const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
-/// Rows of one site that one claim takes, so that sites take turns.
-pub const CLAIM_PER_SITE: usize = 100;
-/// Sites that one claim looks at.
-pub const CLAIM_SITES: usize = 256;
 /// How long a worker that gives no sign of life keeps its runs.
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Shortest lease that may be set: a sign of life is given three times in it.

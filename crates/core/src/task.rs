@@ -4,16 +4,19 @@
 //! never look at a clock, draw a random number or touch a row: those come in as inputs.
 //!
 //! ```text
-//!            Start              Succeed
+//!          Take, Start           Succeed
 //! pending ──────────► running ──────────► succeeded
 //!    ▲  ▲                │ Fail
-//!    │  └─ Release, Lose ┤────────► retrying ──Start──► running
+//!    │  └─ Release, Lose ┤────────► retrying ──Take──► pending
 //!    │                   │────────► dead        (nobody waits, attempts used up)
 //!    │                   │────────► failed      (a caller waits)
 //!    │                   │────────► timed_out   (a caller waits, deadline passed)
 //!    │ Redrive           └────────► cancelled
 //!  dead ──Discard──► failed
 //! ```
+//!
+//! A taken task is pending until its worker notes that it has begun. Short runs end without that
+//! note: every input for `running` is one for a taken `pending` as well.
 
 use crate::function::text_enum;
 use crate::invocation::{FailureKind, Waiter};
@@ -26,7 +29,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Written, not begun.
+    /// Written; not begun, as far as anybody has noted.
     Pending,
     /// An attempt is under way.
     Running,
@@ -101,7 +104,8 @@ impl State {
 pub struct Attempt {
     /// From 1; a higher one never gives way to a lower one.
     pub number: u32,
-    /// Attempts that ended with their worker's lease: not the function's fault.
+    /// Attempts that began and were lost with their worker, or that no runtime could take: not the
+    /// function's fault.
     pub lost: u32,
 }
 
@@ -115,9 +119,11 @@ impl Attempt {
 pub struct Task {
     /// Where it stands.
     pub state: State,
+    /// Whether a worker has it.
+    pub held: bool,
     /// 1 on the first attempt; 0 before any.
     pub attempt: u32,
-    /// How many of these were lost with their worker.
+    /// How many of these do not count.
     pub lost: u32,
     /// Attempts allowed, at least 1.
     pub max_attempts: u32,
@@ -128,7 +134,9 @@ pub struct Task {
 /// What happens to a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
-    /// A worker begins an attempt.
+    /// A worker takes it, for the next attempt.
+    Take,
+    /// The worker notes that the attempt begins.
     Start,
     /// The attempt returned a result.
     Succeed,
@@ -181,27 +189,35 @@ impl Task {
     /// [`Refused`] when the state does not allow it; the task is unchanged then.
     pub fn apply(self, input: Input) -> Result<(Self, Vec<Effect>), Refused> {
         match (self.state, input) {
-            (State::Pending | State::Retrying, Input::Start) => {
+            (State::Pending | State::Retrying, Input::Take) if !self.held => {
                 let next = Self {
-                    state: State::Running,
+                    state: State::Pending,
+                    held: true,
                     attempt: self.attempt + 1,
                     ..self
                 };
                 Ok((next, vec![Effect::Run]))
             }
-            (State::Running, Input::Succeed) => Ok((
+            (State::Pending, Input::Start) if self.held => {
+                let next = Self {
+                    state: State::Running,
+                    ..self
+                };
+                Ok((next, Vec::new()))
+            }
+            (State::Pending | State::Running, Input::Succeed) if self.held => Ok((
                 Self {
                     state: State::Succeeded,
+                    held: false,
                     ..self
                 },
                 vec![Effect::Notify],
             )),
-            (
-                State::Pending | State::Running | State::Retrying,
-                Input::Fail { kind, delay, at },
-            ) => Ok(self.fail(kind, at.plus(delay))),
-            (State::Running, Input::Release) => Ok(self.release()),
-            (State::Running, Input::Lose) => Ok(self.lose()),
+            (State::Pending | State::Running, Input::Fail { kind, delay, at }) if self.held => {
+                Ok(self.fail(kind, at.plus(delay)))
+            }
+            (State::Pending | State::Running, Input::Release) if self.held => Ok(self.release()),
+            (State::Pending | State::Running, Input::Lose) if self.held => Ok(self.lose()),
             (State::Dead, Input::Redrive) => {
                 let next = Self {
                     state: State::Pending,
@@ -226,6 +242,7 @@ impl Task {
     }
 
     fn fail(self, kind: FailureKind, due: Timestamp) -> (Self, Vec<Effect>) {
+        let mut lost = self.lost;
         let state = match (kind, self.waiter) {
             (FailureKind::Cancelled, _) => State::Cancelled,
             (FailureKind::Timeout, Waiter::Caller) => State::TimedOut,
@@ -233,6 +250,15 @@ impl Task {
             // The function is gone: nothing that a redrive could run.
             (FailureKind::Deleted, Waiter::Nobody) => State::Failed,
             (kind, Waiter::Nobody) if kind.is_permanent() => State::Dead,
+            // The server could not run it, which is no attempt of the function's.
+            (FailureKind::Unavailable, Waiter::Nobody) => {
+                lost += 1;
+                if lost >= crate::limits::LOST_MAX {
+                    State::Dead
+                } else {
+                    State::Retrying
+                }
+            }
             (_, Waiter::Nobody) if self.used() >= self.max_attempts => State::Dead,
             (_, Waiter::Nobody) => State::Retrying,
         };
@@ -240,7 +266,13 @@ impl Task {
             State::Retrying => vec![Effect::WakeAt(due)],
             _ => vec![Effect::Notify],
         };
-        (Self { state, ..self }, effects)
+        let next = Self {
+            state,
+            held: false,
+            lost,
+            ..self
+        };
+        (next, effects)
     }
 
     /// Attempts that count.
@@ -251,44 +283,47 @@ impl Task {
     /// As a release; but what takes one worker after the other down with it must come to an end.
     fn lose(self) -> (Self, Vec<Effect>) {
         let lost = self.lost + 1;
-        match self.waiter {
-            Waiter::Nobody if lost >= crate::limits::LOST_MAX => (
+        match (self.waiter, self.state) {
+            (Waiter::Nobody, State::Running) if lost >= crate::limits::LOST_MAX => (
                 Self {
                     state: State::Dead,
+                    held: false,
                     lost,
                     ..self
                 },
                 vec![Effect::Notify],
             ),
-            Waiter::Caller | Waiter::Nobody => self.release(),
+            _ => self.release(),
         }
     }
 
-    /// A stopped worker is not the function's fault, so no attempt is ever "used up" by it.
+    /// A stopped worker is not the function's fault, so no attempt is ever "used up" by it. What
+    /// was not noted as begun gives its attempt back, as if it had never been taken.
     fn release(self) -> (Self, Vec<Effect>) {
-        match self.waiter {
-            Waiter::Caller => (
-                Self {
-                    state: State::Cancelled,
-                    ..self
-                },
-                vec![Effect::Notify],
-            ),
-            Waiter::Nobody => (
-                Self {
-                    state: State::Pending,
-                    lost: self.lost + 1,
-                    ..self
-                },
-                vec![Effect::Wake],
-            ),
-        }
+        let (state, effect) = match self.waiter {
+            Waiter::Caller => (State::Cancelled, Effect::Notify),
+            Waiter::Nobody => (State::Pending, Effect::Wake),
+        };
+        let (attempt, lost) = match (self.waiter, self.state) {
+            (Waiter::Nobody, State::Running) => (self.attempt, self.lost + 1),
+            (Waiter::Nobody, _) => (self.attempt.saturating_sub(1), self.lost),
+            (Waiter::Caller, _) => (self.attempt, self.lost),
+        };
+        let next = Self {
+            state,
+            held: false,
+            attempt,
+            lost,
+            ..self
+        };
+        (next, vec![effect])
     }
 }
 
 impl Input {
     const fn name(self) -> &'static str {
         match self {
+            Self::Take => "a worker",
             Self::Start => "a start",
             Self::Succeed => "a result",
             Self::Fail { .. } => "a failure",

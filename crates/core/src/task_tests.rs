@@ -5,6 +5,7 @@ const AT: Timestamp = Timestamp::from_micros(1_000_000);
 fn task(state: State, attempt: u32, waiter: Waiter) -> Task {
     Task {
         state,
+        held: state == State::Running,
         attempt,
         lost: 0,
         max_attempts: 3,
@@ -23,64 +24,133 @@ fn fail(kind: FailureKind) -> Input {
 #[test]
 fn every_state_and_input_is_decided() {
     use State::{Cancelled, Dead, Failed, Pending, Retrying, Running, Succeeded, TimedOut};
-    // Rows: state before; columns: start, succeed, fail, release, redrive, discard. `None` is
-    // refused.
+    // Rows: state before, and whether it is held; columns: the inputs. `None` is refused.
+    let ends = [
+        Some(Succeeded),
+        Some(Retrying),
+        Some(Pending),
+        Some(Pending),
+    ];
+    let [done, again, back, lost] = ends;
     let table = [
         (
-            Pending,
-            [Some(Running), None, Some(Retrying), None, None, None],
+            (Pending, false),
+            [Some(Pending), None, None, None, None, None, None, None],
         ),
         (
-            Running,
+            (Pending, true),
+            [None, Some(Running), done, again, back, lost, None, None],
+        ),
+        (
+            (Running, true),
+            [None, None, done, again, back, lost, None, None],
+        ),
+        (
+            (Retrying, false),
+            [Some(Pending), None, None, None, None, None, None, None],
+        ),
+        ((Succeeded, false), [None; 8]),
+        ((Failed, false), [None; 8]),
+        ((TimedOut, false), [None; 8]),
+        ((Cancelled, false), [None; 8]),
+        (
+            (Dead, false),
             [
                 None,
-                Some(Succeeded),
-                Some(Retrying),
+                None,
+                None,
+                None,
+                None,
+                None,
                 Some(Pending),
-                None,
-                None,
+                Some(Failed),
             ],
         ),
-        (
-            Retrying,
-            [Some(Running), None, Some(Retrying), None, None, None],
-        ),
-        (Succeeded, [None; 6]),
-        (Failed, [None; 6]),
-        (TimedOut, [None; 6]),
-        (Cancelled, [None; 6]),
-        (Dead, [None, None, None, None, Some(Pending), Some(Failed)]),
     ];
     let inputs = [
+        Input::Take,
         Input::Start,
         Input::Succeed,
         fail(FailureKind::Exception),
         Input::Release,
+        Input::Lose,
         Input::Redrive,
         Input::Discard,
     ];
-    for (before, row) in table {
+    for ((before, held), row) in table {
         for (input, expected) in inputs.iter().zip(row) {
-            let after = task(before, 1, Waiter::Nobody)
-                .apply(*input)
-                .map(|(task, _)| task.state);
-            assert_eq!(after.ok(), expected, "{before} after {input:?}");
+            let task = Task {
+                held,
+                ..task(before, 1, Waiter::Nobody)
+            };
+            let after = task.apply(*input).map(|(task, _)| task);
+            let state = after.as_ref().ok().map(|task| task.state);
+            assert_eq!(state, expected, "{before} after {input:?}");
+            let keeps = matches!(input, Input::Take | Input::Start);
+            assert!(after.is_err() || after.is_ok_and(|task| task.held == keeps));
         }
     }
+}
+
+/// A worker takes it and begins.
+fn begun(task: Task) -> Task {
+    let (taken, effects) = task.apply(Input::Take).unwrap();
+    assert_eq!(effects, [Effect::Run]);
+    taken.apply(Input::Start).unwrap().0
+}
+
+#[test]
+fn what_had_not_begun_goes_back_as_it_was() {
+    for input in [Input::Lose, Input::Release] {
+        let before = Task {
+            lost: crate::limits::LOST_MAX - 1,
+            ..task(State::Pending, 7, Waiter::Nobody)
+        };
+        let taken = before.apply(Input::Take).unwrap().0;
+        assert_eq!((taken.state, taken.attempt), (State::Pending, 8));
+        assert_eq!(taken.apply(input).unwrap().0, before);
+    }
+}
+
+#[test]
+fn what_the_server_could_not_run_costs_no_attempt_until_it_was_too_often() {
+    let mut task = Task {
+        max_attempts: 1,
+        ..task(State::Pending, 0, Waiter::Nobody)
+    };
+    for lost in 1..=crate::limits::LOST_MAX {
+        let taken = task.apply(Input::Take).unwrap().0;
+        let (next, effects) = taken.apply(fail(FailureKind::Unavailable)).unwrap();
+        let is_last = lost == crate::limits::LOST_MAX;
+        let (state, effect) = match is_last {
+            false => (
+                State::Retrying,
+                Effect::WakeAt(AT.plus(Duration::from_secs(2))),
+            ),
+            true => (State::Dead, Effect::Notify),
+        };
+        assert_eq!(
+            (next.state, next.lost, effects),
+            (state, lost, vec![effect])
+        );
+        task = next;
+    }
+    let waited = begun(self::task(State::Pending, 0, Waiter::Caller));
+    let failed = waited.apply(fail(FailureKind::Unavailable)).unwrap().0;
+    assert_eq!((failed.state, failed.lost), (State::Failed, 0));
 }
 
 #[test]
 fn a_lost_worker_costs_no_attempt_until_there_are_too_many() {
     let mut task = task(State::Pending, 0, Waiter::Nobody);
     for lost in 1..crate::limits::LOST_MAX {
-        task = task.apply(Input::Start).unwrap().0;
-        task = task.apply(Input::Lose).unwrap().0;
+        task = begun(task).apply(Input::Lose).unwrap().0;
         assert_eq!(
             (task.state, task.attempt, task.lost),
             (State::Pending, lost, lost)
         );
     }
-    let last = task.apply(Input::Start).unwrap().0;
+    let last = begun(task);
     assert_eq!(last.apply(Input::Lose).unwrap().0.state, State::Dead);
     // All its attempts are still there.
     let failed = last.apply(fail(FailureKind::Exception)).unwrap().0;
@@ -97,7 +167,7 @@ fn a_lost_worker_costs_no_attempt_until_there_are_too_many() {
 fn attempts_run_out_into_a_dead_letter() {
     let mut task = task(State::Pending, 0, Waiter::Nobody);
     for attempt in 1..=3 {
-        task = task.apply(Input::Start).unwrap().0;
+        task = begun(task);
         assert_eq!(task.attempt, attempt);
         task = task.apply(fail(FailureKind::Crashed)).unwrap().0;
     }
@@ -147,7 +217,7 @@ fn a_stopped_worker_uses_up_no_attempt_limit() {
     let (released, effects) = last.apply(Input::Release).unwrap();
     assert_eq!(released.state, State::Pending);
     assert_eq!(effects, vec![Effect::Wake]);
-    assert!(released.apply(Input::Start).is_ok());
+    assert!(released.apply(Input::Take).is_ok());
 }
 
 #[test]

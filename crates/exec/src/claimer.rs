@@ -1,5 +1,5 @@
 //! Claims rows that nobody holds: what did not fit into memory, what is due again, and what an
-//! earlier process left. Sites take turns here as well, a few rows each.
+//! earlier process left. The lines of all functions take turns here as well, a few rows each.
 
 use crate::executor::Shared;
 use crate::queue::{complete, unrun};
@@ -9,15 +9,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::failpoint::{self, Point};
-use tollgate_core::ids::SiteId;
+use tollgate_core::ids::FunctionId;
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Coordinator;
-use tollgate_core::ports::store::{Claimed, StoreError};
+use tollgate_core::ports::store::{Claimed, Line, StoreError};
 
 /// How long places that become free gather before they are filled: a claim is a write.
 const GATHER: Duration = Duration::from_millis(20);
 
-/// How often sites are looked at while one of them has more than it has room for.
+/// How often lines are looked at while one of them has more than there is room for.
 const CROWDED: Duration = Duration::from_millis(500);
 
 /// What is left after a round.
@@ -31,6 +31,7 @@ enum Left {
 /// Looks whenever there is a reason to, and now and then without one.
 pub(crate) async fn work(shared: Arc<Shared>) {
     let mut left = Left::Nothing(Duration::ZERO);
+    let mut served = None;
     loop {
         match left {
             Left::Nothing(pause) => tokio::select! {
@@ -38,7 +39,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
                 () = tokio::time::sleep(pause) => {}
             },
             Left::NoRoom => {
-                // Another site may have room, and something due meanwhile.
+                // Another line may have room, and something due meanwhile.
                 tokio::select! {
                     () = shared.turns.freed() => {}
                     () = shared.wake.notified() => {}
@@ -53,7 +54,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         let Some(coordinator) = shared.coordinator() else {
             return;
         };
-        left = match claim_all(&shared, &*coordinator).await {
+        left = match claim_all(&shared, &*coordinator, &mut served).await {
             Ok(left) => left,
             Err(error) => {
                 tracing::warn!(%error, "could not claim work");
@@ -63,68 +64,121 @@ pub(crate) async fn work(shared: Arc<Shared>) {
     }
 }
 
-/// Goes round the sites until a whole round has claimed nothing.
-async fn claim_all(shared: &Shared, coordinator: &dyn Coordinator) -> Result<Left, StoreError> {
-    let mut after = SiteId(0);
-    let (mut claimed, mut no_room) = (0, false);
+/// Goes round the lines until a whole round has claimed nothing.
+async fn claim_all(
+    shared: &Shared,
+    coordinator: &dyn Coordinator,
+    served: &mut Option<Line>,
+) -> Result<Left, StoreError> {
+    while !shared.is_stopping() {
+        let round = round(shared, coordinator, served).await?;
+        if round.claimed > 0 {
+            continue;
+        }
+        if round.no_room {
+            return Ok(Left::NoRoom);
+        }
+        let due = shared.system().next_due().await?;
+        let poll = shared.config.poll;
+        return Ok(Left::Nothing(
+            due.map_or(poll, |due| due.since(shared.clock.now()).min(poll)),
+        ));
+    }
+    Ok(Left::Nothing(shared.config.poll))
+}
+
+/// What one round, or one step of it, came to.
+#[derive(Default)]
+struct Round {
+    claimed: usize,
+    /// There may be more due than there was room for.
+    no_room: bool,
+}
+
+/// Once round all lines, beginning after the one that was served last: where there is little room,
+/// lines with small numbers must not get all of it.
+async fn round(
+    shared: &Shared,
+    coordinator: &dyn Coordinator,
+    served: &mut Option<Line>,
+) -> Result<Round, StoreError> {
+    let begin = *served;
+    let (mut after, mut wrapped) = (begin, begin.is_none());
+    let mut round = Round::default();
     while !shared.is_stopping() {
         let now = shared.clock.now();
         let system = shared.system();
-        let sites = system.due_sites(after, limits::CLAIM_SITES, now).await?;
-        let Some(&last) = sites.last() else {
-            if claimed > 0 {
-                (after, claimed, no_room) = (SiteId(0), 0, false);
-                continue;
-            }
-            if no_room {
-                return Ok(Left::NoRoom);
-            }
-            let due = system.next_due().await?;
-            let poll = shared.config.poll;
-            return Ok(Left::Nothing(
-                due.map_or(poll, |due| due.since(shared.clock.now()).min(poll)),
-            ));
-        };
-        after = last;
-        let mut rooms: HashMap<_, _> = sites
-            .into_iter()
-            .map(|site| (site, shared.turns.reserve(site, limits::CLAIM_PER_SITE)))
-            .collect();
-        no_room |= rooms
-            .values()
-            .any(|room| room.count() < limits::CLAIM_PER_SITE);
-        rooms.retain(|_, room| room.count() > 0);
-        let wanted: Vec<_> = rooms
-            .iter()
-            .map(|(&site, room)| (site, room.count()))
-            .collect();
-        if wanted.is_empty() {
-            continue;
+        let mut due = system.due_lines(after, limits::CLAIM_LINES, now).await?;
+        let end = begin.filter(|_| wrapped);
+        due.lines.retain(|line| end.is_none_or(|end| *line <= end));
+        let step = claim(shared, coordinator, &due.lines, served).await?;
+        round.claimed += step.claimed;
+        round.no_room |= step.no_room;
+        if let Some(next) = &mut due.next
+            && !shared.turns.has_room(next.site)
+        {
+            // However many functions it has, they are not worth a look.
+            next.function = FunctionId(i64::MAX);
+            round.no_room = true;
         }
-        let rows = system.claim(&shared.holder, wanted, now).await?;
-        claimed += rows.len();
-        if !rows.is_empty() {
-            failpoint::hit(Point::ClaimCommitted);
-        }
-        for row in rows {
-            if let Some(room) = rooms.get_mut(&row.invocation.site_id).and_then(Room::split) {
-                take(shared, coordinator, row, room).await;
+        after = due.next.filter(|next| end.is_none_or(|end| *next < end));
+        if after.is_none() {
+            if wrapped {
+                break;
             }
+            wrapped = true;
         }
     }
-    Ok(Left::Nothing(shared.config.poll))
+    Ok(round)
+}
+
+/// Claims of each line its share of a batch, as far as there is room for it.
+async fn claim(
+    shared: &Shared,
+    coordinator: &dyn Coordinator,
+    lines: &[Line],
+    served: &mut Option<Line>,
+) -> Result<Round, StoreError> {
+    let share = limits::CLAIM_BATCH / lines.len().max(1);
+    let share = share.clamp(1, limits::CLAIM_PER_LINE);
+    let mut rooms: HashMap<_, _> = HashMap::with_capacity(lines.len());
+    let mut wanted = Vec::with_capacity(lines.len());
+    let mut round = Round::default();
+    for &line in lines {
+        let room = shared.turns.reserve(line, share);
+        round.no_room |= room.count() == 0;
+        if room.count() > 0 {
+            wanted.push((line, room.count()));
+            rooms.insert(line, room);
+        }
+    }
+    let Some(&(last, _)) = wanted.last() else {
+        return Ok(round);
+    };
+    *served = Some(last);
+    let now = shared.clock.now();
+    let rows = shared.system().claim(&shared.holder, wanted, now).await?;
+    round.claimed = rows.len();
+    if !rows.is_empty() {
+        failpoint::hit(Point::ClaimCommitted);
+    }
+    for row in rows {
+        let line = Line {
+            site: row.invocation.site_id,
+            function: row.invocation.function_id,
+        };
+        if let Some(room) = rooms.get_mut(&line).and_then(Room::split) {
+            take(shared, coordinator, row, room).await;
+        }
+    }
+    Ok(round)
 }
 
 /// Lines a claimed row up, or records why it cannot run.
 async fn take(shared: &Shared, coordinator: &dyn Coordinator, row: Claimed, room: Room) {
     let held = shared.holdings.add(row.invocation.id);
     match coordinator.resolve(&row).await {
-        Ok(run) => shared.turns.push(Queued {
-            run,
-            room,
-            held,
-            shown: true,
-        }),
+        Ok(run) => shared.turns.push(Queued { run, room, held }),
         Err(failure) => {
             let finished = unrun(shared, failure);
             let completion = complete(shared, &row.invocation, &row.taken, finished);

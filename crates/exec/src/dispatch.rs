@@ -8,30 +8,24 @@ use tokio::sync::oneshot;
 use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::ports::dispatch::{CancelOnDrop, Dispatcher, Reservation, RunHandle, TaskRun};
+use tollgate_core::ports::store::Line;
 
 /// Room for runs that are being written.
 struct Reserved {
-    room: Room,
+    /// One for each run that was asked for.
+    rooms: Vec<Option<Room>>,
     shared: Arc<Shared>,
 }
 
 impl Reservation for Reserved {
-    fn granted(&self) -> usize {
-        self.room.count()
+    fn granted(&self, number: usize) -> bool {
+        self.rooms.get(number).is_some_and(Option::is_some)
     }
 
-    fn submit(mut self: Box<Self>, runs: Vec<TaskRun>) {
-        for run in runs {
-            let Some(room) = self.room.split() else {
-                return;
-            };
+    fn submit(self: Box<Self>, runs: Vec<TaskRun>) {
+        for (run, room) in runs.into_iter().zip(self.rooms.into_iter().flatten()) {
             let held = self.shared.holdings.add(run.invocation.id);
-            self.shared.turns.push(Queued {
-                run,
-                room,
-                held,
-                shown: false,
-            });
+            self.shared.turns.push(Queued { run, room, held });
         }
     }
 }
@@ -66,10 +60,14 @@ impl Dispatcher for Executor {
         ))
     }
 
-    fn reserve(&self, site: SiteId, count: usize) -> Box<dyn Reservation> {
-        let count = if self.shared.is_stopping() { 0 } else { count };
+    fn reserve(&self, site: SiteId, functions: &[FunctionId]) -> Box<dyn Reservation> {
+        let stopping = self.shared.is_stopping();
+        let reserve = |&function: &FunctionId| {
+            let mut room = self.shared.turns.reserve(Line { site, function }, 1);
+            room.split().filter(|_| !stopping)
+        };
         Box::new(Reserved {
-            room: self.shared.turns.reserve(site, count),
+            rooms: functions.iter().map(reserve).collect(),
             shared: Arc::clone(&self.shared),
         })
     }

@@ -61,9 +61,10 @@ pub(crate) async fn look(
         .into_iter()
         .partition(|(id, hold)| suspects.contains(&(*id, hold.fence)));
     if !lost.is_empty() {
-        let requeued = system.requeue(lost, shared.clock.now()).await?;
+        let found = system.requeue(lost, shared.clock.now()).await?;
         tracing::error!(
-            runs = requeued,
+            requeued = found.requeued,
+            dead = found.dead,
             "runs that nobody had in hand are queued again"
         );
         shared.wake.notify_one();

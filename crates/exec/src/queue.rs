@@ -2,12 +2,12 @@
 
 use crate::attempt::{Place, attempt};
 use crate::executor::Shared;
-use crate::recorder::Record;
+use crate::recorder::{self, Record};
 use crate::turns::Queued;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::engine::completion;
-use tollgate_core::invocation::{Completion, Failure, NewInvocation, Started};
+use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
 use tollgate_core::ports::dispatch::{FinishedRun, Taken};
 use tollgate_core::ports::runtime::RunReport;
 
@@ -30,12 +30,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 }
 
 async fn run(shared: &Shared, queued: Queued) {
-    let Queued {
-        run,
-        room,
-        held,
-        shown,
-    } = queued;
+    let Queued { run, room, held } = queued;
     let invocation = run.invocation.clone();
     let taken = run.taken.clone();
     let (place, told) = shared.running.enter(invocation.id, invocation.function_id);
@@ -44,14 +39,19 @@ async fn run(shared: &Shared, queued: Queued) {
         None => shared.runtimes.of(&run.executable.source),
         Some(failure) => Err(failure),
     };
+    let started = Started {
+        site_id: invocation.site_id,
+        id: invocation.id,
+        hold: taken.hold.clone(),
+        started_at: shared.clock.now(),
+    };
+    let shown = taken.was_interrupted();
+    let runtime = match runtime {
+        Ok(runtime) if shown => note_start(shared, &started).await.map(|()| runtime),
+        runtime => runtime,
+    };
     let finished = match runtime {
         Ok(runtime) => {
-            let started = Started {
-                site_id: invocation.site_id,
-                id: invocation.id,
-                hold: taken.hold.clone(),
-                started_at: shared.clock.now(),
-            };
             let attempt = attempt(shared, Arc::clone(runtime), run, Place::Taken, told);
             tokio::pin!(attempt);
             match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
@@ -76,6 +76,16 @@ async fn run(shared: &Shared, queued: Queued) {
     }
     // After the record is on its way, so that a stop waits for it.
     drop(place);
+}
+
+/// A run that came back once may be what takes workers down, however short it is: from then on each
+/// of its starts is on disk before it begins, so that losses can be counted.
+async fn note_start(shared: &Shared, started: &Started) -> Result<(), Failure> {
+    let noted = recorder::show(shared, vec![started.clone()]).await;
+    noted.map_err(|error| {
+        let message = format!("The start of this run could not be recorded: {error}");
+        Failure::new(FailureKind::Unavailable, message)
+    })
 }
 
 async fn stopped(shared: &Shared, invocation: &NewInvocation) -> Option<Failure> {

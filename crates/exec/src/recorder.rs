@@ -85,8 +85,11 @@ async fn write(shared: &Shared, batch: Vec<Record>) {
         }
     }
     begun.retain(|started| !ended.iter().any(|completion| completion.id == started.id));
-    if !begun.is_empty() {
-        show(shared, begun).await;
+    if !begun.is_empty()
+        && let Err(error) = show(shared, begun).await
+    {
+        // Only a display is missing; the runs go on.
+        tracing::warn!(%error, "could not show runs as running");
     }
     if !ended.is_empty() {
         complete(shared, ended).await;
@@ -97,18 +100,16 @@ async fn write(shared: &Shared, batch: Vec<Record>) {
     }
 }
 
-async fn show(shared: &Shared, begun: Vec<Started>) {
+/// Shows runs as running.
+pub(crate) async fn show(shared: &Shared, begun: Vec<Started>) -> Result<(), StoreError> {
     let changes: Vec<_> = begun.iter().map(Started::change).collect();
-    if let Err(error) = shared.system().started(begun).await {
-        // Only a display is missing; the runs go on.
-        tracing::warn!(%error, "could not show runs as running");
-        return;
-    }
+    shared.system().started(begun).await?;
     if let Some(coordinator) = shared.coordinator() {
         changes
             .into_iter()
             .for_each(|change| coordinator.announce(change));
     }
+    Ok(())
 }
 
 async fn complete(shared: &Shared, ended: Vec<Completion>) {

@@ -3,8 +3,9 @@
 //! Sites take turns, and within a site its functions do. No site may fill the house: it gets another
 //! slot only while it runs fewer than are free, and another place in memory only while it has
 //! fewer than are free. So one site alone gets half of everything, two get a third each, and there
-//! is always something left for the next one. (The rule is known from shared packet buffers as
-//! "dynamic thresholds": Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.)
+//! is always something left for the next one. A site's functions share its places in memory by the
+//! same rule. (It is known from shared packet buffers as "dynamic thresholds": Choudhury and
+//! Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.)
 //!
 //! A function's `max_concurrency` is kept here for whoever runs it: queued runs wait for it without
 //! a slot, callers are served first.
@@ -17,14 +18,13 @@ use tokio::sync::{Notify, oneshot};
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::ports::dispatch::TaskRun;
+use tollgate_core::ports::store::Line;
 
 /// A run with its place in memory.
 pub(crate) struct Queued {
     pub(crate) run: TaskRun,
     pub(crate) room: Room,
     pub(crate) held: Held,
-    /// Its record already says "running".
-    pub(crate) shown: bool,
 }
 
 /// Who waits and who runs. Cloning is cheap.
@@ -53,10 +53,18 @@ struct State {
 
 #[derive(Default)]
 struct Site {
-    waiting: HashMap<FunctionId, VecDeque<Queued>>,
+    lines: HashMap<FunctionId, Waiting>,
     /// Functions with something waiting; the first one is next.
     turn: VecDeque<FunctionId>,
     running: usize,
+    kept: usize,
+}
+
+/// A function's runs in memory.
+#[derive(Default)]
+struct Waiting {
+    queue: VecDeque<Queued>,
+    /// All its places, those of runs under way included.
     kept: usize,
 }
 
@@ -66,10 +74,10 @@ struct Function {
     callers: VecDeque<oneshot::Sender<FunctionPlace>>,
 }
 
-/// Places in memory of one site. Dropping them gives them back.
+/// Places in memory of one function. Dropping them gives them back.
 pub(crate) struct Room {
     turns: Turns,
-    site: SiteId,
+    line: Line,
     count: usize,
 }
 
@@ -109,23 +117,30 @@ impl Turns {
         }))
     }
 
-    /// Room for at most `count` runs of a site, as much as it may have now.
-    pub(crate) fn reserve(&self, site: SiteId, count: usize) -> Room {
+    /// Room for at most `count` runs of a function, as much as it and its site may have now.
+    pub(crate) fn reserve(&self, line: Line, count: usize) -> Room {
         let mut state = self.0.state.lock();
-        let free = state.places.saturating_sub(state.kept);
-        let own = state.sites.get(&site).map_or(0, |site| site.kept);
-        // Each one granted is one less that is free and one more that it has.
-        let count = count.min(free.saturating_sub(own).div_ceil(2));
+        let site = state.sites.get(&line.site);
+        let of_function = site.and_then(|site| site.lines.get(&line.function));
+        let own = of_function.map_or(0, |line| line.kept);
+        let count = count.min(fair(state.left(line.site), own));
         if count > 0 {
             state.kept += count;
-            state.sites.entry(site).or_default().kept += count;
+            let site = state.sites.entry(line.site).or_default();
+            site.kept += count;
+            site.lines.entry(line.function).or_default().kept += count;
         }
         drop(state);
         Room {
             turns: self.clone(),
-            site,
+            line,
             count,
         }
+    }
+
+    /// Whether a site may have another place in memory.
+    pub(crate) fn has_room(&self, site: SiteId) -> bool {
+        self.0.state.lock().left(site) > 0
     }
 
     /// Lines a run up.
@@ -135,11 +150,11 @@ impl Turns {
         let mut state = self.0.state.lock();
         let site = state.sites.entry(site_id).or_default();
         let is_first = site.turn.is_empty();
-        let line = site.waiting.entry(function).or_default();
-        if line.is_empty() {
+        let line = site.lines.entry(function).or_default();
+        if line.queue.is_empty() {
             site.turn.push_back(function);
         }
-        line.push_back(queued);
+        line.queue.push_back(queued);
         if is_first {
             state.turn.push_back(site_id);
         }
@@ -252,18 +267,23 @@ impl Site {
     fn pick(&mut self, functions: &mut HashMap<FunctionId, Function>) -> Option<(Queued, bool)> {
         for _ in 0..self.turn.len() {
             let function = self.turn.pop_front()?;
-            let Some(line) = self.waiting.get_mut(&function) else {
+            let Some(line) = self.lines.get_mut(&function) else {
                 continue;
             };
-            let most = line.front().and_then(|next| bound(&next.run.executable));
+            let most = line
+                .queue
+                .front()
+                .and_then(|next| bound(&next.run.executable));
             let may_run = most.is_none_or(|most| {
                 let entry = functions.get(&function);
                 entry.is_none_or(|entry| entry.running < most && entry.callers.is_empty())
             });
-            let picked = if may_run { line.pop_front() } else { None };
-            if line.is_empty() {
-                self.waiting.remove(&function);
+            let picked = if may_run {
+                line.queue.pop_front()
             } else {
+                None
+            };
+            if !line.queue.is_empty() {
                 self.turn.push_back(function);
             }
             if let Some(queued) = picked {
@@ -276,12 +296,35 @@ impl Site {
         None
     }
 
+    /// Places of a function. Its line goes with the last one: whatever waits has a place.
+    fn give_back(&mut self, function: FunctionId, count: usize) {
+        self.kept -= count;
+        if let Some(line) = self.lines.get_mut(&function) {
+            line.kept -= count;
+            if line.kept == 0 {
+                self.lines.remove(&function);
+            }
+        }
+    }
+
     fn is_unused(&self) -> bool {
         self.running == 0 && self.kept == 0 && self.turn.is_empty()
     }
 }
 
+/// How many more somebody gets who has `own` while `free` are left: each one granted is one less
+/// that is free and one more that it has.
+fn fair(free: usize, own: usize) -> usize {
+    free.saturating_sub(own).div_ceil(2)
+}
+
 impl State {
+    /// How many more places in memory a site may have.
+    fn left(&self, site: SiteId) -> usize {
+        let own = self.sites.get(&site).map_or(0, |site| site.kept);
+        fair(self.places.saturating_sub(self.kept), own)
+    }
+
     fn change(&mut self, id: SiteId, change: impl FnOnce(&mut Site)) {
         if let Some(site) = self.sites.get_mut(&id) {
             change(site);
@@ -302,7 +345,7 @@ impl Room {
         self.count = self.count.checked_sub(1)?;
         Some(Self {
             turns: self.turns.clone(),
-            site: self.site,
+            line: self.line,
             count: 1,
         })
     }
@@ -315,7 +358,9 @@ impl Drop for Room {
         }
         let mut state = self.turns.0.state.lock();
         state.kept -= self.count;
-        state.change(self.site, |site| site.kept -= self.count);
+        state.change(self.line.site, |site| {
+            site.give_back(self.line.function, self.count);
+        });
         drop(state);
         self.turns.0.freed.notify_one();
     }

@@ -32,8 +32,16 @@ fn executable(site: i64, function: i64, most: Option<u32>) -> Executable {
     }
 }
 
+fn line(site: i64, function: i64) -> Line {
+    Line {
+        site: SiteId(site),
+        function: FunctionId(function),
+    }
+}
+
 fn push(turns: &Turns, executable: Executable) -> bool {
-    let Some(room) = turns.reserve(executable.site_id, 1).split() else {
+    let line = line(executable.site_id.0, executable.function_id.0);
+    let Some(room) = turns.reserve(line, 1).split() else {
         return false;
     };
     let invocation = NewInvocation {
@@ -70,7 +78,6 @@ fn push(turns: &Turns, executable: Executable) -> bool {
         run,
         room,
         held: Holdings::default().add(InvocationId(1)),
-        shown: false,
     });
     true
 }
@@ -155,17 +162,35 @@ fn no_site_fills_the_slots() {
 #[test]
 fn no_site_fills_the_memory() {
     let turns = Turns::new(64, 100);
-    let one = turns.reserve(SiteId(1), 1000);
-    assert_eq!(one.count(), 50);
-    let two = turns.reserve(SiteId(2), 1000);
-    assert_eq!(two.count(), 25);
-    assert_eq!(turns.reserve(SiteId(1), 10).count(), 0);
-    assert!(turns.reserve(SiteId(3), 1).count() == 1);
+    let all = |site| (0..50).map(move |function| line(site, function));
+    let one: Vec<_> = all(1).map(|line| turns.reserve(line, 10)).collect();
+    assert_eq!(one.iter().map(Room::count).sum::<usize>(), 50);
+    let two: Vec<_> = all(2).map(|line| turns.reserve(line, 10)).collect();
+    assert_eq!(two.iter().map(Room::count).sum::<usize>(), 25);
+    assert_eq!(turns.reserve(line(1, 99), 10).count(), 0);
+    assert!(!turns.has_room(SiteId(1)) && turns.has_room(SiteId(3)));
+    assert!(turns.reserve(line(3, 1), 1).count() == 1);
     drop((one, two));
     assert!(turns.freed().now_or_never().is_some());
-    assert_eq!(turns.reserve(SiteId(1), 10).count(), 10);
+    assert_eq!(turns.reserve(line(1, 99), 10).count(), 10);
+    assert!(turns.0.state.lock().sites.is_empty());
     let single = Turns::new(1, 1);
-    assert_eq!(single.reserve(SiteId(1), 5).count(), 1);
+    assert_eq!(single.reserve(line(1, 1), 5).count(), 1);
+}
+
+/// What one function has waiting is not in the way of its site's other functions.
+#[test]
+fn no_function_fills_its_sites_memory() {
+    let turns = Turns::new(64, 100);
+    let one = turns.reserve(line(1, 11), 1000);
+    assert_eq!(one.count(), 25, "half of its site's half");
+    let two = turns.reserve(line(1, 12), 1000);
+    assert_eq!(two.count(), 13);
+    assert_eq!(turns.reserve(line(1, 11), 1000).count(), 0);
+    assert_eq!(turns.reserve(line(1, 13), 1).count(), 1);
+    drop(two);
+    assert_eq!(turns.reserve(line(1, 11), 1000).count(), 0);
+    assert_eq!(turns.reserve(line(1, 13), 1).count(), 1);
 }
 
 #[test]

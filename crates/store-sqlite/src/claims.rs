@@ -13,7 +13,7 @@ use tollgate_core::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, User
 use tollgate_core::invocation::{Hold, NewInvocation, Trigger, Waiter};
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Taken;
-use tollgate_core::ports::store::{Claimed, Recovered, StoreError};
+use tollgate_core::ports::store::{Claimed, DueLines, Line, Recovered, StoreError};
 use tollgate_core::task::Attempt;
 use tollgate_core::time::Timestamp;
 
@@ -34,23 +34,25 @@ macro_rules! open {
     };
 }
 
-/// The next site after ?1 that has something waiting, and when its first is due.
-pub(crate) const NEXT_SITE: &str = concat!(
-    "SELECT site_id, COALESCE(due_at, queued_at) FROM invocations WHERE ",
+/// The next line after (?1, ?2) that has something waiting, and when its first is due.
+pub(crate) const NEXT_LINE: &str = concat!(
+    "SELECT site_id, function_id, COALESCE(due_at, queued_at) FROM invocations WHERE ",
     waiting!(),
-    " AND site_id > ?1 ORDER BY site_id, COALESCE(due_at, queued_at) LIMIT 1"
+    " AND (site_id, function_id) > (?1, ?2) ",
+    "ORDER BY site_id, function_id, COALESCE(due_at, queued_at) LIMIT 1"
 );
 pub(crate) const DUE: &str = concat!(
     "SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, ",
     "waiter, user_id, chain, params, max_attempts, timeout_us, queued_at, replay_of, attempt, ",
     "lost, fence FROM invocations WHERE ",
     waiting!(),
-    " AND site_id = ?1 AND COALESCE(due_at, queued_at) <= ?2 ",
-    "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?3"
+    " AND site_id = ?1 AND function_id = ?2 AND COALESCE(due_at, queued_at) <= ?3 ",
+    "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?4"
 );
+/// What is taken stays pending until its start is noted.
 const TAKE: &str = concat!(
-    "UPDATE invocations SET holder = ?2, state = 'running', attempt = attempt + 1, ",
-    "fence = fence + 1, started_at = ?3, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
+    "UPDATE invocations SET holder = ?2, state = 'pending', attempt = attempt + 1, ",
+    "fence = fence + 1, due_at = NULL, updated_at = ?3 WHERE id = ?1 AND ",
     waiting!()
 );
 /// Parameters that are no JSON are kept as a JSON string, so that the record can be shown.
@@ -102,32 +104,39 @@ pub(crate) const CANCEL: &str = concat!(
     open!(),
     " AND holder = ?1 AND waiter = 'caller'"
 );
-/// Handed back in order: a held run that is still pending has not begun, so that its attempt is
-/// given back; one that has begun is lost with its worker and does not count.
-pub(crate) const HAND_BACK: &str = concat!(
-    "UPDATE invocations SET attempt = MAX(attempt - (state = 'pending'), 0), ",
-    "lost = lost + (state = 'running'), state = 'pending', holder = NULL, updated_at = ?2 WHERE ",
-    open!(),
-    " AND holder = ?1 AND waiter = 'nobody'"
-);
+/// Waiting again: the start of a held run that is still pending was not noted, so that its attempt
+/// is given back; one that has begun is lost with its worker and does not count.
+macro_rules! give_back {
+    () => {
+        "UPDATE invocations SET attempt = MAX(attempt - (state = 'pending'), 0), \
+         lost = lost + (state = 'running'), state = 'pending', holder = NULL, updated_at = ?2 WHERE "
+    };
+}
+/// What was begun and has lost too many workers.
+macro_rules! bury_lost {
+    () => {
+        "UPDATE invocations SET state = 'dead', lost = lost + 1, holder = NULL, due_at = NULL, \
+         finished_at = ?2, updated_at = ?2, failure_kind = 'lost', failure_message = ?4 \
+         WHERE state = 'running' AND waiter = 'nobody' AND lost + 1 >= ?3 AND "
+    };
+}
 /// The worker died: whether a run had begun is not known, so each counts as lost. What was lost too
 /// often may be what kills its workers.
-pub(crate) const BURY_LOST: &str = concat!(
-    "UPDATE invocations SET state = 'dead', lost = lost + 1, holder = NULL, due_at = NULL, ",
-    "finished_at = ?2, updated_at = ?2, failure_kind = 'lost', failure_message = ?4 WHERE ",
-    open!(),
-    " AND holder = ?1 AND waiter = 'nobody' AND lost + 1 >= ?3"
-);
+pub(crate) const BURY_LOST: &str = concat!(bury_lost!(), open!(), " AND holder = ?1");
 pub(crate) const REQUEUE: &str = concat!(
-    "UPDATE invocations SET state = 'pending', lost = lost + 1, holder = NULL, updated_at = ?2 ",
-    "WHERE ",
+    give_back!(),
     open!(),
     " AND holder = ?1 AND waiter = 'nobody'"
 );
+const BURY_ONE: &str = concat!(
+    bury_lost!(),
+    open!(),
+    " AND id = ?5 AND holder = ?1 AND fence = ?6"
+);
 const REQUEUE_ONE: &str = concat!(
-    "UPDATE invocations SET state = 'pending', lost = lost + 1, holder = NULL, updated_at = ?4 ",
-    "WHERE id = ?1 AND holder = ?2 AND fence = ?3 AND ",
-    open!()
+    give_back!(),
+    open!(),
+    " AND id = ?3 AND holder = ?1 AND fence = ?4"
 );
 
 fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
@@ -166,25 +175,30 @@ fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
     })
 }
 
-/// Sites after `after` with something that is due.
-pub(crate) fn due_sites(
+/// Lines after `after` whose first run is due: one search each, however many runs wait.
+pub(crate) fn due_lines(
     connection: &Connection,
-    after: SiteId,
+    after: Option<Line>,
     limit: usize,
     now: Timestamp,
-) -> DbResult<Vec<SiteId>> {
-    let (mut sites, mut last) = (Vec::new(), after.0);
-    while sites.len() < limit {
-        let next = first(connection, NEXT_SITE, params![last], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+) -> DbResult<DueLines> {
+    let (mut lines, mut last) = (Vec::new(), after);
+    for _ in 0..limit {
+        let (site, function) = last.map_or((i64::MIN, i64::MIN), |it| (it.site.0, it.function.0));
+        let next = first(connection, NEXT_LINE, params![site, function], |row| {
+            let site = SiteId(row.get(0)?);
+            let function = FunctionId(row.get(1)?);
+            Ok((Line { site, function }, row.get::<_, i64>(2)?))
         })?;
-        let Some((site, due)) = next else { break };
+        let Some((line, due)) = next else {
+            return Ok(DueLines { lines, next: None });
+        };
         if due <= now.as_micros() {
-            sites.push(SiteId(site));
+            lines.push(line);
         }
-        last = site;
+        last = Some(line);
     }
-    Ok(sites)
+    Ok(DueLines { lines, next: last })
 }
 
 /// When the next run that nobody holds is or was due.
@@ -198,21 +212,20 @@ pub(crate) fn next_due(connection: &Connection) -> DbResult<Option<Timestamp>> {
 pub(crate) fn claim(
     connection: &Connection,
     holder: &Arc<str>,
-    wanted: &[(SiteId, usize)],
+    wanted: &[(Line, usize)],
     now: Timestamp,
 ) -> DbResult<Vec<Claimed>> {
     let at = now.as_micros();
     let mut claimed = Vec::new();
-    for (site, limit) in wanted {
+    for (line, limit) in wanted {
         let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
-        let rows = all(connection, DUE, params![site.0, at, limit], |row| {
-            match read(row, holder) {
-                // A damaged row is that row's misfortune.
-                Err(DbError::Store(error @ StoreError::Corrupt { .. })) => {
-                    Ok(Err((row.get::<_, i64>(0)?, error.to_string())))
-                }
-                read => read.map(Ok),
+        let values = params![line.site.0, line.function.0, at, limit];
+        let rows = all(connection, DUE, values, |row| match read(row, holder) {
+            // A damaged row is that row's misfortune.
+            Err(DbError::Store(error @ StoreError::Corrupt { .. })) => {
+                Ok(Err((row.get::<_, i64>(0)?, error.to_string())))
             }
+            read => read.map(Ok),
         })?;
         for row in rows {
             match row {
@@ -251,15 +264,19 @@ pub(crate) fn holders(connection: &Connection) -> DbResult<Vec<String>> {
     }
 }
 
+/// Why a run is given up.
+fn too_many_lost() -> String {
+    format!(
+        "{} workers were lost while this ran; it may be what takes them down",
+        limits::LOST_MAX
+    )
+}
+
 /// Puts in order what a dead holder held.
 pub(crate) fn rescue(connection: &Connection, holder: &str, now: Timestamp) -> DbResult<Recovered> {
     let at = now.as_micros();
-    let reason = format!(
-        "{} workers were lost while this ran; it may be what takes them down",
-        limits::LOST_MAX
-    );
     let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
-    let values = params![holder, at, limits::LOST_MAX, reason];
+    let values = params![holder, at, limits::LOST_MAX, too_many_lost()];
     let dead = write(connection, BURY_LOST, values)?;
     let requeued = write(connection, REQUEUE, params![holder, at])?;
     Ok(Recovered {
@@ -277,7 +294,7 @@ pub(crate) fn hand_back(
 ) -> DbResult<Recovered> {
     let at = now.as_micros();
     let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
-    let requeued = write(connection, HAND_BACK, params![holder, at])?;
+    let requeued = write(connection, REQUEUE, params![holder, at])?;
     Ok(Recovered {
         requeued: requeued as u64,
         cancelled: cancelled as u64,
@@ -311,18 +328,22 @@ pub(crate) fn held(connection: &Connection, holder: &str) -> DbResult<Vec<(Invoc
     })
 }
 
-/// Queues single runs again.
+/// Queues single runs again, or gives them up.
 pub(crate) fn requeue(
     connection: &Connection,
     runs: &[(InvocationId, Hold)],
     now: Timestamp,
-) -> DbResult<u64> {
-    let mut requeued = 0;
-    for (id, hold) in runs {
-        let values = params![id.0, &*hold.holder, hold.fence, now.as_micros()];
-        requeued += write(connection, REQUEUE_ONE, values)? as u64;
+) -> DbResult<Recovered> {
+    let at = now.as_micros();
+    let (most, reason) = (limits::LOST_MAX, too_many_lost());
+    let mut recovered = Recovered::default();
+    for (id, Hold { holder, fence }) in runs {
+        let values = params![&**holder, at, most, reason, id.0, fence];
+        recovered.dead += write(connection, BURY_ONE, values)? as u64;
+        let values = params![&**holder, at, id.0, fence];
+        recovered.requeued += write(connection, REQUEUE_ONE, values)? as u64;
     }
-    Ok(requeued)
+    Ok(recovered)
 }
 
 /// How many runs of a site wait, counted up to `limit`.
@@ -342,14 +363,13 @@ mod tests {
         let mut connection = Connection::open_in_memory().unwrap();
         migrations::apply(&mut connection, Timestamp::from_micros(0)).unwrap();
         for (sql, index) in [
-            (NEXT_SITE, "invocations_waiting"),
+            (NEXT_LINE, "invocations_waiting"),
             (DUE, "invocations_waiting"),
             (WAITING, "invocations_waiting"),
             (NEXT_DUE, "invocations_open"),
             (NEXT_HOLDER, "invocations_open"),
             (HELD, "invocations_open"),
             (CANCEL, "invocations_open"),
-            (HAND_BACK, "invocations_open"),
             (BURY_LOST, "invocations_open"),
             (REQUEUE, "invocations_open"),
             (EARLY, "invocations_open"),

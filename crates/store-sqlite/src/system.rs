@@ -19,8 +19,8 @@ use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};
 use tollgate_core::ports::store::{
-    Claimed, Conflict, CredentialOwner, IdBlock, IdKind, LoginRecord, Recovered, StoreError, Swept,
-    SystemStore, Token, TokenKind,
+    Claimed, Conflict, CredentialOwner, DueLines, IdBlock, IdKind, Line, LoginRecord, Recovered,
+    StoreError, Swept, SystemStore, Token, TokenKind,
 };
 use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
@@ -202,15 +202,15 @@ impl SystemStore for System {
             .look_up(|connection| first(connection, TOKEN, params![site.0, hash], read_token))
     }
 
-    async fn due_sites(
+    async fn due_lines(
         &self,
-        after: SiteId,
+        after: Option<Line>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<SiteId>, StoreError> {
+    ) -> Result<DueLines, StoreError> {
         self.inner
             .readers
-            .look_up(|connection| claims::due_sites(connection, after, limit, now))
+            .look_up(|connection| claims::due_lines(connection, after, limit, now))
     }
 
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
@@ -220,7 +220,7 @@ impl SystemStore for System {
     async fn claim(
         &self,
         holder: &str,
-        wanted: Vec<(SiteId, usize)>,
+        wanted: Vec<(Line, usize)>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
         let holder = Arc::from(holder);
@@ -286,7 +286,7 @@ impl SystemStore for System {
         &self,
         runs: Vec<(InvocationId, Hold)>,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Recovered, StoreError> {
         self.inner
             .writer
             .write(move |connection| claims::requeue(connection, &runs, now))

@@ -1,6 +1,6 @@
 //! From a finished run to what is written over its record.
 
-use crate::invocation::{Completion, Failure, NewInvocation};
+use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
 use crate::ports::dispatch::{FinishedRun, Taken};
 use crate::task::{Attempt, Input, State, Task, retry_delay};
 
@@ -17,6 +17,7 @@ pub fn completion(
     let Attempt { number, lost } = taken.attempt;
     let task = Task {
         state: State::Running,
+        held: true,
         attempt: number,
         lost,
         max_attempts: invocation.max_attempts,
@@ -27,7 +28,11 @@ pub fn completion(
         Err(Failure {
             kind, retry_after, ..
         }) => {
-            let delay = retry_delay(number - lost.min(number), random, *retry_after);
+            let tried = match kind {
+                FailureKind::Unavailable => lost.saturating_add(1),
+                _ => number - lost.min(number),
+            };
+            let delay = retry_delay(tried, random, *retry_after);
             (
                 Input::Fail {
                     kind: *kind,
@@ -38,9 +43,9 @@ pub fn completion(
             )
         }
     };
-    let state = task
-        .apply(input)
-        .map_or(State::Failed, |(task, _)| task.state);
+    let next = task.apply(input).map(|(task, _)| task);
+    let state = next.as_ref().map_or(State::Failed, |task| task.state);
+    let lost = next.is_ok_and(|task| task.lost > lost);
     let due_at = match (state, delay) {
         (State::Retrying, Some(delay)) => Some(finished.finished_at.plus(delay)),
         _ => None,
@@ -54,6 +59,7 @@ pub fn completion(
         id: invocation.id,
         hold: taken.hold.clone(),
         state,
+        lost,
         result,
         failure,
         verdict: None,

@@ -181,15 +181,17 @@ impl EventService {
             }
         }
         let dispatcher = Arc::clone(&self.engine.dispatcher);
-        let reservation = dispatcher.reserve(principal.scope().site_id(), held.len());
-        let granted = reservation.granted();
-        for run in held.iter_mut().take(granted) {
-            run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
+        let functions: Vec<_> = held.iter().map(|run| run.invocation.function_id).collect();
+        let reservation = dispatcher.reserve(principal.scope().site_id(), &functions);
+        for (number, run) in held.iter_mut().enumerate() {
+            if reservation.granted(number) {
+                run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
+            }
         }
         let mut invocations: Vec<_> = held.iter().map(|run| run.invocation.clone()).collect();
-        let some_left = granted < invocations.len();
+        held.retain(|run| run.invocation.holder.is_some());
+        let some_left = held.len() < invocations.len();
         invocations.append(&mut ended);
-        held.truncate(granted);
         let on_commit = Box::new(move || {
             Reservation::submit(reservation, held);
             if some_left {

@@ -44,6 +44,12 @@ impl Taken {
             attempt: Attempt::FIRST,
         }
     }
+
+    /// Whether somebody had it before whose attempt did not end, or did not count. That one may
+    /// have begun: short runs end before their start is noted.
+    pub fn was_interrupted(&self) -> bool {
+        self.hold.fence > self.attempt.number || self.attempt.lost > 0
+    }
 }
 
 /// One attempt, ready to run.
@@ -117,10 +123,11 @@ impl Future for RunHandle {
 
 /// Room in memory for queued runs, taken before they are written. Dropping it gives the room back.
 pub trait Reservation: Send {
-    /// For how many runs there is room.
-    fn granted(&self) -> usize;
+    /// Whether there is room for the run that was asked for as number `number`, from 0.
+    fn granted(&self, number: usize) -> bool;
 
-    /// Takes the runs, which have been committed meanwhile; at most as many as granted.
+    /// Takes the runs for which there is room, in the order in which they were asked for. They
+    /// have been committed meanwhile.
     fn submit(self: Box<Self>, runs: Vec<TaskRun>);
 }
 
@@ -135,8 +142,9 @@ pub trait Dispatcher: Send + Sync {
     /// When the task cannot be taken: stopping, overloaded, or no runtime for it.
     fn run_now(&self, run: TaskRun) -> Result<RunHandle, Failure>;
 
-    /// Asks for room for `count` queued runs of one site; may grant fewer, also none.
-    fn reserve(&self, site: SiteId, count: usize) -> Box<dyn Reservation>;
+    /// Asks for room for one queued run of each of these functions; may grant it to some of them,
+    /// also to none.
+    fn reserve(&self, site: SiteId, functions: &[FunctionId]) -> Box<dyn Reservation>;
 
     /// There are runs in the store that nobody holds.
     fn wake(&self);

@@ -253,8 +253,8 @@ impl InvocationService {
     ) -> Result<Executed, Error> {
         let id = run.invocation.id;
         let dispatcher = Arc::clone(&self.engine.dispatcher);
-        let reservation = dispatcher.reserve(run.invocation.site_id, 1);
-        if reservation.granted() > 0 {
+        let reservation = dispatcher.reserve(run.invocation.site_id, &[run.invocation.function_id]);
+        if reservation.granted(0) {
             run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
         }
         let invocations = vec![run.invocation.clone()];

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
+use tollgate_core::function::FunctionOptions;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
@@ -154,9 +155,7 @@ async fn a_failing_run_is_tried_again_and_then_kept_as_a_dead_letter() {
 async fn more_work_than_fits_into_memory_is_done_all_the_same() {
     let world = World::idle().await;
     let site = world.admin.scope().site_id();
-    let room = world.executor.reserve(site, limits::TASKS_IN_MEMORY);
-    assert_eq!(room.granted(), limits::TASKS_IN_MEMORY / 2);
-    world
+    let function = world
         .subscribe(
             "after",
             EventType::PostUserCreate,
@@ -164,6 +163,10 @@ async fn more_work_than_fits_into_memory_is_done_all_the_same() {
             priority(0),
         )
         .await;
+    let asked = vec![function.id; limits::TASKS_IN_MEMORY];
+    let room = world.executor.reserve(site, &asked);
+    let granted = (0..asked.len()).filter(|number| room.granted(*number));
+    assert_eq!(granted.count(), limits::TASKS_IN_MEMORY / 4);
     world.create("ann").await.unwrap();
     drop(room);
     world.start().await;
@@ -340,4 +343,59 @@ async fn deleting_a_function_ends_what_waits_in_memory_as_well() {
         .unwrap();
     world.until(State::Failed, more_than_run_at_once).await;
     assert_eq!(world.runtime.calls().len(), at_once);
+}
+
+/// It is the server's fault, so it uses up no attempt; the function's own failures do.
+#[tokio::test]
+async fn what_no_runtime_can_take_uses_up_no_attempt() {
+    let world = World::new().await;
+    let once = FunctionOptions {
+        max_attempts: Some(1),
+        ..FunctionOptions::default()
+    };
+    let unavailable = Behaviour::Fail(FailureKind::Unavailable);
+    world.deploy("later", unavailable, once).await;
+    world.execute("later", true).await.unwrap();
+    for lost in 1..=4 {
+        world.runtime.called(usize::try_from(lost).unwrap()).await;
+        world.until(State::Retrying, 1).await;
+        let record = world.invocations().await.remove(0);
+        assert_eq!((record.attempt, record.lost), (lost, lost));
+        let delay = record.due_at.unwrap().since(world.clock.now());
+        assert!(delay >= limits::RETRY_BASE / 2, "{delay:?}");
+        if lost == 4 {
+            let exception = Behaviour::Fail(FailureKind::Exception);
+            world.runtime.on("later", exception);
+        }
+        let mut changes = world.platform.invocations.watch();
+        world.clock.advance(Duration::from_secs(60));
+        world.executor.wake();
+        changes.recv().await.unwrap();
+    }
+    world.until(State::Dead, 1).await;
+    let record = world.invocations().await.remove(0);
+    assert_eq!((record.attempt, record.lost), (5, 4));
+    assert_eq!(record.failure.unwrap().kind, FailureKind::Exception);
+}
+
+/// So that what takes its worker down within milliseconds is counted all the same.
+#[tokio::test]
+async fn a_run_that_came_back_is_shown_as_running_before_it_begins() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let gated = || Behaviour::Gated(Arc::clone(&gate), Box::new(returns(json!({}))));
+    world
+        .deploy("poison", gated(), FunctionOptions::default())
+        .await;
+    world.execute("poison", true).await.unwrap();
+    world.runtime.called(1).await;
+    let world = world.restart().await;
+    world.runtime.on("poison", gated());
+    let record = world.invocations().await.remove(0);
+    assert_eq!(record.state, State::Pending);
+    world.start().await;
+    world.runtime.called(1).await;
+    assert_eq!(world.invocations().await[0].state, State::Running);
+    gate.add_permits(1);
+    world.until(State::Succeeded, 1).await;
 }

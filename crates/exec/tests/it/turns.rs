@@ -2,12 +2,14 @@
 
 use crate::world::{World, priority, returns};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
 use tollgate_core::function::FunctionOptions;
+use tollgate_core::invocation::Invocation;
 use tollgate_core::task::State;
 use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
@@ -58,6 +60,61 @@ async fn max_concurrency_holds_for_queued_runs_and_callers_alike() {
     one.unwrap();
     two.unwrap();
     world.until(State::Succeeded, 8).await;
+}
+
+/// A function that may run once at a time, with a long backlog at the head of the queue, keeps
+/// neither its site's other functions waiting nor more in memory than its share.
+#[tokio::test]
+async fn a_narrow_functions_backlog_keeps_no_other_function_waiting() {
+    let config = ExecutorConfig {
+        in_memory: 16,
+        ..ExecutorConfig::default()
+    };
+    let world = World::with(Settings::default(), config).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let one = FunctionOptions {
+        max_concurrency: Some(1),
+        ..FunctionOptions::default()
+    };
+    world.deploy("narrow", gated(&gate), one).await;
+    let options = FunctionOptions::default();
+    world.deploy("other", returns(json!(2)), options).await;
+    for _ in 0..60 {
+        world.execute("narrow", true).await.unwrap();
+    }
+    for _ in 0..20 {
+        world.execute("other", true).await.unwrap();
+    }
+    world.start().await;
+    world.until(State::Succeeded, 20).await;
+    let held = |it: &&Invocation| it.function_slug == "narrow" && it.holder.is_some();
+    let all = world.invocations().await;
+    let narrow = all.iter().filter(held).count();
+    assert!((1..=4).contains(&narrow), "{narrow} in memory");
+    gate.add_permits(60);
+    world.until(State::Succeeded, 80).await;
+}
+
+/// However little room there is, every function's runs are claimed in the end.
+#[tokio::test]
+async fn lines_take_turns_for_the_last_place_in_memory() {
+    let config = ExecutorConfig {
+        in_memory: 2,
+        ..ExecutorConfig::default()
+    };
+    let world = World::with(Settings::default(), config).await;
+    for name in ["one", "two", "three", "four"] {
+        let options = FunctionOptions::default();
+        world.deploy(name, returns(json!(1)), options).await;
+        for _ in 0..5 {
+            world.execute(name, true).await.unwrap();
+        }
+    }
+    world.start().await;
+    world.until(State::Succeeded, 20).await;
+    let begun = world.runtime.calls();
+    let first: HashSet<_> = begun.iter().take(8).collect();
+    assert_eq!(first.len(), 4, "all had their turn among the first ones");
 }
 
 /// Five slots, of which one site alone gets three at most.

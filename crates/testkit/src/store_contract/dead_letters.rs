@@ -99,6 +99,7 @@ pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
     world.clock.advance(Duration::from_secs(60));
     let task = Task {
         state: before.state,
+        held: before.holder.is_some(),
         attempt: before.attempt,
         lost: before.lost,
         max_attempts: before.max_attempts,

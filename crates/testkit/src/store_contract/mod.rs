@@ -167,7 +167,8 @@ contract! { $
         what_is_handed_back_waits_again,
         a_run_that_loses_too_many_workers_is_given_up,
         what_was_lost_sight_of_is_queued_again,
-        sites_with_waiting_runs_are_found,
+        lines_with_waiting_runs_are_found,
+        a_claim_takes_from_each_line_what_was_asked_for,
         random_lives_follow_the_rules,
     }
     isolation {

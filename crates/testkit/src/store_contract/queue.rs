@@ -7,11 +7,12 @@ use crate::entropy::SeededEntropy;
 use std::collections::HashSet;
 use std::time::Duration;
 use tollgate_core::entropy::Entropy;
-use tollgate_core::ids::{InvocationId, SiteId};
+use tollgate_core::function::Function;
+use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{Completion, FailureKind, Hold, NewInvocation, Started, Waiter};
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Taken;
-use tollgate_core::ports::store::{Claimed, Recovered};
+use tollgate_core::ports::store::{Claimed, Line, Recovered};
 use tollgate_core::task::{Attempt, Input, State, Task};
 use tollgate_core::time::Timestamp;
 
@@ -78,6 +79,8 @@ pub async fn what_is_due_is_claimed_oldest_first(world: World) {
         attempt: Attempt::FIRST,
     };
     assert_eq!(claimed[0].taken, taken);
+    assert_eq!(world.a.standing(&runs[0]).await, (State::Pending, 1));
+    world.a.begin(&runs[0], 1).await;
     assert_eq!(world.a.standing(&runs[0]).await, (State::Running, 1));
     let (claimed, next) = world.claim("me", 3, world.now()).await.unwrap();
     assert_eq!((ids(&claimed), next), (vec![runs[3].id], None));
@@ -210,7 +213,14 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     let function = world.a.some_function().await;
     let (old, new) = (Some("old"), Some("new"));
     let begun = world.a.run(&function, Waiter::Nobody, None).await;
-    world.claim("old", 1, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("old", 1, world.now()).await.unwrap();
+    let started = Started {
+        site_id: begun.site_id,
+        id: begun.id,
+        hold: claimed[0].taken.hold.clone(),
+        started_at: world.now(),
+    };
+    world.system.started(vec![started]).await.unwrap();
     let held = world.a.run(&function, Waiter::Nobody, old).await;
     let waited = world.a.run(&function, Waiter::Caller, old).await;
     let done = world.a.run(&function, Waiter::Nobody, old).await;
@@ -235,18 +245,19 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     assert_eq!(failure.message, "The server stopped while this ran");
     assert_eq!(record.finished_at, Some(at));
     assert_eq!(world.a.standing(&begun).await, (State::Pending, 1));
-    assert_eq!(world.a.standing(&held).await, (State::Pending, 1));
+    assert_eq!(world.a.standing(&held).await, (State::Pending, 0));
     assert_eq!(world.a.standing(&done).await, (State::Succeeded, 1));
     assert_eq!(world.a.standing(&mine).await, (State::Pending, 1));
     assert_eq!(world.a.standing(&mine_waited).await, (State::Running, 1));
 
     let (claimed, _) = world.claim("new", 10, at).await.unwrap();
-    assert_eq!(ids(&claimed).len(), 2);
-    for run in &claimed {
-        // A new number, whether it had begun or not; and the lost one does not count.
-        let attempt = Attempt { number: 2, lost: 1 };
+    assert_eq!(ids(&claimed), [begun.id, held.id]);
+    // The lost one does not count, and what had not begun is where it was.
+    let second = Attempt { number: 2, lost: 1 };
+    for (run, attempt) in claimed.iter().zip([second, Attempt::FIRST]) {
         assert_eq!(run.taken.attempt, attempt);
         assert_eq!(run.taken.hold, hold("new", 2));
+        assert!(run.taken.was_interrupted());
     }
     let record = world.a.store.invocation(begun.id).await.unwrap().unwrap();
     assert_eq!((record.lost, record.holder.as_deref()), (1, new));
@@ -315,6 +326,7 @@ pub async fn what_is_handed_back_waits_again(world: World) {
     let function = world.a.some_function().await;
     let begun = world.a.run(&function, Waiter::Nobody, None).await;
     world.claim("me", 1, world.now()).await.unwrap();
+    world.a.begin(&begun, 1).await;
     let held = world.a.run(&function, Waiter::Nobody, ME).await;
     let waited = world.a.run(&function, Waiter::Caller, ME).await;
     let theirs = world.a.run(&function, Waiter::Nobody, Some("you")).await;
@@ -344,8 +356,19 @@ pub async fn what_is_handed_back_waits_again(world: World) {
 pub async fn a_run_that_loses_too_many_workers_is_given_up(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
+    for fence in 1..=limits::LOST_MAX {
+        let (claimed, _) = world.claim("me", 1, world.now()).await.unwrap();
+        let first = Attempt::FIRST;
+        assert_eq!(
+            (claimed[0].taken.attempt, fence),
+            (first, claimed[0].taken.hold.fence)
+        );
+        let rescued = world.system.rescue(world.now()).await.unwrap();
+        assert_eq!(rescued.requeued, 1, "it never began");
+    }
     for lost in 1..=limits::LOST_MAX {
         world.claim("me", 1, world.now()).await.unwrap();
+        world.a.begin(&run, limits::LOST_MAX + lost).await;
         let rescued = world.system.rescue(world.now()).await.unwrap();
         let is_last = lost == limits::LOST_MAX;
         assert_eq!(
@@ -379,36 +402,61 @@ pub async fn what_was_lost_sight_of_is_queued_again(world: World) {
     assert_eq!(held, [(one.id, hold("me", 1)), (two.id, hold("me", 1))]);
     let now = world.now();
     let wrong = vec![(one.id, hold("me", 2)), (two.id, hold("you", 1))];
-    assert_eq!(world.system.requeue(wrong, now).await.unwrap(), 0);
-    let right = vec![(one.id, hold("me", 1))];
-    assert_eq!(world.system.requeue(right, now).await.unwrap(), 1);
+    let nothing = Recovered::default();
+    assert_eq!(world.system.requeue(wrong, now).await.unwrap(), nothing);
+    let requeued = Recovered {
+        requeued: 1,
+        ..nothing
+    };
+    let right = |fence| vec![(one.id, hold("me", fence))];
+    assert_eq!(world.system.requeue(right(1), now).await.unwrap(), requeued);
     let (claimed, _) = world.claim("me", 10, now).await.unwrap();
     assert_eq!(ids(&claimed), [one.id]);
-    assert_eq!(claimed[0].taken.attempt, Attempt { number: 2, lost: 1 });
+    assert_eq!(claimed[0].taken.attempt, Attempt::FIRST);
+    // What has begun counts, and comes to an end.
+    for lost in 1..=limits::LOST_MAX {
+        world.a.begin(&one, lost + 1).await;
+        let found = world.system.requeue(right(lost + 1), now).await.unwrap();
+        let is_last = lost == limits::LOST_MAX;
+        assert_eq!(
+            (found.dead, found.requeued),
+            (is_last.into(), (!is_last).into())
+        );
+        world.claim("me", 10, now).await.unwrap();
+    }
+    let record = world.a.store.invocation(one.id).await.unwrap().unwrap();
+    assert_eq!(record.failure.unwrap().kind, FailureKind::Lost);
 }
 
-/// Which sites have something due, and how much of it a site has.
-pub async fn sites_with_waiting_runs_are_found(world: World) {
+/// Which functions have something due, and how much of it a site has.
+pub async fn lines_with_waiting_runs_are_found(world: World) {
     let (a, b) = (world.a.site.id, world.b.site.id);
     let (in_a, in_b) = (world.a.some_function().await, world.b.some_function().await);
-    let system = &world.system;
-    let sites = async |after: i64, limit: usize| {
-        let now = world.now();
-        system.due_sites(SiteId(after), limit, now).await.unwrap()
+    let other = world.a.function(in_a.app_id, "other").await;
+    let line = |site, function: &Function| Line {
+        site,
+        function: function.id,
     };
-    assert_eq!(sites(0, 10).await, []);
+    let (one, two, three) = (line(a, &in_a), line(a, &other), line(b, &in_b));
+    let system = &world.system;
+    let lines = async |after: Option<Line>, limit: usize| {
+        let now = world.now();
+        let found = system.due_lines(after, limit, now).await.unwrap();
+        (found.lines, found.next)
+    };
+    assert_eq!(lines(None, 10).await, (vec![], None));
     for _ in 0..3 {
         world.a.run(&in_a, Waiter::Nobody, None).await;
     }
     world.a.run(&in_a, Waiter::Nobody, ME).await;
+    world.a.run(&other, Waiter::Nobody, None).await;
     let later = world.b.run(&in_b, Waiter::Nobody, None).await;
-    assert_eq!(sites(0, 10).await, [a, b]);
-    assert_eq!(
-        (sites(0, 1).await, sites(a.0, 10).await),
-        (vec![a], vec![b])
-    );
-    assert_eq!(sites(b.0, 10).await, []);
-    assert_eq!(system.waiting(a, 10).await.unwrap(), 3);
+    assert_eq!(lines(None, 10).await, (vec![one, two, three], None));
+    assert_eq!(lines(None, 2).await, (vec![one, two], Some(two)));
+    assert_eq!(lines(Some(one), 1).await, (vec![two], Some(two)));
+    assert_eq!(lines(Some(two), 10).await, (vec![three], None));
+    assert_eq!(lines(Some(three), 10).await, (vec![], None));
+    assert_eq!(system.waiting(a, 10).await.unwrap(), 4);
     assert_eq!(system.waiting(a, 2).await.unwrap(), 2);
     assert_eq!(system.waiting(b, 10).await.unwrap(), 1);
     // Not due yet.
@@ -418,10 +466,31 @@ pub async fn sites_with_waiting_runs_are_found(world: World) {
         ..world.b.end(&later, 1, State::Retrying)
     };
     world.system.complete(vec![end]).await.unwrap();
-    assert_eq!(sites(0, 10).await, []);
+    assert_eq!(lines(None, 10).await, (vec![], None));
+    assert_eq!(lines(None, 1).await, (vec![], Some(three)));
     assert_eq!(system.waiting(b, 10).await.unwrap(), 1);
     world.clock.advance(Duration::from_secs(30));
-    assert_eq!(sites(0, 10).await, [b]);
+    assert_eq!(lines(None, 10).await, (vec![three], None));
+}
+
+/// One function's backlog stands in no other's way.
+pub async fn a_claim_takes_from_each_line_what_was_asked_for(world: World) {
+    let first = world.a.some_function().await;
+    let second = world.a.function(first.app_id, "second").await;
+    for _ in 0..5 {
+        world.a.run(&first, Waiter::Nobody, None).await;
+    }
+    world.clock.advance(Duration::from_secs(1));
+    let late = world.a.run(&second, Waiter::Nobody, None).await;
+    let line = |function: &Function| Line {
+        site: world.a.site.id,
+        function: function.id,
+    };
+    let wanted = vec![(line(&first), 2), (line(&second), 3)];
+    let claimed = world.system.claim("me", wanted, world.now()).await.unwrap();
+    assert_eq!(claimed.len(), 3);
+    assert_eq!(claimed[2].invocation.id, late.id);
+    assert_eq!(world.system.waiting(world.a.site.id, 9).await.unwrap(), 3);
 }
 
 /// A run in the store and what core says of it.
@@ -437,15 +506,20 @@ impl Life<'_> {
     async fn claim(&mut self) {
         let now = self.world.now();
         let (claimed, _) = self.world.claim("me", 10, now).await.unwrap();
-        let runnable = matches!(self.task.state, State::Pending | State::Retrying);
+        let runnable = self.task.apply(Input::Take).is_ok();
         assert_eq!(claimed.len(), usize::from(runnable && self.due <= now));
         if let Some(claimed) = claimed.first() {
-            self.task = self.task.apply(Input::Start).unwrap().0;
+            self.task = self.task.apply(Input::Take).unwrap().0;
             let Attempt { number, lost } = claimed.taken.attempt;
             assert_eq!((number, lost), (self.task.attempt, self.task.lost));
             self.fence += 1;
             assert_eq!(claimed.taken.hold.fence, self.fence);
         }
+    }
+
+    async fn begin(&mut self) {
+        self.world.a.begin(&self.run, self.fence).await;
+        self.task = self.task.apply(Input::Start).map_or(self.task, |it| it.0);
     }
 
     /// The worker dies, or stops and hands its run back.
@@ -457,9 +531,8 @@ impl Life<'_> {
         } else {
             (system.release("me", now).await.unwrap(), Input::Release)
         };
-        let running = self.task.state == State::Running;
-        assert_eq!(recovered.requeued, u64::from(running));
-        if running {
+        assert_eq!(recovered.requeued, u64::from(self.task.held));
+        if self.task.held {
             self.task = self.task.apply(input).unwrap().0;
             self.due = now;
         }
@@ -467,14 +540,16 @@ impl Life<'_> {
 
     /// A result of this attempt, or of one that never was.
     async fn end(&mut self, stale: bool, delay: Option<Duration>) {
-        if matches!(self.task.state, State::Pending | State::Retrying) {
-            return;
-        }
         let at = self.world.now();
-        let kind = FailureKind::Exception;
+        // The server could not run it, or the function failed.
+        let kind = match self.fence % 3 {
+            0 => FailureKind::Unavailable,
+            _ => FailureKind::Exception,
+        };
         let input = delay.map_or(Input::Succeed, |delay| Input::Fail { kind, delay, at });
         let running = Task {
             state: State::Running,
+            held: true,
             ..self.task
         };
         let decided = running.apply(input).unwrap().0;
@@ -483,7 +558,12 @@ impl Life<'_> {
             .map(|by| at.plus(by));
         let fence = self.fence + u32::from(stale);
         let end = self.world.a.end(&self.run, fence, decided.state);
-        let end = Completion { due_at, ..end };
+        let lost = decided.lost > self.task.lost;
+        let end = Completion {
+            due_at,
+            lost,
+            ..end
+        };
         let taken = self.world.system.complete(vec![end]).await.unwrap()[0];
         assert_eq!(taken, !stale && self.task.apply(input).is_ok());
         if taken {
@@ -495,6 +575,10 @@ impl Life<'_> {
     async fn check(&self) {
         let standing = self.world.a.standing(&self.run).await;
         assert_eq!(standing, (self.task.state, self.task.attempt));
+        let record = self.world.a.store.invocation(self.run.id).await;
+        let record = record.unwrap().unwrap();
+        let held = (record.lost, record.holder.is_some());
+        assert_eq!(held, (self.task.lost, self.task.held));
     }
 }
 
@@ -508,6 +592,7 @@ pub async fn random_lives_follow_the_rules(world: World) {
         let (state, waiter) = (State::Pending, Waiter::Nobody);
         let task = Task {
             state,
+            held: false,
             attempt: 0,
             lost: 0,
             max_attempts: 3,
@@ -523,8 +608,9 @@ pub async fn random_lives_follow_the_rules(world: World) {
         };
         for _ in 0..20 {
             let seconds = Duration::from_secs(random.below(4));
-            match random.below(6) {
+            match random.below(7) {
                 0 => life.claim().await,
+                6 => life.begin().await,
                 5 => life.lose(random.below(2) == 0).await,
                 1 => world.clock.advance(seconds),
                 2 => life.end(random.below(4) == 0, None).await,

@@ -16,7 +16,7 @@ use tollgate_core::function::{
 };
 use tollgate_core::ids::{AppId, EventId, InvocationId, SiteId, UserId};
 use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Hold, LogLine, NewInvocation, Trigger, Waiter,
+    Completion, Failure, FailureKind, Hold, LogLine, NewInvocation, Started, Trigger, Waiter,
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
@@ -125,7 +125,7 @@ impl World {
         self.clock.now()
     }
 
-    /// Takes up to `limit` due runs, site after site, and tells when the next one is due.
+    /// Takes up to `limit` due runs, line after line, and tells when the next one is due.
     ///
     /// # Errors
     /// When the store fails.
@@ -136,8 +136,8 @@ impl World {
         now: Timestamp,
     ) -> Result<(Vec<Claimed>, Option<Timestamp>), StoreError> {
         let mut claimed = Vec::new();
-        for site in self.system.due_sites(SiteId(0), 100, now).await? {
-            let wanted = vec![(site, limit - claimed.len())];
+        for line in self.system.due_lines(None, 100, now).await?.lines {
+            let wanted = vec![(line, limit - claimed.len())];
             claimed.extend(self.system.claim(holder, wanted, now).await?);
         }
         Ok((claimed, self.system.next_due().await?))
@@ -395,6 +395,21 @@ impl Tenant {
         (record.state, record.attempt)
     }
 
+    /// Notes that an attempt begins, under the hold of `me`.
+    pub async fn begin(&self, run: &NewInvocation, fence: u32) {
+        let started = Started {
+            site_id: run.site_id,
+            id: run.id,
+            hold: Hold {
+                holder: "me".into(),
+                fence,
+            },
+            started_at: self.now(),
+        };
+        let noted = self.system.started(vec![started]).await;
+        noted.expect("a start can be noted");
+    }
+
     /// The end of an attempt under this fence, by who held the run from its birth, else by `me`.
     pub fn end(&self, run: &NewInvocation, fence: u32, state: State) -> Completion {
         let holder = run.holder.clone().unwrap_or_else(|| "me".into());
@@ -405,6 +420,7 @@ impl Tenant {
             id: run.id,
             hold: Hold { holder, fence },
             state,
+            lost: false,
             result: (state == State::Succeeded).then(JsonText::null),
             failure,
             verdict: None,

@@ -21,6 +21,8 @@ pub(crate) struct Row {
     pub(crate) holder: Option<String>,
     pub(crate) attempt: u64,
     pub(crate) lost: u64,
+    /// How often somebody took it.
+    pub(crate) fence: u64,
     pub(crate) user: Option<String>,
     pub(crate) result: Value,
     pub(crate) verdict: Option<String>,
@@ -38,13 +40,13 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// Runs of a POST function, or queued ones, that began more than once.
+    /// Runs of a POST function, or queued ones, that were taken more than once.
     pub(crate) fn run_again(&self) -> usize {
         let queued = |row: &&Row| !is_pre(row);
         self.rows
             .iter()
             .filter(queued)
-            .filter(|row| row.attempt > 1)
+            .filter(|row| row.fence > 1)
             .count()
     }
 }
@@ -52,7 +54,7 @@ impl Found {
 const ROWS: &str = "
     SELECT i.id, lower(hex(i.task_id)), lower(hex(i.event_id)), f.slug, i.event, i.state, i.holder,
         i.attempt, i.lost, CASE WHEN json_valid(i.params) THEN i.params ->> 'username' END,
-        i.result, i.verdict, i.failure_kind, i.failure_message
+        i.result, i.verdict, i.failure_kind, i.failure_message, i.fence
     FROM invocations i LEFT JOIN functions f ON f.id = i.function_id ORDER BY i.id";
 
 fn open(folder: &Folder) -> Connection {
@@ -83,6 +85,7 @@ fn rows(connection: &Connection) -> Vec<Row> {
             verdict: row.get(11)?,
             failure: row.get(12)?,
             reason: row.get(13)?,
+            fence: row.get::<_, i64>(14)?.unsigned_abs(),
         })
     });
     read.unwrap().map(Result::unwrap).collect()
@@ -268,6 +271,7 @@ mod tests {
             holder: None,
             attempt: 1,
             lost: 0,
+            fence: 1,
             user: Some("ann".to_owned()),
             result: json!(1),
             verdict: event.starts_with("PRE_").then(|| "allow".to_owned()),

@@ -101,12 +101,12 @@ async fn a_thousand_tasks_survive_every_death_of_the_server() {
         assert_eq!(row.state, "succeeded", "{row:?}");
         let ran = times.get(&row.task_id).copied().unwrap_or_default();
         assert!(
-            (1..=row.lost + 1).contains(&ran),
+            (1..=row.lost + 2).contains(&ran),
             "ran {ran} times: {row:?}"
         );
     }
     assert!(
-        found.rows.iter().any(|row| row.lost > 0),
+        found.rows.iter().any(|row| row.fence > 1),
         "no kill hit a run"
     );
 }

@@ -63,6 +63,24 @@ pub struct Token {
     pub ended_at: Option<Timestamp>,
 }
 
+/// The queued runs of one function that nobody holds, in the order in which they are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line {
+    /// The site.
+    pub site: SiteId,
+    /// The function.
+    pub function: FunctionId,
+}
+
+/// What one look at the lines has found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DueLines {
+    /// Lines whose first run is due, in their order.
+    pub lines: Vec<Line>,
+    /// After which line the next look goes on; none when there is none left.
+    pub next: Option<Line>,
+}
+
 /// A queued run that is now this holder's.
 #[derive(Debug, Clone)]
 pub struct Claimed {
@@ -138,24 +156,25 @@ pub trait SystemStore: Send + Sync {
     /// The token with this hash, ended or not.
     async fn token(&self, site: SiteId, hash: &str) -> Result<Option<Token>, StoreError>;
 
-    /// Sites that have runs which are due and held by no one, in the order of their numbers,
-    /// beginning after `after`. At most `limit`.
-    async fn due_sites(
+    /// Lines that have runs which are due and held by no one, in the order of site and function,
+    /// beginning after `after`. Looks at `limit` lines at most, due or not.
+    async fn due_lines(
         &self,
-        after: SiteId,
+        after: Option<Line>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Vec<SiteId>, StoreError>;
+    ) -> Result<DueLines, StoreError>;
 
     /// When the next run that nobody holds is or was due.
     async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Takes, of each site, up to as many runs that are due and held by no one, oldest first. A row
+    /// Takes, of each line, up to as many runs that are due and held by no one, oldest first. They
+    /// are pending, and their next attempt counts from now, until their start is noted. A row
     /// that cannot be read becomes a dead letter and does not stop the others.
     async fn claim(
         &self,
         holder: &str,
-        wanted: Vec<(SiteId, usize)>,
+        wanted: Vec<(Line, usize)>,
         now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError>;
 
@@ -163,8 +182,8 @@ pub trait SystemStore: Send + Sync {
     async fn heartbeat(&self, holder: &str, lease: Duration) -> Result<(), StoreError>;
 
     /// Takes the runs of holders whose lease has ended away from them: those that nobody waits for
-    /// are queued again, or given up after [`crate::limits::LOST_MAX`] lost workers; the others are
-    /// cancelled. What waits for a later moment than was meant, because the clock was set back, is
+    /// are queued again, the others are cancelled. What had begun is given up after
+    /// [`crate::limits::LOST_MAX`] lost workers; what had not gives its attempt back. What waits for a later moment than was meant, because the clock was set back, is
     /// due as long after `now` as it was meant to be after it was written.
     async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError>;
 
@@ -175,12 +194,13 @@ pub trait SystemStore: Send + Sync {
     /// What `holder` holds that nobody waits for: the record and its hold.
     async fn held(&self, holder: &str) -> Result<Vec<(InvocationId, Hold)>, StoreError>;
 
-    /// Queues single runs again that their holder has lost sight of.
+    /// Queues single runs again that their holder has lost sight of, or gives them up, by the rules
+    /// of [`Self::rescue`].
     async fn requeue(
         &self,
         runs: Vec<(InvocationId, Hold)>,
         now: Timestamp,
-    ) -> Result<u64, StoreError>;
+    ) -> Result<Recovered, StoreError>;
 
     /// How many queued runs of a site wait in the store, counted up to `limit`.
     async fn waiting(&self, site: SiteId, limit: u64) -> Result<u64, StoreError>;
