@@ -120,8 +120,7 @@ macro_rules! bury_lost {
          WHERE state = 'running' AND waiter = 'nobody' AND lost + 1 >= ?3 AND "
     };
 }
-/// The worker died: whether a run had begun is not known, so each counts as lost. What was lost too
-/// often may be what kills its workers.
+/// The worker died. What had begun and was lost too often may be what kills its workers.
 pub(crate) const BURY_LOST: &str = concat!(bury_lost!(), open!(), " AND holder = ?1");
 pub(crate) const REQUEUE: &str = concat!(
     give_back!(),

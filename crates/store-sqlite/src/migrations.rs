@@ -43,6 +43,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "turns",
         sql: include_str!("../migrations/0005_turns.sql"),
     },
+    Migration {
+        version: 9,
+        name: "lines",
+        sql: include_str!("../migrations/0009_lines.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "

@@ -183,8 +183,9 @@ pub trait SystemStore: Send + Sync {
 
     /// Takes the runs of holders whose lease has ended away from them: those that nobody waits for
     /// are queued again, the others are cancelled. What had begun is given up after
-    /// [`crate::limits::LOST_MAX`] lost workers; what had not gives its attempt back. What waits for a later moment than was meant, because the clock was set back, is
-    /// due as long after `now` as it was meant to be after it was written.
+    /// [`crate::limits::LOST_MAX`] lost workers; what had not gives its attempt back. What waits for
+    /// a later moment than was meant, because the clock was set back, is due as long after `now` as
+    /// it was meant to be after it was written.
     async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError>;
 
     /// `holder` stops: its lease ends, and what it holds is handed back. What has not begun loses
