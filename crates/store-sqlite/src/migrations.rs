@@ -43,6 +43,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "turns",
         sql: include_str!("../migrations/0005_turns.sql"),
     },
+    Migration {
+        version: 8,
+        name: "token_families",
+        sql: include_str!("../migrations/0008_token_families.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "

@@ -29,7 +29,7 @@ pub use functions::{
 pub use idempotency::{IdempotencyStore, StoredAnswer};
 pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
 pub use system::{
-    Claimed, CredentialOwner, LoginRecord, Recovered, Swept, SystemStore, Token, TokenKind,
+    Claimed, CredentialOwner, Epoch, LoginRecord, Recovered, Swept, SystemStore, Token, TokenKind,
 };
 
 use crate::site::TenantScope;
