@@ -54,6 +54,7 @@ pub(crate) struct Events {
 pub(crate) struct Http {
     pub(crate) header_timeout_seconds: Seconds,
     pub(crate) body_timeout_seconds: Seconds,
+    pub(crate) write_timeout_seconds: Seconds,
     pub(crate) connections: usize,
     pub(crate) trust_forwarded_for: bool,
 }
@@ -318,6 +319,11 @@ mod tests {
             config.events.pre_budget_seconds.get(),
             limits::PRE_BUDGET_DEFAULT
         );
+        let http = &config.http;
+        assert_eq!(http.header_timeout_seconds.get(), limits::HEADER_TIMEOUT);
+        assert_eq!(http.body_timeout_seconds.get(), limits::BODY_TIMEOUT);
+        assert_eq!(http.write_timeout_seconds.get(), limits::WRITE_TIMEOUT);
+        assert_eq!(http.connections, limits::CONNECTIONS);
         assert_eq!(config.execution.running, limits::TASKS_RUNNING);
         assert_eq!(config.execution.in_memory, limits::TASKS_IN_MEMORY);
         let waiting = config.execution.waiting_per_site;

@@ -6,6 +6,17 @@ use std::time::Duration;
 
 /// Largest request body.
 pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
+/// Largest head of a request: its line and headers.
+pub const REQUEST_HEAD_BYTES: usize = 64 * 1024;
+/// How long a request's head may take to arrive, counted from the end of the request before: an idle
+/// connection ends after it too.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request's body may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may not read while there is something for it.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections of one process at the same time; further ones wait to be accepted.
+pub const CONNECTIONS: usize = 10_000;
 /// Deepest nesting of arrays and objects accepted in any JSON from outside.
 pub const JSON_DEPTH: usize = 64;
 /// Largest JSON value that a function may return.
@@ -169,6 +180,8 @@ pub const SESSION_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
 pub const CREDENTIAL_BYTES: usize = 8 * 1024;
 /// Sign-in attempts of one account or one address in a minute.
 pub const SIGN_IN_PER_MINUTE: u32 = 10;
+/// Refresh tokens of one account or from one address that are exchanged or ended in a minute.
+pub const TOKEN_EXCHANGE_PER_MINUTE: u32 = 60;
 /// Most runs of one function at the same time that it may ask for.
 pub const CONCURRENCY_MAX: u32 = 512;
 /// Longest webhook address.

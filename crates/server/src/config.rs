@@ -1,6 +1,7 @@
 //! What an operator may change about the HTTP server.
 
 use std::time::Duration;
+use tollgate_core::limits;
 
 /// What an operator may change about the HTTP server.
 #[derive(Debug, Clone)]
@@ -9,6 +10,8 @@ pub struct ServerConfig {
     pub header_timeout: Duration,
     /// How long a client may take over a request's body.
     pub body_timeout: Duration,
+    /// How long a client may not read while there is something for it.
+    pub write_timeout: Duration,
     /// How long open requests may go on after the signal to stop.
     pub grace: Duration,
     /// Most connections at once; further ones wait to be accepted.
@@ -21,10 +24,11 @@ pub struct ServerConfig {
 impl Default for ServerConfig {
     fn default() -> Self {
         Self {
-            header_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(30),
+            header_timeout: limits::HEADER_TIMEOUT,
+            body_timeout: limits::BODY_TIMEOUT,
+            write_timeout: limits::WRITE_TIMEOUT,
             grace: Duration::from_secs(30),
-            connections: 10_000,
+            connections: limits::CONNECTIONS,
             trust_forwarded_for: false,
         }
     }

@@ -15,6 +15,7 @@ mod metrics;
 mod once;
 mod openapi;
 mod paths;
+mod patience;
 mod serve;
 mod state;
 mod strict_json;

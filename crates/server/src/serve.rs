@@ -6,6 +6,7 @@ use crate::host::ApiHosts;
 use crate::metrics;
 use crate::openapi;
 use crate::paths;
+use crate::patience::Patient;
 use crate::state::AppState;
 use crate::unread::{Sizes, Unread};
 use axum::Router;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tower::{Service, ServiceExt as _};
 
@@ -107,14 +109,16 @@ impl Server {
         &self,
         stream: TcpStream,
         address: IpAddr,
-    ) -> http1::Connection<TokioIo<TcpStream>, Connection> {
+    ) -> http1::Connection<TokioIo<Patient>, Connection> {
+        let config = self.state.config();
         http1::Builder::new()
             .timer(TokioTimer::new())
             // Counted from the end of the request before, so it bounds idle connections too.
-            .header_read_timeout(self.state.config().header_timeout)
+            .header_read_timeout(config.header_timeout)
+            .max_header_size(limits::REQUEST_HEAD_BYTES)
             .keep_alive(true)
             .serve_connection(
-                TokioIo::new(stream),
+                TokioIo::new(Patient::new(stream, config.write_timeout)),
                 Connection {
                     routes: self.routes.clone(),
                     address,

@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::ids::{ApiKeyId, UserId};
 use tollgate_core::ports::store::{
-    ApiKey, Conflict, CredentialStore, NewApiKey, RoleGrant, StoreError, Token,
+    ApiKey, Conflict, CredentialStore, Epoch, NewApiKey, RoleGrant, StoreError, Token,
 };
 use tollgate_core::time::Timestamp;
+use uuid::Uuid;
 
 /// Tokens that one sign-in clears away at most.
 const CLEAR_AT_ONCE: usize = 32;
@@ -29,12 +30,21 @@ const DELETE_KEY: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id = 
 const INSERT_TOKEN: &str = "
     INSERT INTO tokens (hash, site_id, kind, user_id, family, created_at, expires_at, ended_at)
     SELECT ?3, site_id, ?4, id, ?5, ?6, ?7, ?8 FROM users
-    WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
-const SIGNED_IN: &str = "UPDATE users SET last_login = ?3 WHERE site_id = ?1 AND id = ?2";
+    WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0 AND is_active = 1";
+const SIGN_IN: &str = "
+    UPDATE users SET last_login = ?3
+    WHERE site_id = ?1 AND id = ?2 AND epoch = ?4 AND is_deleted = 0 AND is_active = 1";
 const END: &str = "
-    UPDATE tokens SET ended_at = ?3 WHERE site_id = ?1 AND hash = ?2 AND ended_at IS NULL";
-const END_ALL: &str = "
-    UPDATE tokens SET ended_at = ?3 WHERE site_id = ?1 AND user_id = ?2 AND ended_at IS NULL";
+    UPDATE tokens SET ended_at = ?3
+    WHERE site_id = ?1 AND hash = ?2 AND kind = 'refresh' AND ended_at IS NULL";
+const END_FAMILY: &str = "
+    UPDATE tokens SET ended_at = ?4
+    WHERE site_id = ?1 AND user_id = ?2 AND family = ?3 AND ended_at IS NULL";
+/// Only a user of the site: the table of another site's user would be written otherwise.
+const NOTE_FAMILY: &str = "
+    INSERT INTO ended_families (site_id, user_id, family, forget_at)
+    SELECT site_id, id, ?3, ?4 FROM users WHERE site_id = ?1 AND id = ?2
+    ON CONFLICT DO UPDATE SET forget_at = MAX(forget_at, excluded.forget_at)";
 
 fn read_key(row: &Row<'_>) -> DbResult<ApiKey> {
     let mut row = Record::new("api_keys", row);
@@ -74,31 +84,53 @@ fn insert_key(connection: &Connection, site: i64, key: &NewApiKey) -> DbResult<A
     Ok(stored)
 }
 
-fn insert_token(
-    connection: &Connection,
-    site: i64,
-    token: &Token,
-    signed_in: bool,
-) -> DbResult<()> {
-    let at = token.created_at.as_micros();
+fn insert_token(connection: &Connection, site: i64, token: &Token) -> DbResult<()> {
     let values = params![
         site,
         token.user_id.0,
         token.hash,
         token.kind.as_str(),
         token.family.as_bytes(),
-        at,
+        token.created_at.as_micros(),
         token.expires_at.as_micros(),
         token.ended_at.map(|at| at.as_micros()),
     ];
     if write(connection, INSERT_TOKEN, values)? == 0 {
         return Err(Conflict::Gone.into());
     }
-    if signed_in {
-        write(connection, SIGNED_IN, params![site, token.user_id.0, at])?;
-    }
     retention::delete_tokens(connection, CLEAR_AT_ONCE, token.created_at)?;
     Ok(())
+}
+
+fn sign_in(connection: &Connection, site: i64, token: &Token, epoch: Epoch) -> DbResult<()> {
+    let at = token.created_at.as_micros();
+    let values = params![site, token.user_id.0, at, epoch.0];
+    if write(connection, SIGN_IN, values)? == 0 {
+        return Err(Conflict::Gone.into());
+    }
+    insert_token(connection, site, token)
+}
+
+fn exchange(connection: &Connection, site: i64, used: &str, next: &Token) -> DbResult<bool> {
+    let values = params![site, used, next.created_at.as_micros()];
+    if write(connection, END, values)? == 0 {
+        return Ok(false);
+    }
+    insert_token(connection, site, next).map(|()| true)
+}
+
+fn end_family(
+    connection: &Connection,
+    site: i64,
+    user: UserId,
+    family: Uuid,
+    (now, forget_at): (Timestamp, Timestamp),
+) -> DbResult<()> {
+    let family = family.as_bytes();
+    let values = params![site, user.0, family, now.as_micros()];
+    write(connection, END_FAMILY, values)?;
+    let values = params![site, user.0, family, forget_at.as_micros()];
+    write(connection, NOTE_FAMILY, values).map(drop)
 }
 
 #[async_trait]
@@ -162,31 +194,33 @@ impl CredentialStore for Scoped {
             .await
     }
 
-    async fn insert_token(&self, token: Token, signed_in: bool) -> Result<(), StoreError> {
+    async fn insert_token(&self, token: Token, epoch: Epoch) -> Result<(), StoreError> {
         let site = self.site();
         self.inner
             .writer
-            .write(move |connection| insert_token(connection, site, &token, signed_in))
+            .write(move |connection| sign_in(connection, site, &token, epoch))
             .await
     }
 
-    async fn end_token(&self, hash: String, now: Timestamp) -> Result<bool, StoreError> {
+    async fn exchange_token(&self, used: String, next: Token) -> Result<bool, StoreError> {
         let site = self.site();
         self.inner
             .writer
-            .write(move |connection| {
-                Ok(write(connection, END, params![site, hash, now.as_micros()])? == 1)
-            })
+            .write(move |connection| exchange(connection, site, &used, &next))
             .await
     }
 
-    async fn end_all_tokens(&self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
-        let site = self.site();
+    async fn end_family(
+        &self,
+        user: UserId,
+        family: Uuid,
+        now: Timestamp,
+        forget_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (site, times) = (self.site(), (now, forget_at));
         self.inner
             .writer
-            .write(move |connection| {
-                write(connection, END_ALL, params![site, user.0, now.as_micros()]).map(drop)
-            })
+            .write(move |connection| end_family(connection, site, user, family, times))
             .await
     }
 }

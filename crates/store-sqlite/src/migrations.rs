@@ -44,6 +44,11 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0005_turns.sql"),
     },
     Migration {
+        version: 8,
+        name: "token_families",
+        sql: include_str!("../migrations/0008_token_families.sql"),
+    },
+    Migration {
         version: 9,
         name: "lines",
         sql: include_str!("../migrations/0009_lines.sql"),

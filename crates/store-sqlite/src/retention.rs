@@ -25,6 +25,11 @@ pub(crate) const DELETE_TOKENS: &str = "
     DELETE FROM tokens WHERE hash IN (
         SELECT hash FROM tokens WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
 
+pub(crate) const DELETE_FAMILIES: &str = "
+    DELETE FROM ended_families WHERE (user_id, family) IN (
+        SELECT user_id, family FROM ended_families WHERE forget_at < ?1
+        ORDER BY forget_at LIMIT ?2)";
+
 /// A record whose time is over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Over {
@@ -99,14 +104,17 @@ pub(crate) fn delete(connection: &Connection, over: &[Over]) -> DbResult<u64> {
     Ok(deleted)
 }
 
-/// Deletes up to `limit` tokens that ended before `now`.
+/// Deletes up to `limit` tokens that ended before `now`, and as many ended sign-ins.
 pub(crate) fn delete_tokens(
     connection: &Connection,
     limit: usize,
     now: Timestamp,
 ) -> DbResult<u64> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    Ok(write(connection, DELETE_TOKENS, params![now.as_micros(), limit])? as u64)
+    let now = now.as_micros();
+    let families = write(connection, DELETE_FAMILIES, params![now, limit])?;
+    let tokens = write(connection, DELETE_TOKENS, params![now, limit])?;
+    Ok((families + tokens) as u64)
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};
 use tollgate_core::ports::store::{
-    Claimed, Conflict, CredentialOwner, DueLines, IdBlock, IdKind, Line, LoginRecord, Recovered,
-    StoreError, Swept, SystemStore, Token, TokenKind,
+    Claimed, Conflict, CredentialOwner, DueLines, Epoch, IdBlock, IdKind, Line, LoginRecord,
+    Recovered, StoreError, Swept, SystemStore, Token, TokenKind,
 };
 use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
@@ -37,7 +37,7 @@ const INSERT_DOMAIN: &str = "
 const LOGIN: &str = concat!(
     "SELECT ",
     user_columns!(),
-    ", password_hash FROM users WHERE site_id = ?1 AND is_deleted = 0 ",
+    ", password_hash, epoch FROM users WHERE site_id = ?1 AND is_deleted = 0 ",
     "AND (email_key = ?2 OR username_key = ?2) ORDER BY email_key = ?2 DESC LIMIT 1"
 );
 const KEY_OWNER: &str = "
@@ -48,6 +48,9 @@ const KEY_OWNER: &str = "
 const TOKEN: &str = "
     SELECT user_id, hash, kind, family, created_at, expires_at, ended_at FROM tokens
     WHERE site_id = ?1 AND hash = ?2";
+const EPOCH: &str = "SELECT epoch FROM users WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
+const ENDED_FAMILIES: &str = "
+    SELECT user_id, family FROM ended_families WHERE site_id = ?1 AND user_id = ?2";
 const EXECUTABLE: &str = concat!(
     "SELECT ",
     executable_columns!(),
@@ -108,6 +111,7 @@ fn login_record(
         Ok(LoginRecord {
             user: read_columns(&mut row)?,
             password_hash: row.get("password_hash")?,
+            epoch: Epoch(row.get("epoch")?),
         })
     })?;
     let Some(mut record) = record else {
@@ -127,7 +131,22 @@ fn owner(
         return Ok(None);
     };
     let grants = grants::of_user(connection, site.0, id, now)?;
-    Ok(Some(CredentialOwner { user, grants }))
+    let of = (site.0, id.0);
+    let epoch = first(connection, EPOCH, of, |row| Ok(Epoch(row.get(0)?)))?;
+    let Some(epoch) = epoch else {
+        return Ok(None);
+    };
+    let ended_families = all(connection, ENDED_FAMILIES, of, |row| {
+        let mut row = Record::new("ended_families", row);
+        row.get::<i64>("user_id")?;
+        row.uuid("family")
+    })?;
+    Ok(Some(CredentialOwner {
+        user,
+        grants,
+        epoch,
+        ended_families,
+    }))
 }
 
 fn read_token(row: &Row<'_>) -> DbResult<Token> {

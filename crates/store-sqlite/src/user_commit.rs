@@ -22,7 +22,7 @@ const UPDATE: &str = "
     UPDATE OR IGNORE users SET username = ?4, username_key = ?5, email = ?6, email_key = ?7,
         first_name = ?8, last_name = ?9, name_key = ?10, is_active = ?11, is_staff = ?12,
         is_superuser = ?13, is_deleted = ?14, updated_at = ?15, revision = ?3 + 1,
-        password_hash = COALESCE(?16, password_hash), attributes = ?17
+        password_hash = COALESCE(?16, password_hash), attributes = ?17, epoch = epoch + ?18
     WHERE id = ?1 AND site_id = ?2 AND revision = ?3 AND is_deleted = 0";
 const REVISION: &str = "
     SELECT revision FROM users WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
@@ -95,7 +95,7 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
                 password_hash.as_deref(),
                 false,
             )?;
-            if password_hash.is_some() {
+            if ends_tokens(user, password_hash.as_deref()) {
                 end_tokens(connection, site, user)?;
             }
         }
@@ -197,6 +197,7 @@ fn update(
         user.updated_at.as_micros(),
         password_hash,
         prepared.attributes,
+        is_deleted || ends_tokens(user, password_hash),
     ];
     if write(connection, UPDATE, values)? == 1 {
         return Ok(());
@@ -221,6 +222,11 @@ fn update(
             Err(Conflict::Changed.into())
         }
     }
+}
+
+/// Whether what the user has open ends with this update.
+fn ends_tokens(user: &User, password_hash: Option<&str>) -> bool {
+    password_hash.is_some() || !user.profile.is_active
 }
 
 fn end_tokens(connection: &Connection, site: i64, user: &User) -> DbResult<()> {

@@ -71,6 +71,7 @@ fn http_config(config: &Config) -> ServerConfig {
     ServerConfig {
         header_timeout: config.http.header_timeout_seconds.get(),
         body_timeout: config.http.body_timeout_seconds.get(),
+        write_timeout: config.http.write_timeout_seconds.get(),
         grace: config.grace_seconds.get(),
         connections: config.http.connections,
         trust_forwarded_for: config.http.trust_forwarded_for,

@@ -7,8 +7,8 @@ use crate::support::server::Server;
 use serde_json::json;
 use std::sync::Arc;
 
-const ACME: &str = "acme.test";
-const PASSWORD: &str = "correct horse";
+pub(crate) const ACME: &str = "acme.test";
+pub(crate) const PASSWORD: &str = "correct horse";
 
 /// A server with the sites `default` and `acme`, and a superuser's requests on the latter.
 pub(crate) async fn two_sites() -> (Server, Api) {

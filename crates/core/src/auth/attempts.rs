@@ -1,10 +1,9 @@
-//! How often one account and one address may try to sign in.
+//! How often one account and one address may try to sign in, or to exchange a token.
 //!
 //! Must never grow without bound: keys that have rested are dropped.
 
 use crate::error::Error;
 use crate::ids::SiteId;
-use crate::limits;
 use crate::time;
 use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
@@ -35,17 +34,16 @@ impl governor::clock::Clock for OurClock {
     }
 }
 
-/// Counts sign-in attempts.
+/// Counts attempts of one kind.
 pub(super) struct Attempts {
     clock: OurClock,
     limiter: Limiter,
 }
 
 impl Attempts {
-    pub(super) fn new(clock: Arc<dyn time::Clock>) -> Self {
-        let per_minute = NonZeroU32::new(limits::SIGN_IN_PER_MINUTE).unwrap_or(NonZeroU32::MIN);
+    pub(super) fn new(clock: Arc<dyn time::Clock>, per_minute: u32) -> Self {
         let clock = OurClock(clock);
-        let quota = Quota::per_minute(per_minute);
+        let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
         let limiter = RateLimiter::new(quota, HashMapStateStore::default(), clock.clone());
         Self { clock, limiter }
     }
@@ -60,16 +58,33 @@ impl Attempts {
         login: &str,
         address: Option<IpAddr>,
     ) -> Result<(), Error> {
-        if self.limiter.len() > SWEEP_ABOVE {
-            self.limiter.retain_recent();
+        self.count_address(site, address)?;
+        self.count_account(site, &login.to_lowercase())
+    }
+
+    /// Counts one attempt from an address, where one is known.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(super) fn count_address(&self, site: SiteId, address: Option<IpAddr>) -> Result<(), Error> {
+        match address {
+            Some(address) => self.check(&key("address", site, &network(address))),
+            None => Ok(()),
         }
-        if let Some(address) = address {
-            self.check(&key("address", site, &network(address)))?;
-        }
-        self.check(&key("account", site, &login.to_lowercase()))
+    }
+
+    /// Counts one attempt on an account.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(super) fn count_account(&self, site: SiteId, account: &str) -> Result<(), Error> {
+        self.check(&key("account", site, account))
     }
 
     fn check(&self, key: &Key) -> Result<(), Error> {
+        if self.limiter.len() > SWEEP_ABOVE {
+            self.limiter.retain_recent();
+        }
         self.limiter
             .check_key(key)
             .map_err(|until| Error::RateLimited(until.wait_time_from(self.clock.now())))
@@ -98,6 +113,7 @@ fn network(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
     use crate::time::{Clock, SystemClock, Timestamp};
     use parking_lot::Mutex;
     use std::time::Duration;
@@ -115,7 +131,10 @@ mod tests {
 
     fn attempts() -> (Arc<Fixed>, Attempts) {
         let clock = Arc::new(Fixed(Mutex::new(SystemClock.monotonic())));
-        (Arc::clone(&clock), Attempts::new(clock))
+        (
+            Arc::clone(&clock),
+            Attempts::new(clock, limits::SIGN_IN_PER_MINUTE),
+        )
     }
 
     #[test]

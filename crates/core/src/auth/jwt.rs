@@ -4,6 +4,7 @@
 //! for, and never read the ambient clock: the caller says what time it is.
 
 use crate::ids::UserId;
+use crate::ports::store::Epoch;
 use crate::site::Site;
 use crate::time::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -34,17 +35,30 @@ struct Claims {
     sub: String,
     typ: TokenType,
     jti: Uuid,
+    fam: Uuid,
+    ver: Epoch,
     iat: i64,
     exp: i64,
+}
+
+/// Where a token comes from, and what ends it before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// Whose it is.
+    pub(super) user: UserId,
+    /// The sign-in that it goes back to.
+    pub(super) family: Uuid,
+    /// How often all tokens of this user had been ended when it was made.
+    pub(super) epoch: Epoch,
 }
 
 /// What a verified token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Verified {
-    /// Whose it is.
-    pub(super) user: UserId,
     /// Its own id.
     pub(super) id: Uuid,
+    /// Where it comes from.
+    pub(super) origin: Origin,
 }
 
 /// Signs and verifies tokens with one key.
@@ -58,6 +72,7 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(key: &[u8; 32]) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
+        // The rest is required by the type of the claims.
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[ISSUER]);
         // Both are checked below: the time with our clock, the audience with the request's site.
@@ -71,11 +86,11 @@ impl Tokens {
         }
     }
 
-    /// A token for `user` of `site`. None when signing fails, which a 32-byte key rules out.
+    /// A token for a user of `site`. None when signing fails, which a 32-byte key rules out.
     pub(super) fn issue(
         &self,
         site: &Site,
-        user: UserId,
+        origin: Origin,
         kind: (TokenType, Duration),
         id: Uuid,
         now: Timestamp,
@@ -84,9 +99,11 @@ impl Tokens {
         let claims = Claims {
             iss: ISSUER.to_owned(),
             aud: site.slug.clone(),
-            sub: user.to_string(),
+            sub: origin.user.to_string(),
             typ,
             jti: id,
+            fam: origin.family,
+            ver: origin.epoch,
             iat: now.as_seconds(),
             exp: now.plus(ttl).as_seconds(),
         };
@@ -107,10 +124,14 @@ impl Tokens {
         let in_time = now < claims.exp.saturating_add(LEEWAY_SECONDS)
             && claims.iat <= now.saturating_add(LEEWAY_SECONDS);
         let fits = claims.aud == site.slug && claims.typ == typ && in_time;
-        let user = UserId(claims.sub.parse().ok()?);
+        let origin = Origin {
+            user: UserId(claims.sub.parse().ok()?),
+            family: claims.fam,
+            epoch: claims.ver,
+        };
         fits.then_some(Verified {
-            user,
             id: claims.jti,
+            origin,
         })
     }
 }
@@ -134,11 +155,23 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
+    const ORIGIN: Origin = Origin {
+        user: UserId(7),
+        family: Uuid::from_u128(8),
+        epoch: Epoch(3),
+    };
+
     fn token(tokens: &Tokens) -> String {
         let kind = (TokenType::Access, ACCESS_TOKEN_TTL);
         tokens
-            .issue(&site("a"), UserId(7), kind, Uuid::from_u128(9), NOW)
+            .issue(&site("a"), ORIGIN, kind, Uuid::from_u128(9), NOW)
             .unwrap()
+    }
+
+    fn claims() -> serde_json::Value {
+        serde_json::json!({"iss": "tollgate", "aud": "a", "sub": "7", "typ": "access",
+            "jti": Uuid::from_u128(9), "fam": Uuid::from_u128(8), "ver": 3,
+            "iat": NOW.as_seconds(), "exp": NOW.as_seconds() + 60})
     }
 
     #[test]
@@ -146,8 +179,8 @@ mod tests {
         let tokens = Tokens::new(&[1; 32]);
         let token = token(&tokens);
         let good = Some(Verified {
-            user: UserId(7),
             id: Uuid::from_u128(9),
+            origin: ORIGIN,
         });
         let access = TokenType::Access;
         assert_eq!(tokens.verify(&token, &site("a"), access, NOW), good);
@@ -190,18 +223,17 @@ mod tests {
         }
         let hs512 = jsonwebtoken::encode(
             &Header::new(Algorithm::HS512),
-            &serde_json::json!({"iss": "tollgate", "aud": "a", "sub": "7", "typ": "access",
-                "jti": Uuid::from_u128(9), "iat": NOW.as_seconds(), "exp": NOW.as_seconds() + 60}),
+            &claims(),
             &EncodingKey::from_secret(&[1; 32]),
         );
         assert_eq!(
             tokens.verify(&hs512.unwrap(), &site("a"), TokenType::Access, NOW),
             None
         );
-        for missing in ["iss", "aud", "sub", "typ", "jti", "iat", "exp"] {
-            let mut claims = serde_json::json!({"iss": "tollgate", "aud": "a", "sub": "7",
-                "typ": "access", "jti": Uuid::from_u128(9), "iat": NOW.as_seconds(),
-                "exp": NOW.as_seconds() + 60});
+        for missing in [
+            "iss", "aud", "sub", "typ", "jti", "fam", "ver", "iat", "exp",
+        ] {
+            let mut claims = claims();
             claims.as_object_mut().unwrap().remove(missing);
             let key = EncodingKey::from_secret(&[1; 32]);
             let token =

@@ -3,6 +3,7 @@
 mod access;
 mod attempts;
 mod credentials;
+mod families;
 mod jwt;
 mod password;
 mod permission;
@@ -14,11 +15,12 @@ mod sites;
 
 pub use access::{AppAccess, Right, SiteAccess, right};
 pub use credentials::{CreatedApiKey, Credential};
+pub use families::{Session, TokenPair};
 pub use password::{Password, Passwords};
 pub use permission::{Permission, RoleName};
 pub use principal::Principal;
 pub use principals::Principals;
 pub(crate) use roles::not_from_a_function;
 pub use roles::{AppRole, RoleService};
-pub use service::{AuthParts, AuthService, NO_CREDENTIAL, Session, SignIn, TokenPair};
+pub use service::{AuthParts, AuthService, NO_CREDENTIAL, SignIn};
 pub use sites::{DEFAULT_SITE, SiteDirectory};

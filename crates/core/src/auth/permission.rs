@@ -64,6 +64,22 @@ text_enum!(Permission {
     RolesAssign => "roles.assign",
 });
 
+impl Permission {
+    /// Whether it is about something in an app. Others count only when held in the whole site.
+    pub const fn is_of_an_app(self) -> bool {
+        match self {
+            Self::EventsSubscribe
+            | Self::AppsManage
+            | Self::FunctionsRead
+            | Self::FunctionsDeploy
+            | Self::FunctionsExecute
+            | Self::InvocationsRead
+            | Self::InvocationsRedrive => true,
+            Self::AppsCreate | Self::UsersRead | Self::UsersManage | Self::RolesAssign => false,
+        }
+    }
+}
+
 impl RoleName {
     /// Whether this role includes `permission`.
     pub const fn includes(self, permission: Permission) -> bool {
@@ -95,5 +111,37 @@ pub(super) const fn staff_may(permission: Permission) -> bool {
         | Permission::FunctionsExecute
         | Permission::InvocationsRedrive
         | Permission::RolesAssign => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUIDE: &str = include_str!("../../../../docs/guide/permissions.md");
+
+    /// The guide's table is this file's, row by row and in the same order.
+    #[test]
+    fn the_guide_says_the_same() {
+        let rows: Vec<Vec<&str>> = GUIDE
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.contains('.'))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), Permission::ALL.len());
+        for (row, permission) in rows.iter().zip(Permission::ALL) {
+            assert_eq!(row[1], format!("`{permission}`"));
+            let roles = [RoleName::Admin, RoleName::Developer, RoleName::Viewer];
+            for (cell, role) in row[3..6].iter().zip(roles) {
+                let expected = match (role.includes(permission), permission.is_of_an_app()) {
+                    (true, true) => "yes",
+                    (true, false) => "yes (site)",
+                    (false, _) => "",
+                };
+                assert_eq!(*cell, expected, "{permission} of {role}");
+            }
+            let staff = if staff_may(permission) { "yes" } else { "" };
+            assert_eq!(row[6], staff, "{permission} of is_staff");
+        }
     }
 }

@@ -5,14 +5,16 @@
 //! process's change is seen when the entry ends.
 
 use super::Principal;
+use super::jwt::Origin;
 use crate::ids::{SiteId, UserId};
-use crate::ports::store::{CredentialOwner, Reason, Store, StoreError};
+use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError};
 use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// How long a caller is kept.
 const KEPT_FOR: Duration = Duration::from_secs(5);
@@ -23,7 +25,15 @@ const CAPACITY: usize = 10_000;
 pub struct Principals {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<Kept<Principal>>,
+    kept: Mutex<Kept<Known>>,
+}
+
+/// A caller, and which of the caller's access tokens have ended before their time.
+#[derive(Clone)]
+struct Known {
+    principal: Principal,
+    epoch: Epoch,
+    ended: Arc<[Uuid]>,
 }
 
 impl Principals {
@@ -44,10 +54,26 @@ impl Principals {
         site: SiteId,
         user: UserId,
     ) -> Result<Option<Principal>, StoreError> {
+        Ok(self.known(site, user).await?.map(|known| known.principal))
+    }
+
+    /// The same for whoever came with an access token; none when it has been ended.
+    pub(super) async fn with_token(
+        &self,
+        site: SiteId,
+        origin: Origin,
+    ) -> Result<Option<Principal>, StoreError> {
+        let known = self.known(site, origin.user).await?;
+        let lives =
+            |known: &Known| known.epoch == origin.epoch && !known.ended.contains(&origin.family);
+        Ok(known.filter(lives).map(|known| known.principal))
+    }
+
+    async fn known(&self, site: SiteId, user: UserId) -> Result<Option<Known>, StoreError> {
         let key = (site, user);
         let now = self.clock.monotonic();
         let load = match self.kept.lock().find(key, now) {
-            Found::Kept(principal) => return Ok(Some(principal)),
+            Found::Kept(known) => return Ok(Some(known)),
             Found::Missing(load) => load,
         };
         let wall = self.clock.now();
@@ -60,12 +86,16 @@ impl Principals {
         }
         let until = now + keep_for(&owner, wall);
         let scope = TenantScope::verified(site);
-        let principal = Principal::verified(scope, owner.user, owner.grants);
-        self.kept.lock().keep(key, principal.clone(), until, load);
-        Ok(Some(principal))
+        let known = Known {
+            principal: Principal::verified(scope, owner.user, owner.grants),
+            epoch: owner.epoch,
+            ended: owner.ended_families.into(),
+        };
+        self.kept.lock().keep(key, known.clone(), until, load);
+        Ok(Some(known))
     }
 
-    /// The user or the user's roles changed.
+    /// The user, the user's roles or credentials changed.
     pub fn invalidate(&self, site: SiteId, user: UserId) {
         self.kept.lock().drop_where(Change::Of((site, user)));
     }

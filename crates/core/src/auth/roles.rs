@@ -139,7 +139,8 @@ impl Permission {
 
 impl AppRole {
     fn of(app: &App, role: RoleName) -> Self {
-        let includes = |permission: &Permission| role.includes(*permission);
+        let includes =
+            |permission: &Permission| permission.is_of_an_app() && role.includes(*permission);
         let permissions = Permission::ALL.into_iter().filter(includes).collect();
         Self {
             slug: format!("{}:{role}", app.slug),

@@ -118,8 +118,8 @@ impl AdminService {
         Ok(user)
     }
 
-    /// Gives a user a new password and ends the user's sessions and refresh tokens. An access token
-    /// lives on until it expires, at most [`crate::limits::ACCESS_TOKEN_TTL`].
+    /// Gives a user a new password and ends the user's sessions, refresh and access tokens. API keys
+    /// live on.
     ///
     /// # Errors
     /// [`Error::NotFound`]; a password that is too weak.

@@ -154,9 +154,14 @@ pub(crate) struct Refresh {
 pub(crate) async fn refresh(
     State(app): State<AppState>,
     AtSite(site): AtSite,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<Refresh>,
 ) -> Result<axum::Json<TokenReply>, ApiError> {
-    let pair = app.platform().auth.refresh(&site, &request.refresh).await?;
+    let pair = app
+        .platform()
+        .auth
+        .refresh(&site, &request.refresh, address)
+        .await?;
     Ok(axum::Json(TokenReply {
         access: pair.access,
         refresh: pair.refresh,
@@ -170,11 +175,12 @@ pub(crate) async fn refresh(
 pub(crate) async fn blacklist(
     State(app): State<AppState>,
     AtSite(site): AtSite,
+    ClientAddress(address): ClientAddress,
     Json(request): Json<Refresh>,
 ) -> Result<axum::Json<crate::envelope::Nothing>, ApiError> {
     app.platform()
         .auth
-        .blacklist(&site, &request.refresh)
+        .blacklist(&site, &request.refresh, address)
         .await?;
     Ok(axum::Json(crate::envelope::Nothing {}))
 }

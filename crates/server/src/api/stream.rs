@@ -3,7 +3,7 @@
 //! A stream shows only records that the caller may read, as they stand when they are told of.
 
 use crate::error::ApiError;
-use crate::extract::Caller;
+use crate::extract::StayingCaller;
 use crate::state::AppState;
 use crate::views::InvocationView;
 use axum::extract::State;
@@ -16,8 +16,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tollgate_core::auth::Principal;
 use tollgate_core::invocation::InvocationChanged;
 
-/// A stream ends after this and its reader comes back, so that a right that was taken away does
-/// not live on in an open stream.
+/// A stream ends after this and its reader comes back. A credential that ends is seen with the next
+/// event; this bounds how long one lives on that sees none.
 const LIFE: Duration = Duration::from_secs(15 * 60);
 
 /// Watch Invocations
@@ -29,7 +29,7 @@ const LIFE: Duration = Duration::from_secs(15 * 60);
         content_type = "text/event-stream"), ApiError))]
 pub(crate) async fn stream(
     State(app): State<AppState>,
-    Caller(caller): Caller,
+    caller: StayingCaller,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = app.platform().invocations.watch();
     let watch = Watch {
@@ -47,12 +47,12 @@ pub(crate) async fn stream(
 
 struct Watch {
     app: AppState,
-    caller: Principal,
+    caller: StayingCaller,
     changes: Receiver<InvocationChanged>,
 }
 
 impl Watch {
-    /// The next event to tell; none when the server stops.
+    /// The next event to tell; none when the server stops, or the caller's credential has ended.
     async fn next(&mut self) -> Option<Event> {
         loop {
             let change = tokio::select! {
@@ -61,7 +61,9 @@ impl Watch {
             };
             match change {
                 Ok(change) => {
-                    if let Some(event) = self.event(change).await {
+                    // Whoever may not ask any more is not told any more.
+                    let caller = self.caller.now(&self.app).await.ok()?;
+                    if let Some(event) = self.event(&caller, change).await {
                         return Some(event);
                     }
                 }
@@ -74,12 +76,12 @@ impl Watch {
     }
 
     /// None for what the caller may not see, and for a record that cannot be read now.
-    async fn event(&self, change: InvocationChanged) -> Option<Event> {
-        if change.site_id != self.caller.scope().site_id() {
+    async fn event(&self, caller: &Principal, change: InvocationChanged) -> Option<Event> {
+        if change.site_id != caller.scope().site_id() {
             return None;
         }
         let invocations = &self.app.platform().invocations;
-        let invocation = invocations.get(&self.caller, change.id).await.ok()?;
+        let invocation = invocations.get(caller, change.id).await.ok()?;
         let data = serde_json::to_string(&InvocationView::of(invocation)).ok()?;
         Some(Event::default().event("invocation").data(data))
     }

@@ -6,8 +6,10 @@ use crate::state::AppState;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use axum::http::request::Parts;
+use std::sync::Arc;
 use tollgate_core::auth::{AppAccess, Credential, NO_CREDENTIAL, Principal, Right, SiteAccess};
 use tollgate_core::error::Error;
+use tollgate_core::site::Site;
 
 const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
@@ -23,8 +25,44 @@ impl FromRequestParts<AppState> for Caller {
             return Ok(Self(principal.clone()));
         }
         let AtSite(site) = AtSite::from_request_parts(parts, app).await?;
-        let credential = credential(&parts.headers).ok_or(Error::Unauthenticated(NO_CREDENTIAL))?;
-        Ok(Self(app.platform().auth.verify(&site, credential).await?))
+        verify(&parts.headers, &site, app).await.map(Self)
+    }
+}
+
+async fn verify(headers: &HeaderMap, site: &Site, app: &AppState) -> Result<Principal, ApiError> {
+    let credential = credential(headers).ok_or(Error::Unauthenticated(NO_CREDENTIAL))?;
+    Ok(app.platform().auth.verify(site, credential).await?)
+}
+
+/// A caller who stays: for answers that go on, so that a credential or a right that ends meanwhile
+/// ends them too.
+pub(crate) enum StayingCaller {
+    /// This process's own calls.
+    Own(Principal),
+    /// Whoever sent these headers.
+    Sent(Arc<Site>, HeaderMap),
+}
+
+impl StayingCaller {
+    /// The caller with the rights that count now.
+    pub(crate) async fn now(&self, app: &AppState) -> Result<Principal, ApiError> {
+        match self {
+            Self::Own(principal) => Ok(principal.clone()),
+            Self::Sent(site, headers) => verify(headers, site, app).await,
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for StayingCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        if let Some(principal) = parts.extensions.get::<Principal>() {
+            return Ok(Self::Own(principal.clone()));
+        }
+        let AtSite(site) = AtSite::from_request_parts(parts, app).await?;
+        let caller = Self::Sent(site, parts.headers.clone());
+        caller.now(app).await.map(|_| caller)
     }
 }
 

@@ -92,7 +92,7 @@ fn too_slow() -> ApiError {
     ApiError::new(StatusCode::REQUEST_TIMEOUT, Code::BadRequest, message)
 }
 
-/// The text of a body that passes [`strict_json::check`].
+/// The text of a body that is an object and passes [`strict_json::check`].
 pub(super) fn checked(bytes: &[u8]) -> Result<&str, ApiError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let place = error.valid_up_to();
@@ -105,6 +105,12 @@ pub(super) fn checked(bytes: &[u8]) -> Result<&str, ApiError> {
     };
     strict_json::check(text)
         .map_err(|error| ApiError::bad_request(format!("The request body is not JSON: {error}")))?;
+    // serde would take the elements of an array for a type's fields, in their order.
+    if !text.trim_ascii_start().starts_with('{') {
+        let message = "The request body is not an object; send {\"name\": value, …}";
+        let (status, code) = (StatusCode::BAD_REQUEST, Code::ValidationError);
+        return Err(ApiError::new(status, code, message));
+    }
     Ok(text)
 }
 

@@ -9,7 +9,7 @@ mod json;
 mod page;
 mod site;
 
-pub(crate) use caller::{Caller, Can, InApp, session_token};
+pub(crate) use caller::{Caller, Can, InApp, StayingCaller, session_token};
 pub(crate) use creation::Creation;
 pub(crate) use json::{Json, given};
 pub(crate) use page::{Flag, PageQuery, Paging};

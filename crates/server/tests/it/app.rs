@@ -51,9 +51,17 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: axum::http::HeaderMap,
     pub(crate) body: Value,
+    text: String,
 }
 
 impl Answer {
+    /// All that a client gets, less what differs by request.
+    pub(crate) fn bytes(&self) -> String {
+        let mut headers = self.headers.clone();
+        headers.remove("x-request-id");
+        format!("{} {headers:?} {}", self.status, self.text)
+    }
+
     /// Status and body as one value, for snapshots.
     pub(crate) fn whole(&self) -> Value {
         json!({"status": self.status, "body": self.body})
@@ -136,11 +144,12 @@ impl Asking {
         let headers = response.headers().clone();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        let body = serde_json::from_slice(&bytes).unwrap_or(Value::String(text));
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| Value::String(text.clone()));
         Answer {
             status,
             headers,
             body,
+            text,
         }
     }
 }

@@ -17,6 +17,8 @@ struct Lets {
     developer: bool,
     /// `admin` of the app.
     app_admin: bool,
+    /// `admin` of another app.
+    other_admin: bool,
     /// `is_staff` without a role.
     staff: bool,
     /// `admin` of the site.
@@ -29,6 +31,7 @@ const ANYONE: Lets = Lets {
     viewer: true,
     developer: true,
     app_admin: true,
+    other_admin: true,
     staff: true,
     admin: true,
 };
@@ -38,12 +41,18 @@ const SIGNED_IN: Lets = Lets {
 };
 const READERS: Lets = Lets {
     plain: false,
+    other_admin: false,
     ..SIGNED_IN
 };
 const DEVELOPERS: Lets = Lets {
     viewer: false,
     staff: false,
     ..READERS
+};
+/// Of what everybody's own is taken.
+const DEVELOPERS_ANYWHERE: Lets = Lets {
+    other_admin: true,
+    ..DEVELOPERS
 };
 const APP_ADMINS: Lets = Lets {
     developer: false,
@@ -94,7 +103,7 @@ const CASES: &[Row] = &[
     ("invocations_replay", "/api/invocations/{dead}/replay/", "{}", DEVELOPERS),
     ("dead_letters_list", "/api/dead-letters/", "", SIGNED_IN),
     ("dead_letters_get", "/api/dead-letters/{dead}/", "", READERS),
-    ("dead_letters_redrive_many", "/api/dead-letters/redrive/", r#"{"function_slug":"none"}"#, DEVELOPERS),
+    ("dead_letters_redrive_many", "/api/dead-letters/redrive/", r#"{"function_slug":"none"}"#, DEVELOPERS_ANYWHERE),
     ("dead_letters_redrive", "/api/dead-letters/{dead}/redrive/", "{}", DEVELOPERS),
     // After the redrive: what is no dead letter any more is a conflict for those who are let in.
     ("dead_letters_discard", "/api/dead-letters/{dead}/", "", DEVELOPERS),
@@ -167,7 +176,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// Method and path of each documented operation.
-fn operations() -> BTreeMap<String, (String, String)> {
+pub(crate) fn operations() -> BTreeMap<String, (String, String)> {
     let document = serde_json::to_value(tollgate_server::openapi()).unwrap();
     let mut operations = BTreeMap::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -180,7 +189,7 @@ fn operations() -> BTreeMap<String, (String, String)> {
 }
 
 /// Whether a case's path is one of the documented path.
-fn fits(documented: &str, path: &str) -> bool {
+pub(crate) fn fits(documented: &str, path: &str) -> bool {
     let (mut left, mut right) = (documented.split('/'), path.split('/'));
     loop {
         match (left.next(), right.next()) {
@@ -231,6 +240,7 @@ async fn callers(app: &TestApp, root: &str) -> Vec<(&'static str, Option<String>
         ("viewer", &["user-management:viewer"]),
         ("developer", &["user-management:developer"]),
         ("app_admin", &["user-management:admin"]),
+        ("other_admin", &["other:admin"]),
         ("staff", &[]),
         ("admin", &["admin"]),
     ] {
@@ -254,6 +264,7 @@ impl Lets {
             "viewer" => self.viewer,
             "developer" => self.developer,
             "app_admin" => self.app_admin,
+            "other_admin" => self.other_admin,
             "staff" => self.staff,
             "admin" => self.admin,
             _ => panic!("{who} has no column"),
@@ -266,11 +277,10 @@ async fn each_caller_is_let_in_where_the_table_says() {
     let app = TestApp::new().await;
     let root = app.root().await;
     app.user_management(&root).await;
-    app.post("/api/apps/", &json!({"name": "Spare"}))
-        .bearer(&root)
-        .send()
-        .await
-        .ok();
+    for name in ["Spare", "Other"] {
+        let created = app.post("/api/apps/", &json!({"name": name}));
+        created.bearer(&root).send().await.ok();
+    }
     app.function(&root, "Validate User Data").await;
     let public = json!({"is_public": true});
     app.ask("PATCH", FUNCTION)
@@ -316,4 +326,88 @@ async fn each_caller_is_let_in_where_the_table_says() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A superuser of another site is nobody here.
+#[tokio::test]
+async fn a_stranger_is_nobody() {
+    let app = TestApp::new().await;
+    let stranger = app.other_site().await;
+    let operations = operations();
+    for Case {
+        id,
+        path,
+        body,
+        lets,
+    } in cases()
+    {
+        if lets.nobody {
+            continue;
+        }
+        let asking = app.ask(&operations[&id].0, &path.replace("{dead}", "1"));
+        let answer = asking
+            .bearer(&stranger)
+            .raw(body.into())
+            .header("content-type", "application/json")
+            .send()
+            .await;
+        assert_eq!(answer.status, 401, "{id}: {}", answer.body);
+    }
+}
+
+/// What exists and may not be seen answers, to the byte, as what does not exist.
+#[tokio::test]
+async fn what_one_may_not_see_looks_absent() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let created = app.post("/api/apps/", &json!({"name": "Other"}));
+    created.bearer(&root).send().await.ok();
+    app.user(&root, "target", &[]).await;
+    app.function(&root, "Broken").await;
+    let dead = app.dead_letter(&root, "broken", &json!({})).await;
+    let record = app.get(&format!("/api/invocations/{dead}/")).bearer(&root);
+    let record = record.send().await.ok();
+    let task = record["task_id"].as_str().unwrap();
+    let no_task = "00000000-0000-7000-8000-00000000dead";
+    for (who, roles) in [("plain", &[] as &[&str]), ("owner", &["other:admin"])] {
+        let caller = app.user(&root, who, roles).await;
+        for (method, path, there, absent) in [
+            ("GET", "/api/users/{}/", "target", "nobody"),
+            ("PATCH", "/api/users/{}/", "target", "nobody"),
+            ("PUT", "/api/users/{}/", "target", "nobody"),
+            ("DELETE", "/api/users/{}/", "target", "nobody"),
+            ("GET", "/api/users/{}/apps/", "target", "nobody"),
+            ("GET", "/api/cloud/users/{}/", "target", "nobody"),
+            ("GET", "/api/invocations/{}/", &dead.to_string(), "999999"),
+            (
+                "POST",
+                "/api/invocations/{}/replay/",
+                &dead.to_string(),
+                "999999",
+            ),
+            ("GET", "/api/result/{}/", task, no_task),
+            ("GET", "/api/dead-letters/{}/", &dead.to_string(), "999999"),
+            (
+                "POST",
+                "/api/dead-letters/{}/redrive/",
+                &dead.to_string(),
+                "999999",
+            ),
+            (
+                "DELETE",
+                "/api/dead-letters/{}/",
+                &dead.to_string(),
+                "999999",
+            ),
+        ] {
+            let ask = async |id: &str| {
+                let asking = app.ask(method, &path.replace("{}", id)).bearer(&caller);
+                asking.json(&json!({})).send().await
+            };
+            let (there, absent) = (ask(there).await, ask(absent).await);
+            assert!(matches!(there.status, 403 | 404), "{path}: {there:?}");
+            assert_eq!(there.bytes(), absent.bytes(), "{method} {path} for {who}");
+        }
+    }
 }

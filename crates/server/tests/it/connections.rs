@@ -5,8 +5,8 @@ use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tollgate_server::{Server, ServerConfig};
@@ -71,6 +71,36 @@ async fn a_half_sent_body_is_not_waited_for() {
     let answer = exchange(running.address, request).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
     assert!(answer.contains("did not arrive in time"), "{answer}");
+}
+
+#[tokio::test]
+async fn whoever_does_not_read_is_reset() {
+    let app = TestApp::new().await;
+    let config = ServerConfig {
+        write_timeout: Duration::from_millis(50),
+        ..ServerConfig::default()
+    };
+    let running = run(&app, config).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(running.address).await.unwrap();
+    let request = "GET /api/openapi.json HTTP/1.1\r\nhost: h\r\n\r\n";
+    client
+        .write_all(request.repeat(300).as_bytes())
+        .await
+        .unwrap();
+    client.ready(Interest::ERROR).await.unwrap();
+}
+
+/// The refusal arrives although the server has not read all that was sent.
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_openly() {
+    let app = TestApp::new().await;
+    let running = run(&app, ServerConfig::default()).await;
+    let long = "x".repeat(1_000_000);
+    let head = format!("GET /healthz HTTP/1.1\r\nhost: h\r\nx-long: {long}\r\n\r\n");
+    let answer = exchange(running.address, &head).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
 }
 
 #[tokio::test]
@@ -179,6 +209,34 @@ async fn stopping_ends_open_streams() {
     running.ended.await.unwrap();
     let mut rest = Vec::new();
     client.read_to_end(&mut rest).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_credential() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    app.function(&root, "Validate User Data").await;
+    let ann = app.user(&root, "ann", &["user-management:viewer"]).await;
+    let running = run(&app, ServerConfig::default()).await;
+    let mut client = TcpStream::connect(running.address).await.unwrap();
+    let request = format!(
+        "GET /api/invocations/stream/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         authorization: Bearer {ann}\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut client, "text/event-stream").await;
+    let path = "/api/apps/user-management/functions/validate-user-data/execute/";
+    let execute = || app.post(path, &json!({})).bearer(&root).send();
+    execute().await.ok();
+    read_until(&mut client, "succeeded").await;
+    let off = app.ask("PATCH", "/api/users/ann/");
+    let off = off.json(&json!({"is_active": false})).bearer(&root);
+    off.send().await.ok();
+    let unseen = execute().await.ok()["invocation"]["id"].clone();
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    assert!(!rest.contains(&format!("\"id\":{unseen},")), "{rest}");
 }
 
 /// A client that sends head and body apart must not lose its connection to an early refusal.

@@ -2,12 +2,14 @@
 #![expect(clippy::missing_panics_doc, reason = "every case is a test")]
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
-use super::world::{assert_conflict, delete};
+use super::world::{assert_conflict, delete, update};
 use super::{World, everything};
 use std::time::Duration;
 use tollgate_core::auth::RoleName;
 use tollgate_core::ids::{ApiKeyId, AppId, UserId};
-use tollgate_core::ports::store::{NewApiKey, RoleGrant, Token, TokenKind, UserQuery};
+use tollgate_core::ports::store::{
+    Epoch, NewApiKey, RoleGrant, Token, TokenKind, UserChange, UserQuery,
+};
 use tollgate_core::time::Timestamp;
 
 /// A developer's role.
@@ -331,48 +333,138 @@ pub async fn api_keys_end(world: World) {
     );
 }
 
-/// A used token is told apart from one that never was, until it would have expired.
-pub async fn tokens_are_ended_once_and_remembered(world: World) {
+/// Exchanged once, and told apart from one that never was until it would have expired.
+pub async fn tokens_are_exchanged_once_and_remembered(world: World) {
     let ann = world.a.user("ann").await;
     let site = world.a.site.id;
     let store = &world.a.store;
-    for hash in ["one", "two", "three"] {
-        store
-            .insert_token(token(ann.id, hash, world.now()), false)
-            .await
-            .unwrap();
-    }
+    let one = token(ann.id, "one", world.now());
+    store.insert_token(one.clone(), Epoch(0)).await.unwrap();
     let stored = world.system.token(site, "one").await.unwrap();
-    assert_eq!(stored, Some(token(ann.id, "one", world.now())));
+    assert_eq!(stored, Some(one));
     let at = world.in_seconds(1);
-    assert!(store.end_token("one".to_owned(), at).await.unwrap());
-    assert!(
-        !store
-            .end_token("one".to_owned(), world.in_seconds(2))
-            .await
-            .unwrap()
-    );
-    assert!(!store.end_token("none".to_owned(), at).await.unwrap());
+    let next = |hash: &str| token(ann.id, hash, at);
+    let exchange = async |used: &str, hash: &str| {
+        let exchanged = store.exchange_token(used.to_owned(), next(hash));
+        exchanged.await.unwrap()
+    };
+    assert!(exchange("one", "two").await);
+    assert!(!exchange("one", "three").await, "a second use");
+    assert!(!exchange("none", "three").await);
+    assert_eq!(world.system.token(site, "three").await.unwrap(), None);
     let ended = world.system.token(site, "one").await.unwrap().unwrap();
     assert_eq!(ended.ended_at, Some(at));
-    store
-        .end_all_tokens(ann.id, world.in_seconds(3))
-        .await
-        .unwrap();
-    let ended = world.system.token(site, "one").await.unwrap().unwrap();
-    assert_eq!(ended.ended_at, Some(at), "the first end stands");
-    let ended = world.system.token(site, "two").await.unwrap().unwrap();
-    assert_eq!(ended.ended_at, Some(world.in_seconds(3)));
-    // Somebody else signs in after the tokens' natural end: they may be forgotten, not revived.
-    let late = world.in_seconds(3600);
-    store
-        .insert_token(token(ann.id, "four", late), false)
-        .await
-        .unwrap();
+    let lives = world.system.token(site, "two").await.unwrap().unwrap();
+    assert_eq!(lives.ended_at, None);
+    // A session is no refresh token.
+    let session = Token {
+        kind: TokenKind::Session,
+        ..token(ann.id, "session", at)
+    };
+    store.insert_token(session, Epoch(0)).await.unwrap();
+    assert!(!exchange("session", "three").await);
+    // Somebody signs in after the tokens' natural end: they may be forgotten, not revived.
+    let late = token(ann.id, "four", world.in_seconds(3600));
+    store.insert_token(late, Epoch(0)).await.unwrap();
     let forgotten = world.system.token(site, "one").await.unwrap();
     assert!(forgotten.is_none_or(|token| token.ended_at == Some(at)));
     let nobody = token(UserId(999_999), "five", world.now());
-    assert_conflict!(store.insert_token(nobody, false).await, Gone);
+    assert_conflict!(store.insert_token(nobody, Epoch(0)).await, Gone);
+}
+
+/// All that came from one sign-in ends together, and nothing else.
+pub async fn a_family_ends_alone(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let site = world.a.site.id;
+    let store = &world.a.store;
+    let (now, at) = (world.now(), world.in_seconds(1));
+    let other = Token {
+        family: uuid::Uuid::from_u128(8),
+        ..token(ann.id, "other", now)
+    };
+    for token in [
+        token(ann.id, "one", now),
+        token(ann.id, "two", now),
+        other,
+        token(bob.id, "bob", now),
+    ] {
+        store.insert_token(token, Epoch(0)).await.unwrap();
+    }
+    let family = token(ann.id, "one", now).family;
+    let end = async || {
+        let ended = store.end_family(ann.id, family, at, world.in_seconds(60));
+        ended.await.unwrap();
+    };
+    end().await;
+    end().await;
+    for (hash, ended_at) in [
+        ("one", Some(at)),
+        ("two", Some(at)),
+        ("other", None),
+        ("bob", None),
+    ] {
+        let token = world.system.token(site, hash).await.unwrap().unwrap();
+        assert_eq!(token.ended_at, ended_at, "{hash}");
+    }
+    let ended = async |user| {
+        let owner = world.system.owner(site, user, world.now()).await;
+        owner.unwrap().unwrap().ended_families
+    };
+    assert_eq!(ended(ann.id).await, [family]);
+    assert!(ended(bob.id).await.is_empty());
+    let next = token(ann.id, "three", at);
+    assert!(!store.exchange_token("one".to_owned(), next).await.unwrap());
+    world.clock.advance(Duration::from_secs(61));
+    world.system.sweep_tokens(10, world.now()).await.unwrap();
+    assert!(ended(ann.id).await.is_empty());
+}
+
+/// A new password, and a closed account, end what is open and what is being opened.
+pub async fn an_epoch_ends_with_password_and_activity(world: World) {
+    let ann = world.a.user("ann").await;
+    let site = world.a.site.id;
+    let store = &world.a.store;
+    let epoch = async || {
+        let owner = world.system.owner(site, ann.id, world.now()).await;
+        let login = world.system.login_record(site, "ann").await;
+        let epoch = owner.unwrap().unwrap().epoch;
+        assert_eq!(login.unwrap().unwrap().epoch, epoch);
+        epoch
+    };
+    assert_eq!(epoch().await, Epoch(0));
+    let renamed = super::world::next(&ann);
+    world.a.change(update(&renamed)).await.unwrap();
+    assert_eq!(epoch().await, Epoch(0));
+    store
+        .insert_token(token(ann.id, "one", world.now()), Epoch(0))
+        .await
+        .unwrap();
+    let changed = super::world::next(&renamed);
+    let change = UserChange::Update {
+        user: Box::new(changed.clone()),
+        password_hash: Some("another".to_owned()),
+    };
+    world.a.change(change).await.unwrap();
+    assert_eq!(epoch().await, Epoch(1));
+    let one = world.system.token(site, "one").await.unwrap().unwrap();
+    assert!(one.ended_at.is_some());
+    // Whoever was let in by the old password is too late.
+    let late = token(ann.id, "two", world.now());
+    assert_conflict!(store.insert_token(late.clone(), Epoch(0)).await, Gone);
+    store.insert_token(late, Epoch(1)).await.unwrap();
+    let mut closed = super::world::next(&changed);
+    closed.profile.is_active = false;
+    world.a.change(update(&closed)).await.unwrap();
+    assert_eq!(epoch().await, Epoch(2));
+    let two = world.system.token(site, "two").await.unwrap().unwrap();
+    assert!(two.ended_at.is_some());
+    let three = token(ann.id, "three", world.now());
+    assert_conflict!(store.insert_token(three, Epoch(2)).await, Gone);
+    let mut back = super::world::next(&closed);
+    back.profile.is_active = true;
+    world.a.change(update(&back)).await.unwrap();
+    let owner = world.system.owner(site, ann.id, world.now()).await;
+    assert_eq!(owner.unwrap().unwrap().epoch, Epoch(2));
 }
 
 /// A sign-in sets `last_login`, and an update decided before it does not take it back.
@@ -380,28 +472,20 @@ pub async fn sign_in_is_noted(world: World) {
     let ann = world.a.user("ann").await;
     let at = world.in_seconds(5);
     let store = &world.a.store;
+    let last_login = async || store.user(ann.id).await.unwrap().unwrap().last_login;
+    assert_eq!(last_login().await, None);
     store
-        .insert_token(token(ann.id, "one", at), false)
+        .insert_token(token(ann.id, "one", at), Epoch(0))
         .await
         .unwrap();
-    assert_eq!(store.user(ann.id).await.unwrap().unwrap().last_login, None);
-    store
-        .insert_token(token(ann.id, "two", at), true)
-        .await
-        .unwrap();
-    assert_eq!(
-        store.user(ann.id).await.unwrap().unwrap().last_login,
-        Some(at)
-    );
-    world
-        .a
-        .change(super::world::update(&super::world::next(&ann)))
-        .await
-        .unwrap();
-    assert_eq!(
-        store.user(ann.id).await.unwrap().unwrap().last_login,
-        Some(at)
-    );
+    assert_eq!(last_login().await, Some(at));
+    let later = token(ann.id, "two", world.in_seconds(6));
+    let exchanged = store.exchange_token("one".to_owned(), later);
+    assert!(exchanged.await.unwrap());
+    assert_eq!(last_login().await, Some(at), "no sign-in");
+    let renamed = super::world::next(&ann);
+    world.a.change(update(&renamed)).await.unwrap();
+    assert_eq!(last_login().await, Some(at));
 }
 
 /// A deleted user's keys and tokens prove nothing.
@@ -417,7 +501,7 @@ pub async fn deletion_ends_credentials(world: World) {
     world
         .a
         .store
-        .insert_token(token(ann.id, "one", world.now()), false)
+        .insert_token(token(ann.id, "one", world.now()), Epoch(0))
         .await
         .unwrap();
     world.a.change(delete(&ann)).await.unwrap();
@@ -432,5 +516,5 @@ pub async fn deletion_ends_credentials(world: World) {
     let ended = world.system.token(site, "one").await.unwrap();
     assert!(ended.is_none_or(|token| token.ended_at.is_some()));
     let again = token(ann.id, "two", world.now());
-    assert_conflict!(world.a.store.insert_token(again, true).await, Gone);
+    assert_conflict!(world.a.store.insert_token(again, Epoch(1)).await, Gone);
 }

@@ -12,7 +12,7 @@ use tollgate_core::event::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::invocation::{NewInvocation, Waiter};
 use tollgate_core::ports::store::{
-    FunctionChange, InvocationQuery, NewWork, StoreError, UserCommit, UserQuery,
+    Epoch, FunctionChange, InvocationQuery, NewWork, StoreError, UserCommit, UserQuery,
 };
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
@@ -198,7 +198,7 @@ pub async fn credentials_of_another_site_are_out_of_reach(world: World) {
         .await
         .unwrap();
     let stored_key = a.insert_api_key(key(ann.id, "hash-1", now)).await.unwrap();
-    a.insert_token(token(ann.id, "one", now), false)
+    a.insert_token(token(ann.id, "one", now), Epoch(0))
         .await
         .unwrap();
 
@@ -224,9 +224,11 @@ pub async fn credentials_of_another_site_are_out_of_reach(world: World) {
     assert_eq!(b.api_keys(ann.id).await.unwrap(), []);
     assert!(!b.delete_api_key(ann.id, stored_key.id).await.unwrap());
     assert_conflict!(b.insert_api_key(key(ann.id, "hash-2", now)).await, Gone);
-    assert_conflict!(b.insert_token(token(ann.id, "two", now), true).await, Gone);
-    assert!(!b.end_token("one".to_owned(), now).await.unwrap());
-    b.end_all_tokens(ann.id, now).await.unwrap();
+    let two = token(ann.id, "two", now);
+    assert_conflict!(b.insert_token(two.clone(), Epoch(0)).await, Gone);
+    assert!(!b.exchange_token("one".to_owned(), two).await.unwrap());
+    let family = token(ann.id, "one", now).family;
+    b.end_family(ann.id, family, now, now).await.unwrap();
     assert_eq!(
         world
             .system
@@ -246,7 +248,8 @@ pub async fn credentials_of_another_site_are_out_of_reach(world: World) {
         .unwrap()
         .unwrap();
     assert_eq!(kept.ended_at, None);
-    assert_eq!(a.user(ann.id).await.unwrap().unwrap().last_login, None);
+    let owner = world.system.owner(world.a.site.id, ann.id, now).await;
+    assert!(owner.unwrap().unwrap().ended_families.is_empty());
 }
 
 /// [`tollgate_core::ports::store::InvocationStore`], and what a commit of a user carries.

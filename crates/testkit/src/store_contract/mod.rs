@@ -109,7 +109,9 @@ contract! { $
         users_are_found_by_role,
         api_keys_belong_to_one_user,
         api_keys_end,
-        tokens_are_ended_once_and_remembered,
+        tokens_are_exchanged_once_and_remembered,
+        a_family_ends_alone,
+        an_epoch_ends_with_password_and_activity,
         sign_in_is_noted,
         deletion_ends_credentials,
     }

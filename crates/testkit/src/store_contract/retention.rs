@@ -7,7 +7,7 @@ use super::credentials::token;
 use std::time::Duration;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{NewInvocation, Waiter};
-use tollgate_core::ports::store::{IdKind, Swept};
+use tollgate_core::ports::store::{Epoch, IdKind, Swept};
 use tollgate_core::retention::{Retention, days};
 use tollgate_core::task::State;
 
@@ -212,7 +212,7 @@ pub async fn ended_tokens_are_deleted_a_few_at_a_time(world: World) {
         let mut token = token(ann.id, &format!("{number}"), world.now());
         let lasts = if number == 4 { DAY * 9 } else { DAY };
         token.expires_at = world.now().plus(lasts);
-        world.a.store.insert_token(token, false).await.unwrap();
+        world.a.store.insert_token(token, Epoch(0)).await.unwrap();
     }
     assert_eq!(world.system.sweep_tokens(3, world.now()).await.unwrap(), 0);
     world.clock.advance(DAY + Duration::from_secs(1));

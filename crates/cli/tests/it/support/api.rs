@@ -60,6 +60,19 @@ impl Api {
         }
     }
 
+    /// What stands in `Authorization`.
+    pub(crate) fn credential(&self) -> &str {
+        self.credential.as_deref().unwrap()
+    }
+
+    /// The same server for nobody.
+    pub(crate) fn anonymous(&self) -> Self {
+        Self {
+            credential: None,
+            ..self.clone()
+        }
+    }
+
     /// The same server under another host name.
     pub(crate) fn at(&self, host: &str) -> Self {
         Self {
@@ -189,12 +202,8 @@ impl Api {
 
     /// Signs in and gives a bearer credential.
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> Answer {
-        let anonymous = Self {
-            credential: None,
-            ..self.clone()
-        };
         let body = json!({"username": email, "password": password});
-        anonymous.post("/api/auth/jwt/token/", &body).await
+        self.anonymous().post("/api/auth/jwt/token/", &body).await
     }
 }
 

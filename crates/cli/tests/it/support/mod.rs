@@ -8,6 +8,7 @@ pub(crate) mod poll;
 pub(crate) mod processes;
 pub(crate) mod server;
 pub(crate) mod watch;
+pub(crate) mod wire;
 
 use std::future::Future;
 use std::io::Write as _;

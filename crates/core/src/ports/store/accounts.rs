@@ -1,6 +1,6 @@
 //! Users, roles and credentials of one site.
 
-use super::system::Token;
+use super::system::{Epoch, Token};
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::auth::RoleName;
 use crate::idempotency::Remember;
@@ -9,6 +9,7 @@ use crate::invocation::{Completion, NewInvocation};
 use crate::time::Timestamp;
 use crate::users::User;
 use async_trait::async_trait;
+use uuid::Uuid;
 
 /// A change of one user with everything that must be written with it or not at all.
 #[derive(Debug, Clone)]
@@ -38,7 +39,8 @@ pub enum UserChange {
     Update {
         /// The record as it will stand.
         user: Box<User>,
-        /// A new hash, which ends the user's sessions and tokens; none leaves the old one.
+        /// A new hash; none leaves the old one. With one, or with a user who is not active, the user's
+        /// sessions and tokens end and the epoch grows.
         password_hash: Option<String>,
     },
     /// The user is marked deleted, under the same rule, and its sessions, keys and tokens end.
@@ -211,13 +213,25 @@ pub trait CredentialStore: Send + Sync {
     /// Deletes a key of that user. False when there is none.
     async fn delete_api_key(&self, user: UserId, id: ApiKeyId) -> Result<bool, StoreError>;
 
-    /// Stores a session or refresh token; sets the user's `last_login` when `signed_in`.
-    async fn insert_token(&self, token: Token, signed_in: bool) -> Result<(), StoreError>;
+    /// Stores the session or refresh token of a sign-in and sets the user's `last_login`.
+    ///
+    /// # Errors
+    /// [`super::Conflict::Gone`] when the user is deleted or not active, or `epoch` is not the user's
+    /// any more: the password that was checked may have been changed since.
+    async fn insert_token(&self, token: Token, epoch: Epoch) -> Result<(), StoreError>;
 
-    /// Ends a session or refresh token by its hash. False when there is none, or it has ended.
-    /// A deleted token is remembered as used until it would have expired.
-    async fn end_token(&self, hash: String, now: Timestamp) -> Result<bool, StoreError>;
+    /// Ends the refresh token with the hash `used` and stores `next` in its place, or does neither:
+    /// false when there is none, or it has ended. It is remembered as used until it would have
+    /// expired.
+    async fn exchange_token(&self, used: String, next: Token) -> Result<bool, StoreError>;
 
-    /// Ends every session and refresh token of a user.
-    async fn end_all_tokens(&self, user: UserId, now: Timestamp) -> Result<(), StoreError>;
+    /// Ends all sessions and refresh tokens that came from one sign-in, and until `forget_at` lists
+    /// it in [`super::CredentialOwner::ended_families`].
+    async fn end_family(
+        &self,
+        user: UserId,
+        family: Uuid,
+        now: Timestamp,
+        forget_at: Timestamp,
+    ) -> Result<(), StoreError>;
 }

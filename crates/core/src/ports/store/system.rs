@@ -12,8 +12,15 @@ use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
+
+/// How often all of a user's sessions and tokens were ended at once: a token of another epoch than its
+/// user's is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub i64);
 
 /// What a sign-in needs to know of an account.
 #[derive(Debug, Clone)]
@@ -22,6 +29,8 @@ pub struct LoginRecord {
     pub user: User,
     /// Its Argon2 hash, if it has a password.
     pub password_hash: Option<String>,
+    /// Its epoch at the time that the hash was read.
+    pub epoch: Epoch,
 }
 
 /// Whom a credential belongs to, with what decides their rights.
@@ -31,6 +40,10 @@ pub struct CredentialOwner {
     pub user: User,
     /// Its roles that have not expired.
     pub grants: Vec<RoleGrant>,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Those of its sign-ins that ended so lately that access tokens of theirs may be about.
+    pub ended_families: Vec<uuid::Uuid>,
 }
 
 /// What a stored token is for.
@@ -53,7 +66,7 @@ pub struct Token {
     pub kind: TokenKind,
     /// The owner.
     pub user_id: UserId,
-    /// Shared by all refresh tokens that came from one sign-in.
+    /// Shared by all that came from one sign-in.
     pub family: uuid::Uuid,
     /// When it was made.
     pub created_at: Timestamp,
@@ -235,8 +248,10 @@ pub trait SystemStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Swept, StoreError>;
 
-    /// Deletes up to `limit` session and refresh tokens that ended before `now`; tells how many.
+    /// Deletes up to `limit` session and refresh tokens that ended before `now`, and as many ended
+    /// sign-ins that need not be remembered any more; tells how many.
     async fn sweep_tokens(&self, limit: usize, now: Timestamp) -> Result<u64, StoreError>;
+
     /// Deletes up to `limit` keys of creating requests that were stored before `before`, oldest
     /// first. Returns how many.
     async fn forget_idempotency_keys(

@@ -30,6 +30,10 @@ async fn a_session_begins_and_ends() {
         .send()
         .await
         .is_error(401, "UNAUTHORIZED");
+    me().bearer(access)
+        .send()
+        .await
+        .is_error(401, "UNAUTHORIZED");
     end()
         .header("x-session-token", session)
         .send()

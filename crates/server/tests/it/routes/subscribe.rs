@@ -120,7 +120,7 @@ async fn malformed_requests_are_explained() {
         ("{\"function_id\": 1,}", "BAD_REQUEST", "trailing comma"),
         ("{}", "VALIDATION_ERROR", "missing field `function_id`"),
         ("", "VALIDATION_ERROR", "missing field `function_id`"),
-        ("[1]", "VALIDATION_ERROR", "invalid"),
+        ("[1]", "VALIDATION_ERROR", "not an object"),
         (
             "{\"function_id\": \"1\"}",
             "VALIDATION_ERROR",

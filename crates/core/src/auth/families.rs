@@ -1,0 +1,254 @@
+//! Sign-ins and what comes from them: sessions, refresh tokens that rotate, access tokens.
+//!
+//! All that comes from one sign-in is a family and ends together. Must never store a token whose
+//! family or epoch has ended meanwhile: the store checks both in the transaction that writes it.
+
+use super::AuthService;
+use super::credentials::hash;
+use super::jwt::{Origin, TokenType, Verified};
+use super::service::{BAD_CREDENTIAL, SignIn, WRONG_LOGIN};
+use crate::error::Error;
+use crate::ids::UserId;
+use crate::limits;
+use crate::ports::store::{Conflict, Epoch, Reason, StoreError, Token, TokenKind, to_the_end};
+use crate::site::Site;
+use crate::time::Timestamp;
+use crate::users::User;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+const BAD_REFRESH: &str = "The refresh token is not valid, or has expired.";
+
+/// How much longer than its access tokens an ended family is remembered, for clocks that disagree.
+const MARGIN: Duration = Duration::from_secs(60);
+
+/// A pair of tokens.
+#[derive(Clone)]
+pub struct TokenPair {
+    /// For requests.
+    pub access: String,
+    /// For the next pair.
+    pub refresh: String,
+}
+
+/// A session with the access token that belongs to it.
+#[derive(Clone)]
+pub struct Session {
+    /// Who signed in.
+    pub user: User,
+    /// For `Authorization: Bearer`.
+    pub access: String,
+    /// For `X-Session-Token`.
+    pub session: String,
+}
+
+impl AuthService {
+    /// Signs in for a pair of tokens.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::RateLimited`].
+    pub async fn sign_in(&self, site: &Site, sign_in: SignIn<'_>) -> Result<TokenPair, Error> {
+        let (user, epoch) = self.check_password(site, sign_in).await?;
+        let now = self.clock.now();
+        let origin = self.origin(user.id, epoch, now);
+        let (pair, token) = self.pair(site, origin, now)?;
+        self.note_sign_in(site, token, epoch).await?;
+        Ok(pair)
+    }
+
+    /// Signs in for a session.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::RateLimited`].
+    pub async fn open_session(&self, site: &Site, sign_in: SignIn<'_>) -> Result<Session, Error> {
+        let (mut user, epoch) = self.check_password(site, sign_in).await?;
+        let now = self.clock.now();
+        let origin = self.origin(user.id, epoch, now);
+        let access = self.access(site, origin, now)?;
+        let session = self.entropy.secret();
+        let token = stored(origin, TokenKind::Session, hash(&session), now);
+        self.note_sign_in(site, token, epoch).await?;
+        user.last_login = Some(now);
+        Ok(Session {
+            user,
+            access,
+            session,
+        })
+    }
+
+    /// Exchanges a refresh token for a new pair; the old one ends.
+    ///
+    /// A token that was exchanged before and comes again may have been stolen, and nobody can tell
+    /// which of the two holders is the thief: all that came from its sign-in ends then.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::RateLimited`].
+    pub async fn refresh(
+        &self,
+        site: &Site,
+        refresh: &str,
+        address: Option<IpAddr>,
+    ) -> Result<TokenPair, Error> {
+        let (verified, used) = self.refresh_token(site, refresh, address).await?;
+        let bad = Error::Unauthenticated(BAD_REFRESH);
+        let user = used.user_id;
+        let now = self.clock.now();
+        // Not from the cache: what is issued must be of the epoch that counts now.
+        let system = self.store.system(Reason::Authenticate);
+        let owner = system.owner(site.id, user, now).await?;
+        let Some(owner) = owner.filter(|owner| owner.user.profile.is_active) else {
+            return Err(bad);
+        };
+        let origin = Origin {
+            user,
+            family: used.family,
+            epoch: owner.epoch,
+        };
+        let (pair, next) = self.pair(site, origin, now)?;
+        if verified.origin.epoch == owner.epoch
+            && self.scoped(site).exchange_token(used.hash, next).await?
+        {
+            return Ok(pair);
+        }
+        tracing::warn!(site.id = %site.id, user.id = %user,
+            "a refresh token that had ended came again; all that came from its sign-in ends");
+        self.end_family(site, user, used.family).await?;
+        Err(bad)
+    }
+
+    /// Ends the sign-in that a refresh token comes from, with its access tokens.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when it is none of ours, [`Error::RateLimited`].
+    pub async fn blacklist(
+        &self,
+        site: &Site,
+        refresh: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let (_, token) = self.refresh_token(site, refresh, address).await?;
+        self.end_family(site, token.user_id, token.family).await
+    }
+
+    /// Ends a session, with its access tokens.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when there is no such session.
+    pub async fn close_session(&self, site: &Site, session: &str) -> Result<(), Error> {
+        let session = self
+            .stored_token(site, &hash(session), TokenKind::Session)
+            .await?;
+        match session.filter(|session| session.ended_at.is_none()) {
+            Some(session) => self.end_family(site, session.user_id, session.family).await,
+            None => Err(Error::Unauthenticated(BAD_CREDENTIAL)),
+        }
+    }
+
+    /// A signed refresh token that has not expired, with its record, ended or not.
+    async fn refresh_token(
+        &self,
+        site: &Site,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(Verified, Token), Error> {
+        self.exchanges.count_address(site.id, address)?;
+        let bad = Error::Unauthenticated(BAD_REFRESH);
+        if token.len() > limits::CREDENTIAL_BYTES {
+            return Err(bad);
+        }
+        let now = self.clock.now();
+        let Some(verified) = self.tokens.verify(token, site, TokenType::Refresh, now) else {
+            return Err(bad);
+        };
+        let user = verified.origin.user;
+        self.exchanges.count_account(site.id, &user.to_string())?;
+        let id = hash(&verified.id.to_string());
+        match self.stored_token(site, &id, TokenKind::Refresh).await? {
+            Some(stored) if stored.user_id == user => Ok((verified, stored)),
+            Some(_) | None => Err(bad),
+        }
+    }
+
+    /// A new sign-in.
+    fn origin(&self, user: UserId, epoch: Epoch, now: Timestamp) -> Origin {
+        Origin {
+            user,
+            family: self.entropy.uuid_v7(now),
+            epoch,
+        }
+    }
+
+    /// A pair, and what is stored of it.
+    fn pair(
+        &self,
+        site: &Site,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<(TokenPair, Token), Error> {
+        let id = self.entropy.uuid_v7(now);
+        let kind = (TokenType::Refresh, limits::REFRESH_TOKEN_TTL);
+        let refresh = self.tokens.issue(site, origin, kind, id, now);
+        let refresh = refresh.ok_or_else(not_signed)?;
+        let access = self.access(site, origin, now)?;
+        let token = stored(origin, TokenKind::Refresh, hash(&id.to_string()), now);
+        Ok((TokenPair { access, refresh }, token))
+    }
+
+    fn access(&self, site: &Site, origin: Origin, now: Timestamp) -> Result<String, Error> {
+        let kind = (TokenType::Access, limits::ACCESS_TOKEN_TTL);
+        let id = self.entropy.uuid_v7(now);
+        self.tokens
+            .issue(site, origin, kind, id, now)
+            .ok_or_else(not_signed)
+    }
+
+    async fn note_sign_in(&self, site: &Site, token: Token, epoch: Epoch) -> Result<(), Error> {
+        let user = token.user_id;
+        match self.scoped(site).insert_token(token, epoch).await {
+            Ok(()) => {}
+            // The password was changed, or the account closed, while the old one was checked.
+            Err(StoreError::Conflict(Conflict::Gone)) => {
+                return Err(Error::Unauthenticated(WRONG_LOGIN));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // `last_login` changed.
+        self.principals.invalidate(site.id, user);
+        Ok(())
+    }
+
+    /// Goes to the end, whatever becomes of the caller: a thief must not stop it by hanging up.
+    async fn end_family(&self, site: &Site, user: UserId, family: Uuid) -> Result<(), Error> {
+        let (store, principals) = (self.scoped(site), Arc::clone(&self.principals));
+        let (site, now) = (site.id, self.clock.now());
+        let forget_at = now.plus(limits::ACCESS_TOKEN_TTL + MARGIN);
+        let ended = to_the_end(async move {
+            let ended = store.end_family(user, family, now, forget_at).await;
+            principals.invalidate(site, user);
+            ended
+        });
+        Ok(ended.await?)
+    }
+}
+
+fn stored(origin: Origin, kind: TokenKind, hash: String, now: Timestamp) -> Token {
+    let ttl = match kind {
+        TokenKind::Session => limits::SESSION_TTL,
+        TokenKind::Refresh => limits::REFRESH_TOKEN_TTL,
+    };
+    Token {
+        hash,
+        kind,
+        user_id: origin.user,
+        family: origin.family,
+        created_at: now,
+        expires_at: now.plus(ttl),
+        ended_at: None,
+    }
+}
+
+fn not_signed() -> Error {
+    Error::Internal("a token could not be signed".to_owned())
+}
