@@ -10,9 +10,9 @@ use super::{Principal, Principals, SiteDirectory};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits;
-use crate::ports::store::{Epoch, Reason, ScopedStore, Store, Token, TokenKind};
+use crate::ports::store::{Epoch, KeyOwner, Reason, ScopedStore, Store, Token, TokenKind};
 use crate::site::{Site, TenantScope};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::users::User;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -124,7 +124,11 @@ impl AuthService {
             }
             Credential::ApiKey(key) => {
                 let system = self.store.system(Reason::Authenticate);
-                system.api_key_owner(site.id, &hash(key), now).await?
+                let owner = system.api_key_owner(site.id, &hash(key), now).await?;
+                if let Some(owner) = owner {
+                    self.note_key_use(site, owner, now).await;
+                }
+                owner.map(|owner| owner.user)
             }
             Credential::Session(secret) => {
                 let token = self
@@ -137,6 +141,18 @@ impl AuthService {
         };
         let Some(user) = user else { return Err(bad) };
         self.principals.of(site.id, user).await?.ok_or(bad)
+    }
+
+    /// Whether it can be noted decides nothing about the request.
+    async fn note_key_use(&self, site: &Site, owner: KeyOwner, now: Timestamp) {
+        let noted = |at: Timestamp| at <= now && now.since(at) < limits::KEY_USE_NOTED;
+        if owner.last_used_at.is_some_and(noted) {
+            return;
+        }
+        if let Err(error) = self.scoped(site).note_key_use(owner.key, now).await {
+            tracing::debug!(site.id = %site.id, key.id = %owner.key, %error,
+                "the use of an API key could not be noted");
+        }
     }
 
     /// The account whose password this is.

@@ -140,6 +140,36 @@ async fn every_body_is_refused_and_the_connection_goes_on() {
     server.stop().await;
 }
 
+/// Without a length nothing tells beforehand how much will come.
+#[tokio::test]
+async fn what_comes_in_pieces_is_bounded_too() {
+    let (server, operations) = demo().await;
+    let piece = vec![b' '; 64 * 1024];
+    for operation in &operations {
+        let mut wire = Wire::open(&server.api.url).await;
+        let head = format!(
+            "{} {} HTTP/1.1\r\nhost: h\r\nauthorization: {}\r\ntransfer-encoding: chunked\r\n\
+             content-type: {JSON}\r\n\r\n",
+            operation.method,
+            operation.path,
+            server.api.credential()
+        );
+        wire.send(head.as_bytes()).await.unwrap();
+        for _ in 0..=OVERSIZE / piece.len() {
+            let size = format!("{:x}\r\n", piece.len());
+            let sent = [size.as_bytes(), &piece, b"\r\n"].concat();
+            // A server that has answered already may have stopped reading.
+            let _ = wire.send(&sent).await;
+        }
+        let reply = wire.reply().await;
+        let reply = reply.unwrap_or_else(|| panic!("no answer: {}", operation.id));
+        check(&operation.id, &reply);
+        assert_eq!(reply.status, 413, "{}: {reply:?}", operation.id);
+        wire.ended().await;
+    }
+    server.stop().await;
+}
+
 /// Values that fit no field or hardly any; where one does fit, the request may succeed.
 fn values() -> [Value; 10] {
     [

@@ -29,7 +29,8 @@ pub use functions::{
 pub use idempotency::{IdempotencyStore, StoredAnswer};
 pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
 pub use system::{
-    Claimed, CredentialOwner, Epoch, LoginRecord, Recovered, Swept, SystemStore, Token, TokenKind,
+    Claimed, CredentialOwner, Epoch, KeyOwner, LoginRecord, Recovered, Swept, SystemStore, Token,
+    TokenKind,
 };
 
 use crate::site::TenantScope;
