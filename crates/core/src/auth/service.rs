@@ -4,7 +4,7 @@
 
 use super::attempts::Attempts;
 use super::credentials::{Credential, hash};
-use super::jwt::{TokenType, Tokens};
+use super::jwt::{JwtKeys, TokenType, Tokens};
 use super::password::{Password, Passwords};
 use super::{Principal, Principals, SiteDirectory};
 use crate::entropy::Entropy;
@@ -31,7 +31,7 @@ pub struct AuthParts {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// Signs access and refresh tokens.
-    pub jwt_key: [u8; 32],
+    pub jwt_keys: JwtKeys,
     /// Sites are sub-domains of it; none means single-site mode.
     pub base_domain: Option<String>,
     /// Shared with whoever else hashes passwords.
@@ -71,7 +71,7 @@ impl AuthService {
             store,
             clock,
             entropy,
-            jwt_key,
+            jwt_keys,
             base_domain,
             passwords,
             principals,
@@ -79,7 +79,7 @@ impl AuthService {
         let base_domain = base_domain.as_deref();
         Self {
             sites: SiteDirectory::new(Arc::clone(&store), Arc::clone(&clock), base_domain),
-            tokens: Tokens::new(&jwt_key),
+            tokens: Tokens::new(&jwt_keys),
             sign_ins: Attempts::new(Arc::clone(&clock), limits::SIGN_IN_PER_MINUTE),
             exchanges: Attempts::new(Arc::clone(&clock), limits::TOKEN_EXCHANGE_PER_MINUTE),
             store,
