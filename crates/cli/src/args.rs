@@ -108,6 +108,8 @@ pub(crate) enum Admin {
     ResetPassword(AdminUser),
     /// Print the key with which the command line on this machine reaches its server
     ApiKey,
+    /// Sign tokens with a new key; those of the old one are good until they expire or the next rotation
+    RotateKey,
     /// Create a site (tenant)
     CreateSite {
         /// Lower-case letters, digits, dashes; the sub-domain of the base domain

@@ -40,7 +40,7 @@ impl Composition {
         };
         let sqlite = SqliteStore::open(config.database_dir(), options)?;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
-        let jwt_key = keys::jwt_key(&config.data_dir)?;
+        let jwt_keys = keys::jwt_keys(&config.data_dir)?;
         let python = python(config, &config.data_dir, &clock);
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
@@ -77,7 +77,7 @@ impl Composition {
         };
         let platform = Platform::new(PlatformParts {
             engine,
-            jwt_key,
+            jwt_keys,
             base_domain,
         });
         let coordinator = platform.coordinator();

@@ -5,30 +5,51 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use tollgate_core::auth::JwtKeys;
 use tollgate_core::entropy::Entropy;
 
 /// Signs access and refresh tokens.
 const JWT_KEY: &str = "jwt.key";
+/// Did so before the last rotation.
+const PREVIOUS_JWT_KEY: &str = "jwt.previous.key";
 
-/// The key that signs tokens; made at the first call.
-pub(crate) fn jwt_key(data_dir: &Path) -> io::Result<[u8; 32]> {
+/// The keys of tokens; one is made at the first call.
+pub(crate) fn jwt_keys(data_dir: &Path) -> io::Result<JwtKeys> {
     let path = data_dir.join(JWT_KEY);
-    match fs::read(&path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| {
+    let current = match read(&path)? {
+        Some(key) => key,
+        None => make(&path)?,
+    };
+    let previous = read(&data_dir.join(PREVIOUS_JWT_KEY))?;
+    Ok(JwtKeys { current, previous })
+}
+
+/// Puts a new key in the place of the current one, and that in the place of the previous one.
+pub(crate) fn rotate_jwt_key(data_dir: &Path) -> io::Result<()> {
+    let JwtKeys { current, .. } = jwt_keys(data_dir)?;
+    write_private(&data_dir.join(PREVIOUS_JWT_KEY), &current)?;
+    make(&data_dir.join(JWT_KEY)).map(drop)
+}
+
+fn read(path: &Path) -> io::Result<Option<[u8; 32]>> {
+    match fs::read(path) {
+        Ok(bytes) => bytes.try_into().map(Some).map_err(|_| {
             let message = format!(
                 "{} is not a key of 32 bytes; restore or delete it",
                 path.display()
             );
             io::Error::new(io::ErrorKind::InvalidData, message)
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mut key = [0_u8; 32];
-            OsEntropy.fill(&mut key);
-            write_private(&path, &key)?;
-            Ok(key)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn make(path: &Path) -> io::Result<[u8; 32]> {
+    let mut key = [0_u8; 32];
+    OsEntropy.fill(&mut key);
+    write_private(path, &key)?;
+    Ok(key)
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -167,6 +167,8 @@ pub const IDEMPOTENCY_KEY_CHARS: usize = 255;
 pub const IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 3600);
 /// Different keys of requests that one process carries out or lets wait at the same time.
 pub const IDEMPOTENCY_KEYS_UNDER_WAY: usize = 10_000;
+/// How often at most the use of an API key is noted: reading must not mean writing.
+pub const KEY_USE_NOTED: Duration = Duration::from_secs(3600);
 /// API keys of one user.
 pub const API_KEYS_PER_USER: usize = 50;
 

@@ -1,6 +1,6 @@
 //! Everything that a server, the command line or an embedding program uses, put together once.
 
-use crate::auth::{AuthParts, AuthService, Passwords, Principals, RoleService};
+use crate::auth::{AuthParts, AuthService, JwtKeys, Passwords, Principals, RoleService};
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
@@ -19,7 +19,7 @@ pub struct PlatformParts {
     /// The engine's parts.
     pub engine: Parts,
     /// Signs tokens.
-    pub jwt_key: [u8; 32],
+    pub jwt_keys: JwtKeys,
     /// Sites are sub-domains of it; none means single-site mode.
     pub base_domain: Option<String>,
 }
@@ -62,7 +62,7 @@ impl Platform {
     pub fn new(parts: PlatformParts) -> Arc<Self> {
         let PlatformParts {
             engine: parts,
-            jwt_key,
+            jwt_keys,
             base_domain,
         } = parts;
         let store = Arc::clone(&parts.store);
@@ -76,7 +76,7 @@ impl Platform {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             entropy,
-            jwt_key,
+            jwt_keys,
             base_domain,
             passwords: Arc::clone(&passwords),
             principals: Arc::clone(&principals),

@@ -45,10 +45,14 @@ impl Unread {
     pub(crate) async fn settle(&self, request: &Sizes, response: &mut Response) {
         let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(rest) = rest else { return };
-        // A client that waits for permission would be invited to send everything; one that was
-        // too slow already is not waited for again.
+        // A client that waits for permission would be invited to send everything; one that was too
+        // slow, or sent too much, is not waited for again.
+        let enough = matches!(
+            response.status(),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE
+        );
         let drained = !request.asks_first
-            && response.status() != StatusCode::REQUEST_TIMEOUT
+            && !enough
             && request.length <= limits::REQUEST_BODY_BYTES
             && tokio::time::timeout(DRAIN_MAX, drain(rest)).await == Ok(true);
         if !drained {

@@ -10,3 +10,5 @@ CREATE TABLE ended_families (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX ended_families_by_end ON ended_families (forget_at);
 CREATE INDEX tokens_of_family ON tokens (family);
+-- About when: noted once in a while only.
+ALTER TABLE api_keys ADD COLUMN last_used_at INTEGER;

@@ -24,9 +24,10 @@ const INSERT_KEY: &str = "
     SELECT site_id, id, ?3, ?4, ?5, ?6, ?7 FROM users
     WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 const KEYS: &str = "
-    SELECT id, user_id, name, prefix, created_at, expires_at FROM api_keys
+    SELECT id, user_id, name, prefix, created_at, expires_at, last_used_at FROM api_keys
     WHERE site_id = ?1 AND user_id = ?2 ORDER BY id DESC";
 const DELETE_KEY: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id = ?2 AND id = ?3";
+const NOTE_KEY_USE: &str = "UPDATE api_keys SET last_used_at = ?3 WHERE site_id = ?1 AND id = ?2";
 const INSERT_TOKEN: &str = "
     INSERT INTO tokens (hash, site_id, kind, user_id, family, created_at, expires_at, ended_at)
     SELECT ?3, site_id, ?4, id, ?5, ?6, ?7, ?8 FROM users
@@ -55,6 +56,7 @@ fn read_key(row: &Row<'_>) -> DbResult<ApiKey> {
         prefix: row.get("prefix")?,
         created_at: row.time("created_at")?,
         expires_at: row.time_opt("expires_at")?,
+        last_used_at: row.time_opt("last_used_at")?,
     })
 }
 
@@ -79,6 +81,7 @@ fn insert_key(connection: &Connection, site: i64, key: &NewApiKey) -> DbResult<A
         prefix: key.prefix.clone(),
         created_at: key.created_at,
         expires_at: key.expires_at,
+        last_used_at: None,
     };
     idempotency::keep(connection, site, key.remember.as_ref(), &stored)?;
     Ok(stored)
@@ -190,6 +193,21 @@ impl CredentialStore for Scoped {
             .writer
             .write(move |connection| {
                 Ok(write(connection, DELETE_KEY, params![site, user.0, id.0])? == 1)
+            })
+            .await
+    }
+
+    async fn note_key_use(&self, id: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                write(
+                    connection,
+                    NOTE_KEY_USE,
+                    params![site, id.0, now.as_micros()],
+                )
+                .map(drop)
             })
             .await
     }

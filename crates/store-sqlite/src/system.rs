@@ -16,11 +16,11 @@ use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::function::Executable;
-use tollgate_core::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
+use tollgate_core::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};
 use tollgate_core::ports::store::{
-    Claimed, Conflict, CredentialOwner, DueLines, Epoch, IdBlock, IdKind, Line, LoginRecord,
-    Recovered, StoreError, Swept, SystemStore, Token, TokenKind,
+    Claimed, Conflict, CredentialOwner, DueLines, Epoch, IdBlock, IdKind, KeyOwner, Line,
+    LoginRecord, Recovered, StoreError, Swept, SystemStore, Token, TokenKind,
 };
 use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
@@ -41,7 +41,7 @@ const LOGIN: &str = concat!(
     "AND (email_key = ?2 OR username_key = ?2) ORDER BY email_key = ?2 DESC LIMIT 1"
 );
 const KEY_OWNER: &str = "
-    SELECT k.user_id FROM api_keys k JOIN users u ON u.id = k.user_id AND u.site_id = k.site_id
+    SELECT k.id, k.user_id, k.last_used_at FROM api_keys k JOIN users u ON u.id = k.user_id AND u.site_id = k.site_id
     WHERE k.site_id = ?1 AND k.hash = ?2 AND (k.expires_at IS NULL OR k.expires_at > ?3)
         AND u.is_deleted = 0";
 /// The user's number stands first to name the row in an error; the hash must not be shown.
@@ -208,10 +208,17 @@ impl SystemStore for System {
         site: SiteId,
         hash: &str,
         now: Timestamp,
-    ) -> Result<Option<UserId>, StoreError> {
+    ) -> Result<Option<KeyOwner>, StoreError> {
         self.inner.readers.look_up(|connection| {
             let values = params![site.0, hash, now.as_micros()];
-            first(connection, KEY_OWNER, values, |row| Ok(UserId(row.get(0)?)))
+            first(connection, KEY_OWNER, values, |row| {
+                let mut row = Record::new("api_keys", row);
+                Ok(KeyOwner {
+                    key: ApiKeyId(row.get("id")?),
+                    user: UserId(row.get("user_id")?),
+                    last_used_at: row.time_opt("last_used_at")?,
+                })
+            })
         })
     }
 

@@ -5,6 +5,7 @@ use crate::args::{Admin, AdminUser};
 use crate::bootstrap::{local_access, made_password, site};
 use crate::compose::Composition;
 use crate::config::Config;
+use crate::keys;
 use std::time::Duration;
 use tollgate_core::auth::Password;
 use tollgate_core::site::Authority;
@@ -17,9 +18,22 @@ pub(super) async fn run(config: &Config, command: Admin) -> CommandResult {
         return Ok(());
     }
     let composition = Composition::open(config)?;
-    let done = change(&composition, command).await;
+    let done = match command {
+        // The folder is this process's own now: no server signs with the old key meanwhile.
+        Admin::RotateKey => rotate(config),
+        command => change(&composition, command).await,
+    };
     composition.stop(Duration::ZERO).await;
     done
+}
+
+fn rotate(config: &Config) -> CommandResult {
+    keys::rotate_jwt_key(&config.data_dir)?;
+    println!(
+        "tokens are signed with a new key from the next start on; those of the old one are good until \
+         they expire, or until the key is rotated again"
+    );
+    Ok(())
 }
 
 async fn change(composition: &Composition, command: Admin) -> CommandResult {
@@ -64,8 +78,8 @@ async fn change(composition: &Composition, command: Admin) -> CommandResult {
                 .await?;
             println!("created site {}", site.slug);
         }
-        // Answered before anything was opened.
-        Admin::ApiKey => {}
+        // Done elsewhere.
+        Admin::ApiKey | Admin::RotateKey => {}
     }
     Ok(())
 }

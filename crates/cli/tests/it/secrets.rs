@@ -16,6 +16,7 @@ const ANN: &str = "sesame-ann-4712";
 const NEW: &str = "sesame-new-4713";
 const WRONG: &str = "sesame-wrong-4714";
 const COOKIE: &str = "sesame-cookie-4715";
+const HEADER: &str = "sesame-header-4717";
 const QUERY: &str = "sesame-query-4716";
 
 /// What was sent or given, and what the server answered to it.
@@ -143,6 +144,15 @@ async fn change_users(api: &Api, seen: &mut Seen) -> Vec<Value> {
     runs
 }
 
+/// A proxy function carries what the other side knows it by. It is stored; whoever may see functions sees it.
+async fn call_out(api: &Api) {
+    let body = json!({"name": "out", "execution_mode": "proxy",
+        "webhook_url": "http://127.0.0.1:1/hook", "headers": {"Authorization": HEADER}});
+    api.post("/api/apps/checks/functions/", &body).await.ok();
+    let failed = api.execute("checks", "out", &json!({})).await;
+    failed.refused(400, "FUNCTION_FAILED");
+}
+
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -180,6 +190,7 @@ async fn secrets_are_found_nowhere_afterwards() {
         if format == "text" {
             answers.extend(change_users(&server.api, &mut seen).await);
             answers.extend(seen.errors.clone());
+            call_out(&server.api).await;
         }
         let (stdout, stderr) = (server.stdout.clone(), server.stderr.clone());
         server.stop().await;
@@ -190,6 +201,7 @@ async fn secrets_are_found_nowhere_afterwards() {
         let answers = Value::from(answers).to_string();
         let kept = files(&folder.data());
         assert!(kept.len() > 2);
+        assert!(!log.contains(HEADER), "in the log: {HEADER}");
         for secret in &seen.secrets {
             assert!(!log.contains(secret), "in the log: {secret}");
             assert!(!stdout.so_far().contains(secret), "on stdout: {secret}");

@@ -17,6 +17,25 @@ const ISSUER: &str = "tollgate";
 /// How far the clocks of two servers of one installation may be apart.
 const LEEWAY_SECONDS: i64 = 5;
 
+/// The keys of tokens. Which one a token was signed with is found by trying: what a token says about it
+/// is not looked at.
+#[derive(Clone)]
+pub struct JwtKeys {
+    /// Signs, and verifies.
+    pub current: [u8; 32],
+    /// Verifies what was signed before the last rotation.
+    pub previous: Option<[u8; 32]>,
+}
+
+impl From<[u8; 32]> for JwtKeys {
+    fn from(current: [u8; 32]) -> Self {
+        Self {
+            current,
+            previous: None,
+        }
+    }
+}
+
 /// What a token is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,16 +80,16 @@ pub(super) struct Verified {
     pub(super) origin: Origin,
 }
 
-/// Signs and verifies tokens with one key.
+/// Signs and verifies tokens.
 pub(super) struct Tokens {
     header: Header,
     sign: EncodingKey,
-    verify: DecodingKey,
+    verify: Vec<DecodingKey>,
     validation: Validation,
 }
 
 impl Tokens {
-    pub(super) fn new(key: &[u8; 32]) -> Self {
+    pub(super) fn new(keys: &JwtKeys) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         // The rest is required by the type of the claims.
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
@@ -80,8 +99,12 @@ impl Tokens {
         validation.validate_aud = false;
         Self {
             header: Header::new(Algorithm::HS256),
-            sign: EncodingKey::from_secret(key),
-            verify: DecodingKey::from_secret(key),
+            sign: EncodingKey::from_secret(&keys.current),
+            verify: [Some(&keys.current), keys.previous.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|key| DecodingKey::from_secret(key))
+                .collect(),
             validation,
         }
     }
@@ -118,8 +141,10 @@ impl Tokens {
         typ: TokenType,
         now: Timestamp,
     ) -> Option<Verified> {
-        let data = jsonwebtoken::decode::<Claims>(token, &self.verify, &self.validation).ok()?;
-        let claims = data.claims;
+        let claims = self.verify.iter().find_map(|key| {
+            let decoded = jsonwebtoken::decode::<Claims>(token, key, &self.validation);
+            decoded.ok().map(|token| token.claims)
+        })?;
         let now = now.as_seconds();
         let in_time = now < claims.exp.saturating_add(LEEWAY_SECONDS)
             && claims.iat <= now.saturating_add(LEEWAY_SECONDS);
@@ -176,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_its_site_type_time_and_key_only() {
-        let tokens = Tokens::new(&[1; 32]);
+        let tokens = Tokens::new(&[1; 32].into());
         let token = token(&tokens);
         let good = Some(Verified {
             id: Uuid::from_u128(9),
@@ -200,14 +225,37 @@ mod tests {
             None
         );
         assert_eq!(
-            Tokens::new(&[2; 32]).verify(&token, &site("a"), access, NOW),
+            Tokens::new(&[2; 32].into()).verify(&token, &site("a"), access, NOW),
             None
         );
     }
 
     #[test]
+    fn the_key_before_the_last_rotation_still_verifies() {
+        let (one, two, three) = ([1; 32], [2; 32], [3; 32]);
+        let rotated = |current, previous| {
+            let previous = Some(previous);
+            Tokens::new(&JwtKeys { current, previous })
+        };
+        let good = |tokens: &Tokens, token: &str| {
+            let verified = tokens.verify(token, &site("a"), TokenType::Access, NOW);
+            verified.is_some()
+        };
+        let first = token(&Tokens::new(&one.into()));
+        let once = rotated(two, one);
+        let second = token(&once);
+        assert!(good(&once, &first) && good(&once, &second));
+        assert!(
+            !good(&Tokens::new(&one.into()), &second),
+            "signed with the new key"
+        );
+        let twice = rotated(three, two);
+        assert!(!good(&twice, &first) && good(&twice, &second));
+    }
+
+    #[test]
     fn other_algorithms_and_missing_claims_are_refused() {
-        let tokens = Tokens::new(&[1; 32]);
+        let tokens = Tokens::new(&[1; 32].into());
         let good = token(&tokens);
         let (_, rest) = good.split_once('.').unwrap();
         // {"typ":"JWT","alg":"none"} and {"alg":"HS512"}

@@ -16,6 +16,7 @@ mod sites;
 pub use access::{AppAccess, Right, SiteAccess, right};
 pub use credentials::{CreatedApiKey, Credential};
 pub use families::{Session, TokenPair};
+pub use jwt::JwtKeys;
 pub use password::{Password, Passwords};
 pub use permission::{Permission, RoleName};
 pub use principal::Principal;

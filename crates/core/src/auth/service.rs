@@ -4,15 +4,15 @@
 
 use super::attempts::Attempts;
 use super::credentials::{Credential, hash};
-use super::jwt::{TokenType, Tokens};
+use super::jwt::{JwtKeys, TokenType, Tokens};
 use super::password::{Password, Passwords};
 use super::{Principal, Principals, SiteDirectory};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits;
-use crate::ports::store::{Epoch, Reason, ScopedStore, Store, Token, TokenKind};
+use crate::ports::store::{Epoch, KeyOwner, Reason, ScopedStore, Store, Token, TokenKind};
 use crate::site::{Site, TenantScope};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 use crate::users::User;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub struct AuthParts {
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
     /// Signs access and refresh tokens.
-    pub jwt_key: [u8; 32],
+    pub jwt_keys: JwtKeys,
     /// Sites are sub-domains of it; none means single-site mode.
     pub base_domain: Option<String>,
     /// Shared with whoever else hashes passwords.
@@ -71,7 +71,7 @@ impl AuthService {
             store,
             clock,
             entropy,
-            jwt_key,
+            jwt_keys,
             base_domain,
             passwords,
             principals,
@@ -79,7 +79,7 @@ impl AuthService {
         let base_domain = base_domain.as_deref();
         Self {
             sites: SiteDirectory::new(Arc::clone(&store), Arc::clone(&clock), base_domain),
-            tokens: Tokens::new(&jwt_key),
+            tokens: Tokens::new(&jwt_keys),
             sign_ins: Attempts::new(Arc::clone(&clock), limits::SIGN_IN_PER_MINUTE),
             exchanges: Attempts::new(Arc::clone(&clock), limits::TOKEN_EXCHANGE_PER_MINUTE),
             store,
@@ -124,7 +124,11 @@ impl AuthService {
             }
             Credential::ApiKey(key) => {
                 let system = self.store.system(Reason::Authenticate);
-                system.api_key_owner(site.id, &hash(key), now).await?
+                let owner = system.api_key_owner(site.id, &hash(key), now).await?;
+                if let Some(owner) = owner {
+                    self.note_key_use(site, owner, now).await;
+                }
+                owner.map(|owner| owner.user)
             }
             Credential::Session(secret) => {
                 let token = self
@@ -137,6 +141,18 @@ impl AuthService {
         };
         let Some(user) = user else { return Err(bad) };
         self.principals.of(site.id, user).await?.ok_or(bad)
+    }
+
+    /// Whether it can be noted decides nothing about the request.
+    async fn note_key_use(&self, site: &Site, owner: KeyOwner, now: Timestamp) {
+        let noted = |at: Timestamp| at <= now && now.since(at) < limits::KEY_USE_NOTED;
+        if owner.last_used_at.is_some_and(noted) {
+            return;
+        }
+        if let Err(error) = self.scoped(site).note_key_use(owner.key, now).await {
+            tracing::debug!(site.id = %site.id, key.id = %owner.key, %error,
+                "the use of an API key could not be noted");
+        }
     }
 
     /// The account whose password this is.

@@ -131,7 +131,7 @@ impl World {
         };
         let platform = Platform::new(PlatformParts {
             engine,
-            jwt_key: [7; 32],
+            jwt_keys: [7; 32].into(),
             base_domain: None,
         });
         let coordinator = platform.coordinator();

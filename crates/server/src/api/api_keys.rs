@@ -29,6 +29,9 @@ pub(crate) struct ApiKeyView {
     created_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
+    /// About when it was last used, to the hour.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<Timestamp>,
 }
 
 impl ApiKeyView {
@@ -40,6 +43,7 @@ impl ApiKeyView {
             key,
             created_at: record.created_at,
             expires_at: record.expires_at,
+            last_used_at: record.last_used_at,
         }
     }
 }

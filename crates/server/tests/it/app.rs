@@ -212,7 +212,7 @@ impl TestApp {
         };
         let platform = Platform::new(PlatformParts {
             engine,
-            jwt_key: JWT_KEY,
+            jwt_keys: JWT_KEY.into(),
             base_domain: None,
         });
         let coordinator = platform.coordinator();

@@ -277,7 +277,15 @@ pub async fn api_keys_belong_to_one_user(world: World) {
         .api_key_owner(site, "hash-1", world.now())
         .await
         .unwrap();
-    assert_eq!(owner, Some(ann.id));
+    assert_eq!(owner.map(|owner| owner.user), Some(ann.id));
+    assert_eq!(owner.map(|owner| owner.last_used_at), Some(None));
+    let at = world.in_seconds(3);
+    store.note_key_use(first.id, at).await.unwrap();
+    let owner = world.system.api_key_owner(site, "hash-1", at).await;
+    assert_eq!(owner.unwrap().unwrap().last_used_at, Some(at));
+    let listed = store.api_keys(ann.id).await.unwrap();
+    assert_eq!(listed[1].last_used_at, Some(at));
+    assert_eq!(listed[0], second);
     assert_eq!(
         world
             .system
@@ -322,7 +330,7 @@ pub async fn api_keys_end(world: World) {
         .api_key_owner(site, "hash-1", world.in_seconds(9))
         .await
         .unwrap();
-    assert_eq!(before, Some(ann.id));
+    assert_eq!(before.map(|owner| owner.user), Some(ann.id));
     assert_eq!(
         world
             .system

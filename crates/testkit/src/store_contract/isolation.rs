@@ -229,6 +229,7 @@ pub async fn credentials_of_another_site_are_out_of_reach(world: World) {
     assert!(!b.exchange_token("one".to_owned(), two).await.unwrap());
     let family = token(ann.id, "one", now).family;
     b.end_family(ann.id, family, now, now).await.unwrap();
+    b.note_key_use(stored_key.id, now).await.unwrap();
     assert_eq!(
         world
             .system

@@ -17,6 +17,35 @@ fn password(said: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_rotated_key_leaves_tokens_good_until_the_next_rotation() {
+    let folder = Arc::new(Folder::new());
+    let settings = [("TOLLGATE_ADMIN_PASSWORD", "correct horse")];
+    let server = Server::start_in(&folder, &[], &settings).await;
+    let sign_in = async |server: &Server| {
+        let signed_in = server.api.sign_in("admin@example.com", "correct horse");
+        bearer(signed_in.await)
+    };
+    let me = async |server: &Server, token: &str| {
+        server.api.with(token).get("/api/users/me/").await.status
+    };
+    let refused = folder.run(&["admin", "rotate-key"]).await.refused();
+    assert!(refused.contains("in use by another"), "{refused}");
+    let first = sign_in(&server).await;
+    server.stop().await;
+    folder.run(&["admin", "rotate-key"]).await.ok();
+    let server = Server::start_in(&folder, &[], &[]).await;
+    let second = sign_in(&server).await;
+    assert_eq!(me(&server, &first).await, 200);
+    assert_eq!(me(&server, &second).await, 200);
+    server.stop().await;
+    folder.run(&["admin", "rotate-key"]).await.ok();
+    let server = Server::start_in(&folder, &[], &[]).await;
+    assert_eq!(me(&server, &first).await, 401);
+    assert_eq!(me(&server, &second).await, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_first_start_prints_a_password_that_works() {
     let mut server = Server::start().await;
     let line = server.stdout.line("with password").await;

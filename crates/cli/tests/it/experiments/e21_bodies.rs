@@ -6,6 +6,7 @@ use crate::support::api::{Api, bearer};
 use crate::support::folder::Folder;
 use crate::support::server::Server;
 use crate::support::wire::{Reply, Wire};
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -137,6 +138,36 @@ async fn every_body_is_refused_and_the_connection_goes_on() {
     }
     let said = server.stderr.so_far();
     assert!(!said.contains("ERROR"), "{said}");
+    server.stop().await;
+}
+
+/// Without a length nothing tells beforehand how much will come.
+#[tokio::test]
+async fn what_comes_in_pieces_is_bounded_too() {
+    let (server, operations) = demo().await;
+    let piece = vec![b' '; 64 * 1024];
+    let size = format!("{:x}\r\n", piece.len());
+    let pieces = [size.as_bytes(), &piece, b"\r\n"].concat();
+    let pieces = pieces.repeat(OVERSIZE / piece.len() + 1);
+    let asked = operations.iter().map(async |operation| {
+        let mut wire = Wire::open(&server.api.url).await;
+        let head = format!(
+            "{} {} HTTP/1.1\r\nhost: h\r\nauthorization: {}\r\ntransfer-encoding: chunked\r\n\
+             content-type: {JSON}\r\n\r\n",
+            operation.method,
+            operation.path,
+            server.api.credential()
+        );
+        wire.send(head.as_bytes()).await.unwrap();
+        // A server that has answered already may have stopped reading.
+        let _ = wire.send(&pieces).await;
+        let reply = wire.reply().await;
+        let reply = reply.unwrap_or_else(|| panic!("no answer: {}", operation.id));
+        check(&operation.id, &reply);
+        assert_eq!(reply.status, 413, "{}: {reply:?}", operation.id);
+        wire.ended().await;
+    });
+    join_all(asked).await;
     server.stop().await;
 }
 

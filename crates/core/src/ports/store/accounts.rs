@@ -161,6 +161,8 @@ pub struct ApiKey {
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+    /// About when it was last used; see [`crate::limits::KEY_USE_NOTED`].
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// An API key to be stored.
@@ -212,6 +214,9 @@ pub trait CredentialStore: Send + Sync {
 
     /// Deletes a key of that user. False when there is none.
     async fn delete_api_key(&self, user: UserId, id: ApiKeyId) -> Result<bool, StoreError>;
+
+    /// Notes that a key is in use.
+    async fn note_key_use(&self, id: ApiKeyId, now: Timestamp) -> Result<(), StoreError>;
 
     /// Stores the session or refresh token of a sign-in and sets the user's `last_login`.
     ///

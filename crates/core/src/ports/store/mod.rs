@@ -29,8 +29,8 @@ pub use functions::{
 pub use idempotency::{IdempotencyStore, StoredAnswer};
 pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
 pub use system::{
-    Claimed, CredentialOwner, DueLines, Epoch, Line, LoginRecord, Recovered, Swept, SystemStore,
-    Token, TokenKind,
+    Claimed, CredentialOwner, DueLines, Epoch, KeyOwner, Line, LoginRecord, Recovered, Swept,
+    SystemStore, Token, TokenKind,
 };
 
 use crate::site::TenantScope;

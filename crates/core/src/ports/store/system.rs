@@ -4,7 +4,7 @@
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
 use crate::function::{Executable, text_enum};
-use crate::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
+use crate::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, Hold, NewInvocation, Started};
 use crate::ports::dispatch::Taken;
 use crate::retention::Retention;
@@ -31,6 +31,17 @@ pub struct LoginRecord {
     pub password_hash: Option<String>,
     /// Its epoch at the time that the hash was read.
     pub epoch: Epoch,
+}
+
+/// Whose an API key is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyOwner {
+    /// The owner.
+    pub user: UserId,
+    /// The key.
+    pub key: ApiKeyId,
+    /// When its use was last noted.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// Whom a credential belongs to, with what decides their rights.
@@ -164,7 +175,7 @@ pub trait SystemStore: Send + Sync {
         site: SiteId,
         hash: &str,
         now: Timestamp,
-    ) -> Result<Option<UserId>, StoreError>;
+    ) -> Result<Option<KeyOwner>, StoreError>;
 
     /// The token with this hash, ended or not.
     async fn token(&self, site: SiteId, hash: &str) -> Result<Option<Token>, StoreError>;

@@ -45,6 +45,30 @@ async fn a_key_is_shown_once_and_works_until_deleted() {
 }
 
 #[tokio::test]
+async fn a_keys_use_is_noted_to_the_hour() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    let created = app.post(PATH, &json!({"name": "ci"})).bearer(&root);
+    let key = created.send().await.ok()["data"]["key"].clone();
+    let key = format!("Api-Key {}", key.as_str().unwrap());
+    let last_used = async || {
+        let list = app.get(PATH).bearer(&root).send().await.ok();
+        list["data"][0]["last_used_at"].clone()
+    };
+    assert_eq!(last_used().await, json!(null));
+    for (minutes, noted) in [
+        (0, "2025-01-15T10:30:00Z"),
+        (59, "2025-01-15T10:30:00Z"),
+        (1, "2025-01-15T11:30:00Z"),
+    ] {
+        app.clock.advance(Duration::from_secs(minutes * 60));
+        let asking = app.get("/api/users/me/").header("authorization", &key);
+        asking.send().await.ok();
+        assert_eq!(last_used().await, noted);
+    }
+}
+
+#[tokio::test]
 async fn a_key_ends_when_it_says() {
     let app = TestApp::new().await;
     let root = app.root().await;
