@@ -16,6 +16,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Stands for a name that is not to be found.
+pub const UNKNOWN: &str = "unknown";
+
 /// Why a run gave no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +77,67 @@ text_enum!(FailureKind {
 });
 
 impl FailureKind {
+    /// All kinds.
+    pub const ALL: [Self; 16] = [
+        Self::Exception,
+        Self::Timeout,
+        Self::Crashed,
+        Self::Limit,
+        Self::NotJson,
+        Self::Load,
+        Self::Upstream,
+        Self::Cancelled,
+        Self::Deleted,
+        Self::Inactive,
+        Self::Unavailable,
+        Self::Chain,
+        Self::Enrichment,
+        Self::Filter,
+        Self::Lost,
+        Self::Corrupt,
+    ];
+
+    /// Whether a dead letter may have ended so: nobody waited for it, and its function is there.
+    pub const fn is_of_dead_letters(self) -> bool {
+        match self {
+            Self::Cancelled | Self::Deleted | Self::Enrichment => false,
+            Self::Exception
+            | Self::Timeout
+            | Self::Crashed
+            | Self::Limit
+            | Self::NotJson
+            | Self::Load
+            | Self::Upstream
+            | Self::Inactive
+            | Self::Unavailable
+            | Self::Chain
+            | Self::Filter
+            | Self::Lost
+            | Self::Corrupt => true,
+        }
+    }
+
+    /// Whether a run of the PRE stage may end so: somebody waits for it.
+    pub const fn is_of_pre_runs(self) -> bool {
+        match self {
+            Self::Lost | Self::Corrupt => false,
+            Self::Exception
+            | Self::Timeout
+            | Self::Crashed
+            | Self::Limit
+            | Self::NotJson
+            | Self::Load
+            | Self::Upstream
+            | Self::Cancelled
+            | Self::Deleted
+            | Self::Inactive
+            | Self::Unavailable
+            | Self::Chain
+            | Self::Enrichment
+            | Self::Filter => true,
+        }
+    }
+
     /// Whether another attempt cannot end differently.
     pub const fn is_permanent(self) -> bool {
         match self {
@@ -160,9 +224,11 @@ pub enum Trigger {
     Event,
     /// A repeat of an earlier invocation.
     Replay,
+    /// The stored word is damaged. Such a run is shown and never begins.
+    Unknown,
 }
 
-text_enum!(Trigger { Api => "api", Event => "event", Replay => "replay" });
+text_enum!(Trigger { Api => "api", Event => "event", Replay => "replay", Unknown => "unknown" });
 
 /// Who waits for a run, which decides what happens to it when the server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -225,9 +291,9 @@ pub struct Invocation {
     pub task_id: TaskId,
     /// The function.
     pub function_id: FunctionId,
-    /// The function's app.
+    /// The function's app; 0, in which nobody has a role, when no record of the function is left.
     pub app_id: AppId,
-    /// Its name, also after its deletion.
+    /// Its name, also after its deletion; [`UNKNOWN`] when no record of it is left.
     pub function_name: String,
     /// Its slug.
     pub function_slug: String,

@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger,
+    Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger, UNKNOWN,
 };
 use tollgate_core::ports::store::{
     Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
@@ -35,7 +35,7 @@ macro_rules! select {
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
             "i.updated_at, i.replay_of, i.chain FROM invocations i ",
-            "JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
+            "LEFT JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
             "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id",
             $rest
         )
@@ -78,20 +78,34 @@ fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {
     }))
 }
 
+/// A damaged value must not hide its record from those who may discard it.
+fn shown<T>(value: DbResult<T>, instead: T) -> DbResult<T> {
+    match value {
+        Err(DbError::Store(StoreError::Corrupt { .. })) => Ok(instead),
+        value => value,
+    }
+}
+
+/// The record as it can be shown; what decides nothing and cannot be read has a placeholder.
 fn read(row: &Row<'_>) -> DbResult<Invocation> {
     let mut row = Record::new("invocations", row);
+    let unknown = || UNKNOWN.to_owned();
     Ok(Invocation {
         id: InvocationId(row.get("id")?),
         task_id: TaskId(row.uuid("task_id")?),
         function_id: FunctionId(row.get("function_id")?),
-        app_id: AppId(row.get("app_id")?),
-        function_name: row.get("function_name")?,
-        function_slug: row.get("function_slug")?,
+        app_id: AppId(row.get::<Option<i64>>("app_id")?.unwrap_or_default()),
+        function_name: row
+            .get::<Option<_>>("function_name")?
+            .unwrap_or_else(unknown),
+        function_slug: row
+            .get::<Option<_>>("function_slug")?
+            .unwrap_or_else(unknown),
         version_id: VersionId(row.get("version_id")?),
         version: row.u32("version")?,
-        event: row.word_opt("event", |text| text.parse().ok())?,
+        event: shown(row.word_opt("event", |text| text.parse().ok()), None)?,
         event_id: row.uuid_opt("event_id")?.map(EventId),
-        trigger: row.word("trigger", Trigger::from_text)?,
+        trigger: shown(row.word("trigger", Trigger::from_text), Trigger::Unknown)?,
         state: row.word("state", State::from_text)?,
         attempt: row.u32("attempt")?,
         lost: row.u32("lost")?,
@@ -114,7 +128,7 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         due_at: row.time_opt("due_at")?,
         updated_at: row.time("updated_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
-        chain: row.json_opt("chain")?.unwrap_or_default(),
+        chain: shown(row.json_opt("chain"), None)?.unwrap_or_default(),
     })
 }
 

@@ -134,7 +134,7 @@ async fn redrive_many(
 ) -> CommandResult {
     let client = Client::new(config, remote)?;
     let (mut redriven, mut skipped) = (0, 0);
-    loop {
+    let full = loop {
         let most = limits::REDRIVE_MAX as u64;
         body["limit"] = json!(limit.map_or(most, |limit| most.min(limit - redriven)));
         let answer = client.post("/api/dead-letters/redrive/", &body).await?;
@@ -143,10 +143,12 @@ async fn redrive_many(
         // A repeat comes by the same ones again.
         skipped = count("skipped").max(skipped);
         let reached = limit.is_some_and(|limit| redriven >= limit);
-        if answer["data"]["more"] != true || reached {
-            break;
+        let more = answer["data"]["more"] == true;
+        let full = more && count("redriven") == 0;
+        if !more || reached || full {
+            break full;
         }
-    }
+    };
     if remote.json {
         println!("{}", json!({"redriven": redriven, "skipped": skipped}));
     } else {
@@ -154,6 +156,11 @@ async fn redrive_many(
     }
     if skipped > 0 {
         eprintln!("skipped: their function was deleted or switched off");
+    }
+    if full {
+        eprintln!(
+            "more are left, but the site has as many runs waiting as it may; repeat it later"
+        );
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ pub struct RedriveSummary {
     pub redriven: u64,
     /// Left as they were: their function was deleted or switched off, or somebody else was faster.
     pub skipped: u64,
-    /// There are more than one request redrives.
+    /// There are more: than one request redrives, or than the site may have waiting now.
     pub more: bool,
 }
 
@@ -113,7 +113,7 @@ impl DeadLetterService {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`]; [`Error::BadRequest`] when its function was
-    /// deleted or switched off; [`Conflict::NotDead`].
+    /// deleted or switched off; [`Conflict::NotDead`]; [`Error::QueueFull`].
     pub async fn redrive(
         &self,
         principal: &Principal,
@@ -130,6 +130,7 @@ impl DeadLetterService {
         let target = self.target(scope, &letter).await?;
         let target = target.map_err(|stopped| stopped.error(&found.function_slug))?;
         let redrives = vec![planned(&letter, target, choice)];
+        self.engine.admit(scope.site_id(), 1).await?;
         if self.write(scope, redrives).await? == 0 {
             return Err(Conflict::NotDead.into());
         }
@@ -137,7 +138,8 @@ impl DeadLetterService {
     }
 
     /// Runs the dead letters that match again, oldest first, in the apps in which the caller has
-    /// `invocations.redrive`. At most `limit`, and at most [`limits::REDRIVE_MAX`].
+    /// `invocations.redrive`. At most `limit`, at most [`limits::REDRIVE_MAX`], and not more than the
+    /// site may have waiting: what does not fit stays dead, and the summary says that there is more.
     ///
     /// A failure in the middle leaves what was redriven before it redriven.
     ///
@@ -179,7 +181,14 @@ impl DeadLetterService {
             let redrives = self.plan(scope, &letters, &mut targets, choice).await?;
             let redriven = match redrives.len() {
                 0 => 0,
-                _ => self.write(scope, redrives).await?,
+                count => match self.engine.admit(scope.site_id(), count as u64).await {
+                    Ok(()) => self.write(scope, redrives).await?,
+                    Err(Error::QueueFull { .. }) => {
+                        summary.more = true;
+                        return Ok(summary);
+                    }
+                    Err(error) => return Err(error),
+                },
             };
             summary.redriven += redriven;
             summary.skipped += letters.len() as u64 - redriven;

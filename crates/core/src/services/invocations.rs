@@ -193,7 +193,8 @@ impl InvocationService {
                 "Function '{slug}' is not active; set is_active to run it"
             )));
         }
-        let link = Link(function.id, None);
+        // A replay of an event's run stands in the chain for that event, as the first one did.
+        let link = Link(function.id, origin.as_ref().and_then(|origin| origin.event));
         let chain = caller.principal.map(Principal::chain).cloned();
         let chain = chain.unwrap_or_default();
         if let Some(reason) = chain.refusal(link, &function.name) {

@@ -2,18 +2,22 @@
 
 use crate::world::{APP, World, call, priority, returns};
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tollgate_core::auth::{AppAccess, Right, right};
+use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
-use tollgate_core::function::Function;
+use tollgate_core::function::{Function, FunctionOptions};
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{FailureKind, Invocation, Trigger};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::store::Conflict;
+use tollgate_core::ports::store::{Conflict, PageRequest};
 use tollgate_core::services::{DeadLetterFilter, RedriveSummary, UpdateFunction, VersionChoice};
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
+use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -357,4 +361,69 @@ async fn a_pass_deletes_what_is_over_and_keeps_the_dead() {
     assert_eq!(pass.invocations, 1);
     let left = world.states().await;
     assert_eq!(left, vec![("after".to_owned(), State::Dead); 2]);
+}
+
+/// What does not fit stays dead, as nobody else may queue it either.
+#[tokio::test]
+async fn many_are_redriven_as_far_as_the_queue_has_room() {
+    let settings = Settings {
+        queue_per_site: 3,
+        ..Settings::default()
+    };
+    let config = ExecutorConfig {
+        in_memory: 1,
+        ..ExecutorConfig::default()
+    };
+    let world = World::with(settings, config).await;
+    world.start().await;
+    failing(&world, "after").await;
+    for (number, name) in ["ann", "bob", "cyd"].into_iter().enumerate() {
+        world.create(name).await.unwrap();
+        world.until(State::Dead, number + 1).await;
+    }
+    let gate = Arc::new(Semaphore::new(0));
+    let gated = Behaviour::Gated(Arc::clone(&gate), Box::new(returns(json!(1))));
+    world
+        .deploy("slow", gated, FunctionOptions::default())
+        .await;
+    // What waits is counted again after a moment.
+    let moment = Duration::from_secs(1);
+    world.clock.advance(moment);
+    for _ in 0..3 {
+        world.execute("slow", true).await.unwrap();
+    }
+    // One runs, two wait.
+    world.runtime.called(4).await;
+    let letters = &world.platform.dead_letters;
+    let redrive = || {
+        let (filter, own) = (DeadLetterFilter::default(), VersionChoice::Own);
+        letters.redrive_many(&world.admin, filter, true, None, own)
+    };
+    let none = RedriveSummary {
+        more: true,
+        ..RedriveSummary::default()
+    };
+    assert_eq!(redrive().await.unwrap(), none);
+    let one = letters.list(
+        &world.admin,
+        DeadLetterFilter::default(),
+        PageRequest {
+            limit: 1,
+            offset: 0,
+        },
+    );
+    let one = one.await.unwrap().items[0].id;
+    world.clock.advance(moment);
+    world.execute("slow", true).await.unwrap();
+    let refused = letters.redrive(&world.admin, one, VersionChoice::Own).await;
+    assert!(
+        matches!(refused, Err(Error::QueueFull { .. })),
+        "{refused:?}"
+    );
+    gate.add_permits(4);
+    world.until(State::Succeeded, 4).await;
+    world.clock.advance(moment);
+    world.runtime.on("after", returns(json!(1)));
+    assert_eq!(redrive().await.unwrap().redriven, 3);
+    world.until(State::Succeeded, 7).await;
 }

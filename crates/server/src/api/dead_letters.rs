@@ -23,7 +23,8 @@ pub(crate) struct Filter {
     /// Caused by this event type.
     event: Option<String>,
     /// Whose last attempt failed like this: `exception`, `timeout`, `crashed`, `limit`,
-    /// `not_json`, `load`, `upstream`, `unavailable` or `chain`.
+    /// `not_json`, `load`, `upstream`, `inactive`, `unavailable`, `chain`, `filter`, `lost` or
+    /// `corrupt`.
     kind: Option<String>,
     /// Of functions of the app with this slug.
     app: Option<String>,
@@ -47,10 +48,12 @@ impl Filter {
 }
 
 fn kind(word: &str) -> Result<FailureKind, ApiError> {
-    FailureKind::from_text(word).ok_or_else(|| {
-        let message = "Use exception, timeout, crashed, limit, not_json, load, upstream, \
-                       unavailable or chain";
-        ApiError::invalid("kind", message)
+    let kind = FailureKind::from_text(word).filter(|kind| kind.is_of_dead_letters());
+    kind.ok_or_else(|| {
+        let kinds = FailureKind::ALL.into_iter();
+        let kinds = kinds.filter(|kind| kind.is_of_dead_letters());
+        let words: Vec<_> = kinds.map(FailureKind::as_str).collect();
+        ApiError::invalid("kind", &format!("Use one of {}", words.join(", ")))
     })
 }
 
@@ -152,7 +155,8 @@ pub(crate) struct RedriveView {
     redriven: u64,
     /// Left as they were: their function was deleted or switched off, or somebody was faster.
     skipped: u64,
-    /// There are more: repeat the request.
+    /// There are more: repeat the request. If it redrove none, the site has as many runs waiting as
+    /// it may, so repeat it later.
     more: bool,
 }
 
@@ -209,4 +213,32 @@ pub(crate) async fn discard(
     let dead_letters = &app.platform().dead_letters;
     dead_letters.discard(&caller, InvocationId(id)).await?;
     Ok(Reply::new("Dead letter discarded", Nothing {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUIDE: &str = include_str!("../../../../docs/guide/functions.md");
+    const REFUSED: &str = include_str!("../../../../docs/errors/PRE_EVENT_FAILED.md");
+
+    /// The `kind` words that a text's table explains, or that a list names.
+    fn named(kind: FailureKind, text: &str) -> bool {
+        text.contains(&format!("`{kind}`"))
+    }
+
+    #[test]
+    fn every_kind_of_failure_is_documented_where_it_occurs() {
+        let params = Filter::into_params(|| None);
+        let params = serde_json::to_string(&params).unwrap();
+        let (_, letters) = GUIDE.split_once("### Dead letters").unwrap();
+        let (letters, _) = letters.split_once("\n### ").unwrap();
+        for kind in FailureKind::ALL {
+            let dead = kind.is_of_dead_letters();
+            assert_eq!(named(kind, &params), dead, "{kind} in OpenAPI");
+            assert_eq!(named(kind, letters), dead, "{kind} in the guide");
+            assert_eq!(named(kind, REFUSED), kind.is_of_pre_runs(), "{kind}");
+            assert_eq!(super::kind(kind.as_str()).is_ok(), dead, "{kind}");
+        }
+    }
 }

@@ -87,6 +87,14 @@ async fn a_function_that_causes_its_own_event_is_stopped() {
     let found = app.get("/api/users/ann-copy/").bearer(&root).send().await;
     assert_eq!(found.status, 404);
 
+    // A replay stands in for that event: it is refused like the run that it repeats.
+    let path = format!("/api/invocations/{}/replay/", list["data"][0]["id"]);
+    let replayed = app.post(&path, &json!({})).bearer(&root).send().await;
+    let error = replayed.is_error(400, "FUNCTION_FAILED");
+    assert!(error.contains("for ever"), "{error}");
+    let found = app.get("/api/users/ann-copy/").bearer(&root).send().await;
+    assert_eq!(found.status, 404);
+
     // Explaining says the same beforehand.
     let path = "/api/cloud/events/POST_USER_CREATE/explain/";
     let body = json!({"caused_by": list["data"][0]["id"]});

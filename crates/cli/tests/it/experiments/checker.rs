@@ -91,6 +91,11 @@ fn rows(connection: &Connection) -> Vec<Row> {
     read.unwrap().map(Result::unwrap).collect()
 }
 
+/// The runs of a stopped server, as they stand.
+pub(crate) fn rows_of(folder: &Folder) -> Vec<Row> {
+    rows(&open(folder))
+}
+
 fn is_pre(row: &Row) -> bool {
     row.event
         .as_ref()

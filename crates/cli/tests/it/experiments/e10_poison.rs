@@ -6,6 +6,7 @@ use super::checker::check;
 use super::history::History;
 use super::load::{settled, times_run, traced};
 use super::seed::Seed;
+use crate::support::api::Api;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
 use rusqlite::{Connection, params};
@@ -29,6 +30,9 @@ const INSERT: &str = "
 const UNREADABLE_PARAMS: i64 = 900_001;
 /// Its version is gone, its function is not: somebody may want to run it again.
 const LOST_VERSION: i64 = 900_003;
+
+/// Neither its function nor what caused it is known. It is discarded.
+const NAMELESS: i64 = 900_006;
 
 /// What is wrong with a row, and what it must end as.
 struct Poison {
@@ -89,6 +93,28 @@ async fn prepared(history: &History) -> Arc<Folder> {
     folder
 }
 
+/// All of them are listed, whatever is damaged, and what nobody knows any more can be discarded.
+async fn damaged_letters_are_shown(api: &Api, folder: &Folder, killer: i64) {
+    let letters = api.get("/api/dead-letters/").await.ok();
+    let mut ids: Vec<i64> = letters["data"].as_array().unwrap().iter().map(id).collect();
+    ids.sort_unstable();
+    let mut expected = vec![killer, UNREADABLE_PARAMS, 900_002, LOST_VERSION, NAMELESS];
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    assert_eq!(letters["total"], expected.len());
+    // What its columns do not tell any more is shown as unknown, and it can be discarded.
+    let nameless = NAMELESS.to_string();
+    let listed = folder.run(&["dead-letters", "list"]).await.ok();
+    let line = format!("#{nameless} unknown v1");
+    assert!(listed.contains(&line), "{listed}");
+    let shown = api.invocation(NAMELESS).await;
+    assert_eq!(shown["trigger_type"], "unknown", "{shown}");
+    folder
+        .run(&["dead-letters", "discard", &nameless])
+        .await
+        .ok();
+}
+
 #[tokio::test]
 async fn poison_ends_with_its_reason_and_harms_nobody() {
     let history = History::begin("e10", &Seed::from_env());
@@ -112,6 +138,11 @@ async fn poison_ends_with_its_reason_and_harms_nobody() {
             ..row(900_004, ("failed", "deleted"))
         },
         row(900_005, ("succeeded", "")),
+        Poison {
+            function: Some(987),
+            trigger: "nobody knows",
+            ..row(NAMELESS, ("failed", "corrupt"))
+        },
     ];
     poison(&folder, &rows);
     let server = Server::without_walls(&folder).await;
@@ -120,21 +151,14 @@ async fn poison_ends_with_its_reason_and_harms_nobody() {
         history.queue(&server.api, "jobs", "work").await.unwrap();
     }
     settled(&server.api).await;
-    history.look(&server.api, usize::MAX).await;
     let run = server.api.invocation(killer).await;
     assert_eq!(run["state"], "dead", "{run}");
     assert_eq!(
         (&run["attempt"], &run["error"]["kind"]),
         (&json!(3), &json!("crashed"))
     );
-    let letters = server.api.get("/api/dead-letters/").await.ok();
-    let mut ids: Vec<i64> = letters["data"].as_array().unwrap().iter().map(id).collect();
-    ids.sort_unstable();
-    // A record whose own columns are damaged is in the database and in the log only.
-    let mut expected = vec![killer, UNREADABLE_PARAMS, LOST_VERSION];
-    expected.sort_unstable();
-    assert_eq!(ids, expected);
-    assert_eq!(letters["total"], expected.len() + 1);
+    damaged_letters_are_shown(&server.api, &folder, killer).await;
+    history.look(&server.api, usize::MAX).await;
     server.stop().await;
 
     let found = check(&history, &folder);

@@ -1,23 +1,30 @@
 //! E25: one site queues far more than can run; another site's PRE and POST functions run at once all
-//! the same. Beyond its bound the first is refused with 429. A stop under that load is orderly and
-//! loses nothing.
+//! the same. Beyond its bound the first is refused with 429. A stop under that load ends within the grace
+//! period, hands everything back and loses nothing.
 
-use super::checker::check;
+use super::checker::{check, rows_of};
 use super::history::History;
 use super::load::{held, open_runs, settled, times_run};
 use super::seed::{Seed, long};
 use crate::support::api::Api;
 use crate::support::code::{AGREE, ECHO};
+use crate::support::folder::Folder;
 use crate::support::server::{Server, WITHOUT_WALLS};
 use crate::support::watch::Watch;
 use crate::tenants::{acme, two_sites_with};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 16;
 /// In memory at most, of which one site may have half.
 const IN_MEMORY: usize = 64;
+const RUNNING: usize = 8;
+const GRACE_SECONDS: u64 = 1;
+/// For what follows the grace period: killing interpreters, handing back, closing the database.
+const TO_CLOSE: Duration = Duration::from_secs(4);
 
 /// Queues runs until the site's bound refuses one; how many were taken.
 async fn queue_to_the_bound(history: &History, api: &Api, bound: usize) -> usize {
@@ -36,18 +43,33 @@ async fn queue_to_the_bound(history: &History, api: &Api, bound: usize) -> usize
     clients.join_all().await.into_iter().sum()
 }
 
+/// Nobody has any of the backlog, and only what had begun shows it; no attempt is used up.
+fn all_handed_back(folder: &Folder, taken: usize, begun: &BTreeSet<String>) {
+    let rows = rows_of(folder);
+    let slow: Vec<_> = rows.iter().filter(|row| row.function == "slow").collect();
+    assert_eq!(slow.len(), taken);
+    for row in &slow {
+        assert_eq!((&*row.state, &row.holder), ("pending", &None), "{row:?}");
+        assert_eq!(row.attempt, row.lost, "{row:?}");
+        assert!(row.lost == 1 || !begun.contains(&row.task_id), "{row:?}");
+    }
+    let lost = slow.iter().filter(|row| row.lost > 0).count();
+    assert!((begun.len()..=RUNNING).contains(&lost), "{lost} had begun");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_is_its_own_sites_misfortune() {
     let history = History::begin("e25", &Seed::from_env());
     let bound = if long() { 10_000 } else { 500 };
     let waiting = bound.to_string();
     let in_memory = IN_MEMORY.to_string();
+    let (running, grace) = (RUNNING.to_string(), GRACE_SECONDS.to_string());
     let settings = [
         WITHOUT_WALLS,
         ("TOLLGATE_EXECUTION__WAITING_PER_SITE", &*waiting),
         ("TOLLGATE_EXECUTION__IN_MEMORY", &*in_memory),
-        ("TOLLGATE_EXECUTION__RUNNING", "8"),
-        ("TOLLGATE_GRACE_SECONDS", "1"),
+        ("TOLLGATE_EXECUTION__RUNNING", &*running),
+        ("TOLLGATE_GRACE_SECONDS", &*grace),
     ];
     let (server, quiet) = two_sites_with(&settings).await;
     let folder = Arc::clone(&server.folder);
@@ -84,11 +106,14 @@ async fn a_backlog_is_its_own_sites_misfortune() {
     }
     assert_eq!(open_runs(&server.api).await, taken as u64);
     let under_way = begun.all().len();
-    assert!((1..8).contains(&under_way), "{under_way} run");
+    assert!((1..RUNNING).contains(&under_way), "{under_way} run");
 
     history.note(&json!({"did": "terminate"}));
-    server.stop().await;
+    let grace = Duration::from_secs(GRACE_SECONDS);
+    server.stop_within(grace + TO_CLOSE).await;
     assert!(times_run(&folder).is_empty());
+    let begun = begun.all().into_iter().map(|(task, _)| task).collect();
+    all_handed_back(&folder, taken, &begun);
     folder.write("go", "");
     let server = Server::without_walls(&folder).await;
     settled(&server.api).await;

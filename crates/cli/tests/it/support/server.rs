@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::sync::watch;
@@ -152,6 +153,13 @@ impl Server {
         let said = self.stderr.clone();
         let status = self.ended().await;
         assert_eq!(status.code(), Some(0), "{}", said.so_far());
+    }
+
+    /// The same, and it must have ended within `limit`.
+    pub(crate) async fn stop_within(self, limit: Duration) {
+        let said = self.stderr.clone();
+        let stopped = tokio::time::timeout(limit, self.stop()).await;
+        assert!(stopped.is_ok(), "not within {limit:?}: {}", said.so_far());
     }
 
     /// Ends it without a warning.
