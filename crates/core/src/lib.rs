@@ -24,6 +24,7 @@ pub mod platform;
 pub mod ports;
 pub mod registry;
 pub mod retention;
+pub mod secrets;
 pub mod services;
 pub mod site;
 pub mod subscriber;

@@ -158,6 +158,23 @@ pub const IDEMPOTENCY_KEYS_UNDER_WAY: usize = 10_000;
 /// API keys of one user.
 pub const API_KEYS_PER_USER: usize = 50;
 
+/// Secrets of one app, and of one site besides its apps'.
+pub const SECRETS_PER_APP: usize = 200;
+/// Largest value of a secret, written as JSON.
+pub const SECRET_BYTES: usize = 64 * 1024;
+/// Longest key of a secret.
+pub const SECRET_KEY_CHARS: usize = 128;
+/// Tags of one secret.
+pub const SECRET_TAGS: usize = 20;
+/// Secrets that one request names and gets with their values.
+pub const SECRETS_AT_ONCE: usize = 50;
+/// Shortest text of a secret that is taken out of logs and errors: shorter ones stand everywhere.
+pub const REDACTED_CHARS_MIN: usize = 8;
+/// Texts of one app's secrets that are remembered to be taken out, the newest ones excepted.
+pub const REDACTED_BYTES: usize = 1024 * 1024;
+/// The same of all apps, before all but the newest app's are forgotten.
+pub const REDACTED_BYTES_TOTAL: usize = 16 * 1024 * 1024;
+
 /// Life of an access token.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(3600);
 /// Life of a refresh token.

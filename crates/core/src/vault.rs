@@ -109,6 +109,11 @@ pub struct Sealed(pub Vec<u8>);
 pub struct Revealed(Zeroizing<Vec<u8>>);
 
 impl Revealed {
+    /// A value that is to leave memory when dropped.
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.0
@@ -192,9 +197,7 @@ impl Vault {
         let plain = self
             .cipher
             .decrypt(&XNonce::from(*nonce), Payload { msg, aad });
-        plain
-            .map(|plain| Revealed(Zeroizing::new(plain)))
-            .map_err(|_| VaultError::Sealed)
+        plain.map(Revealed::new).map_err(|_| VaultError::Sealed)
     }
 }
 

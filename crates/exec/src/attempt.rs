@@ -32,9 +32,10 @@ pub(crate) async fn attempt(
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
     let call = call(shared, run);
+    let host = Arc::clone(&call.host);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
     let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, place)).catch_unwind();
-    let report = tokio::select! {
+    let mut report = tokio::select! {
         report = guarded => report.unwrap_or_else(|_| {
             RunReport::failed(Failure::new(FailureKind::Crashed, "The runtime panicked"))
         }),
@@ -44,6 +45,8 @@ pub(crate) async fn attempt(
             Stop::Abandon => return None,
         },
     };
+    // Before anybody else sees it.
+    host.redact(&mut report);
     failpoint::hit(Point::RunAnswered);
     Some(FinishedRun {
         report,

@@ -10,6 +10,7 @@ mod guide;
 mod kill;
 mod official_client;
 mod openapi_document;
+mod secrets;
 mod slow_pre;
 mod stop;
 mod support;

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::chain::Link;
 use crate::error::Error;
+use crate::function::Executable;
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
 use crate::ports::store::Claimed;
@@ -29,19 +30,19 @@ impl QueueCoordinator {
         Self(engine)
     }
 
-    async fn acting(&self, row: &NewInvocation) -> Result<Acting, Error> {
-        let Some(user) = row.user_id else {
-            return Ok(Engine::acting_for_nobody());
-        };
+    async fn acting(&self, row: &NewInvocation, executable: &Executable) -> Result<Acting, Error> {
         let engine = &self.0;
-        let principal = engine.principals.of(row.site_id, user).await?;
-        Ok(
-            principal.map_or_else(Engine::acting_for_nobody, |principal| {
-                let principal = principal.within_chain(row.chain.clone());
-                let user_data = Engine::user_data(&principal);
-                engine.acting(&principal, user_data, Link(row.function_id, row.event))
-            }),
-        )
+        let principal = match row.user_id {
+            None => None,
+            Some(user) => engine.principals.of(row.site_id, user).await?,
+        };
+        let Some(principal) = principal else {
+            return Ok(engine.acting_for_nobody(executable));
+        };
+        let principal = principal.within_chain(row.chain.clone());
+        let user_data = Engine::user_data(&principal);
+        let link = Link(row.function_id, row.event);
+        Ok(engine.acting(&principal, user_data, link, executable))
     }
 }
 
@@ -58,7 +59,7 @@ impl Coordinator for QueueCoordinator {
         let Some(executable) = executable else {
             return Err(self.stopped(row).await.unwrap_or_else(deleted));
         };
-        let acting = self.acting(row).await.map_err(unavailable)?;
+        let acting = self.acting(row, &executable).await.map_err(unavailable)?;
         Ok(TaskRun {
             invocation: row.clone(),
             taken: claimed.taken.clone(),

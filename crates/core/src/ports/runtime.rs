@@ -74,6 +74,9 @@ pub trait HostCalls: Send + Sync {
     /// # Errors
     /// A message for the function's author, raised inside the function.
     async fn call(&self, method: &str, args: Value) -> Result<Value, HostError>;
+
+    /// Takes secrets that the function was told out of what it reports.
+    fn redact(&self, _report: &mut RunReport) {}
 }
 
 /// Why a request of a running function was refused.

@@ -14,6 +14,7 @@ pub mod invocations;
 pub mod isolation;
 pub mod queue;
 pub mod retention;
+pub mod secrets;
 pub mod sites;
 pub mod subscribers;
 pub mod users;
@@ -144,6 +145,10 @@ contract! { $
         the_newest_record_stays,
         ended_tokens_are_deleted_a_few_at_a_time,
     }
+    secrets {
+        a_secret_is_stored_and_changed,
+        secrets_belong_to_an_app_or_to_the_site,
+    }
     idempotency {
         an_answer_is_stored_with_its_effect,
         a_second_write_with_a_key_changes_nothing,
@@ -177,6 +182,7 @@ contract! { $
         subscribers_of_another_site_are_out_of_reach,
         users_of_another_site_are_out_of_reach,
         credentials_of_another_site_are_out_of_reach,
+        secrets_of_another_site_are_out_of_reach,
         invocations_of_another_site_are_out_of_reach,
         the_same_names_live_in_two_sites,
     }
