@@ -165,7 +165,7 @@ async fn a_server_with_another_key_does_not_start() {
     server.stop().await;
     assert!(!file.exists(), "a key that is not needed was made");
     let serve = ["serve", "--listen", "127.0.0.1:0"];
-    let other = "0".repeat(64);
+    let other = "f".repeat(64);
     for (value, reason) in [
         (other.as_str(), "not this database's"),
         ("abc", "64 hexadecimal"),
