@@ -13,6 +13,7 @@ use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
 use tollgate_core::time::{Clock, SystemClock};
+use tollgate_core::vault::Vault;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
     LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
@@ -43,6 +44,7 @@ impl Composition {
         let sqlite = SqliteStore::open(config.database_dir(), options)?;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_key = keys::jwt_key(&config.data_dir)?;
+        let secrets_key = keys::secrets_key(config)?;
         let python = python(config, &config.data_dir, &clock);
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
@@ -78,6 +80,7 @@ impl Composition {
             runtimes,
             clock,
             entropy,
+            vault: Arc::new(Vault::new(&secrets_key)),
             settings,
         };
         let platform = Platform::new(PlatformParts {

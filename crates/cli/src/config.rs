@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) base_domain: String,
     pub(crate) admin_email: String,
     pub(crate) admin_password: Secret,
+    pub(crate) secrets_key: Secret,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) grace_seconds: Seconds,

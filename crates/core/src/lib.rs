@@ -31,4 +31,5 @@ pub mod task;
 pub mod text;
 pub mod time;
 pub mod users;
+pub mod vault;
 pub mod verdict;

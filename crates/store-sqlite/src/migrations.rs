@@ -43,6 +43,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "turns",
         sql: include_str!("../migrations/0005_turns.sql"),
     },
+    Migration {
+        version: 6,
+        name: "secrets",
+        sql: include_str!("../migrations/0006_secrets.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "

@@ -25,6 +25,7 @@ use tollgate_core::ports::store::{
 use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
+use tollgate_core::vault::Sealed;
 
 const SITES: &str = "SELECT id, slug, name, created_at FROM sites ORDER BY id";
 const DOMAINS: &str = "SELECT site_id, domain FROM site_domains ORDER BY site_id, domain";
@@ -57,6 +58,9 @@ const EXECUTABLE: &str = concat!(
 );
 const FUNCTION: &str = "
     SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const KEEP_VAULT_CHECK: &str = "
+    INSERT INTO vault_check (id, sealed) VALUES (1, ?1) ON CONFLICT DO NOTHING";
+const VAULT_CHECK: &str = "SELECT id, sealed FROM vault_check WHERE id = 1";
 const PING: &str = "UPDATE probe SET pings = pings + 1 WHERE id = 1";
 
 fn sites(connection: &Connection) -> DbResult<Vec<Site>> {
@@ -373,6 +377,21 @@ impl SystemStore for System {
         self.inner
             .writer
             .write(move |connection| idempotency::forget(connection, before, limit))
+            .await
+    }
+
+    async fn vault_check(&self, fresh: Sealed) -> Result<Sealed, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| {
+                write(connection, KEEP_VAULT_CHECK, params![fresh.0])?;
+                let stored = first(connection, VAULT_CHECK, [], |row| {
+                    let mut row = Record::new("vault_check", row);
+                    row.get::<i64>("id")?;
+                    Ok(Sealed(row.get("sealed")?))
+                })?;
+                Ok(stored.unwrap_or_else(|| fresh.clone()))
+            })
             .await
     }
 

@@ -46,6 +46,7 @@ use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
 use crate::site::TenantScope;
 use crate::time::Clock;
 use crate::users::{Profile, User};
+use crate::vault::Vault;
 use ids::IdSource;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -63,6 +64,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Seals what must not be read in the store.
+    pub vault: Arc<Vault>,
     /// What an operator may change.
     pub settings: Settings,
 }
@@ -94,6 +97,7 @@ pub struct Engine {
     pub(crate) runtimes: Runtimes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) settings: Settings,
     user_ids: IdSource,
     pub(crate) invocation_ids: IdSource,
@@ -119,6 +123,7 @@ impl Engine {
             runtimes: parts.runtimes,
             clock: parts.clock,
             entropy: parts.entropy,
+            vault: parts.vault,
             settings: parts.settings,
             user_ids: IdSource::new(IdKind::User),
             invocation_ids: IdSource::new(IdKind::Invocation),

@@ -11,6 +11,7 @@ use crate::ids::SiteId;
 use crate::ports::store::{Reason, UserChange, UserCommit};
 use crate::site::{Authority, Site};
 use crate::users::{Profile, User};
+use crate::vault::{Place, Purpose};
 use std::sync::Arc;
 
 /// Operations of the program itself.
@@ -52,6 +53,29 @@ impl AdminService {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that the vault's key is the one that this database's secrets were sealed with. The
+    /// first call decides which one that is.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] for another key.
+    pub async fn check_vault(&self, _: &Authority) -> Result<(), Error> {
+        const PLACE: Place<'_> = Place {
+            site: SiteId(0),
+            purpose: Purpose::Check,
+            row: "",
+        };
+        let Engine { vault, entropy, .. } = &*self.engine;
+        let fresh = vault.seal(&**entropy, &PLACE, b"tollgate");
+        let system = self.engine.store.system(Reason::Administer);
+        let stored = system.vault_check(fresh).await?;
+        vault.open(&PLACE, &stored).map(drop).map_err(|error| {
+            Error::Unavailable(format!(
+                "the key for secrets is not this database's ({error}): restore `secrets.key` in the \
+                 data folder, or set TOLLGATE_SECRETS_KEY to the key that was used before"
+            ))
+        })
     }
 
     /// Creates a site.

@@ -58,6 +58,7 @@ contract! { $
         sites_are_listed_with_their_domains,
         slugs_and_domains_are_taken_once,
         ids_are_never_reserved_twice,
+        the_vault_check_is_stored_once,
         ping_answers,
     }
     apps {

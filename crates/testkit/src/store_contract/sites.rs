@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use tollgate_core::ids::SiteId;
 use tollgate_core::ports::store::IdKind;
 use tollgate_core::site::Site;
+use tollgate_core::vault::Sealed;
 
 /// What is stored is listed, domains included.
 pub async fn sites_are_listed_with_their_domains(world: World) {
@@ -46,6 +47,14 @@ pub async fn ids_are_never_reserved_twice(world: World) {
         assert!(ids.iter().all(|id| *id > 0));
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }
+}
+
+/// The first value stays.
+pub async fn the_vault_check_is_stored_once(world: World) {
+    let (first, second) = (Sealed(vec![1; 40]), Sealed(vec![2; 40]));
+    let stored = world.system.vault_check(first.clone()).await.unwrap();
+    assert_eq!(stored, first);
+    assert_eq!(world.system.vault_check(second).await.unwrap(), first);
 }
 
 /// A healthy store says so.

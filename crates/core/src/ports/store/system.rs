@@ -11,6 +11,7 @@ use crate::retention::Retention;
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
+use crate::vault::Sealed;
 use async_trait::async_trait;
 use std::fmt;
 use std::time::Duration;
@@ -223,6 +224,10 @@ pub trait SystemStore: Send + Sync {
         before: Timestamp,
         limit: usize,
     ) -> Result<u64, StoreError>;
+
+    /// Stores `fresh` if nothing stands there yet, and answers what stands there: a sealed value
+    /// that tells whether a key is this database's.
+    async fn vault_check(&self, fresh: Sealed) -> Result<Sealed, StoreError>;
 
     /// Answers when the database can be read and written.
     async fn ping(&self) -> Result<(), StoreError>;
