@@ -15,7 +15,9 @@ use tollgate_core::ports::store::{Recovered, Store, StoreError};
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_exec::{Executor, ExecutorConfig};
-use tollgate_runtimes::{LauncherSpec, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime};
+use tollgate_runtimes::{
+    LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
+};
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -47,7 +49,10 @@ impl Composition {
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
             node: None,
-            proxy: Some(Arc::new(ProxyRuntime::new(Arc::clone(&clock))?)),
+            proxy: Some(Arc::new(ProxyRuntime::new(
+                outbound(config)?,
+                Arc::clone(&clock),
+            ))),
             system: Some(Arc::new(SystemRuntime::new(Arc::clone(&clock)))),
         };
         let executor = Executor::new(
@@ -116,6 +121,16 @@ impl Composition {
         }
         self.store.close();
     }
+}
+
+/// The client for requests that users ask for; says so when it reaches the operator's own network.
+fn outbound(config: &Config) -> Result<Outbound, Error> {
+    if config.outbound.allow_private {
+        tracing::warn!(
+            "outbound.allow_private = true: webhooks reach this machine and its private networks"
+        );
+    }
+    Ok(Outbound::new(config.outbound.client())?)
 }
 
 /// The Python runtime, or none with a warning: a server without Python still serves the rest.

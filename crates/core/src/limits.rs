@@ -189,3 +189,17 @@ pub const SIGN_IN_PER_MINUTE: u32 = 10;
 pub const CONCURRENCY_MAX: u32 = 512;
 /// Longest webhook address.
 pub const URL_BYTES: usize = 2048;
+/// How long one question to a DNS server may take.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a name's addresses are kept, whatever its owner asks for.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(300);
+/// How long it is kept that a name has no address.
+pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
+/// How long resolving a name and connecting may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unused connection to a webhook is kept.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+/// Unused connections kept to one host.
+pub const IDLE_CONNECTIONS_PER_HOST: usize = 8;
+/// Headers of a reply.
+pub const REPLY_HEADERS: usize = 100;

@@ -1,31 +1,30 @@
 //! Functions that are somebody else's HTTP endpoint: one POST per run.
 //!
-//! Must never follow a redirect, read more of an answer than the limit, or put an address or a
-//! header into a message: both may hold secrets. A delivery is complete before it is sent, so that
-//! signing is one more step over [`Delivery`] and the address guard one more setting of
-//! [`client`].
+//! Must never send but through [`Outbound`], read more of an answer than the limit, or put an address
+//! or a header into a message: both may hold secrets.
 
+use crate::outbound::{Outbound, OutboundError, Refusal, Reply, Request, header_map};
 use async_trait::async_trait;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_core::function::{CodeError, Executable, Source};
+use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
 use tollgate_core::time::{Clock, Timestamp};
+use tollgate_core::users::FieldError;
 
 /// How much of a refusal's body is shown to the function's author.
 const EXCERPT_BYTES: usize = 300;
 
 /// Calls webhooks.
 pub struct ProxyRuntime {
-    client: Client,
+    outbound: Outbound,
     clock: Arc<dyn Clock>,
 }
 
@@ -39,23 +38,10 @@ struct Payload<'a> {
     data: &'a JsonText,
 }
 
-/// One request, complete and unsent.
-struct Delivery {
-    url: Url,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 impl ProxyRuntime {
-    /// A runtime with its own connection pool.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            client: client()?,
-            clock,
-        })
+    /// A runtime that calls through `outbound`.
+    pub const fn new(outbound: Outbound, clock: Arc<dyn Clock>) -> Self {
+        Self { outbound, clock }
     }
 
     async fn outcome(&self, call: &Call) -> Result<JsonText, Failure> {
@@ -71,7 +57,7 @@ impl ProxyRuntime {
         }
     }
 
-    fn delivery(&self, call: &Call) -> Result<Delivery, Failure> {
+    fn delivery(&self, call: &Call) -> Result<Request, Failure> {
         let Source::Proxy {
             webhook_url,
             headers,
@@ -82,8 +68,12 @@ impl ProxyRuntime {
                 "This is not a proxy function",
             ));
         };
-        let (url, mut headers) = target(webhook_url, headers)
-            .map_err(|error| Failure::new(FailureKind::Load, error.message))?;
+        let target = self
+            .outbound
+            .check(webhook_url)
+            .map_err(|refusal| refused(&refusal))?;
+        let mut headers = header_map(headers)
+            .map_err(|error| Failure::new(FailureKind::Load, error.to_string()))?;
         let payload = Payload {
             kind: call.context.event.unwrap_or("function.execute"),
             timestamp: self.clock.now(),
@@ -96,24 +86,24 @@ impl ProxyRuntime {
         let id = HeaderValue::from_str(&call.context.execution_id.to_string())
             .expect("a UUID is visible ASCII");
         headers.insert(HeaderName::from_static("webhook-id"), id);
-        Ok(Delivery { url, headers, body })
+        Ok(Request {
+            method: Method::POST,
+            target,
+            headers,
+            body,
+        })
     }
 
-    async fn send(&self, delivery: Delivery) -> Result<JsonText, Failure> {
-        let Delivery { url, headers, body } = delivery;
-        let response = self
-            .client
-            .post(url)
-            .headers(headers)
-            .body(body)
-            .send()
-            .await
-            .map_err(unreachable)?;
-        let status = response.status();
+    async fn send(&self, request: Request) -> Result<JsonText, Failure> {
+        let reply = self.outbound.send(request).await.map_err(failed)?;
+        let status = reply.status();
         if !status.is_success() {
-            return Err(refusal(status, response).await);
+            return Err(refusal(status, reply).await);
         }
-        let (body, complete) = read_up_to(response, limits::RESULT_BYTES).await?;
+        let (body, complete) = reply
+            .read_up_to(limits::RESULT_BYTES)
+            .await
+            .map_err(failed)?;
         if !complete {
             return Err(upstream(format!(
                 "The webhook's answer is larger than the limit of {} bytes",
@@ -124,59 +114,28 @@ impl ProxyRuntime {
     }
 }
 
-fn client() -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
-
-/// Checks a proxy's address and headers.
-fn target(url: &str, headers: &BTreeMap<String, String>) -> Result<(Url, HeaderMap), CodeError> {
-    let wrong = |message: String| CodeError {
-        message,
-        line: None,
-        column: None,
-    };
-    let url = Url::parse(url)
-        .map_err(|error| wrong(format!("webhook_url is not an address: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong(
-            "webhook_url must begin with http:// or https:// and a host".into(),
-        ));
-    }
-    let mut map = HeaderMap::with_capacity(headers.len() + 4);
-    for (name, value) in headers {
-        let (Ok(key), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
-        else {
-            return Err(wrong(format!(
-                "The header `{name}` has a name or value HTTP forbids"
-            )));
-        };
-        map.insert(key, value);
-    }
-    Ok((url, map))
-}
-
 fn upstream(message: String) -> Failure {
     Failure::new(FailureKind::Upstream, message)
 }
 
-/// A request that got no answer. The error's own text names the address, so it is not shown.
-fn unreachable(error: reqwest::Error) -> Failure {
-    let reason = if error.is_connect() {
-        "could not be reached"
-    } else {
-        "broke the connection"
-    };
-    tracing::debug!(error = %error.without_url(), "webhook.failed");
-    upstream(format!("The webhook {reason}"))
+/// The address must not be called. A name may mean something else at the next attempt.
+fn refused(refusal: &Refusal) -> Failure {
+    upstream(format!("The webhook's address was not called: {refusal}"))
 }
 
-async fn refusal(status: StatusCode, response: Response) -> Failure {
+/// A request that got no answer.
+fn failed(error: OutboundError) -> Failure {
+    match error {
+        OutboundError::Refused(refusal) => refused(&refusal),
+        OutboundError::Unresolved | OutboundError::Unreachable(_) | OutboundError::Broken(_) => {
+            upstream(format!("The webhook {error}"))
+        }
+    }
+}
+
+async fn refusal(status: StatusCode, reply: Reply) -> Failure {
     let retry_after = match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => response
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => reply
             .headers()
             .get(RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.trim().parse().ok())
@@ -186,7 +145,7 @@ async fn refusal(status: StatusCode, response: Response) -> Failure {
     let mut message = format!("The webhook answered {status}");
     if status.is_redirection() {
         message.push_str("; redirects are not followed");
-    } else if let Ok((body, _)) = read_up_to(response, EXCERPT_BYTES).await {
+    } else if let Ok((body, _)) = reply.read_up_to(EXCERPT_BYTES).await {
         let excerpt = String::from_utf8_lossy(&body);
         if !excerpt.trim().is_empty() {
             message.push_str(": ");
@@ -197,20 +156,6 @@ async fn refusal(status: StatusCode, response: Response) -> Failure {
         retry_after,
         ..upstream(message)
     }
-}
-
-/// The first `limit` bytes of the body, and whether that is all of it.
-async fn read_up_to(mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        let room = limit - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body, false));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body, true))
 }
 
 fn object(body: Vec<u8>, status: StatusCode) -> Result<JsonText, Failure> {
@@ -243,7 +188,13 @@ impl Runtime for ProxyRuntime {
             headers,
         } = source
         {
-            target(webhook_url, headers)?;
+            self.outbound.check(webhook_url).map_err(|refusal| {
+                let message = format!("The address cannot be called: {refusal}");
+                CheckError::Field(FieldError::new("webhook_url", message))
+            })?;
+            header_map(headers).map_err(|error| {
+                CheckError::Field(FieldError::new("headers", error.to_string()))
+            })?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::function::{CallContext, CodeError, Environment, Executable, Source};
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
 use crate::json::JsonText;
+use crate::users::FieldError;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
@@ -132,6 +133,9 @@ pub enum CheckError {
     /// The source is wrong.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// A value beside the code is wrong.
+    #[error("{}", .0.message)]
+    Field(FieldError),
     /// It could not be checked.
     #[error("{0}")]
     Unavailable(String),

@@ -413,6 +413,7 @@ impl FunctionService {
         let runtime = runtime.map_err(|failure| Error::BadRequest(failure.message))?;
         runtime.check(source).await.map_err(|error| match error {
             CheckError::Code(error) => Error::Code(error),
+            CheckError::Field(error) => Error::Validation(vec![error]),
             CheckError::Unavailable(reason) => Error::Unavailable(reason),
         })
     }

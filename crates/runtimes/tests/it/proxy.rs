@@ -9,12 +9,20 @@ use tollgate_core::function::Executable;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::runtime::{RunReport, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
-use tollgate_runtimes::ProxyRuntime;
+use tollgate_runtimes::{Outbound, OutboundConfig, ProxyRuntime};
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+fn runtime(allow_private: bool) -> ProxyRuntime {
+    let config = OutboundConfig {
+        allow_private,
+        ..OutboundConfig::default()
+    };
+    ProxyRuntime::new(Outbound::new(config).unwrap(), Arc::new(SystemClock))
+}
+
 async fn run(executable: &Arc<Executable>, limit: Duration) -> RunReport {
-    let runtime = ProxyRuntime::new(Arc::new(SystemClock)).unwrap();
+    let runtime = runtime(true);
     let deadline = SystemClock.monotonic() + limit;
     runtime
         .run(call(executable, &json!({"user_id": 9}), deadline))
@@ -111,7 +119,7 @@ async fn silence_and_absence_end() {
 
 #[tokio::test]
 async fn an_address_is_checked_before_it_is_stored() {
-    let runtime = ProxyRuntime::new(Arc::new(SystemClock)).unwrap();
+    let runtime = runtime(false);
     for (url, good) in [
         ("https://example.com/hook", true),
         ("ftp://example.com/", false),
