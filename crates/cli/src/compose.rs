@@ -45,14 +45,12 @@ impl Composition {
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_key = keys::jwt_key(&config.data_dir)?;
         let secrets_key = keys::secrets_key(config)?;
-        let python = python(config, &config.data_dir, &clock);
+        let outbound = outbound(config)?;
+        let python = python(config, &config.data_dir, &clock, Some(outbound.clone()));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
             node: None,
-            proxy: Some(Arc::new(ProxyRuntime::new(
-                outbound(config)?,
-                Arc::clone(&clock),
-            ))),
+            proxy: Some(Arc::new(ProxyRuntime::new(outbound, Arc::clone(&clock)))),
             system: Some(Arc::new(SystemRuntime::new(Arc::clone(&clock)))),
         };
         let executor = Executor::new(
@@ -127,7 +125,8 @@ impl Composition {
 fn outbound(config: &Config) -> Result<Outbound, Error> {
     if config.outbound.allow_private {
         tracing::warn!(
-            "outbound.allow_private = true: webhooks reach this machine and its private networks"
+            "outbound.allow_private = true: webhooks and functions reach this machine and its private \
+             networks"
         );
     }
     Ok(Outbound::new(config.outbound.client())?)
@@ -138,8 +137,9 @@ pub(crate) fn python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
+    outbound: Option<Outbound>,
 ) -> Option<Arc<PythonRuntime>> {
-    match start_python(config, data_dir, clock) {
+    match start_python(config, data_dir, clock, outbound) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
             tracing::warn!(%error, "Python functions cannot run; see `tollgate doctor`");
@@ -152,13 +152,15 @@ fn start_python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
+    outbound: Option<Outbound>,
 ) -> Result<Arc<PythonRuntime>, Error> {
-    let process = process_config(config, data_dir)?;
+    let mut process = process_config(config, data_dir)?;
     if !process.sandbox {
         tracing::warn!(
             "functions.sandbox = \"off\": function code can do whatever this server's user can"
         );
     }
+    process.outbound = outbound;
     Ok(PythonRuntime::start(process, Arc::clone(clock))?)
 }
 

@@ -158,6 +158,16 @@ pub const IDEMPOTENCY_KEYS_UNDER_WAY: usize = 10_000;
 /// API keys of one user.
 pub const API_KEYS_PER_USER: usize = 50;
 
+/// Largest body of a request that a function makes.
+pub const EGRESS_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Largest body of a response to one; in base64 it fits a frame.
+pub const EGRESS_REPLY_BYTES: usize = 4 * 1024 * 1024;
+/// Names and values of a request's headers together.
+pub const EGRESS_HEADER_BYTES: usize = 32 * 1024;
+/// Redirects that one request follows.
+pub const EGRESS_REDIRECTS: u8 = 5;
+/// Hosts that a site's functions are allowed by name.
+pub const EGRESS_HOSTS: usize = 100;
 /// Secrets of one app, and of one site besides its apps'.
 pub const SECRETS_PER_APP: usize = 200;
 /// Largest value of a secret, written as JSON.

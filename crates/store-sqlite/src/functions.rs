@@ -78,7 +78,7 @@ macro_rules! executable_columns {
     () => {
         "v.id, f.site_id, s.slug AS site_slug, f.app_id, a.slug AS app_slug, \
          f.id AS function_id, f.name AS function_name, f.slug AS function_slug, v.number, \
-         v.source, f.options"
+         v.source, f.options, s.egress_hosts"
     };
 }
 /// The tables that they come from, beside `functions f`.
@@ -121,6 +121,7 @@ pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> 
         version: row.u32("number")?,
         source: row.json("source")?,
         options: row.json("options")?,
+        egress_hosts: row.json("egress_hosts")?,
     })
 }
 

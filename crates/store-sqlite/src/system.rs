@@ -9,12 +9,13 @@ use crate::ids::inserted;
 use crate::open::System;
 use crate::queue::{self, End};
 use crate::retention;
-use crate::rows::{Record, all, exists, first, write};
+use crate::rows::{Record, all, exists, first, json, write};
 use crate::users::{self, key, read_columns, user_columns};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};
@@ -58,6 +59,8 @@ const EXECUTABLE: &str = concat!(
 );
 const FUNCTION: &str = "
     SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const EGRESS: &str = "SELECT id, egress_hosts FROM sites WHERE id = ?1";
+const SET_EGRESS: &str = "UPDATE sites SET egress_hosts = ?2 WHERE id = ?1";
 const KEEP_VAULT_CHECK: &str = "
     INSERT INTO vault_check (id, sealed) VALUES (1, ?1) ON CONFLICT DO NOTHING";
 const VAULT_CHECK: &str = "SELECT id, sealed FROM vault_check WHERE id = 1";
@@ -377,6 +380,30 @@ impl SystemStore for System {
         self.inner
             .writer
             .write(move |connection| idempotency::forget(connection, before, limit))
+            .await
+    }
+
+    async fn egress_hosts(&self, site: SiteId) -> Result<EgressHosts, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            let found = first(connection, EGRESS, [site.0], |row| {
+                let mut row = Record::new("sites", row);
+                row.get::<i64>("id")?;
+                row.json("egress_hosts")
+            })?;
+            found.ok_or_else(|| Conflict::Gone.into())
+        })
+    }
+
+    async fn set_egress_hosts(&self, site: SiteId, hosts: EgressHosts) -> Result<(), StoreError> {
+        let hosts = json(&hosts).map_err(StoreError::from)?;
+        self.inner
+            .writer
+            .write(
+                move |connection| match write(connection, SET_EGRESS, params![site.0, hosts])? {
+                    0 => Err(Conflict::Gone.into()),
+                    _ => Ok(()),
+                },
+            )
             .await
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
 
 use crate::auth::{Password, Passwords, Principal};
+use crate::egress::EgressHosts;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
@@ -107,6 +108,33 @@ impl AdminService {
             .system(Reason::Administer)
             .insert_site(site)
             .await?)
+    }
+
+    /// Which hosts the functions of a site may reach.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn egress(&self, _: &Authority, site: &Site) -> Result<EgressHosts, Error> {
+        let system = self.engine.store.system(Reason::Administer);
+        Ok(system.egress_hosts(site.id).await?)
+    }
+
+    /// Sets which hosts the functions of a site may reach; none means every public one.
+    ///
+    /// # Errors
+    /// A host that is none.
+    pub async fn set_egress(
+        &self,
+        _: &Authority,
+        site: &Site,
+        hosts: &[String],
+    ) -> Result<(), Error> {
+        let hosts =
+            EgressHosts::parse(hosts).map_err(|error| Error::BadRequest(error.to_string()))?;
+        let system = self.engine.store.system(Reason::Administer);
+        system.set_egress_hosts(site.id, hosts).await?;
+        self.engine.functions_changed(site.id);
+        Ok(())
     }
 
     /// Creates a superuser. No event is published: there may be nobody yet who could agree.

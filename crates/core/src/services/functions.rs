@@ -518,8 +518,4 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
         None,
         errors,
     );
-    if options.network == Network::Egress {
-        let message = "This version has no guarded way out; leave it out";
-        errors.push(FieldError::new("network", message));
-    }
 }

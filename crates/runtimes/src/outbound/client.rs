@@ -27,7 +27,7 @@ const RESERVED: [&str; 11] = [
 ];
 
 /// The guarded client. Cheap to clone; clones share connections.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Outbound {
     client: Client,
     config: Arc<OutboundConfig>,

@@ -7,6 +7,7 @@
 
 mod client;
 mod dns;
+pub(crate) mod egress;
 mod guard;
 mod guard_tests;
 

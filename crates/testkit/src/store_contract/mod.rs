@@ -60,6 +60,7 @@ contract! { $
         slugs_and_domains_are_taken_once,
         ids_are_never_reserved_twice,
         the_vault_check_is_stored_once,
+        a_sites_egress_goes_with_its_functions,
         ping_answers,
     }
     apps {

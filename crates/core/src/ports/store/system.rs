@@ -3,6 +3,7 @@
 
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
+use crate::egress::EgressHosts;
 use crate::function::{Executable, text_enum};
 use crate::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, Hold, NewInvocation, Started};
@@ -224,6 +225,12 @@ pub trait SystemStore: Send + Sync {
         before: Timestamp,
         limit: usize,
     ) -> Result<u64, StoreError>;
+
+    /// Which hosts the functions of a site may reach. Conflict: `Gone`.
+    async fn egress_hosts(&self, site: SiteId) -> Result<EgressHosts, StoreError>;
+
+    /// Writes them. Conflict: `Gone`.
+    async fn set_egress_hosts(&self, site: SiteId, hosts: EgressHosts) -> Result<(), StoreError>;
 
     /// Stores `fresh` if nothing stands there yet, and answers what stands there: a sealed value
     /// that tells whether a key is this database's.

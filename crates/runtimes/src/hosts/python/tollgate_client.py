@@ -5,6 +5,7 @@ rights of whoever caused the call.
 """
 
 from tollgate_frames import encode
+from tollgate_http import Http
 
 
 class PlatformError(Exception):
@@ -149,3 +150,4 @@ class Client:
         self.secrets = Secrets(platform)
         self.app = App(platform)
         self.auth = Auth(platform)
+        self.http = Http(platform)
