@@ -5,6 +5,7 @@
 mod bad_functions;
 mod commands;
 mod demo;
+mod egress;
 mod experiments;
 mod guide;
 mod kill;

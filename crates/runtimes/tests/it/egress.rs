@@ -116,7 +116,7 @@ def main(params, user_data, sdk_client):
     posted = http.post(at + '/echo?a=1', json={'x': 1}, headers={'X-Own': 'yes'}, timeout=30)
     raw = http.request('PUT', at + '/echo', body=b'bytes')
     seen = {'status': posted.status, 'ok': posted.ok, 'told': posted.json(), 'many': posted.headers['x-many'],
-            'raw': raw.json()['body'], 'method': raw.json()['method']}
+            'raw': raw.json()['body'], 'verb': raw.json()['method']}
     missing = http.get(at + '/missing')
     seen['missing'] = [missing.status, missing.text]
     moved = http.get(at + '/once', headers={'Authorization': 'Bearer t'})
@@ -163,7 +163,7 @@ async fn a_function_makes_requests_through_the_server() {
     );
     assert_eq!(told["headers"]["content-type"], "application/json");
     assert_eq!(
-        (&seen["raw"], &seen["method"]),
+        (&seen["raw"], &seen["verb"]),
         (&json!("bytes"), &json!("PUT"))
     );
     assert_eq!(seen["missing"], json!([404, "none here"]));
@@ -436,7 +436,7 @@ async fn requests_goes_through_the_server() {
     assert_eq!((&seen["stream"], &seen["files"]), (&json!(9), &json!(true)));
     assert_eq!(seen["metadata"], json!(["ConnectionError", true]));
     assert_eq!(seen["slow"][0], "ReadTimeout", "{seen}");
-    assert_eq!(seen["proxy"][0], "ConnectionError", "{seen}");
+    assert_eq!(seen["proxy"][0], "ProxyError", "{seen}");
 }
 
 const BY_HTTPX: &str = "\

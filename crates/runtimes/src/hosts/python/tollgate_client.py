@@ -27,7 +27,7 @@ class Platform:
         self.open = False
         self.app_slug = None
 
-    def call(self, method, **args):
+    def call(self, method, /, **args):
         request = {name: value for name, value in args.items() if value is not None}
         with self.channel.lock:
             if not self.open:
