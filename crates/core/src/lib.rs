@@ -33,3 +33,4 @@ pub mod time;
 pub mod users;
 pub mod vault;
 pub mod verdict;
+pub mod webhook;

@@ -31,6 +31,7 @@ pub(crate) async fn attempt(
 ) -> Option<FinishedRun> {
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
+    let invocation = run.invocation.clone();
     let call = call(shared, run);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
     let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, place)).catch_unwind();
@@ -44,6 +45,12 @@ pub(crate) async fn attempt(
             Stop::Abandon => return None,
         },
     };
+    if let Err(failure) = &report.result
+        && failure.kind == FailureKind::Gone
+        && let Some(coordinator) = shared.coordinator()
+    {
+        coordinator.gone(&invocation).await;
+    }
     failpoint::hit(Point::RunAnswered);
     Some(FinishedRun {
         report,

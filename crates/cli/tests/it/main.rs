@@ -15,3 +15,4 @@ mod stop;
 mod support;
 mod tenants;
 mod walls;
+mod webhooks;
