@@ -14,6 +14,7 @@ use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
+use tollgate_core::webhook::SigningKeys;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
     LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
@@ -45,12 +46,18 @@ impl Composition {
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_key = keys::jwt_key(&config.data_dir)?;
         let secrets_key = keys::secrets_key(config)?;
+        let vault = Arc::new(Vault::new(&secrets_key));
         let outbound = outbound(config)?;
         let python = python(config, &config.data_dir, &clock, Some(outbound.clone()));
+        let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
             node: None,
-            proxy: Some(Arc::new(ProxyRuntime::new(outbound, Arc::clone(&clock)))),
+            proxy: Some(Arc::new(ProxyRuntime::new(
+                outbound,
+                Arc::new(keys),
+                Arc::clone(&clock),
+            ))),
             system: Some(Arc::new(SystemRuntime::new(Arc::clone(&clock)))),
         };
         let executor = Executor::new(
@@ -78,7 +85,7 @@ impl Composition {
             runtimes,
             clock,
             entropy,
-            vault: Arc::new(Vault::new(&secrets_key)),
+            vault,
             settings,
         };
         let platform = Platform::new(PlatformParts {

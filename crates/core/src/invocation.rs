@@ -34,6 +34,10 @@ pub enum FailureKind {
     Load,
     /// A proxy's target answered with a failure, or not at all.
     Upstream,
+    /// A proxy's target answered 410: it is gone for good.
+    Gone,
+    /// A proxy's target failed too often in a row and is left alone for a while.
+    CircuitOpen,
     /// The run was stopped because its result was no longer wanted.
     Cancelled,
     /// The function was deleted.
@@ -62,6 +66,8 @@ text_enum!(FailureKind {
     NotJson => "not_json",
     Load => "load",
     Upstream => "upstream",
+    Gone => "gone",
+    CircuitOpen => "circuit_open",
     Cancelled => "cancelled",
     Deleted => "deleted",
     Inactive => "inactive",
@@ -79,6 +85,7 @@ impl FailureKind {
         match self {
             Self::NotJson
             | Self::Load
+            | Self::Gone
             | Self::Cancelled
             | Self::Deleted
             | Self::Inactive
@@ -91,6 +98,7 @@ impl FailureKind {
             | Self::Crashed
             | Self::Limit
             | Self::Upstream
+            | Self::CircuitOpen
             | Self::Unavailable
             | Self::Enrichment => false,
         }
@@ -245,7 +253,7 @@ pub struct Invocation {
     pub state: State,
     /// 1 on the first attempt.
     pub attempt: u32,
-    /// Attempts that were lost with their worker, and do not count.
+    /// Attempts that were lost with their worker or put off, and do not count.
     pub lost: u32,
     /// Who holds it while it has not ended; none while it waits for its turn or its time.
     pub holder: Option<String>,
@@ -313,6 +321,8 @@ pub struct Completion {
     pub hold: Hold,
     /// The new state.
     pub state: State,
+    /// Whether the attempt was put off, so that it does not count.
+    pub put_off: bool,
     /// What `main` returned.
     pub result: Option<JsonText>,
     /// Why it gave no result.

@@ -35,3 +35,4 @@ pub mod time;
 pub mod users;
 pub mod vault;
 pub mod verdict;
+pub mod webhook;

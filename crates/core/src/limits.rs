@@ -197,6 +197,21 @@ pub const CREDENTIAL_BYTES: usize = 8 * 1024;
 pub const SIGN_IN_PER_MINUTE: u32 = 10;
 /// Most runs of one function at the same time that it may ask for.
 pub const CONCURRENCY_MAX: u32 = 512;
+/// How long a webhook's previous signing secret signs beside the new one.
+pub const SIGNING_OVERLAP: Duration = Duration::from_secs(24 * 3600);
+/// Calls of a webhook in a row that must fail before it is left alone for a while.
+pub const CIRCUIT_FAILURES: u32 = 5;
+/// How long it is left alone the first time; doubles each time that it fails again.
+pub const CIRCUIT_PAUSE: Duration = Duration::from_secs(10);
+/// Longest time that it is left alone.
+pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// How long a run is put off, at most, while another one finds out whether the webhook works again.
+pub const CIRCUIT_PROBE_WAIT: Duration = Duration::from_secs(30);
+/// Webhooks in trouble that one process remembers; further ones are called as if they were well.
+pub const CIRCUITS: usize = 50_000;
+/// Times that a run is put off before it counts as a failed attempt. Less than [`LOST_MAX`], which
+/// counts both.
+pub const PUT_OFF_MAX: u32 = 40;
 /// Longest webhook address.
 pub const URL_BYTES: usize = 2048;
 /// How long one question to a DNS server may take.

@@ -101,7 +101,7 @@ impl State {
 pub struct Attempt {
     /// From 1; a higher one never gives way to a lower one.
     pub number: u32,
-    /// Attempts that ended with their worker's lease: not the function's fault.
+    /// Attempts that ended with their worker's lease, or were put off: not the function's fault.
     pub lost: u32,
 }
 
@@ -117,7 +117,7 @@ pub struct Task {
     pub state: State,
     /// 1 on the first attempt; 0 before any.
     pub attempt: u32,
-    /// How many of these were lost with their worker.
+    /// How many of these were lost with their worker, or put off.
     pub lost: u32,
     /// Attempts allowed, at least 1.
     pub max_attempts: u32,
@@ -226,6 +226,14 @@ impl Task {
     }
 
     fn fail(self, kind: FailureKind, due: Timestamp) -> (Self, Vec<Effect>) {
+        if self.is_put_off(kind) {
+            let next = Self {
+                state: State::Retrying,
+                lost: self.lost + 1,
+                ..self
+            };
+            return (next, vec![Effect::WakeAt(due)]);
+        }
         let state = match (kind, self.waiter) {
             (FailureKind::Cancelled, _) => State::Cancelled,
             (FailureKind::Timeout, Waiter::Caller) => State::TimedOut,
@@ -241,6 +249,14 @@ impl Task {
             _ => vec![Effect::Notify],
         };
         (Self { state, ..self }, effects)
+    }
+
+    /// Whether the attempt was not made because its target is left alone for a while: that costs
+    /// none, until it has happened too often.
+    fn is_put_off(self, kind: FailureKind) -> bool {
+        kind == FailureKind::CircuitOpen
+            && self.waiter == Waiter::Nobody
+            && self.lost < crate::limits::PUT_OFF_MAX
     }
 
     /// Attempts that count.

@@ -31,6 +31,7 @@ pub(crate) async fn attempt(
 ) -> Option<FinishedRun> {
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
+    let invocation = run.invocation.clone();
     let call = call(shared, run);
     let host = Arc::clone(&call.host);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
@@ -47,6 +48,12 @@ pub(crate) async fn attempt(
     };
     // Before anybody else sees it.
     host.redact(&mut report);
+    if let Err(failure) = &report.result
+        && failure.kind == FailureKind::Gone
+        && let Some(coordinator) = shared.coordinator()
+    {
+        coordinator.gone(&invocation).await;
+    }
     failpoint::hit(Point::RunAnswered);
     Some(FinishedRun {
         report,

@@ -48,6 +48,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "secrets",
         sql: include_str!("../migrations/0006_secrets.sql"),
     },
+    Migration {
+        version: 7,
+        name: "webhooks",
+        sql: include_str!("../migrations/0007_webhooks.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "

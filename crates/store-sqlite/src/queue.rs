@@ -20,7 +20,7 @@ const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
         failure_message = ?12, failure_retry_after_us = ?13, result = ?14, changes = ?15,
-        failure_traceback = ?16, logs = ?17, verdict = ?18
+        failure_traceback = ?16, logs = ?17, verdict = ?18, lost = lost + ?20
     WHERE id = ?1 AND site_id = ?2 AND fence = ?3 AND holder = ?19
         AND state IN ('pending', 'running', 'retrying')";
 const STARTED: &str = "
@@ -156,6 +156,7 @@ pub(crate) fn complete(
             logs,
             completion.verdict.map(|verdict| verdict.as_str()),
             &*completion.hold.holder,
+            completion.put_off,
         ])?;
         flags.push(rows == 1);
     }

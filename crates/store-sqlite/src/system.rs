@@ -2,7 +2,7 @@
 
 use crate::claims;
 use crate::error::{DbError, DbResult, ensure_rows};
-use crate::functions::{executable_columns, executable_joins, read_executable};
+use crate::functions::{self, executable_columns, executable_joins, read_executable};
 use crate::grants;
 use crate::idempotency;
 use crate::ids::inserted;
@@ -10,12 +10,14 @@ use crate::open::System;
 use crate::queue::{self, End};
 use crate::retention;
 use crate::rows::{Record, all, exists, first, json, write};
+use crate::subscribers;
 use crate::users::{self, key, read_columns, user_columns};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
+use tollgate_core::event::EventType;
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};
@@ -27,6 +29,7 @@ use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
 use tollgate_core::vault::Sealed;
+use tollgate_core::webhook::SealedSecrets;
 
 const SITES: &str = "SELECT id, slug, name, created_at FROM sites ORDER BY id";
 const DOMAINS: &str = "SELECT site_id, domain FROM site_domains ORDER BY site_id, domain";
@@ -330,6 +333,32 @@ impl SystemStore for System {
         self.inner
             .readers
             .look_up(|connection| exists(connection, FUNCTION, params![site.0, function.0]))
+    }
+
+    async fn webhook_secrets(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<Option<SealedSecrets>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| functions::webhook_secrets(connection, site, function))
+    }
+
+    async fn subscription_gone(
+        &self,
+        site: SiteId,
+        event: EventType,
+        function: FunctionId,
+        version: u32,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| {
+                subscribers::gone(connection, site, (event, function), version, at)
+            })
+            .await
     }
 
     async fn executable_version(

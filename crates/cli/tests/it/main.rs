@@ -17,3 +17,4 @@ mod stop;
 mod support;
 mod tenants;
 mod walls;
+mod webhooks;

@@ -38,9 +38,11 @@ pub fn completion(
             )
         }
     };
-    let state = task
+    let (state, put_off) = task
         .apply(input)
-        .map_or(State::Failed, |(task, _)| task.state);
+        .map_or((State::Failed, false), |(task, _)| {
+            (task.state, task.lost > lost)
+        });
     let due_at = match (state, delay) {
         (State::Retrying, Some(delay)) => Some(finished.finished_at.plus(delay)),
         _ => None,
@@ -54,6 +56,7 @@ pub fn completion(
         id: invocation.id,
         hold: taken.hold.clone(),
         state,
+        put_off,
         result,
         failure,
         verdict: None,

@@ -82,6 +82,30 @@ impl Coordinator for QueueCoordinator {
         })
     }
 
+    async fn gone(&self, run: &NewInvocation) {
+        let Some(event) = run.event else { return };
+        let (site, function) = (run.site_id, run.function_id);
+        let queue = self.0.queue();
+        let now = self.0.clock.now();
+        match queue
+            .subscription_gone(site, event, function, run.version, now)
+            .await
+        {
+            Ok(false) => {}
+            Ok(true) => {
+                self.0.functions_changed(site);
+                tracing::warn!(
+                    site.id = site.0,
+                    function.id = function.0,
+                    event = event.as_str(),
+                    "the webhook is gone: its subscription was switched off"
+                );
+            }
+            // The next event finds it gone again.
+            Err(error) => tracing::warn!(%error, "a subscription was left as it is"),
+        }
+    }
+
     fn announce(&self, change: InvocationChanged) {
         self.0.tell_watchers(change);
     }

@@ -10,6 +10,7 @@ use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
 use crate::json::JsonText;
 use crate::users::FieldError;
+use crate::webhook::WebhookState;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
@@ -120,6 +121,11 @@ pub trait Runtime: Send + Sync {
 
     /// Whether runs are possible, and if not, what the operator must do.
     fn health(&self) -> Result<String, String>;
+
+    /// How the webhook behind a version does, in this process; none where there is no webhook.
+    fn webhook(&self, _: &Executable) -> Option<WebhookState> {
+        None
+    }
 
     /// How function code is confined; none while nothing runs, or where there is nothing to confine.
     fn confinement(&self) -> Option<Confinement> {

@@ -10,7 +10,9 @@ mod subscribers;
 pub use admin::AdminService;
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
-pub use functions::{CreateFunction, FunctionService, UpdateFunction};
+pub use functions::{
+    CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
+};
 pub use invocations::{Call, Executed, InvocationService};
 pub use subscribers::{SubscriberPatch, SubscriberService};
 

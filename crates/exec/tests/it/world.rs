@@ -169,7 +169,11 @@ impl World {
             ..create_function(name)
         };
         let functions = &self.platform.functions;
-        functions.create(&access, create, None).await.unwrap()
+        functions
+            .create(&access, create, None)
+            .await
+            .unwrap()
+            .function
     }
 
     /// Calls a function.

@@ -60,6 +60,7 @@ fn apps() -> OpenApiRouter<AppState> {
             functions::update,
             functions::delete
         ))
+        .routes(routes!(functions::rotate_secret))
         .routes(routes!(functions::versions))
         .routes(routes!(functions::activate))
 }

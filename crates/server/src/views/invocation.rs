@@ -56,7 +56,7 @@ pub(crate) struct InvocationView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-    /// Attempts that were lost with their worker, and do not count.
+    /// Attempts that were lost with their worker or put off, and do not count.
     lost: u32,
     /// Who holds it while it has not ended; none while it waits for its turn or its time.
     holder: Option<String>,

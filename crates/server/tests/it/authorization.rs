@@ -84,6 +84,7 @@ const CASES: &[Row] = &[
     ("functions_get", "F/", "", READERS),
     ("functions_update", "F/", r#"{"name":""}"#, DEVELOPERS),
     ("functions_delete", "A/functions/none/", "", DEVELOPERS),
+    ("functions_rotate_secret", "F/rotate-secret/", "{}", DEVELOPERS),
     ("functions_versions", "F/versions/", "", READERS),
     ("functions_activate", "F/versions/1/activate/", "{}", DEVELOPERS),
     ("functions_execute", "F/execute/", "{}", DEVELOPERS),

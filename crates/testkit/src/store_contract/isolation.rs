@@ -156,7 +156,7 @@ pub async fn subscribers_of_another_site_are_out_of_reach(world: World) {
         ..SubscriberOptions::default()
     };
     let changed = b
-        .update_subscriber(EVENT, function.id, options, world.now())
+        .update_subscriber(EVENT, function.id, options, Some(false), world.now())
         .await
         .unwrap();
     assert_eq!(changed, None);

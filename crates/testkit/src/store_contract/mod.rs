@@ -76,6 +76,7 @@ contract! { $
         an_older_version_can_be_activated,
         deleted_functions_are_found_by_nothing,
         function_ids_are_not_used_again,
+        signing_secrets_overlap,
         inactive_functions_are_executable_but_not_claimed,
     }
     subscribers {
@@ -84,6 +85,7 @@ contract! { $
         subscriptions_run_by_priority_then_id,
         inactive_functions_are_subscribed_but_not_run,
         options_can_be_changed,
+        a_subscription_is_switched_off_and_on,
         subscriptions_end_with_their_function,
     }
     users {

@@ -220,6 +220,7 @@ impl Tenant {
                 ..FunctionOptions::default()
             },
             source: code("def main(params): return params"),
+            webhook_secret: None,
             created_at: self.now(),
             remember: None,
         }
@@ -405,6 +406,7 @@ impl Tenant {
             id: run.id,
             hold: Hold { holder, fence },
             state,
+            put_off: false,
             result: (state == State::Succeeded).then(JsonText::null),
             failure,
             verdict: None,

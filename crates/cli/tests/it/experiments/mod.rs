@@ -9,6 +9,7 @@ mod e05_full_disk;
 mod e06_clock;
 mod e09_short_leases;
 mod e10_poison;
+mod e18_webhook_addresses;
 mod e23_idempotency;
 mod e24_subscribe_race;
 mod e25_noisy_neighbour;

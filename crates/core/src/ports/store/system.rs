@@ -4,6 +4,7 @@
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
 use crate::egress::EgressHosts;
+use crate::event::EventType;
 use crate::function::{Executable, text_enum};
 use crate::ids::{FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, Hold, NewInvocation, Started};
@@ -13,6 +14,7 @@ use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
 use crate::vault::Sealed;
+use crate::webhook::SealedSecrets;
 use async_trait::async_trait;
 use std::fmt;
 use std::time::Duration;
@@ -196,6 +198,24 @@ pub trait SystemStore: Send + Sync {
     /// Whether a function has not been deleted, active or not.
     async fn function_exists(&self, site: SiteId, function: FunctionId)
     -> Result<bool, StoreError>;
+
+    /// What signs a function's webhooks; none when it has no secret.
+    async fn webhook_secrets(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<Option<SealedSecrets>, StoreError>;
+
+    /// Switches a subscription off because the webhook of `version` is gone. False when it is off
+    /// already, or another version of the function is the active one.
+    async fn subscription_gone(
+        &self,
+        site: SiteId,
+        event: EventType,
+        function: FunctionId,
+        version: u32,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// The executable of one version; none when its function was deleted or is not active.
     async fn executable_version(
