@@ -110,6 +110,18 @@ pub(crate) enum Admin {
     ApiKey,
     /// Sign tokens with a new key; those of the old one are good until they expire or the next rotation
     RotateKey,
+    /// Show or set which hosts functions with network "egress" may reach
+    Egress {
+        /// The site
+        #[arg(long, default_value = "default")]
+        site: String,
+        /// A host, or *.example.com for all below it; may be repeated, and replaces the list
+        #[arg(long, value_name = "HOST", conflicts_with = "any")]
+        allow: Vec<String>,
+        /// Every public host
+        #[arg(long)]
+        any: bool,
+    },
     /// Create a site (tenant)
     CreateSite {
         /// Lower-case letters, digits, dashes; the sub-domain of the base domain
@@ -186,6 +198,9 @@ pub(crate) enum Function {
         /// Parameters: a JSON object, or a file that holds one
         #[arg(long, value_name = "JSON|FILE")]
         params: Option<String>,
+        /// For a file: it may make requests, as a function with network "egress"
+        #[arg(long)]
+        egress: bool,
         #[command(flatten)]
         remote: Remote,
     },

@@ -13,8 +13,12 @@ use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
 use tollgate_core::time::{Clock, SystemClock};
+use tollgate_core::vault::Vault;
+use tollgate_core::webhook::SigningKeys;
 use tollgate_exec::{Executor, ExecutorConfig};
-use tollgate_runtimes::{LauncherSpec, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime};
+use tollgate_runtimes::{
+    LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
+};
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -41,11 +45,19 @@ impl Composition {
         let sqlite = SqliteStore::open(config.database_dir(), options)?;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_keys = keys::jwt_keys(&config.data_dir)?;
-        let python = python(config, &config.data_dir, &clock);
+        let secrets_key = keys::secrets_key(config)?;
+        let vault = Arc::new(Vault::new(&secrets_key));
+        let outbound = outbound(config)?;
+        let python = python(config, &config.data_dir, &clock, Some(outbound.clone()));
+        let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
             node: None,
-            proxy: Some(Arc::new(ProxyRuntime::new(Arc::clone(&clock))?)),
+            proxy: Some(Arc::new(ProxyRuntime::new(
+                outbound,
+                Arc::new(keys),
+                Arc::clone(&clock),
+            ))),
             system: Some(Arc::new(SystemRuntime::new(Arc::clone(&clock)))),
         };
         let executor = Executor::new(
@@ -73,6 +85,7 @@ impl Composition {
             runtimes,
             clock,
             entropy,
+            vault,
             settings,
         };
         let platform = Platform::new(PlatformParts {
@@ -115,13 +128,25 @@ impl Composition {
     }
 }
 
+/// The client for requests that users ask for; says so when it reaches the operator's own network.
+fn outbound(config: &Config) -> Result<Outbound, Error> {
+    if config.outbound.allow_private {
+        tracing::warn!(
+            "outbound.allow_private = true: webhooks and functions reach this machine and its private \
+             networks"
+        );
+    }
+    Ok(Outbound::new(config.outbound.client())?)
+}
+
 /// The Python runtime, or none with a warning: a server without Python still serves the rest.
 pub(crate) fn python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
+    outbound: Option<Outbound>,
 ) -> Option<Arc<PythonRuntime>> {
-    match start_python(config, data_dir, clock) {
+    match start_python(config, data_dir, clock, outbound) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
             tracing::warn!(%error, "Python functions cannot run; see `tollgate doctor`");
@@ -134,13 +159,15 @@ fn start_python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
+    outbound: Option<Outbound>,
 ) -> Result<Arc<PythonRuntime>, Error> {
-    let process = process_config(config, data_dir)?;
+    let mut process = process_config(config, data_dir)?;
     if !process.sandbox {
         tracing::warn!(
             "functions.sandbox = \"off\": function code can do whatever this server's user can"
         );
     }
+    process.outbound = outbound;
     Ok(PythonRuntime::start(process, Arc::clone(clock))?)
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tollgate_core::limits;
 use tollgate_core::retention::{self, days};
+use tollgate_runtimes::OutboundConfig;
 
 /// The default file, which is also the documentation of every setting.
 pub(crate) const DEFAULTS: &str = include_str!("config.default.toml");
@@ -32,6 +33,7 @@ pub(crate) struct Config {
     pub(crate) base_domain: String,
     pub(crate) admin_email: String,
     pub(crate) admin_password: Secret,
+    pub(crate) secrets_key: Secret,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) grace_seconds: Seconds,
@@ -40,6 +42,7 @@ pub(crate) struct Config {
     pub(crate) execution: Execution,
     pub(crate) retention: Retention,
     pub(crate) functions: Functions,
+    pub(crate) outbound: Outbound,
     pub(crate) python: Python,
 }
 
@@ -82,6 +85,38 @@ pub(crate) struct Retention {
 pub(crate) struct Functions {
     pub(crate) sandbox: Sandbox,
     pub(crate) memory_mb: u64,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Outbound {
+    pub(crate) allow_private: bool,
+    pub(crate) ports: Vec<u16>,
+    pub(crate) dns_server: String,
+}
+
+impl Outbound {
+    /// None for the system's own servers.
+    fn dns(&self) -> Result<Option<SocketAddr>, &'static str> {
+        if self.dns_server.is_empty() {
+            return Ok(None);
+        }
+        let address = self.dns_server.parse::<SocketAddr>();
+        let address = address.or_else(|_| Ok(SocketAddr::new(self.dns_server.parse()?, 53)));
+        address
+            .map(Some)
+            .map_err(|_: std::net::AddrParseError| "use an IP address, with :PORT unless it is 53")
+    }
+
+    /// The settings as the client takes them.
+    pub(crate) fn client(&self) -> OutboundConfig {
+        OutboundConfig {
+            allow_private: self.allow_private,
+            ports: self.ports.clone(),
+            // Was checked when the settings were read.
+            dns_server: self.dns().unwrap_or_default(),
+        }
+    }
 }
 
 /// Whether function code runs behind walls.
@@ -248,6 +283,9 @@ impl Config {
             let reason = format!("use 1 to {}", limits::WORKER_PROCESSES);
             return wrong("python.workers", &self.python.workers, &reason);
         }
+        if let Err(reason) = self.outbound.dns() {
+            return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
+        }
         // Less would not hold one worker.
         let memory = self.functions.memory_mb;
         if memory != 0 && !(64..=1 << 30).contains(&memory) {
@@ -358,6 +396,11 @@ mod tests {
                 json!({"functions": {"memory_mb": 1}}),
                 "functions.memory_mb",
             ),
+            (
+                json!({"outbound": {"dns_server": "dns.example"}}),
+                "outbound.dns_server",
+            ),
+            (json!({"outbound": {"ports": [70_000]}}), "outbound.ports"),
             (json!({"database_url": "mysql://x"}), "database_url"),
             (json!({"log_format": "xml"}), "log_format"),
         ] {

@@ -99,7 +99,7 @@ async fn install_one(
         },
     };
     // A function that is there already may have been changed: it is left as it is.
-    let Some(function) = exists_already(platform.functions.create(&access, function, None).await)?
+    let Some(created) = exists_already(platform.functions.create(&access, function, None).await)?
     else {
         return Ok(());
     };
@@ -109,7 +109,7 @@ async fn install_one(
     };
     platform
         .subscribers
-        .subscribe(admin, example.event, function.id, options, None)
+        .subscribe(admin, example.event, created.function.id, options, None)
         .await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Keys kept in the data folder, readable by its owner only.
 
+use crate::config::Config;
 use crate::random::OsEntropy;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -7,11 +8,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tollgate_core::auth::JwtKeys;
 use tollgate_core::entropy::Entropy;
+use tollgate_core::vault::VaultKey;
+use zeroize::Zeroizing;
 
 /// Signs access and refresh tokens.
 const JWT_KEY: &str = "jwt.key";
 /// Did so before the last rotation.
 const PREVIOUS_JWT_KEY: &str = "jwt.previous.key";
+/// Seals secrets in the database.
+const SECRETS_KEY: &str = "secrets.key";
 
 /// The keys of tokens; one is made at the first call.
 pub(crate) fn jwt_keys(data_dir: &Path) -> io::Result<JwtKeys> {
@@ -50,6 +55,34 @@ fn make(path: &Path) -> io::Result<[u8; 32]> {
     OsEntropy.fill(&mut key);
     write_private(path, &key)?;
     Ok(key)
+}
+
+/// The key that seals secrets: the setting's, else the file's, which is made at the first call.
+pub(crate) fn secrets_key(config: &Config) -> io::Result<VaultKey> {
+    if let Some(text) = config.secrets_key.reveal() {
+        return VaultKey::from_hex(text).ok_or_else(|| {
+            let message = "secrets_key (TOLLGATE_SECRETS_KEY) is not a key of 64 hexadecimal digits; \
+                           `openssl rand -hex 32` makes one";
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        });
+    }
+    let path = config.data_dir.join(SECRETS_KEY);
+    match fs::read_to_string(&path).map(Zeroizing::new) {
+        Ok(text) => VaultKey::from_hex(&text).ok_or_else(|| {
+            let message = format!(
+                "{} is not a key of 64 hexadecimal digits; restore it, because without it no secret \
+                 can be read",
+                path.display()
+            );
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = VaultKey::generate(&OsEntropy);
+            write_private(&path, key.to_hex().as_bytes())?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Writes a file that only its owner can read, whole or not at all.

@@ -66,7 +66,28 @@ def functions(client):
     assert failed.code == "FUNCTION_FAILED" and "it broke" in str(failed), failed
 
 
+def secrets(client):
+    """TOKEN and SHARED were set: the app's own and the site's."""
+    token = client.secrets.get("TOKEN")
+    assert token["value"] == "sk_own" and token["tags"] == ["payment"], token
+    assert token["secret_type"] == "api_key" and token["created_at"], token
+    # The app has none of its own.
+    assert client.secrets.get("SHARED")["value"] == {"user": "u", "password": "p"}
+    assert client.secrets.get("TOKEN", app="user-management", tags=["payment"]) == token
+    refused(NotFoundError, lambda: client.secrets.get("TOKEN", tags=["other"]))
+    refused(NotFoundError, lambda: client.secrets.get("NONE"))
+    listed = client.secrets.list()
+    assert listed["total"] == 2 and listed["status"] == "success", listed
+    assert all("value" not in secret for secret in listed["data"]), listed
+    found = client.secrets.list(search="tok", tags=["payment"], secret_type="api_key", page_size=50)
+    assert [secret["key"] for secret in found["data"]] == ["TOKEN"], found
+    batch = client.secrets.list(keys=["TOKEN", "SHARED"], include_metadata=True)
+    values = {secret["key"]: secret["value"] for secret in batch["data"]}
+    assert values["TOKEN"] == "sk_own" and len(values) == 2, batch
+
+
 by_password, by_key = sign_in()
 users(by_password)
 functions(by_key)
+secrets(by_password)
 print("ok")

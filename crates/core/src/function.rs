@@ -2,6 +2,7 @@
 //!
 //! Must never run anything: running is the business of the runtimes behind [`crate::ports`].
 
+use crate::egress::EgressHosts;
 use crate::ids::{AppId, FunctionId, SiteId, VersionId};
 use crate::limits;
 use crate::time::Timestamp;
@@ -210,6 +211,8 @@ pub struct Executable {
     pub source: Source,
     /// Limits.
     pub options: FunctionOptions,
+    /// The hosts that it may reach, with [`Network::Egress`].
+    pub egress_hosts: EgressHosts,
 }
 
 impl Executable {

@@ -37,6 +37,10 @@ pub enum FailureKind {
     Load,
     /// A proxy's target answered with a failure, or not at all.
     Upstream,
+    /// A proxy's target answered 410: it is gone for good.
+    Gone,
+    /// A proxy's target failed too often in a row and is left alone for a while.
+    CircuitOpen,
     /// The run was stopped because its result was no longer wanted.
     Cancelled,
     /// The function was deleted.
@@ -65,6 +69,8 @@ text_enum!(FailureKind {
     NotJson => "not_json",
     Load => "load",
     Upstream => "upstream",
+    Gone => "gone",
+    CircuitOpen => "circuit_open",
     Cancelled => "cancelled",
     Deleted => "deleted",
     Inactive => "inactive",
@@ -78,7 +84,7 @@ text_enum!(FailureKind {
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Exception,
         Self::Timeout,
         Self::Crashed,
@@ -86,6 +92,8 @@ impl FailureKind {
         Self::NotJson,
         Self::Load,
         Self::Upstream,
+        Self::Gone,
+        Self::CircuitOpen,
         Self::Cancelled,
         Self::Deleted,
         Self::Inactive,
@@ -108,6 +116,8 @@ impl FailureKind {
             | Self::NotJson
             | Self::Load
             | Self::Upstream
+            | Self::Gone
+            | Self::CircuitOpen
             | Self::Inactive
             | Self::Unavailable
             | Self::Chain
@@ -128,6 +138,8 @@ impl FailureKind {
             | Self::NotJson
             | Self::Load
             | Self::Upstream
+            | Self::Gone
+            | Self::CircuitOpen
             | Self::Cancelled
             | Self::Deleted
             | Self::Inactive
@@ -143,6 +155,7 @@ impl FailureKind {
         match self {
             Self::NotJson
             | Self::Load
+            | Self::Gone
             | Self::Cancelled
             | Self::Deleted
             | Self::Inactive
@@ -155,6 +168,7 @@ impl FailureKind {
             | Self::Crashed
             | Self::Limit
             | Self::Upstream
+            | Self::CircuitOpen
             | Self::Unavailable
             | Self::Enrichment => false,
         }
@@ -311,7 +325,7 @@ pub struct Invocation {
     pub state: State,
     /// 1 on the first attempt.
     pub attempt: u32,
-    /// Attempts that were lost with their worker or that no runtime could take; they do not count.
+    /// Attempts that do not count: lost with their worker, put off, or taken by no runtime.
     pub lost: u32,
     /// Who holds it while it has not ended; none while it waits for its turn or its time.
     pub holder: Option<String>,
@@ -379,7 +393,7 @@ pub struct Completion {
     pub hold: Hold,
     /// The new state.
     pub state: State,
-    /// Whether the attempt does not count.
+    /// Whether the attempt does not count: it was put off, or no runtime could take it.
     pub lost: bool,
     /// What `main` returned.
     pub result: Option<JsonText>,

@@ -172,6 +172,33 @@ pub const KEY_USE_NOTED: Duration = Duration::from_secs(3600);
 /// API keys of one user.
 pub const API_KEYS_PER_USER: usize = 50;
 
+/// Largest body of a request that a function makes.
+pub const EGRESS_REQUEST_BYTES: usize = 4 * 1024 * 1024;
+/// Largest body of a response to one; in base64 it fits a frame.
+pub const EGRESS_REPLY_BYTES: usize = 4 * 1024 * 1024;
+/// Names and values of a request's headers together.
+pub const EGRESS_HEADER_BYTES: usize = 32 * 1024;
+/// Redirects that one request follows.
+pub const EGRESS_REDIRECTS: u8 = 5;
+/// Hosts that a site's functions are allowed by name.
+pub const EGRESS_HOSTS: usize = 100;
+/// Secrets of one app, and of one site besides its apps'.
+pub const SECRETS_PER_APP: usize = 200;
+/// Largest value of a secret, written as JSON.
+pub const SECRET_BYTES: usize = 64 * 1024;
+/// Longest key of a secret.
+pub const SECRET_KEY_CHARS: usize = 128;
+/// Tags of one secret.
+pub const SECRET_TAGS: usize = 20;
+/// Secrets that one request names and gets with their values.
+pub const SECRETS_AT_ONCE: usize = 50;
+/// Shortest text of a secret that is taken out of logs and errors: shorter ones stand everywhere.
+pub const REDACTED_CHARS_MIN: usize = 8;
+/// Texts of one app's secrets that are remembered to be taken out, the newest ones excepted.
+pub const REDACTED_BYTES: usize = 1024 * 1024;
+/// The same of all apps, before all but the newest app's are forgotten.
+pub const REDACTED_BYTES_TOTAL: usize = 16 * 1024 * 1024;
+
 /// Life of an access token.
 pub const ACCESS_TOKEN_TTL: Duration = Duration::from_secs(3600);
 /// Life of a refresh token.
@@ -186,5 +213,34 @@ pub const SIGN_IN_PER_MINUTE: u32 = 10;
 pub const TOKEN_EXCHANGE_PER_MINUTE: u32 = 60;
 /// Most runs of one function at the same time that it may ask for.
 pub const CONCURRENCY_MAX: u32 = 512;
+/// How long a webhook's previous signing secret signs beside the new one.
+pub const SIGNING_OVERLAP: Duration = Duration::from_secs(24 * 3600);
+/// Calls of a webhook in a row that must fail before it is left alone for a while.
+pub const CIRCUIT_FAILURES: u32 = 5;
+/// How long it is left alone the first time; doubles each time that it fails again.
+pub const CIRCUIT_PAUSE: Duration = Duration::from_secs(10);
+/// Longest time that it is left alone.
+pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(600);
+/// How long a run is put off, at most, while another one finds out whether the webhook works again.
+pub const CIRCUIT_PROBE_WAIT: Duration = Duration::from_secs(30);
+/// Webhooks in trouble that one process remembers; further ones are called as if they were well.
+pub const CIRCUITS: usize = 50_000;
+/// Times that a run is put off before it counts as a failed attempt. Less than [`LOST_MAX`], which
+/// counts both.
+pub const PUT_OFF_MAX: u32 = 40;
 /// Longest webhook address.
 pub const URL_BYTES: usize = 2048;
+/// How long one question to a DNS server may take.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a name's addresses are kept, whatever its owner asks for.
+pub const DNS_TTL_MAX: Duration = Duration::from_secs(300);
+/// How long it is kept that a name has no address.
+pub const DNS_NEGATIVE_TTL_MAX: Duration = Duration::from_secs(10);
+/// How long resolving a name and connecting may take.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an unused connection to a webhook is kept.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(30);
+/// Unused connections kept to one host.
+pub const IDLE_CONNECTIONS_PER_HOST: usize = 8;
+/// Headers of a reply.
+pub const REPLY_HEADERS: usize = 100;

@@ -6,6 +6,7 @@ use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
+use crate::secrets::SecretService;
 use crate::services::{
     AdminService, AppService, DeadLetterService, FunctionService, InvocationService,
     SubscriberService,
@@ -38,6 +39,8 @@ pub struct Platform {
     pub functions: FunctionService,
     /// Subscriptions.
     pub subscribers: SubscriberService,
+    /// Secrets.
+    pub secrets: SecretService,
     /// Runs.
     pub invocations: InvocationService,
     /// Runs that failed for good.
@@ -96,6 +99,7 @@ impl Platform {
             apps: AppService::new(Arc::clone(&engine), principals),
             functions: FunctionService::new(Arc::clone(&engine)),
             subscribers: SubscriberService::new(Arc::clone(&engine)),
+            secrets: SecretService::new(Arc::clone(&engine)),
             invocations: InvocationService::new(Arc::clone(&engine)),
             dead_letters: DeadLetterService::new(Arc::clone(&engine)),
             idempotency: IdempotencyService::new(Arc::clone(&store), Arc::clone(&clock)),

@@ -39,6 +39,27 @@ pub struct SubscriberOptions {
     pub max_attempts: Option<u32>,
 }
 
+/// Why a subscription is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inactive {
+    /// Somebody switched it off.
+    SwitchedOff,
+    /// The function's webhook answered 410: it wants no more of these events.
+    Gone,
+}
+
+text_enum!(Inactive { SwitchedOff => "switched_off", Gone => "gone" });
+
+impl Inactive {
+    /// The same for people.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::SwitchedOff => "It was switched off",
+            Self::Gone => "The webhook answered 410 Gone: it wants no more of these events",
+        }
+    }
+}
+
 /// A subscription as stored, with the names that lists show.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subscriber {
@@ -60,6 +81,8 @@ pub struct Subscriber {
     pub app_slug: String,
     /// Its options.
     pub options: SubscriberOptions,
+    /// Why it is passed over; none means that it runs.
+    pub inactive: Option<Inactive>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.

@@ -104,8 +104,8 @@ impl State {
 pub struct Attempt {
     /// From 1; a higher one never gives way to a lower one.
     pub number: u32,
-    /// Attempts that began and were lost with their worker, or that no runtime could take: not the
-    /// function's fault.
+    /// Attempts that began and were lost with their worker, that were put off, or that no runtime
+    /// could take: not the function's fault.
     pub lost: u32,
 }
 
@@ -242,7 +242,8 @@ impl Task {
     }
 
     fn fail(self, kind: FailureKind, due: Timestamp) -> (Self, Vec<Effect>) {
-        let mut lost = self.lost;
+        let uncounted = self.is_uncounted(kind);
+        let lost = self.lost + u32::from(uncounted);
         let state = match (kind, self.waiter) {
             (FailureKind::Cancelled, _) => State::Cancelled,
             (FailureKind::Timeout, Waiter::Caller) => State::TimedOut,
@@ -250,15 +251,8 @@ impl Task {
             // The function is gone: nothing that a redrive could run.
             (FailureKind::Deleted, Waiter::Nobody) => State::Failed,
             (kind, Waiter::Nobody) if kind.is_permanent() => State::Dead,
-            // The server could not run it, which is no attempt of the function's.
-            (FailureKind::Unavailable, Waiter::Nobody) => {
-                lost += 1;
-                if lost >= crate::limits::LOST_MAX {
-                    State::Dead
-                } else {
-                    State::Retrying
-                }
-            }
+            (_, Waiter::Nobody) if uncounted && lost < crate::limits::LOST_MAX => State::Retrying,
+            (_, Waiter::Nobody) if uncounted => State::Dead,
             (_, Waiter::Nobody) if self.used() >= self.max_attempts => State::Dead,
             (_, Waiter::Nobody) => State::Retrying,
         };
@@ -273,6 +267,17 @@ impl Task {
             ..self
         };
         (next, effects)
+    }
+
+    /// Whether the attempt is none of the function's: the server could not make it, or put it off
+    /// because its target is left alone for a while, unless that has happened too often.
+    fn is_uncounted(self, kind: FailureKind) -> bool {
+        let not_made = match kind {
+            FailureKind::Unavailable => true,
+            FailureKind::CircuitOpen => self.lost < crate::limits::PUT_OFF_MAX,
+            _ => false,
+        };
+        not_made && self.waiter == Waiter::Nobody
     }
 
     /// Attempts that count.

@@ -31,10 +31,12 @@ pub(crate) async fn attempt(
 ) -> Option<FinishedRun> {
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
+    let invocation = run.invocation.clone();
     let call = call(shared, run);
+    let host = Arc::clone(&call.host);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
     let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, place)).catch_unwind();
-    let report = tokio::select! {
+    let mut report = tokio::select! {
         report = guarded => report.unwrap_or_else(|_| {
             RunReport::failed(Failure::new(FailureKind::Crashed, "The runtime panicked"))
         }),
@@ -44,6 +46,14 @@ pub(crate) async fn attempt(
             Stop::Abandon => return None,
         },
     };
+    // Before anybody else sees it.
+    host.redact(&mut report);
+    if let Err(failure) = &report.result
+        && failure.kind == FailureKind::Gone
+        && let Some(coordinator) = shared.coordinator()
+    {
+        coordinator.gone(&invocation).await;
+    }
     failpoint::hit(Point::RunAnswered);
     Some(FinishedRun {
         report,

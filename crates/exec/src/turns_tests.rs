@@ -25,6 +25,7 @@ fn executable(site: i64, function: i64, most: Option<u32>) -> Executable {
         version_id: VersionId(function),
         version: 1,
         source: Source::System,
+        egress_hosts: tollgate_core::egress::EgressHosts::default(),
         options: FunctionOptions {
             max_concurrency: most,
             ..FunctionOptions::default()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime as Tokio};
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CallContext, Environment, Executable, FunctionOptions, Source};
 use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
 use tollgate_core::json::JsonText;
@@ -91,6 +92,7 @@ fn function() -> Arc<Executable> {
             code: CODE.into(),
         },
         options: FunctionOptions::default(),
+        egress_hosts: EgressHosts::default(),
     })
 }
 

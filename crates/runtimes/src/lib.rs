@@ -5,10 +5,15 @@
 //! started, and user code never runs in this process. This crate knows no SQL and no HTTP server,
 //! and decides nothing about retries or verdicts.
 
+mod outbound;
 mod process;
 mod proxy;
 mod system;
 
+pub use outbound::{
+    HeaderError, Outbound, OutboundConfig, OutboundError, OutboundStartError, Reach, Refusal,
+    Reply, Request, Target, header_map,
+};
 pub use process::{
     DiscoverError, Interpreter, LAUNCH_ARG, LauncherSpec, ProcessConfig, PythonRuntime, StartError,
     launch_if_asked, launcher_main,

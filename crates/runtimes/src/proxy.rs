@@ -1,32 +1,63 @@
 //! Functions that are somebody else's HTTP endpoint: one POST per run.
 //!
-//! Must never follow a redirect, read more of an answer than the limit, or put an address or a
-//! header into a message: both may hold secrets. A delivery is complete before it is sent, so that
-//! signing is one more step over [`Delivery`] and the address guard one more setting of
-//! [`client`].
+//! Must never send but through [`Outbound`], read more of an answer than the limit, or put an address
+//! or a header into a message: both may hold secrets.
 
+mod breaker;
+
+use crate::outbound::{Outbound, OutboundError, Refusal, Reply, Request, header_map};
 use async_trait::async_trait;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url};
+use breaker::{Breakers, LeftAlone};
+use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_core::function::{CodeError, Executable, Source};
+use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
 use tollgate_core::time::{Clock, Timestamp};
+use tollgate_core::users::FieldError;
+use tollgate_core::webhook::{FindSecrets, WebhookState, signature};
 
 /// How much of a refusal's body is shown to the function's author.
 const EXCERPT_BYTES: usize = 300;
 
 /// Calls webhooks.
 pub struct ProxyRuntime {
-    client: Client,
+    outbound: Outbound,
+    keys: Arc<dyn FindSecrets>,
+    breakers: Breakers,
     clock: Arc<dyn Clock>,
+}
+
+/// A run without a result.
+struct Ended {
+    failure: Failure,
+    /// Whether the webhook is in trouble: it gave no answer, or one that says so.
+    trouble: bool,
+}
+
+impl Ended {
+    fn in_trouble(failure: Failure) -> Self {
+        Self {
+            failure,
+            trouble: true,
+        }
+    }
+}
+
+/// A failure that says nothing of how the webhook does.
+impl From<Failure> for Ended {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            trouble: false,
+        }
+    }
 }
 
 /// What is sent.
@@ -39,39 +70,98 @@ struct Payload<'a> {
     data: &'a JsonText,
 }
 
-/// One request, complete and unsent.
-struct Delivery {
-    url: Url,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
 impl ProxyRuntime {
-    /// A runtime with its own connection pool.
-    ///
-    /// # Errors
-    /// When TLS cannot be set up.
-    pub fn new(clock: Arc<dyn Clock>) -> Result<Self, reqwest::Error> {
-        Ok(Self {
-            client: client()?,
+    /// A runtime that calls through `outbound` and signs with what `keys` finds.
+    pub fn new(outbound: Outbound, keys: Arc<dyn FindSecrets>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            outbound,
+            keys,
+            breakers: Breakers::new(Arc::clone(&clock)),
             clock,
-        })
+        }
     }
 
     async fn outcome(&self, call: &Call) -> Result<JsonText, Failure> {
-        let delivery = self.delivery(call)?;
+        let pass = self.breakers.enter(&call.executable).map_err(left_alone)?;
         let limit = call.allotted(self.clock.monotonic());
         // Around everything: the answer's body counts as well as its head.
-        match tokio::time::timeout(limit, self.send(delivery)).await {
-            Ok(outcome) => outcome,
+        let ended = match tokio::time::timeout(limit, self.deliver(call)).await {
+            Ok(ended) => ended,
             Err(_) => {
                 let message = format!("The webhook did not answer within {limit:?}");
-                Err(Failure::new(FailureKind::Timeout, message))
+                let failure = Failure::new(FailureKind::Timeout, message);
+                Err(Ended::in_trouble(failure))
+            }
+        };
+        match ended {
+            Err(Ended {
+                failure,
+                trouble: true,
+            }) => {
+                pass.failed();
+                Err(failure)
+            }
+            Err(Ended { failure, .. }) => {
+                pass.answered();
+                Err(failure)
+            }
+            Ok(value) => {
+                pass.answered();
+                Ok(value)
             }
         }
     }
 
-    fn delivery(&self, call: &Call) -> Result<Delivery, Failure> {
+    async fn deliver(&self, call: &Call) -> Result<JsonText, Ended> {
+        let request = self.signed(call).await?;
+        let reply = self.outbound.send(request).await.map_err(failed)?;
+        let status = reply.status();
+        if !status.is_success() {
+            let of_event = call.context.event.is_some();
+            return Err(refusal(status, reply, of_event).await);
+        }
+        let (body, complete) = reply
+            .read_up_to(limits::RESULT_BYTES)
+            .await
+            .map_err(failed)?;
+        if !complete {
+            let failure = upstream(format!(
+                "The webhook's answer is larger than the limit of {} bytes",
+                limits::RESULT_BYTES
+            ));
+            return Err(failure.into());
+        }
+        Ok(object(&body, status)?)
+    }
+
+    /// The request with its signatures. A repeated attempt has the same id and its own time.
+    async fn signed(&self, call: &Call) -> Result<Request, Failure> {
+        let mut request = self.request(call)?;
+        let secrets = self.keys.of(&call.executable).await.map_err(|error| {
+            tracing::error!(%error, function.id = call.executable.function_id.0, "not signed");
+            let message = "The webhook could not be signed, so it was not called: its secret cannot \
+                           be read; rotate it, or ask the operator to look at the server's log";
+            Failure::new(FailureKind::Unavailable, message)
+        })?;
+        let id = call.context.execution_id.to_string();
+        let seconds = self.clock.now().as_seconds();
+        let mut set = |name: &'static str, value: &str| {
+            let value = HeaderValue::from_str(value).expect("ids, numbers and Base64 are ASCII");
+            request.headers.insert(HeaderName::from_static(name), value);
+        };
+        set("webhook-id", &id);
+        set("webhook-timestamp", &seconds.to_string());
+        if secrets.is_empty() {
+            request.headers.remove("webhook-signature");
+        } else {
+            let signature = signature(&secrets, &id, seconds, &request.body);
+            let value = HeaderValue::from_str(&signature).expect("Base64 is ASCII");
+            request.headers.insert("webhook-signature", value);
+        }
+        Ok(request)
+    }
+
+    fn request(&self, call: &Call) -> Result<Request, Failure> {
         let Source::Proxy {
             webhook_url,
             headers,
@@ -82,8 +172,12 @@ impl ProxyRuntime {
                 "This is not a proxy function",
             ));
         };
-        let (url, mut headers) = target(webhook_url, headers)
-            .map_err(|error| Failure::new(FailureKind::Load, error.message))?;
+        let target = self
+            .outbound
+            .check(webhook_url)
+            .map_err(|refusal| refused(&refusal))?;
+        let mut headers = header_map(headers)
+            .map_err(|error| Failure::new(FailureKind::Load, error.to_string()))?;
         let payload = Payload {
             kind: call.context.event.unwrap_or("function.execute"),
             timestamp: self.clock.now(),
@@ -93,133 +187,92 @@ impl ProxyRuntime {
         let body = serde_json::to_vec(&payload)
             .map_err(|error| Failure::new(FailureKind::Upstream, error.to_string()))?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let id = HeaderValue::from_str(&call.context.execution_id.to_string())
-            .expect("a UUID is visible ASCII");
-        headers.insert(HeaderName::from_static("webhook-id"), id);
-        Ok(Delivery { url, headers, body })
+        Ok(Request {
+            method: Method::POST,
+            target,
+            headers,
+            body,
+        })
     }
-
-    async fn send(&self, delivery: Delivery) -> Result<JsonText, Failure> {
-        let Delivery { url, headers, body } = delivery;
-        let response = self
-            .client
-            .post(url)
-            .headers(headers)
-            .body(body)
-            .send()
-            .await
-            .map_err(unreachable)?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(refusal(status, response).await);
-        }
-        let (body, complete) = read_up_to(response, limits::RESULT_BYTES).await?;
-        if !complete {
-            return Err(upstream(format!(
-                "The webhook's answer is larger than the limit of {} bytes",
-                limits::RESULT_BYTES
-            )));
-        }
-        object(body, status)
-    }
-}
-
-fn client() -> Result<Client, reqwest::Error> {
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
-
-/// Checks a proxy's address and headers.
-fn target(url: &str, headers: &BTreeMap<String, String>) -> Result<(Url, HeaderMap), CodeError> {
-    let wrong = |message: String| CodeError {
-        message,
-        line: None,
-        column: None,
-    };
-    let url = Url::parse(url)
-        .map_err(|error| wrong(format!("webhook_url is not an address: {error}")))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(wrong(
-            "webhook_url must begin with http:// or https:// and a host".into(),
-        ));
-    }
-    let mut map = HeaderMap::with_capacity(headers.len() + 4);
-    for (name, value) in headers {
-        let (Ok(key), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value))
-        else {
-            return Err(wrong(format!(
-                "The header `{name}` has a name or value HTTP forbids"
-            )));
-        };
-        map.insert(key, value);
-    }
-    Ok((url, map))
 }
 
 fn upstream(message: String) -> Failure {
     Failure::new(FailureKind::Upstream, message)
 }
 
-/// A request that got no answer. The error's own text names the address, so it is not shown.
-fn unreachable(error: reqwest::Error) -> Failure {
-    let reason = if error.is_connect() {
-        "could not be reached"
-    } else {
-        "broke the connection"
-    };
-    tracing::debug!(error = %error.without_url(), "webhook.failed");
-    upstream(format!("The webhook {reason}"))
+/// The address must not be called. A name may mean something else at the next attempt.
+fn refused(refusal: &Refusal) -> Failure {
+    upstream(format!("The webhook's address was not called: {refusal}"))
 }
 
-async fn refusal(status: StatusCode, response: Response) -> Failure {
-    let retry_after = match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-            .map(Duration::from_secs),
-        _ => None,
-    };
+/// A request that got no answer.
+fn failed(error: OutboundError) -> Ended {
+    Ended::in_trouble(match error {
+        OutboundError::Refused(refusal) => refused(&refusal),
+        OutboundError::Unresolved | OutboundError::Unreachable(_) | OutboundError::Broken(_) => {
+            upstream(format!("The webhook {error}"))
+        }
+    })
+}
+
+/// The webhook is left alone for a while.
+fn left_alone(it: LeftAlone) -> Failure {
+    let message = format!(
+        "The webhook failed {} times in a row, so it is left alone until {}; nothing was sent",
+        it.failures, it.until
+    );
+    Failure {
+        retry_after: Some(it.wait),
+        ..Failure::new(FailureKind::CircuitOpen, message)
+    }
+}
+
+async fn refusal(status: StatusCode, reply: Reply, of_event: bool) -> Ended {
+    if status == StatusCode::GONE {
+        let so = if of_event {
+            ": it wants no more of these events, so its subscription was switched off"
+        } else {
+            ""
+        };
+        let message = format!("The webhook answered {status}{so}");
+        return Failure::new(FailureKind::Gone, message).into();
+    }
+    let busy = matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    );
+    let retry_after = reply
+        .headers()
+        .get(RETRY_AFTER)
+        .filter(|_| busy)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map(Duration::from_secs);
     let mut message = format!("The webhook answered {status}");
     if status.is_redirection() {
         message.push_str("; redirects are not followed");
-    } else if let Ok((body, _)) = read_up_to(response, EXCERPT_BYTES).await {
+    } else if let Ok((body, _)) = reply.read_up_to(EXCERPT_BYTES).await {
         let excerpt = String::from_utf8_lossy(&body);
         if !excerpt.trim().is_empty() {
             message.push_str(": ");
             message.push_str(excerpt.trim());
         }
     }
-    Failure {
-        retry_after,
-        ..upstream(message)
+    Ended {
+        failure: Failure {
+            retry_after,
+            ..upstream(message)
+        },
+        trouble: busy || status.is_server_error(),
     }
 }
 
-/// The first `limit` bytes of the body, and whether that is all of it.
-async fn read_up_to(mut response: Response, limit: usize) -> Result<(Vec<u8>, bool), Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        let room = limit - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body, false));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body, true))
-}
-
-fn object(body: Vec<u8>, status: StatusCode) -> Result<JsonText, Failure> {
+fn object(body: &[u8], status: StatusCode) -> Result<JsonText, Failure> {
     let wrong = || {
         upstream(format!(
             "The webhook answered {status}, but not with a JSON object"
         ))
     };
-    let value: serde_json::Value = serde_json::from_slice(&body).map_err(|_| wrong())?;
+    let value: serde_json::Value = serde_json::from_slice(body).map_err(|_| wrong())?;
     if !value.is_object() {
         return Err(wrong());
     }
@@ -243,7 +296,13 @@ impl Runtime for ProxyRuntime {
             headers,
         } = source
         {
-            target(webhook_url, headers)?;
+            self.outbound.check(webhook_url).map_err(|refusal| {
+                let message = format!("The address cannot be called: {refusal}");
+                CheckError::Field(FieldError::new("webhook_url", message))
+            })?;
+            header_map(headers).map_err(|error| {
+                CheckError::Field(FieldError::new("headers", error.to_string()))
+            })?;
         }
         Ok(())
     }
@@ -254,9 +313,18 @@ impl Runtime for ProxyRuntime {
 
     fn keep(&self, _: &Arc<Executable>, _: bool) {}
 
-    fn retire(&self, _: SiteId, _: FunctionId, _: Option<VersionId>) {}
+    fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
+        self.breakers.retire(site, function, active);
+    }
+
+    fn webhook(&self, executable: &Executable) -> Option<WebhookState> {
+        Some(self.breakers.state(executable))
+    }
 
     fn health(&self) -> Result<String, String> {
-        Ok("ready".to_owned())
+        Ok(match self.breakers.open() {
+            0 => "ready".to_owned(),
+            open => format!("ready; {open} webhooks failed and are left alone for a while"),
+        })
     }
 }

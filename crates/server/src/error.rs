@@ -188,6 +188,12 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, Code::Conflict, message)
     }
 
+    /// Status, code and message, for a function.
+    pub(crate) fn told(self) -> (StatusCode, Code, Cow<'static, str>) {
+        let Parts { status, body, .. } = *self.0;
+        (status, body.code, body.message)
+    }
+
     /// Status and body, for an answer that is kept.
     pub(crate) fn into_parts(self) -> (StatusCode, ErrorBody) {
         (self.0.status, self.0.body)
@@ -325,6 +331,7 @@ fn of_conflict(conflict: Conflict) -> ApiError {
         Conflict::Username => by_field("username"),
         Conflict::Email => by_field("email"),
         Conflict::Slug => by_field("slug"),
+        Conflict::Secret => by_field("key"),
         Conflict::Subscription
         | Conflict::Site
         | Conflict::IdempotencyKey

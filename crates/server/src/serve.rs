@@ -45,11 +45,13 @@ impl Server {
     /// A server for `platform`, which also answers what its functions ask for, as long as the
     /// server lives.
     pub fn new(config: ServerConfig, platform: Arc<Platform>) -> Self {
+        let weak = Arc::downgrade(&platform);
         let state = AppState::new(platform, config);
         let routes = Arc::new(openapi::router(state.clone()));
-        state
-            .platform()
-            .serve_functions(Arc::new(ApiHosts(Arc::downgrade(&routes))));
+        state.platform().serve_functions(Arc::new(ApiHosts {
+            routes: Arc::downgrade(&routes),
+            platform: weak,
+        }));
         Self {
             state,
             routes: Routes(routes),

@@ -37,6 +37,7 @@ const DELETE_SUBSCRIBERS: &str = "
 const DELETE_FUNCTIONS: &str = "
     UPDATE functions SET deleted_at = ?3, updated_at = ?3
     WHERE site_id = ?1 AND app_id = ?2 AND deleted_at IS NULL";
+const DELETE_SECRETS: &str = "DELETE FROM secrets WHERE site_id = ?1 AND app_id = ?2";
 const DELETE_GRANTS: &str = "DELETE FROM role_grants WHERE site_id = ?1 AND app_id = ?2";
 
 fn read(row: &Row<'_>) -> DbResult<App> {
@@ -100,6 +101,7 @@ fn delete(connection: &Connection, site: i64, id: AppId, now: Timestamp) -> DbRe
         DELETE_FUNCTIONS,
         params![site, id.0, now.as_micros()],
     )?;
+    write(connection, DELETE_SECRETS, params![site, id.0])?;
     write(connection, DELETE_GRANTS, params![site, id.0])?;
     Ok(true)
 }

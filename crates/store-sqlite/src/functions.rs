@@ -18,6 +18,8 @@ use tollgate_core::ports::store::{
     Conflict, FunctionChange, FunctionStore, NewFunction, Page, PageRequest, StoreError,
 };
 use tollgate_core::time::Timestamp;
+use tollgate_core::vault::Sealed;
+use tollgate_core::webhook::SealedSecrets;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -40,8 +42,9 @@ const BY_ID: &str = select!("AND f.id = ?2");
 const APP: &str = "SELECT 1 FROM apps WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const INSERT: &str = "
     INSERT INTO functions (site_id, app_id, name, slug, description, execution_mode, environment,
-        is_active, is_public, async_mode, version, options, created_at, updated_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12) ON CONFLICT DO NOTHING";
+        is_active, is_public, async_mode, version, options, created_at, updated_at, webhook_secret)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12, ?13)
+    ON CONFLICT DO NOTHING";
 const INSERT_VERSION: &str = "
     INSERT INTO function_versions (site_id, function_id, number, source, created_at)
     VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -59,8 +62,17 @@ const SET_VERSION: &str = "
 const SET_MODE: &str = "
     UPDATE functions SET execution_mode = ?3, environment = COALESCE(?4, environment)
     WHERE site_id = ?1 AND id = ?2";
+/// Leaves `updated_at`: nobody's change of the function stands in the way of it, nor it in theirs.
+const ROTATE_SECRET: &str = "
+    UPDATE functions SET webhook_secret_before = webhook_secret, webhook_secret = ?3,
+        webhook_secret_before_until = iif(webhook_secret IS NULL, NULL, ?4)
+    WHERE site_id = ?1 AND id = ?2 AND execution_mode = 'proxy' AND deleted_at IS NULL";
+const SECRETS: &str = "
+    SELECT id, webhook_secret, webhook_secret_before, webhook_secret_before_until FROM functions
+    WHERE site_id = ?1 AND id = ?2 AND webhook_secret IS NOT NULL";
 const DELETE: &str = "
-    UPDATE functions SET deleted_at = ?3, updated_at = ?3
+    UPDATE functions SET deleted_at = ?3, updated_at = ?3, webhook_secret = NULL,
+        webhook_secret_before = NULL, webhook_secret_before_until = NULL
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const DELETE_SUBSCRIBERS: &str = "DELETE FROM subscribers WHERE site_id = ?1 AND function_id = ?2";
 const VERSIONS: &str = "
@@ -78,7 +90,7 @@ macro_rules! executable_columns {
     () => {
         "v.id, f.site_id, s.slug AS site_slug, f.app_id, a.slug AS app_slug, \
          f.id AS function_id, f.name AS function_name, f.slug AS function_slug, v.number, \
-         v.source, f.options"
+         v.source, f.options, s.egress_hosts"
     };
 }
 /// The tables that they come from, beside `functions f`.
@@ -121,6 +133,7 @@ pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> 
         version: row.u32("number")?,
         source: row.json("source")?,
         options: row.json("options")?,
+        egress_hosts: row.json("egress_hosts")?,
     })
 }
 
@@ -181,6 +194,7 @@ fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Fun
         new.async_mode,
         json(&new.options)?,
         at,
+        new.webhook_secret.as_ref().map(|sealed| &sealed.0),
     ];
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
@@ -346,6 +360,22 @@ impl FunctionStore for Scoped {
             .await
     }
 
+    async fn rotate_webhook_secret(
+        &self,
+        id: FunctionId,
+        secret: Sealed,
+        until: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                let values = params![site, id.0, secret.0, until.as_micros()];
+                Ok(write(connection, ROTATE_SECRET, values)? == 1)
+            })
+            .await
+    }
+
     async fn versions(&self, id: FunctionId) -> Result<Vec<FunctionVersion>, StoreError> {
         let site = self.site();
         self.inner
@@ -400,6 +430,25 @@ impl FunctionStore for Scoped {
             })
         })
     }
+}
+
+/// What signs a function's webhooks.
+pub(crate) fn webhook_secrets(
+    connection: &Connection,
+    site: SiteId,
+    id: FunctionId,
+) -> DbResult<Option<SealedSecrets>> {
+    first(connection, SECRETS, params![site.0, id.0], |row| {
+        let mut row = Record::new("functions", row);
+        row.get::<i64>("id")?;
+        let current = Sealed(row.get("webhook_secret")?);
+        let before = row.get::<Option<Vec<u8>>>("webhook_secret_before")?;
+        let until = row.time_opt("webhook_secret_before_until")?;
+        Ok(SealedSecrets {
+            current,
+            previous: before.map(Sealed).zip(until),
+        })
+    })
 }
 
 /// Shared form for callers that keep it.

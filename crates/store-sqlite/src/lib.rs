@@ -23,6 +23,7 @@ mod queue;
 mod readers;
 mod retention;
 mod rows;
+mod secrets;
 mod subscribers;
 mod system;
 mod user_commit;

@@ -44,6 +44,16 @@ const MIGRATIONS: &[Migration] = &[
         sql: include_str!("../migrations/0005_turns.sql"),
     },
     Migration {
+        version: 6,
+        name: "secrets",
+        sql: include_str!("../migrations/0006_secrets.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "webhooks",
+        sql: include_str!("../migrations/0007_webhooks.sql"),
+    },
+    Migration {
         version: 8,
         name: "token_families",
         sql: include_str!("../migrations/0008_token_families.sql"),

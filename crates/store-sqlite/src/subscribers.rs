@@ -8,9 +8,9 @@ use crate::rows::{Record, all, exists, first, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::event::EventType;
-use tollgate_core::ids::{AppId, FunctionId, SubscriberId};
+use tollgate_core::ids::{AppId, FunctionId, SiteId, SubscriberId};
 use tollgate_core::ports::store::{Conflict, NewSubscriber, StoreError, SubscriberStore};
-use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions, Subscription};
+use tollgate_core::subscriber::{Inactive, OnTimeout, Subscriber, SubscriberOptions, Subscription};
 use tollgate_core::time::Timestamp;
 
 macro_rules! select {
@@ -19,7 +19,7 @@ macro_rules! select {
             "SELECT b.id, b.event, b.function_id, f.name AS function_name, ",
             "f.slug AS function_slug, f.app_id, a.name AS app_name, a.slug AS app_slug, ",
             "b.priority, b.filter, b.timeout_seconds, b.on_timeout, b.max_attempts, ",
-            "b.created_at, b.updated_at FROM subscribers b ",
+            "b.inactive, b.created_at, b.updated_at FROM subscribers b ",
             "JOIN functions f ON f.id = b.function_id AND f.site_id = b.site_id ",
             "JOIN apps a ON a.id = f.app_id AND a.site_id = b.site_id ",
             "WHERE b.site_id = ?1 AND b.event = ?2 ",
@@ -36,7 +36,7 @@ const TO_RUN: &str = concat!(
     " FROM subscribers b JOIN functions f ON f.id = b.function_id AND f.site_id = b.site_id ",
     executable_joins!(),
     " AND v.number = f.version WHERE b.site_id = ?1 AND b.event = ?2 ",
-    "AND f.is_active = 1 AND f.deleted_at IS NULL ORDER BY b.priority, b.id"
+    "AND b.inactive IS NULL AND f.is_active = 1 AND f.deleted_at IS NULL ORDER BY b.priority, b.id"
 );
 const FUNCTION: &str = "
     SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
@@ -46,8 +46,13 @@ const INSERT: &str = "
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9) ON CONFLICT DO NOTHING";
 const UPDATE: &str = "
     UPDATE subscribers SET priority = ?4, filter = ?5, timeout_seconds = ?6, on_timeout = ?7,
-        max_attempts = ?8, updated_at = ?9
+        max_attempts = ?8, updated_at = ?9, inactive = iif(?10 IS NULL, inactive,
+            iif(?10, NULL, COALESCE(inactive, 'switched_off')))
     WHERE site_id = ?1 AND event = ?2 AND function_id = ?3";
+const GONE: &str = "
+    UPDATE subscribers SET inactive = 'gone', updated_at = ?5
+    WHERE site_id = ?1 AND event = ?2 AND function_id = ?3 AND inactive IS NULL AND EXISTS (
+        SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?3 AND version = ?4)";
 const DELETE: &str = "
     DELETE FROM subscribers WHERE site_id = ?1 AND event = ?2 AND function_id = ?3";
 
@@ -73,6 +78,7 @@ fn read(row: &Row<'_>) -> DbResult<Subscriber> {
         app_name: row.get("app_name")?,
         app_slug: row.get("app_slug")?,
         options: read_options(&mut row)?,
+        inactive: row.word_opt("inactive", Inactive::from_text)?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
     })
@@ -101,13 +107,11 @@ fn one(
     )
 }
 
-/// Writes options with INSERT or UPDATE, which bind the same values.
-fn write_options(
+fn update(
     connection: &Connection,
-    sql: &str,
     site: i64,
     key: (EventType, FunctionId),
-    options: &SubscriberOptions,
+    (options, is_active): (&SubscriberOptions, Option<bool>),
     at: Timestamp,
 ) -> DbResult<usize> {
     let values = params![
@@ -120,8 +124,21 @@ fn write_options(
         options.on_timeout.as_str(),
         options.max_attempts,
         at.as_micros(),
+        is_active,
     ];
-    write(connection, sql, values)
+    write(connection, UPDATE, values)
+}
+
+/// Switches a subscription off whose webhook is gone, unless another version is the active one.
+pub(crate) fn gone(
+    connection: &Connection,
+    site: SiteId,
+    (event, function): (EventType, FunctionId),
+    version: u32,
+    at: Timestamp,
+) -> DbResult<bool> {
+    let values = params![site.0, event.as_str(), function.0, version, at.as_micros()];
+    Ok(write(connection, GONE, values)? == 1)
 }
 
 fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<Subscriber> {
@@ -129,8 +146,19 @@ fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<S
     if !exists(connection, FUNCTION, params![site, new.function_id.0])? {
         return Err(Conflict::Gone.into());
     }
-    let key = (new.event, new.function_id);
-    if write_options(connection, INSERT, site, key, &new.options, new.created_at)? == 0 {
+    let options = &new.options;
+    let values = params![
+        site,
+        new.event.as_str(),
+        new.function_id.0,
+        options.priority,
+        options.filter,
+        options.timeout_seconds,
+        options.on_timeout.as_str(),
+        options.max_attempts,
+        new.created_at.as_micros(),
+    ];
+    if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Subscription.into());
     }
     let stored = one(connection, site, new.event, new.function_id)?.ok_or(Conflict::Gone)?;
@@ -164,13 +192,15 @@ impl SubscriberStore for Scoped {
         event: EventType,
         function: FunctionId,
         options: SubscriberOptions,
+        is_active: Option<bool>,
         at: Timestamp,
     ) -> Result<Option<Subscriber>, StoreError> {
         let site = self.site();
         self.inner
             .writer
             .write(move |connection| {
-                write_options(connection, UPDATE, site, (event, function), &options, at)?;
+                let new = (&options, is_active);
+                update(connection, site, (event, function), new, at)?;
                 one(connection, site, event, function)
             })
             .await

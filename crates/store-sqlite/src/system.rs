@@ -2,19 +2,22 @@
 
 use crate::claims;
 use crate::error::{DbError, DbResult, ensure_rows};
-use crate::functions::{executable_columns, executable_joins, read_executable};
+use crate::functions::{self, executable_columns, executable_joins, read_executable};
 use crate::grants;
 use crate::idempotency;
 use crate::ids::inserted;
 use crate::open::System;
 use crate::queue::{self, End};
 use crate::retention;
-use crate::rows::{Record, all, exists, first, write};
+use crate::rows::{Record, all, exists, first, json, write};
+use crate::subscribers;
 use crate::users::{self, key, read_columns, user_columns};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::egress::EgressHosts;
+use tollgate_core::event::EventType;
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};
@@ -25,6 +28,8 @@ use tollgate_core::ports::store::{
 use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
+use tollgate_core::vault::Sealed;
+use tollgate_core::webhook::SealedSecrets;
 
 const SITES: &str = "SELECT id, slug, name, created_at FROM sites ORDER BY id";
 const DOMAINS: &str = "SELECT site_id, domain FROM site_domains ORDER BY site_id, domain";
@@ -60,6 +65,11 @@ const EXECUTABLE: &str = concat!(
 );
 const FUNCTION: &str = "
     SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const EGRESS: &str = "SELECT id, egress_hosts FROM sites WHERE id = ?1";
+const SET_EGRESS: &str = "UPDATE sites SET egress_hosts = ?2 WHERE id = ?1";
+const KEEP_VAULT_CHECK: &str = "
+    INSERT INTO vault_check (id, sealed) VALUES (1, ?1) ON CONFLICT DO NOTHING";
+const VAULT_CHECK: &str = "SELECT id, sealed FROM vault_check WHERE id = 1";
 const PING: &str = "UPDATE probe SET pings = pings + 1 WHERE id = 1";
 
 fn sites(connection: &Connection) -> DbResult<Vec<Site>> {
@@ -351,6 +361,32 @@ impl SystemStore for System {
             .look_up(|connection| exists(connection, FUNCTION, params![site.0, function.0]))
     }
 
+    async fn webhook_secrets(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<Option<SealedSecrets>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| functions::webhook_secrets(connection, site, function))
+    }
+
+    async fn subscription_gone(
+        &self,
+        site: SiteId,
+        event: EventType,
+        function: FunctionId,
+        version: u32,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| {
+                subscribers::gone(connection, site, (event, function), version, at)
+            })
+            .await
+    }
+
     async fn executable_version(
         &self,
         site: SiteId,
@@ -399,6 +435,45 @@ impl SystemStore for System {
         self.inner
             .writer
             .write(move |connection| idempotency::forget(connection, before, limit))
+            .await
+    }
+
+    async fn egress_hosts(&self, site: SiteId) -> Result<EgressHosts, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            let found = first(connection, EGRESS, [site.0], |row| {
+                let mut row = Record::new("sites", row);
+                row.get::<i64>("id")?;
+                row.json("egress_hosts")
+            })?;
+            found.ok_or_else(|| Conflict::Gone.into())
+        })
+    }
+
+    async fn set_egress_hosts(&self, site: SiteId, hosts: EgressHosts) -> Result<(), StoreError> {
+        let hosts = json(&hosts).map_err(StoreError::from)?;
+        self.inner
+            .writer
+            .write(
+                move |connection| match write(connection, SET_EGRESS, params![site.0, hosts])? {
+                    0 => Err(Conflict::Gone.into()),
+                    _ => Ok(()),
+                },
+            )
+            .await
+    }
+
+    async fn vault_check(&self, fresh: Sealed) -> Result<Sealed, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| {
+                write(connection, KEEP_VAULT_CHECK, params![fresh.0])?;
+                let stored = first(connection, VAULT_CHECK, [], |row| {
+                    let mut row = Record::new("vault_check", row);
+                    row.get::<i64>("id")?;
+                    Ok(Sealed(row.get("sealed")?))
+                })?;
+                Ok(stored.unwrap_or_else(|| fresh.clone()))
+            })
             .await
     }
 

@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::keys;
 use std::time::Duration;
 use tollgate_core::auth::Password;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::site::Authority;
 
 pub(super) async fn run(config: &Config, command: Admin) -> CommandResult {
@@ -78,7 +79,19 @@ async fn change(composition: &Composition, command: Admin) -> CommandResult {
                 .await?;
             println!("created site {}", site.slug);
         }
-        // Done elsewhere.
+        Admin::Egress {
+            site: slug,
+            allow,
+            any,
+        } => {
+            let site = site(platform, &authority, &slug).await?;
+            let admin = &platform.admin;
+            if any || !allow.is_empty() {
+                admin.set_egress(&authority, &site, &allow).await?;
+            }
+            show_egress(&slug, &admin.egress(&authority, &site).await?);
+        }
+        // Answered before anything was opened.
         Admin::ApiKey | Admin::RotateKey => {}
     }
     Ok(())
@@ -88,6 +101,15 @@ fn password_or_made(given: Option<String>) -> (Password, Option<String>) {
     let made = given.is_none().then(made_password);
     let password = given.or_else(|| made.clone()).unwrap_or_default();
     (Password::new(password), made)
+}
+
+fn show_egress(site: &str, allowed: &EgressHosts) {
+    if allowed.hosts().is_empty() {
+        println!("functions of site {site} reach every public host");
+    } else {
+        println!("functions of site {site} reach:");
+        allowed.hosts().iter().for_each(|host| println!("{host}"));
+    }
 }
 
 fn show(made: Option<String>) {

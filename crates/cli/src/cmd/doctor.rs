@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::confinement::Confinement;
 use tollgate_core::time::SystemClock;
-use tollgate_runtimes::PythonRuntime;
+use tollgate_runtimes::{Outbound, PythonRuntime};
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 
 #[derive(Serialize)]
@@ -27,6 +27,7 @@ pub(super) async fn run(config: &Config, args: &Doctor) -> CommandResult {
         python(config),
         database(config.database_dir()),
         isolation(config).await,
+        outbound(config),
     ];
     if args.json {
         println!("{}", serde_json::to_string_pretty(&json!(findings))?);
@@ -109,6 +110,29 @@ async fn isolation(config: &Config) -> Finding {
         }
         Ok(confinement @ Confinement::On(_)) => finding(true, false, confinement.to_string()),
         Err(error) => finding(false, false, format!("functions cannot run: {error}")),
+    }
+}
+
+/// Where webhooks may go.
+fn outbound(config: &Config) -> Finding {
+    let finding = |ok, optional, detail: String| Finding {
+        what: "outbound",
+        ok,
+        optional,
+        detail,
+    };
+    match Outbound::new(config.outbound.client()) {
+        Err(error) => finding(false, false, error.to_string()),
+        Ok(_) if config.outbound.allow_private => {
+            let detail = "outbound.allow_private = true: webhooks reach this machine and its private \
+                          networks, so let only people deploy whom you trust";
+            finding(false, true, detail.to_owned())
+        }
+        Ok(_) => finding(
+            true,
+            false,
+            "webhooks reach public addresses only".to_owned(),
+        ),
     }
 }
 

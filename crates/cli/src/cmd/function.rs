@@ -34,6 +34,7 @@ pub(super) async fn run(config: &Config, command: Function) -> CommandResult {
             app,
             event,
             params,
+            egress,
             remote,
         } => {
             let request = RunRequest {
@@ -41,6 +42,7 @@ pub(super) async fn run(config: &Config, command: Function) -> CommandResult {
                 app,
                 event,
                 params,
+                egress,
             };
             function_run::run(config, request, &remote).await
         }

@@ -12,16 +12,20 @@ use crate::random::OsEntropy;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::engine::NobodysHost;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::event::EventType;
-use tollgate_core::function::{CallContext, Environment, Executable, FunctionOptions, Source};
+use tollgate_core::function::{
+    CallContext, Environment, Executable, FunctionOptions, Network, Source,
+};
 use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, RunReport, Runtime as _};
 use tollgate_core::registry;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock};
+use tollgate_runtimes::Outbound;
 
 /// What to run and with what.
 pub(super) struct RunRequest {
@@ -29,6 +33,8 @@ pub(super) struct RunRequest {
     pub(super) app: Option<String>,
     pub(super) event: Option<String>,
     pub(super) params: Option<String>,
+    /// A file may make requests.
+    pub(super) egress: bool,
 }
 
 pub(super) async fn run(config: &Config, request: RunRequest, remote: &Remote) -> CommandResult {
@@ -104,9 +110,13 @@ async fn run_file(config: &Config, request: &RunRequest, json: bool) -> CommandR
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
-    let runtime = python(config, &scratch, &clock)
+    let outbound = Outbound::new(config.outbound.client())?;
+    let runtime = python(config, &scratch, &clock, Some(outbound))
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
-    let call = local_call(Path::new(&request.function), event, &params, &*clock)?;
+    let mut call = local_call(Path::new(&request.function), event, &params, &*clock)?;
+    if request.egress {
+        Arc::make_mut(&mut call.executable).options.network = Network::Egress;
+    }
     let checked = runtime.check(&call.executable.source).await;
     let report = match checked {
         Ok(()) => Ok(runtime.run(call).await),
@@ -145,6 +155,7 @@ fn local_call(
             code: code.into(),
         },
         options: FunctionOptions::default(),
+        egress_hosts: EgressHosts::default(),
     };
     let timeout = executable.timeout();
     let now = clock.now();

@@ -85,7 +85,14 @@ async fn open(
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
-    Ok((Composition::open(config)?, listener))
+    let composition = Composition::open(config)?;
+    let admin = &composition.platform.admin;
+    let checked = admin.check_vault(&Authority::of_this_program()).await;
+    if let Err(error) = checked {
+        composition.stop(Duration::ZERO).await;
+        return Err(error.into());
+    }
+    Ok((composition, listener))
 }
 
 /// A connection and a worker each take descriptors, and the usual soft limit is 1024.

@@ -5,14 +5,17 @@
 mod bad_functions;
 mod commands;
 mod demo;
+mod egress;
 mod experiments;
 mod guide;
 mod kill;
 mod official_client;
 mod openapi_document;
+mod redaction;
 mod secrets;
 mod slow_pre;
 mod stop;
 mod support;
 mod tenants;
 mod walls;
+mod webhooks;

@@ -49,6 +49,18 @@ async fn the_official_client_works_unmodified() {
         .api
         .function("user-management", "broken", BROKEN, &json!({}))
         .await;
+    for (path, body) in [
+        (
+            "/api/secrets/?app=user-management",
+            json!({"key": "TOKEN", "value": "sk_own", "tags": ["payment"], "secret_type": "api_key"}),
+        ),
+        (
+            "/api/secrets/",
+            json!({"key": "SHARED", "value": {"user": "u", "password": "p"}}),
+        ),
+    ] {
+        server.api.post(path, &body).await.ok();
+    }
     let key = server.folder.run(&["admin", "api-key"]).await.ok();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/official_client.py");
     let mut client = Command::new(python);

@@ -1,221 +1,187 @@
-//! Secrets that travel through the server are found nowhere afterwards: not in its log at the most
-//! verbose level, not in errors, not in the records of functions, not in the database.
+//! Secrets through the real program: sealed on disk, told to functions, and in nobody's log.
 
-use crate::support::api::{Api, bearer};
-use crate::support::code::ECHO;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
-use crate::support::watch::Watch;
-use reqwest::Method;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
-const ADMIN: &str = "sesame-admin-4711";
-const ANN: &str = "sesame-ann-4712";
-const NEW: &str = "sesame-new-4713";
-const WRONG: &str = "sesame-wrong-4714";
-const COOKIE: &str = "sesame-cookie-4715";
-const HEADER: &str = "sesame-header-4717";
-const QUERY: &str = "sesame-query-4716";
+/// Nothing else of the tests holds it.
+const CANARY: &str = "canary-5e1f-of-an-app";
+const SHARED: &str = "canary-90ab-of-the-site";
 
-/// What was sent or given, and what the server answered to it.
-#[derive(Default)]
-struct Seen {
-    secrets: Vec<String>,
-    errors: Vec<Value>,
-}
+/// Does with a secret everything that one should not do, except to return it.
+const CARELESS: &str = "\
+import logging, sys
+KEPT = {}
 
-impl Seen {
-    fn secret(&mut self, value: &Value) -> String {
-        let secret = value.as_str().unwrap().to_owned();
-        assert!(secret.len() > 20, "{secret}");
-        self.secrets.push(secret.clone());
-        secret
-    }
-}
+def main(params, user_data, sdk_client):
+    if params['how'] == 'later':
+        print('kept', KEPT['value'])
+        return {'length': len(KEPT['value'])}
+    value = KEPT['value'] = sdk_client.secrets.get('TOKEN')['value']
+    print('a', value, 'b')
+    print(repr({'x': value}), file=sys.stderr)
+    log(value)
+    logging.warning('%s', value)
+    for secret in sdk_client.secrets.list(keys=['SHARED'])['data']:
+        print(secret)
+    if params['how'] == 'raise':
+        raise ValueError('not accepted: ' + value)
+    if params['how'] == 'die':
+        import os
+        os._exit(3)
+    if params['how'] == 'refuse':
+        return {'success': False, 'error': 'bad token ' + value, 'errors': {'email': [value]}}
+    return {'length': len(value)}
+";
 
-/// Signs in every way, and lets everything be refused too.
-async fn sign_in(api: &Api, seen: &mut Seen) {
-    let nobody = api.anonymous();
-    let pair = json!({"username": "admin@example.com", "password": ADMIN});
-    let pair = nobody.post("/api/auth/jwt/token/", &pair).await.ok();
-    let (access, refresh) = (seen.secret(&pair["access"]), seen.secret(&pair["refresh"]));
-    let path = "/api/auth/jwt/token/refresh/";
-    let next = nobody.post(path, &json!({"refresh": refresh})).await.ok();
-    seen.secret(&next["access"]);
-    seen.secret(&next["refresh"]);
-    let again = nobody.post(path, &json!({"refresh": refresh})).await;
-    again.refused(401, "UNAUTHORIZED");
-    let ended = api
-        .with(&format!("Bearer {access}"))
-        .get("/api/users/me/")
-        .await;
-    ended.refused(401, "UNAUTHORIZED");
-    let login = json!({"email": "admin@example.com", "password": ADMIN});
-    let login = nobody
-        .post("/_allauth/app/v1/auth/login", &login)
-        .await
-        .ok();
-    seen.secret(&login["meta"]["access_token"]);
-    let session = seen.secret(&login["meta"]["session_token"]);
-    let me = nobody.request(Method::GET, &format!("/api/users/me/?token={QUERY}"));
-    let me = me
-        .header("x-session-token", &session)
-        .header("cookie", COOKIE);
-    nobody.try_send(me).await.unwrap().ok();
-    let key = api
-        .post("/api/cloud/auth/api-keys/", &json!({"name": "k"}))
-        .await;
-    let key = seen.secret(&key.ok()["data"]["key"]);
-    api.with(&format!("Api-Key {key}"))
-        .get("/api/users/me/")
-        .await
-        .ok();
-    let wrong = json!({"username": "admin", "password": WRONG});
-    for (path, body) in [
-        ("/api/auth/jwt/token/", wrong.clone()),
-        (
-            "/api/auth/jwt/token/",
-            json!({"username": "admin", "password": [WRONG]}),
-        ),
-        (
-            "/api/auth/jwt/token/",
-            json!({"password": WRONG, "more": 1}),
-        ),
-        ("/_allauth/app/v1/auth/login", json!({"password": WRONG})),
-        ("/api/auth/jwt/token/refresh/", json!({"refresh": WRONG})),
-        ("/api/auth/jwt/token/blacklist/", json!({"refresh": WRONG})),
-    ] {
-        let answer = nobody.post(path, &body).await;
-        assert!((400..500).contains(&answer.status), "{path}: {answer:?}");
-        seen.errors.push(answer.body);
-    }
-    for credential in [format!("Bearer {WRONG}"), format!("Api-Key {WRONG}")] {
-        let answer = api.with(&credential).get("/api/users/me/").await;
-        answer.refused(401, "UNAUTHORIZED");
-        seen.errors.push(answer.body);
-    }
-    let broken = nobody.request(Method::POST, "/api/auth/jwt/token/");
-    let broken = broken.header("content-type", "application/json");
-    let broken = broken.body(format!("{{\"username\":\"admin\",\"password\":\"{WRONG}\""));
-    let answer = nobody.try_send(broken).await.unwrap();
-    answer.refused(400, "BAD_REQUEST");
-    seen.errors.push(answer.body);
-}
+/// Refuses with the secret as its reason; then it is the event that shows it.
+const PRE: &str = "\
+def main(params, user_data, sdk_client):
+    value = sdk_client.secrets.get('TOKEN')['value']
+    return {'success': False, 'error': 'refused by ' + value}
+";
 
-/// A user with a password is created and changed, before functions that give back all they get.
-async fn change_users(api: &Api, seen: &mut Seen) -> Vec<Value> {
-    api.app("checks").await;
-    for (name, events) in [
-        ("before", ["PRE_USER_CREATE", "PRE_USER_UPDATE"]),
-        ("after", ["POST_USER_CREATE", "POST_USER_UPDATE"]),
-    ] {
-        let id = api.function("checks", name, ECHO, &json!({})).await;
-        for event in events {
-            api.subscribe(event, id).await;
-        }
-    }
-    let ann = json!({"username": "ann", "email": "ann@example.com", "password": ANN,
-        "confirm_password": ANN});
-    api.post("/api/users/", &ann).await.ok();
-    let mine = api.with(&bearer(api.sign_in("ann", ANN).await));
-    let change = mine.request(Method::PATCH, "/api/users/ann/");
-    let change = change.json(&json!({"password": NEW, "first_name": "Ann"}));
-    mine.try_send(change).await.unwrap().ok();
-    // Passwords that are refused, by their own rules and by another field.
-    for body in [
-        json!({"username": "bob", "email": "bob@example.com", "password": WRONG,
-            "confirm_password": "another"}),
-        json!({"username": "b b", "email": "bob", "password": WRONG}),
-        json!({"username": "ann", "email": "x@example.com", "password": WRONG}),
-    ] {
-        let answer = api.post("/api/users/", &body).await;
-        assert!((400..500).contains(&answer.status), "{answer:?}");
-        seen.errors.push(answer.body);
-    }
-    let (mut runs, mut watch) = (Vec::new(), Watch::open(api).await);
-    for function in ["before", "after"] {
-        for run in api.runs_of(function).await {
-            runs.push(watch.ended(run["id"].as_i64().unwrap()).await);
-        }
-    }
-    assert_eq!(runs.len(), 4);
-    runs
-}
-
-/// A proxy function carries what the other side knows it by. It is stored; whoever may see functions sees it.
-async fn call_out(api: &Api) {
-    let body = json!({"name": "out", "execution_mode": "proxy",
-        "webhook_url": "http://127.0.0.1:1/hook", "headers": {"Authorization": HEADER}});
-    api.post("/api/apps/checks/functions/", &body).await.ok();
-    let failed = api.execute("checks", "out", &json!({})).await;
-    failed.refused(400, "FUNCTION_FAILED");
-}
-
-fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut files = Vec::new();
+fn assert_in_no_file(folder: &Path, canary: &str) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_file() {
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            files.push((name, std::fs::read(&path).unwrap()));
+        if path.is_dir() {
+            assert_in_no_file(&path, canary);
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            let found = bytes
+                .windows(canary.len())
+                .any(|it| it == canary.as_bytes());
+            assert!(!found, "{canary} stands in {}", path.display());
         }
     }
-    files
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_are_found_nowhere_afterwards() {
-    let folder = Arc::new(Folder::new());
-    for format in ["text", "json"] {
-        let settings = [
-            ("TOLLGATE_ADMIN_PASSWORD", ADMIN),
-            ("TOLLGATE_LOG", "trace"),
-            ("TOLLGATE_LOG_FORMAT", format),
-        ];
-        let server = Server::start_in(&folder, &[], &settings).await;
-        let mut seen = Seen::default();
-        seen.secrets
-            .extend([ADMIN, ANN, NEW, WRONG, COOKIE, QUERY].map(str::to_owned));
-        let own = server
-            .api
-            .credential()
-            .strip_prefix("Api-Key ")
-            .unwrap()
-            .to_owned();
-        seen.secrets.push(own.clone());
-        sign_in(&server.api, &mut seen).await;
-        let mut answers = seen.errors.clone();
-        if format == "text" {
-            answers.extend(change_users(&server.api, &mut seen).await);
-            answers.extend(seen.errors.clone());
-            call_out(&server.api).await;
-        }
-        let (stdout, stderr) = (server.stdout.clone(), server.stderr.clone());
-        server.stop().await;
-        let log = stderr.so_far();
-        for said in ["TRACE", "DEBUG", "POST /api/auth/jwt/token/ answered 401"] {
-            assert!(log.contains(said), "{said}");
-        }
-        let answers = Value::from(answers).to_string();
-        let kept = files(&folder.data());
-        assert!(kept.len() > 2);
-        assert!(!log.contains(HEADER), "in the log: {HEADER}");
-        for secret in &seen.secrets {
-            assert!(!log.contains(secret), "in the log: {secret}");
-            assert!(!stdout.so_far().contains(secret), "on stdout: {secret}");
-            assert!(!answers.contains(secret), "in an answer: {secret}");
-            for (name, bytes) in &kept {
-                // The operator's own key, for the commands of the same machine.
-                if name == "cli.json" && *secret == own {
-                    continue;
-                }
-                let found = bytes
-                    .windows(secret.len())
-                    .any(|part| part == secret.as_bytes());
-                assert!(!found, "in {name}: {secret}");
-            }
-        }
+#[track_caller]
+fn assert_clean(what: &Value) {
+    let text = what.to_string();
+    assert!(!text.contains("canary-"), "{text}");
+}
+
+async fn with_secrets(server: &Server) {
+    let api = &server.api;
+    api.app("shop").await;
+    for (path, key, value) in [
+        ("/api/secrets/?app=shop", "TOKEN", CANARY),
+        ("/api/secrets/", "SHARED", SHARED),
+    ] {
+        let body = json!({"key": key, "value": value, "tags": ["t"]});
+        assert_clean(&api.post(path, &body).await.ok());
     }
+}
+
+#[tokio::test]
+async fn a_secret_reaches_its_function_and_nothing_else() {
+    let folder = Arc::new(Folder::new());
+    let settings = [("TOLLGATE_LOG", "debug,tollgate=trace")];
+    let server = Server::start_in(&folder, &[], &settings).await;
+    with_secrets(&server).await;
+    let api = &server.api;
+    api.function("shop", "careless", CARELESS, &json!({})).await;
+    let run = async |how: &str| {
+        api.execute("shop", "careless", &json!({"params": {"how": how}}))
+            .await
+    };
+    let good = run("return").await.ok();
+    assert_eq!(good["data"]["length"], CANARY.len());
+    assert_clean(&good);
+    let id = good["invocation"]["id"].as_i64().unwrap();
+    let record = api.invocation(id).await;
+    let logs = record["logs"].to_string();
+    assert!(
+        logs.contains("a *** b") && logs.contains("'x': '***'"),
+        "{logs}"
+    );
+    assert!(record["log_count"].as_u64().unwrap() >= 5, "{record}");
+    assert_clean(&record);
+    // What the module kept is not told again, and hidden all the same.
+    let later = run("later").await.ok();
+    assert_eq!(later["data"]["length"], CANARY.len());
+    assert_clean(&later);
+    for how in ["raise", "die"] {
+        let failed = run(how).await;
+        let message = failed.refused(400, "FUNCTION_FAILED");
+        assert!(
+            how != "raise" || message.contains("not accepted: ***"),
+            "{message}"
+        );
+        assert_clean(&failed.body);
+    }
+    let refused = run("refuse").await.ok();
+    assert_eq!(refused["data"]["error"], "bad token ***", "{refused}");
+    assert_clean(&refused);
+
+    let pre = api.function("shop", "pre", PRE, &json!({})).await;
+    api.subscribe("PRE_USER_CREATE", pre).await;
+    let denied = api.create_user("ann").await;
+    let message = denied.refused(400, "PRE_EVENT_DENIED");
+    assert!(message.contains("refused by ***"), "{message}");
+    assert_clean(&denied.body);
+
+    for path in [
+        "/api/secrets/?app=shop",
+        "/api/secrets/",
+        "/api/invocations/?limit=100",
+        "/api/invocations/?has_error=true",
+        "/api/dead-letters/",
+        "/api/openapi.json",
+        "/metrics",
+    ] {
+        assert_clean(&api.get(path).await.ok());
+    }
+    let got = api.get("/api/secrets/TOKEN/?app=shop").await.ok();
+    assert_eq!(got["data"]["value"], CANARY);
+    let said = server.stdout.so_far() + &server.stderr.so_far();
+    assert!(!said.contains("canary-"), "{said}");
+    assert_in_no_file(&folder.data(), CANARY);
+    server.stop().await;
+    assert_in_no_file(folder.path(), CANARY);
+    assert_in_no_file(folder.path(), SHARED);
+}
+
+#[tokio::test]
+async fn a_server_with_another_key_does_not_start() {
+    let folder = Arc::new(Folder::new());
+    let server = Server::start_in(&folder, &[], &[]).await;
+    with_secrets(&server).await;
+    server.stop().await;
+    let file = folder.data().join("secrets.key");
+    let key = std::fs::read_to_string(&file).unwrap();
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    // The file's key may come from the environment instead; another one is refused.
+    std::fs::remove_file(&file).unwrap();
+    let same = [("TOLLGATE_SECRETS_KEY", key.as_str())];
+    let server = Server::start_in(&folder, &[], &same).await;
+    let got = server.api.get("/api/secrets/TOKEN/?app=shop").await.ok();
+    assert_eq!(got["data"]["value"], CANARY);
+    server.stop().await;
+    assert!(!file.exists(), "a key that is not needed was made");
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let other = "f".repeat(64);
+    for (value, reason) in [
+        (other.as_str(), "not this database's"),
+        ("abc", "64 hexadecimal"),
+    ] {
+        let settings = [("TOLLGATE_SECRETS_KEY", value)];
+        let error = folder.run_with(&serve, &settings).await.refused();
+        assert!(
+            error.contains(reason) && error.contains("TOLLGATE_SECRETS_KEY"),
+            "{error}"
+        );
+        assert!(!error.contains(value), "{error}");
+    }
+    let shown = folder.run_with(&["config", "show"], &same).await.ok();
+    assert!(shown.contains("secrets_key = \"********\""), "{shown}");
+    assert!(!shown.contains(key.trim()), "{shown}");
+    std::fs::write(&file, "damaged").unwrap();
+    let error = folder.run(&serve).await.refused();
+    assert!(error.contains("secrets.key is not a key"), "{error}");
 }

@@ -40,6 +40,8 @@ pub mod right {
         FunctionsExecute,
         InvocationsRead,
         InvocationsRedrive,
+        SecretsRead,
+        SecretsManage,
         UsersRead,
         UsersManage,
         RolesAssign,

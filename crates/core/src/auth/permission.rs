@@ -42,6 +42,10 @@ pub enum Permission {
     InvocationsRead,
     /// `invocations.redrive`: run dead letters again, or discard them.
     InvocationsRedrive,
+    /// `secrets.read`: see secrets with their values.
+    SecretsRead,
+    /// `secrets.manage`: create, change and delete secrets.
+    SecretsManage,
     /// `users.read`: see other users.
     UsersRead,
     /// `users.manage`: create, change and delete users.
@@ -59,6 +63,8 @@ text_enum!(Permission {
     FunctionsExecute => "functions.execute",
     InvocationsRead => "invocations.read",
     InvocationsRedrive => "invocations.redrive",
+    SecretsRead => "secrets.read",
+    SecretsManage => "secrets.manage",
     UsersRead => "users.read",
     UsersManage => "users.manage",
     RolesAssign => "roles.assign",
@@ -74,7 +80,9 @@ impl Permission {
             | Self::FunctionsDeploy
             | Self::FunctionsExecute
             | Self::InvocationsRead
-            | Self::InvocationsRedrive => true,
+            | Self::InvocationsRedrive
+            | Self::SecretsRead
+            | Self::SecretsManage => true,
             Self::AppsCreate | Self::UsersRead | Self::UsersManage | Self::RolesAssign => false,
         }
     }
@@ -88,7 +96,9 @@ impl RoleName {
             Permission::EventsSubscribe
             | Permission::FunctionsDeploy
             | Permission::FunctionsExecute
-            | Permission::InvocationsRedrive => matches!(self, Self::Admin | Self::Developer),
+            | Permission::InvocationsRedrive
+            | Permission::SecretsRead
+            | Permission::SecretsManage => matches!(self, Self::Admin | Self::Developer),
             Permission::AppsCreate
             | Permission::AppsManage
             | Permission::UsersManage
@@ -110,6 +120,8 @@ pub(super) const fn staff_may(permission: Permission) -> bool {
         | Permission::FunctionsDeploy
         | Permission::FunctionsExecute
         | Permission::InvocationsRedrive
+        | Permission::SecretsRead
+        | Permission::SecretsManage
         | Permission::RolesAssign => false,
     }
 }

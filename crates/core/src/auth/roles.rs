@@ -122,7 +122,7 @@ pub(crate) fn not_from_a_function(principal: &Principal) -> Result<(), Error> {
 
 impl Permission {
     /// All permissions.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::EventsSubscribe,
         Self::AppsCreate,
         Self::AppsManage,
@@ -131,6 +131,8 @@ impl Permission {
         Self::FunctionsExecute,
         Self::InvocationsRead,
         Self::InvocationsRedrive,
+        Self::SecretsRead,
+        Self::SecretsManage,
         Self::UsersRead,
         Self::UsersManage,
         Self::RolesAssign,

@@ -85,9 +85,10 @@ impl Engine {
         principal: &Principal,
         user_data: Option<JsonText>,
         link: Link,
+        executable: &Executable,
     ) -> Acting {
         let chain = principal.chain().with(link);
-        let host = self.host_of(principal.clone().within_chain(chain));
+        let host = self.host_of(Some(principal.clone().within_chain(chain)), executable);
         Acting { user_data, host }
     }
 }

@@ -7,7 +7,7 @@ use crate::chain::Link;
 use crate::error::Error;
 use crate::json::JsonText;
 use crate::registry::{Event, UserParams};
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Inactive, Subscriber};
 use std::collections::HashMap;
 
 /// Why a subscription would not run.
@@ -15,6 +15,8 @@ use std::collections::HashMap;
 pub enum Hindrance {
     /// Its function is switched off.
     Inactive,
+    /// It is switched off itself, for this reason.
+    Off(Inactive),
     /// This condition does not hold.
     Condition(Condition),
     /// This condition cannot be evaluated, for this reason. PRE refuses the operation then.
@@ -28,6 +30,7 @@ impl Hindrance {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Inactive => "inactive",
+            Self::Off(_) => "subscription_inactive",
             Self::Condition(Condition::Subscription) => "filter",
             Self::Condition(Condition::Function) => "filter_conditions",
             Self::Unclear(..) => "filter_failed",
@@ -40,6 +43,11 @@ impl std::fmt::Display for Hindrance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Inactive => f.write_str("The function is not active; set is_active to run it"),
+            Self::Off(why) => write!(
+                f,
+                "The subscription is not active: {}; set its is_active to run it",
+                why.reason()
+            ),
             Self::Condition(whose) => write!(f, "Its {whose} does not hold for these values"),
             Self::Unclear(whose, reason) => {
                 write!(f, "Its {whose} could not be evaluated: {reason}")
@@ -98,11 +106,12 @@ impl Engine {
             .into_iter()
             .map(|subscriber| {
                 // What publishing does not know is not active.
+                let off = subscriber
+                    .inactive
+                    .map_or(Hindrance::Inactive, Hindrance::Off);
                 let (version, hindrance) = known
                     .remove(&subscriber.id)
-                    .map_or((None, Some(Hindrance::Inactive)), |(version, why)| {
-                        (Some(version), why)
-                    });
+                    .map_or((None, Some(off)), |(version, why)| (Some(version), why));
                 Explained {
                     subscriber,
                     version,

@@ -3,6 +3,7 @@
 
 use crate::auth::Principal;
 use crate::ports::runtime::{HostCalls, HostError};
+use crate::secrets::OwnApp;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
@@ -10,11 +11,12 @@ use std::sync::Arc;
 /// Makes the platform's side of a function's `sdk_client`.
 pub trait HostFactory: Send + Sync {
     /// Answers with the rights of `principal`, which already counts the function as one more link
-    /// of the chain.
-    fn host(&self, principal: Principal) -> Arc<dyn HostCalls>;
+    /// of the chain; none for public calls and runs whose user is gone. The secrets of its own app
+    /// are the function's, whoever caused the run.
+    fn host(&self, principal: Option<Principal>, own: OwnApp) -> Arc<dyn HostCalls>;
 }
 
-/// Answers nothing: for public calls, runs whose user is gone, and engines without an API.
+/// Answers nothing: for engines without an API, and for what needs a user where there is none.
 pub struct NobodysHost;
 
 #[async_trait]

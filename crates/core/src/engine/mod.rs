@@ -43,9 +43,11 @@ use crate::invocation::{Completion, InvocationChanged};
 use crate::ports::dispatch::{Acting, Dispatcher};
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
+use crate::secrets::{OwnApp, Told};
 use crate::site::TenantScope;
 use crate::time::Clock;
 use crate::users::{Profile, User};
+use crate::vault::Vault;
 use ids::IdSource;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -63,6 +65,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Seals what must not be read in the store.
+    pub vault: Arc<Vault>,
     /// What an operator may change.
     pub settings: Settings,
 }
@@ -94,6 +98,7 @@ pub struct Engine {
     pub(crate) runtimes: Runtimes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) settings: Settings,
     user_ids: IdSource,
     pub(crate) invocation_ids: IdSource,
@@ -103,6 +108,7 @@ pub struct Engine {
     host: OnceLock<Arc<dyn HostFactory>>,
     pub(crate) backlogs: Backlogs,
     principals: Arc<Principals>,
+    told: Arc<Told>,
 }
 
 /// Sites × event types, and function versions, that are kept in memory.
@@ -119,6 +125,7 @@ impl Engine {
             runtimes: parts.runtimes,
             clock: parts.clock,
             entropy: parts.entropy,
+            vault: parts.vault,
             settings: parts.settings,
             user_ids: IdSource::new(IdKind::User),
             invocation_ids: IdSource::new(IdKind::Invocation),
@@ -128,6 +135,7 @@ impl Engine {
             host: OnceLock::new(),
             backlogs: Backlogs::default(),
             principals,
+            told: Arc::default(),
         })
     }
 
@@ -252,19 +260,24 @@ impl Engine {
         let _ = self.host.set(host);
     }
 
-    /// Answers a function's `sdk_client` with the rights of `principal`.
-    pub(crate) fn host_of(&self, principal: Principal) -> Arc<dyn HostCalls> {
+    /// Answers a function's `sdk_client` with the rights of `principal`, and of the function's own
+    /// app.
+    pub(crate) fn host_of(
+        &self,
+        principal: Option<Principal>,
+        executable: &Executable,
+    ) -> Arc<dyn HostCalls> {
         match self.host.get() {
-            Some(factory) => factory.host(principal),
+            Some(factory) => factory.host(principal, OwnApp::of(executable, &self.told)),
             None => Arc::new(NobodysHost),
         }
     }
 
     /// In nobody's name: public calls, and runs whose user is gone.
-    pub(crate) fn acting_for_nobody() -> Acting {
+    pub(crate) fn acting_for_nobody(&self, executable: &Executable) -> Acting {
         Acting {
             user_data: None,
-            host: Arc::new(NobodysHost),
+            host: self.host_of(None, executable),
         }
     }
 }

@@ -268,7 +268,7 @@ impl EventService {
                 replay_of: None,
                 at,
             };
-            let acting = engine.acting(principal, user_data.clone(), link);
+            let acting = engine.acting(principal, user_data.clone(), link, &executable);
             let run = engine.new_run(executable, cause, acting).await?;
             members.push(Member {
                 subscription,

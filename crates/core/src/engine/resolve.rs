@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::chain::Link;
 use crate::error::Error;
+use crate::function::Executable;
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
 use crate::ports::store::Claimed;
@@ -29,19 +30,19 @@ impl QueueCoordinator {
         Self(engine)
     }
 
-    async fn acting(&self, row: &NewInvocation) -> Result<Acting, Error> {
-        let Some(user) = row.user_id else {
-            return Ok(Engine::acting_for_nobody());
-        };
+    async fn acting(&self, row: &NewInvocation, executable: &Executable) -> Result<Acting, Error> {
         let engine = &self.0;
-        let principal = engine.principals.of(row.site_id, user).await?;
-        Ok(
-            principal.map_or_else(Engine::acting_for_nobody, |principal| {
-                let principal = principal.within_chain(row.chain.clone());
-                let user_data = Engine::user_data(&principal);
-                engine.acting(&principal, user_data, Link(row.function_id, row.event))
-            }),
-        )
+        let principal = match row.user_id {
+            None => None,
+            Some(user) => engine.principals.of(row.site_id, user).await?,
+        };
+        let Some(principal) = principal else {
+            return Ok(engine.acting_for_nobody(executable));
+        };
+        let principal = principal.within_chain(row.chain.clone());
+        let user_data = Engine::user_data(&principal);
+        let link = Link(row.function_id, row.event);
+        Ok(engine.acting(&principal, user_data, link, executable))
     }
 }
 
@@ -58,7 +59,7 @@ impl Coordinator for QueueCoordinator {
         let Some(executable) = executable else {
             return Err(self.stopped(row).await.unwrap_or_else(deleted));
         };
-        let acting = self.acting(row).await.map_err(unavailable)?;
+        let acting = self.acting(row, &executable).await.map_err(unavailable)?;
         Ok(TaskRun {
             invocation: row.clone(),
             taken: claimed.taken.clone(),
@@ -79,6 +80,30 @@ impl Coordinator for QueueCoordinator {
             Ok(false) => deleted(),
             Ok(true) | Err(_) => switched_off(),
         })
+    }
+
+    async fn gone(&self, run: &NewInvocation) {
+        let Some(event) = run.event else { return };
+        let (site, function) = (run.site_id, run.function_id);
+        let queue = self.0.queue();
+        let now = self.0.clock.now();
+        match queue
+            .subscription_gone(site, event, function, run.version, now)
+            .await
+        {
+            Ok(false) => {}
+            Ok(true) => {
+                self.0.functions_changed(site);
+                tracing::warn!(
+                    site.id = site.0,
+                    function.id = function.0,
+                    event = event.as_str(),
+                    "the webhook is gone: its subscription was switched off"
+                );
+            }
+            // The next event finds it gone again.
+            Err(error) => tracing::warn!(%error, "a subscription was left as it is"),
+        }
     }
 
     fn announce(&self, change: InvocationChanged) {

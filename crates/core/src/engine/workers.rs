@@ -66,7 +66,10 @@ impl Engine {
             let mut called = false;
             for event in EventType::ALL {
                 called |= event.phase() == Phase::Pre
-                    && store.subscriber(event, function).await?.is_some();
+                    && store
+                        .subscriber(event, function)
+                        .await?
+                        .is_some_and(|it| it.inactive.is_none());
             }
             self.keep(&executable, called);
             Ok::<_, StoreError>(())

@@ -165,6 +165,10 @@ pub trait Coordinator: Send + Sync {
     /// Why a run must not begin: its function was deleted or switched off meanwhile.
     async fn stopped(&self, run: &NewInvocation) -> Option<Failure>;
 
+    /// The webhook that this run called is gone for good: if an event caused the run, its
+    /// subscription is switched off. To be called before the run's end is written.
+    async fn gone(&self, run: &NewInvocation);
+
     /// An invocation's state was written: tells whoever watches.
     fn announce(&self, change: InvocationChanged);
 }

@@ -9,6 +9,8 @@ use crate::function::{CallContext, CodeError, Environment, Executable, Source};
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
 use crate::json::JsonText;
+use crate::users::FieldError;
+use crate::webhook::WebhookState;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::sync::Arc;
@@ -74,6 +76,9 @@ pub trait HostCalls: Send + Sync {
     /// # Errors
     /// A message for the function's author, raised inside the function.
     async fn call(&self, method: &str, args: Value) -> Result<Value, HostError>;
+
+    /// Takes secrets that the function was told out of what it reports.
+    fn redact(&self, _report: &mut RunReport) {}
 }
 
 /// Why a request of a running function was refused.
@@ -117,6 +122,11 @@ pub trait Runtime: Send + Sync {
     /// Whether runs are possible, and if not, what the operator must do.
     fn health(&self) -> Result<String, String>;
 
+    /// How the webhook behind a version does, in this process; none where there is no webhook.
+    fn webhook(&self, _: &Executable) -> Option<WebhookState> {
+        None
+    }
+
     /// How function code is confined; none while nothing runs, or where there is nothing to confine.
     fn confinement(&self) -> Option<Confinement> {
         None
@@ -129,6 +139,9 @@ pub enum CheckError {
     /// The source is wrong.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// A value beside the code is wrong.
+    #[error("{}", .0.message)]
+    Field(FieldError),
     /// It could not be checked.
     #[error("{0}")]
     Unavailable(String),

@@ -3,6 +3,7 @@
 //! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
 
 use crate::auth::{Password, Passwords, Principal};
+use crate::egress::EgressHosts;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
@@ -11,6 +12,7 @@ use crate::ids::SiteId;
 use crate::ports::store::{Reason, UserChange, UserCommit};
 use crate::site::{Authority, Site};
 use crate::users::{Profile, User};
+use crate::vault::{Place, Purpose};
 use std::sync::Arc;
 
 /// Operations of the program itself.
@@ -54,6 +56,29 @@ impl AdminService {
         Ok(())
     }
 
+    /// Makes sure that the vault's key is the one that this database's secrets were sealed with. The
+    /// first call decides which one that is.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] for another key.
+    pub async fn check_vault(&self, _: &Authority) -> Result<(), Error> {
+        const PLACE: Place<'_> = Place {
+            site: SiteId(0),
+            purpose: Purpose::Check,
+            row: "",
+        };
+        let Engine { vault, entropy, .. } = &*self.engine;
+        let fresh = vault.seal(&**entropy, &PLACE, b"tollgate");
+        let system = self.engine.store.system(Reason::Administer);
+        let stored = system.vault_check(fresh).await?;
+        vault.open(&PLACE, &stored).map(drop).map_err(|error| {
+            Error::Unavailable(format!(
+                "the key for secrets is not this database's ({error}): restore `secrets.key` in the \
+                 data folder, or set TOLLGATE_SECRETS_KEY to the key that was used before"
+            ))
+        })
+    }
+
     /// Creates a site.
     ///
     /// # Errors
@@ -83,6 +108,33 @@ impl AdminService {
             .system(Reason::Administer)
             .insert_site(site)
             .await?)
+    }
+
+    /// Which hosts the functions of a site may reach.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn egress(&self, _: &Authority, site: &Site) -> Result<EgressHosts, Error> {
+        let system = self.engine.store.system(Reason::Administer);
+        Ok(system.egress_hosts(site.id).await?)
+    }
+
+    /// Sets which hosts the functions of a site may reach; none means every public one.
+    ///
+    /// # Errors
+    /// A host that is none.
+    pub async fn set_egress(
+        &self,
+        _: &Authority,
+        site: &Site,
+        hosts: &[String],
+    ) -> Result<(), Error> {
+        let hosts =
+            EgressHosts::parse(hosts).map_err(|error| Error::BadRequest(error.to_string()))?;
+        let system = self.engine.store.system(Reason::Administer);
+        system.set_egress_hosts(site.id, hosts).await?;
+        self.engine.functions_changed(site.id);
+        Ok(())
     }
 
     /// Creates a superuser. No event is published: there may be nobody yet who could agree.

@@ -10,13 +10,18 @@ use crate::function::{
     Network, Source,
 };
 use crate::idempotency::Remember;
+use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest, to_the_end};
 use crate::site::TenantScope;
+use crate::time::Timestamp;
 use crate::users::FieldError;
+use crate::vault::Sealed;
+use crate::webhook::{FunctionRow, SigningSecret, WebhookState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// A function to be created.
 #[derive(Debug, Clone)]
@@ -81,6 +86,24 @@ pub struct UpdateFunction {
     pub filter_conditions: Option<Option<String>>,
 }
 
+/// A function that was made just now.
+#[derive(Debug)]
+pub struct CreatedFunction {
+    /// The function.
+    pub function: Function,
+    /// What signs its deliveries, for a proxy: shown in this answer only.
+    pub webhook_secret: Option<Zeroizing<String>>,
+}
+
+/// A new signing secret.
+#[derive(Debug)]
+pub struct RotatedSecret {
+    /// As receivers' libraries take it: shown in this answer only.
+    pub webhook_secret: Zeroizing<String>,
+    /// Until when the one before it signs as well.
+    pub previous_until: Timestamp,
+}
+
 /// Operations on functions.
 #[derive(Clone)]
 pub struct FunctionService {
@@ -102,7 +125,7 @@ impl FunctionService {
         access: &AppAccess<right::FunctionsDeploy>,
         input: CreateFunction,
         remember: Option<Remember<Function>>,
-    ) -> Result<Function, Error> {
+    ) -> Result<CreatedFunction, Error> {
         if input.execution_mode == ExecutionMode::System && !access.principal().user().is_superuser
         {
             let message = "Only a superuser may offer the operator's own functions";
@@ -128,6 +151,10 @@ impl FunctionService {
         };
         refuse(errors)?;
         self.check(&source).await?;
+        let scope = access.principal().scope();
+        let secret = (input.execution_mode == ExecutionMode::Proxy)
+            .then(|| self.new_secret(scope, access.app().id, &slug));
+        let (webhook_secret, shown) = secret.unzip();
         let new = NewFunction {
             app_id: access.app().id,
             name: input.name,
@@ -140,14 +167,62 @@ impl FunctionService {
             async_mode: input.async_mode,
             options: input.options,
             source,
+            webhook_secret,
             created_at: self.engine.clock.now(),
             remember,
         };
-        Ok(self
-            .engine
-            .scoped(access.principal().scope())
-            .insert_function(new)
-            .await?)
+        let function = self.engine.scoped(scope).insert_function(new).await?;
+        Ok(CreatedFunction {
+            function,
+            webhook_secret: shown,
+        })
+    }
+
+    /// A new signing secret: sealed for its function's row, and as it is shown once.
+    fn new_secret(
+        &self,
+        scope: TenantScope,
+        app: AppId,
+        slug: &str,
+    ) -> (Sealed, Zeroizing<String>) {
+        let engine = &self.engine;
+        let secret = SigningSecret::generate(&*engine.entropy);
+        let row = FunctionRow::new(scope.site_id(), app, slug);
+        let sealed = secret.sealed(&engine.vault, &*engine.entropy, &row);
+        (sealed, secret.to_text())
+    }
+
+    /// Gives a proxy function a new signing secret. The one before it signs beside it until the
+    /// returned time, so that its receiver can change over.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; a function that is no proxy.
+    pub async fn rotate_secret(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        slug: &str,
+    ) -> Result<RotatedSecret, Error> {
+        let scope = access.principal().scope();
+        let function = self.find(access, slug).await?;
+        if function.execution_mode != ExecutionMode::Proxy {
+            return Err(Error::BadRequest(format!(
+                "Function '{}' calls no webhook, so nothing of it is signed",
+                function.slug
+            )));
+        }
+        let (sealed, webhook_secret) = self.new_secret(scope, function.app_id, &function.slug);
+        let until = self.engine.clock.now().plus(limits::SIGNING_OVERLAP);
+        let store = self.engine.scoped(scope);
+        if !store
+            .rotate_webhook_secret(function.id, sealed, until)
+            .await?
+        {
+            return Err(Error::NotFound(format!("Function '{}'", function.slug)));
+        }
+        Ok(RotatedSecret {
+            webhook_secret,
+            previous_until: until,
+        })
     }
 
     /// Functions of an app by slug order.
@@ -163,7 +238,7 @@ impl FunctionService {
         Ok(store.list_functions(access.app().id, page).await?)
     }
 
-    /// One function and what it runs.
+    /// One function, what it runs, and how its webhook does if it has one.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -171,12 +246,14 @@ impl FunctionService {
         &self,
         access: &AppAccess<right::FunctionsRead>,
         slug: &str,
-    ) -> Result<(Function, Source), Error> {
+    ) -> Result<(Function, Source, Option<WebhookState>), Error> {
         let function = self.find(access, slug).await?;
         let executable = self
             .executable(access.principal().scope(), &function)
             .await?;
-        Ok((function, executable.source))
+        let runtime = self.engine.runtimes.of(&executable.source).ok();
+        let webhook = runtime.and_then(|runtime| runtime.webhook(&executable));
+        Ok((function, executable.source, webhook))
     }
 
     /// Changes a function. A change of code, address or headers is a new version, which becomes the
@@ -413,6 +490,7 @@ impl FunctionService {
         let runtime = runtime.map_err(|failure| Error::BadRequest(failure.message))?;
         runtime.check(source).await.map_err(|error| match error {
             CheckError::Code(error) => Error::Code(error),
+            CheckError::Field(error) => Error::Validation(vec![error]),
             CheckError::Unavailable(reason) => Error::Unavailable(reason),
         })
     }
@@ -517,8 +595,4 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
         None,
         errors,
     );
-    if options.network == Network::Egress {
-        let message = "This version has no guarded way out; leave it out";
-        errors.push(FieldError::new("network", message));
-    }
 }

@@ -217,9 +217,9 @@ impl InvocationService {
         let acting = match caller.principal {
             Some(principal) => {
                 let user_data = Engine::user_data(principal);
-                self.engine.acting(principal, user_data, link)
+                self.engine.acting(principal, user_data, link, &executable)
             }
-            None => Engine::acting_for_nobody(),
+            None => self.engine.acting_for_nobody(&executable),
         };
         let cause = Cause {
             trigger: origin.as_ref().map_or(Trigger::Api, |_| Trigger::Replay),

@@ -10,7 +10,9 @@ mod subscribers;
 pub use admin::AdminService;
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
-pub use functions::{CreateFunction, FunctionService, UpdateFunction};
+pub use functions::{
+    CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
+};
 pub use invocations::{Call, Executed, InvocationService};
 pub use subscribers::{SubscriberPatch, SubscriberService};
 
@@ -25,7 +27,7 @@ use crate::users::FieldError;
 use crate::{limits, text};
 
 /// An app of the caller's site.
-async fn app(engine: &Engine, principal: &Principal, slug: &str) -> Result<App, Error> {
+pub(crate) async fn app(engine: &Engine, principal: &Principal, slug: &str) -> Result<App, Error> {
     let app = engine.scoped(principal.scope()).app(slug).await?;
     app.ok_or_else(|| Error::NotFound(format!("App '{}'", text::prefix(slug, 64))))
 }
@@ -53,7 +55,12 @@ fn slug(given: Option<String>, name: &str, errors: &mut Vec<FieldError>) -> Stri
     slug
 }
 
-fn check_text(field: &'static str, text: &str, max_chars: usize, errors: &mut Vec<FieldError>) {
+pub(crate) fn check_text(
+    field: &'static str,
+    text: &str,
+    max_chars: usize,
+    errors: &mut Vec<FieldError>,
+) {
     if text.chars().count() > max_chars || text.contains('\0') {
         let message = format!("Use at most {max_chars} characters, and no NUL");
         errors.push(FieldError::new(field, message));
@@ -121,7 +128,7 @@ fn check_range(
     }
 }
 
-fn refuse(errors: Vec<FieldError>) -> Result<(), Error> {
+pub(crate) fn refuse(errors: Vec<FieldError>) -> Result<(), Error> {
     if errors.is_empty() {
         Ok(())
     } else {

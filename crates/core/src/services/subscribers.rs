@@ -33,6 +33,8 @@ pub struct SubscriberPatch {
     pub on_timeout: Option<OnTimeout>,
     /// Attempts.
     pub max_attempts: Option<Option<u32>>,
+    /// Whether it runs.
+    pub is_active: Option<bool>,
 }
 
 impl SubscriberPatch {
@@ -105,7 +107,7 @@ impl SubscriberService {
         Ok(subscriber)
     }
 
-    /// Changes the options of a subscription.
+    /// Changes the options of a subscription, or switches it on or off.
     ///
     /// # Errors
     /// As [`Self::subscribe`]; [`Error::NotSubscribed`].
@@ -123,11 +125,19 @@ impl SubscriberService {
             .subscriber(event, function)
             .await?
             .ok_or_else(not_subscribed)?;
+        let is_active = patch.is_active;
         let options = patch.applied_to(before.options);
         check(event, &options, &found)?;
         let now = self.engine.clock.now();
-        let write = async move { store.update_subscriber(event, function, options, now).await };
+        let write = async move {
+            store
+                .update_subscriber(event, function, options, is_active, now)
+                .await
+        };
         let after = self.write(principal, write).await?;
+        if is_active.is_some() {
+            self.settle(principal, event, function).await;
+        }
         after.ok_or_else(not_subscribed)
     }
 

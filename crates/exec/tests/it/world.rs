@@ -23,6 +23,7 @@ use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
 use tollgate_core::time::Clock;
 use tollgate_core::users::{CreateUser, User};
+use tollgate_core::vault::{Vault, VaultKey};
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 use tollgate_testkit::clock::ManualClock;
@@ -127,6 +128,7 @@ impl World {
             runtimes,
             clock: time,
             entropy,
+            vault: Arc::new(Vault::new(&VaultKey::from([9; 32]))),
             settings,
         };
         let platform = Platform::new(PlatformParts {
@@ -167,7 +169,11 @@ impl World {
             ..create_function(name)
         };
         let functions = &self.platform.functions;
-        functions.create(&access, create, None).await.unwrap()
+        functions
+            .create(&access, create, None)
+            .await
+            .unwrap()
+            .function
     }
 
     /// Calls a function.

@@ -1,6 +1,7 @@
 //! What the Python runtime needs to know before it starts, and finding a Python that suits.
 
 use super::launcher::{LauncherSpec, Sandbox};
+use crate::outbound::Outbound;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -34,6 +35,8 @@ pub struct ProcessConfig {
     pub memory_bytes: Option<u64>,
     /// What no function may come to see: a start is refused if the interpreter's files contain it.
     pub hidden: Vec<PathBuf>,
+    /// Makes the requests of functions with `network: egress`; none lets nobody out.
+    pub outbound: Option<Outbound>,
     /// How long an unused worker is kept.
     pub idle: Duration,
     /// How long the top level of a module may run.
@@ -85,6 +88,7 @@ impl ProcessConfig {
             sandbox: true,
             memory_bytes: None,
             hidden: Vec::new(),
+            outbound: None,
             idle: Duration::from_secs(60),
             load: Duration::from_secs(10),
             check: Duration::from_secs(5),

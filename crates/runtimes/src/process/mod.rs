@@ -18,6 +18,7 @@ use self::pool::{Lease, Pool};
 use self::protocol::{Checked, First};
 use self::worker::Answer;
 use self::zygote::Exit;
+use crate::outbound::Outbound;
 use async_trait::async_trait;
 use std::io;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ const CHECKS_AT_ONCE: usize = 2;
 /// Dropping it ends all processes in the background; [`Self::shutdown`] waits for that.
 pub struct PythonRuntime {
     pool: Arc<Pool>,
+    outbound: Option<Outbound>,
     clock: Arc<dyn Clock>,
     checks: Semaphore,
     check_limit: Duration,
@@ -80,12 +82,14 @@ impl PythonRuntime {
         })?;
         let check_limit = config.check;
         let warm_limit = config.load + WARM_WAIT;
+        let outbound = config.outbound.clone();
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
         runtime.spawn(async move { warming.keeper().get().await.map(drop) });
         Ok(Arc::new(Self {
             pool,
+            outbound,
             clock,
             checks: Semaphore::new(CHECKS_AT_ONCE),
             check_limit,
@@ -113,7 +117,7 @@ impl PythonRuntime {
         let name = worker.name();
         let outcome = tokio::select! {
             biased;
-            outcome = worker.call(call) => Some(outcome),
+            outcome = worker.call(call, self.outbound.as_ref()) => Some(outcome),
             () = tokio::time::sleep(allotted) => None,
         };
         match outcome {

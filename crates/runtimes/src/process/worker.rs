@@ -8,6 +8,7 @@ use super::protocol::{
     read_frame, write_frame,
 };
 use super::zygote::{Exit, ExitWatch, Zygote};
+use crate::outbound::{Outbound, egress};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::Deserialize;
 use std::io;
@@ -118,7 +119,11 @@ impl Worker {
     /// Runs one call to its end, answering the function's requests meanwhile.
     ///
     /// Dropped midway, or failed, it leaves the worker in a state that nobody may use again.
-    pub(super) async fn call(&mut self, call: &Call) -> io::Result<Answer> {
+    pub(super) async fn call(
+        &mut self,
+        call: &Call,
+        outbound: Option<&Outbound>,
+    ) -> io::Result<Answer> {
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
         loop {
             self.stream.write_all(&self.outgoing).await?;
@@ -127,7 +132,7 @@ impl Worker {
             let result = match message.op {
                 Op::Ready => return Err(invalid("a second `ready`")),
                 Op::Host => {
-                    answer_request(call, message, &mut self.outgoing).await?;
+                    answer_request(call, outbound, message, &mut self.outgoing).await?;
                     continue;
                 }
                 Op::Result => message.take_result(),
@@ -192,6 +197,7 @@ fn parse<'f, T: Deserialize<'f>>(frame: &'f [u8]) -> io::Result<T> {
 /// Has the engine answer a request of the function; the answer is the next frame out.
 async fn answer_request(
     call: &Call,
+    outbound: Option<&Outbound>,
     message: Incoming<'_>,
     outgoing: &mut Vec<u8>,
 ) -> io::Result<()> {
@@ -201,7 +207,11 @@ async fn answer_request(
     if !args.is_object() {
         return Err(invalid("a request without arguments"));
     }
-    match call.host.call(&method, args).await {
+    let answered = match &*method {
+        "http.request" => egress::answer(outbound, &call.executable, args).await,
+        method => call.host.call(method, args).await,
+    };
+    match answered {
         Ok(value) => {
             let answer = HostAnswer {
                 id,

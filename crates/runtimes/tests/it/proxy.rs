@@ -1,20 +1,52 @@
 //! The proxy runtime against a server on this machine.
 
 use crate::support::{call, failure, proxy_function, value};
+use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::error::Error;
 use tollgate_core::function::Executable;
 use tollgate_core::invocation::FailureKind;
+use tollgate_core::limits;
 use tollgate_core::ports::runtime::{RunReport, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
-use tollgate_runtimes::ProxyRuntime;
+use tollgate_core::webhook::{Circuit, FindSecrets, SigningSecret, signature};
+use tollgate_runtimes::{Outbound, OutboundConfig, ProxyRuntime};
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
+/// A function's two secrets.
+struct Secrets;
+
+#[async_trait]
+impl FindSecrets for Secrets {
+    async fn of(&self, _: &Executable) -> Result<Vec<SigningSecret>, Error> {
+        Ok([[1; 32], [2; 32]]
+            .map(|bytes| SigningSecret::from_bytes(&bytes))
+            .into())
+    }
+}
+
+fn runtime(allow_private: bool) -> ProxyRuntime {
+    let config = OutboundConfig {
+        allow_private,
+        ..OutboundConfig::default()
+    };
+    let outbound = Outbound::new(config).unwrap();
+    ProxyRuntime::new(outbound, Arc::new(Secrets), Arc::new(SystemClock))
+}
+
 async fn run(executable: &Arc<Executable>, limit: Duration) -> RunReport {
-    let runtime = ProxyRuntime::new(Arc::new(SystemClock)).unwrap();
+    run_by(&runtime(true), executable, limit).await
+}
+
+async fn run_by(
+    runtime: &ProxyRuntime,
+    executable: &Arc<Executable>,
+    limit: Duration,
+) -> RunReport {
     let deadline = SystemClock.monotonic() + limit;
     runtime
         .run(call(executable, &json!({"user_id": 9}), deadline))
@@ -54,6 +86,11 @@ async fn one_post_carries_the_event_and_its_answer_is_the_result() {
     assert_eq!(sent["data"], json!({"user_id": 9}));
     assert!(sent["timestamp"].as_str().unwrap().ends_with('Z'));
     assert!(sent.as_object().unwrap().contains_key("event_id"));
+    let header = |name: &str| requests[0].headers.get(name).unwrap().to_str().unwrap();
+    let seconds = header("webhook-timestamp").parse().unwrap();
+    let secrets = [[1; 32], [2; 32]].map(|bytes| SigningSecret::from_bytes(&bytes));
+    let signed = signature(&secrets, header("webhook-id"), seconds, &requests[0].body);
+    assert_eq!(header("webhook-signature"), signed);
 }
 
 #[tokio::test]
@@ -111,7 +148,7 @@ async fn silence_and_absence_end() {
 
 #[tokio::test]
 async fn an_address_is_checked_before_it_is_stored() {
-    let runtime = ProxyRuntime::new(Arc::new(SystemClock)).unwrap();
+    let runtime = runtime(false);
     for (url, good) in [
         ("https://example.com/hook", true),
         ("ftp://example.com/", false),
@@ -128,4 +165,60 @@ async fn an_address_is_checked_before_it_is_stored() {
     let headers = BTreeMap::from([("bad name".to_owned(), "x".to_owned())]);
     let executable = proxy_function("https://example.com/".into(), headers);
     assert!(runtime.check(&executable.source).await.is_err());
+}
+
+#[tokio::test]
+async fn gone_is_for_good() {
+    let (report, _server) = answered(ResponseTemplate::new(410)).await;
+    let failed = failure(&report);
+    assert_eq!(failed.kind, FailureKind::Gone, "{failed:?}");
+    assert!(failed.kind.is_permanent());
+    assert!(failed.message.contains("was switched off"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_private_address_is_not_called() {
+    let server = MockServer::start().await;
+    let executable = proxy_function(server.uri(), BTreeMap::new());
+    let report = run_by(&runtime(false), &executable, Duration::from_secs(5)).await;
+    let failed = failure(&report);
+    assert_eq!(failed.kind, FailureKind::Upstream);
+    assert!(failed.message.contains("allow_private"), "{failed:?}");
+    assert!(!failed.message.contains("127.0.0.1"), "{failed:?}");
+    assert_eq!(server.received_requests().await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_webhook_that_keeps_failing_is_left_alone() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(500))
+        .mount(&server)
+        .await;
+    let runtime = runtime(true);
+    let executable = proxy_function(server.uri(), BTreeMap::new());
+    let limit = Duration::from_secs(5);
+    for _ in 0..limits::CIRCUIT_FAILURES {
+        let report = run_by(&runtime, &executable, limit).await;
+        assert_eq!(failure(&report).kind, FailureKind::Upstream);
+    }
+    let report = run_by(&runtime, &executable, limit).await;
+    let failed = failure(&report);
+    assert_eq!(failed.kind, FailureKind::CircuitOpen, "{failed:?}");
+    assert!(failed.retry_after.unwrap() <= limits::CIRCUIT_PAUSE);
+    let asked = server.received_requests().await.unwrap().len();
+    assert_eq!(u32::try_from(asked).unwrap(), limits::CIRCUIT_FAILURES);
+    let state = runtime.webhook(&executable).unwrap();
+    assert!(matches!(state.circuit, Circuit::Open { .. }), "{state:?}");
+    // What the webhook says about one request says nothing of how it does.
+    let (teapot, quick) = (MockServer::start().await, limits::CIRCUIT_FAILURES * 2);
+    Mock::given(method("POST"))
+        .respond_with(ResponseTemplate::new(418))
+        .expect(u64::from(quick))
+        .mount(&teapot)
+        .await;
+    let executable = proxy_function(teapot.uri(), BTreeMap::new());
+    for _ in 0..quick {
+        run_by(&runtime, &executable, limit).await;
+    }
 }

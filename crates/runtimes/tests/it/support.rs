@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CallContext, Environment, Executable, FunctionOptions, Source};
 use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
 use tollgate_core::invocation::Failure;
@@ -168,6 +169,7 @@ pub(crate) fn executable(slug: &str, source: Source) -> Executable {
         version: 2,
         source,
         options: FunctionOptions::default(),
+        egress_hosts: EgressHosts::default(),
     }
 }
 

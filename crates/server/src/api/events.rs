@@ -156,6 +156,8 @@ pub(crate) struct ChangeSubscription {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     max_attempts: Option<Option<u32>>,
+    /// Whether it runs. A webhook that answered 410 is switched on again here.
+    is_active: Option<bool>,
 }
 
 /// Change a Subscription
@@ -177,6 +179,7 @@ pub(crate) async fn change_subscription(
         timeout_seconds: request.timeout_seconds,
         on_timeout: request.on_timeout,
         max_attempts: request.max_attempts,
+        is_active: request.is_active,
     };
     let subscriber = app
         .platform()

@@ -9,11 +9,12 @@ use crate::views::{FunctionView, VersionView};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tollgate_core::auth::right;
 use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Network};
 use tollgate_core::services;
+use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
 
 /// A function to be created.
@@ -81,6 +82,9 @@ impl From<CreateFunction> for services::CreateFunction {
 }
 
 /// Create Function
+///
+/// The answer shows a proxy function's `webhook_secret`, and none after it does: a repeated request
+/// with the same `Idempotency-Key` is answered without it.
 #[utoipa::path(post, path = "/api/apps/{app}/functions/", tag = "functions",
     operation_id = "functions_create",
     params(("app" = String, Path, description = "App slug"), Once), request_body = CreateFunction,
@@ -92,10 +96,17 @@ pub(crate) async fn create(
 ) -> Result<Response, ApiError> {
     let functions = &app.platform().functions;
     let create = |remember| functions.create(&access, request.into(), remember);
-    once.answer(&app, access.principal(), created, create).await
+    let owner = access.principal();
+    once.secret(&app, owner, kept, create, created).await
 }
 
-fn created(function: Function) -> (StatusCode, FunctionView) {
+fn created(created: services::CreatedFunction) -> (StatusCode, axum::Json<FunctionView>) {
+    let view = FunctionView::from(created.function).with_secret(created.webhook_secret);
+    (StatusCode::CREATED, axum::Json(view))
+}
+
+/// What is kept of the answer: never the secret.
+fn kept(function: Function) -> (StatusCode, FunctionView) {
     (StatusCode::CREATED, function.into())
 }
 
@@ -129,8 +140,9 @@ pub(crate) async fn get(
     InApp(access): InApp<right::FunctionsRead>,
     Path((_, slug)): Path<(String, String)>,
 ) -> Result<axum::Json<FunctionView>, ApiError> {
-    let (function, source) = app.platform().functions.get(&access, &slug).await?;
-    Ok(axum::Json(FunctionView::with_source(function, source)))
+    let (function, source, webhook) = app.platform().functions.get(&access, &slug).await?;
+    let view = FunctionView::with_source(function, source).with_webhook(webhook);
+    Ok(axum::Json(view))
 }
 
 /// New values for a function; what is absent stays, and an option that is `null` is unset.
@@ -221,6 +233,39 @@ pub(crate) async fn delete(
 ) -> Result<Reply<Nothing>, ApiError> {
     app.platform().functions.delete(&access, &slug).await?;
     Ok(Reply::new("Function deleted successfully", Nothing {}))
+}
+
+/// A proxy function's new signing secret.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NewSecret {
+    /// It is shown in this answer only.
+    webhook_secret: String,
+    /// Until when deliveries carry a signature of the secret before it as well.
+    #[schema(value_type = String, format = DateTime)]
+    previous_until: Timestamp,
+}
+
+/// Rotate a Webhook's Secret
+///
+/// Gives a proxy function a new signing secret. For a day its deliveries carry two signatures, so
+/// that the receiver can change over.
+#[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/rotate-secret/",
+    tag = "functions", operation_id = "functions_rotate_secret",
+    params(("app" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    responses((status = OK, body = Reply<NewSecret>), ApiError))]
+pub(crate) async fn rotate_secret(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsDeploy>,
+    Path((_, slug)): Path<(String, String)>,
+) -> Result<Reply<NewSecret>, ApiError> {
+    let functions = &app.platform().functions;
+    let rotated = functions.rotate_secret(&access, &slug).await?;
+    let secret = NewSecret {
+        webhook_secret: rotated.webhook_secret.to_string(),
+        previous_until: rotated.previous_until,
+    };
+    Ok(Reply::new("Secret rotated; it is not shown again", secret))
 }
 
 /// List Function Versions

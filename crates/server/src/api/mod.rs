@@ -10,6 +10,7 @@ mod health;
 mod invocations;
 mod roles;
 mod run;
+pub(crate) mod secrets;
 mod sign_in;
 mod stream;
 mod users;
@@ -24,6 +25,7 @@ pub(crate) fn documented() -> OpenApiRouter<AppState> {
         .merge(events())
         .merge(apps())
         .merge(runs())
+        .merge(secrets())
         .merge(accounts())
         .nest("/api", people())
         // The same again under the prefix that cloud clients use.
@@ -58,6 +60,7 @@ fn apps() -> OpenApiRouter<AppState> {
             functions::update,
             functions::delete
         ))
+        .routes(routes!(functions::rotate_secret))
         .routes(routes!(functions::versions))
         .routes(routes!(functions::activate))
 }
@@ -75,6 +78,12 @@ fn runs() -> OpenApiRouter<AppState> {
         .routes(routes!(dead_letters::get, dead_letters::discard))
         .routes(routes!(dead_letters::redrive))
         .routes(routes!(stream::stream))
+}
+
+fn secrets() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(secrets::create, secrets::list))
+        .routes(routes!(secrets::get, secrets::update, secrets::delete))
 }
 
 fn accounts() -> OpenApiRouter<AppState> {

@@ -1,15 +1,19 @@
 //! Who makes a request, and the rights that the route asks for.
 
+use super::Query;
 use super::site::AtSite;
 use crate::error::ApiError;
 use crate::state::AppState;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use axum::http::request::Parts;
+use serde::Deserialize;
 use std::sync::Arc;
 use tollgate_core::auth::{AppAccess, Credential, NO_CREDENTIAL, Principal, Right, SiteAccess};
 use tollgate_core::error::Error;
+use tollgate_core::secrets::TierAccess;
 use tollgate_core::site::Site;
+use utoipa::IntoParams;
 
 const SESSION_TOKEN: HeaderName = HeaderName::from_static("x-session-token");
 
@@ -120,6 +124,28 @@ impl<R: Right> FromRequestParts<AppState> for InApp<R> {
             .find_map(|(name, value)| (name == "app").then_some(value));
         let slug = slug.ok_or_else(|| ApiError::internal("the route has no {app}"))?;
         Ok(Self(app.platform().apps.enter(principal, slug).await?))
+    }
+}
+
+/// Whose: an app, or the site.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TierQuery {
+    /// App slug; without one, the site.
+    app: Option<String>,
+}
+
+/// A caller who holds `R` in the app that the query names as `app`, or in the whole site without.
+pub(crate) struct InTier<R>(pub(crate) TierAccess<R>);
+
+impl<R: Right> FromRequestParts<AppState> for InTier<R> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
+        let Caller(principal) = Caller::from_request_parts(parts, app).await?;
+        let Query(tier) = Query::<TierQuery>::from_request_parts(parts, app).await?;
+        let slug = tier.app.as_deref().filter(|slug| !slug.is_empty());
+        Ok(Self(app.platform().secrets.enter(principal, slug).await?))
     }
 }
 

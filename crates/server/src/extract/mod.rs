@@ -1,6 +1,6 @@
 //! What handlers take as arguments: the parts of a request, checked.
 //!
-//! Authorization happens here: a handler that takes [`Can`] or [`InApp`] cannot be reached without
+//! Authorization happens here: a handler that takes [`Can`], [`InApp`] or [`InTier`] cannot be reached without
 //! the right. Rejections are [`ApiError`]s, never axum's plain text.
 
 mod caller;
@@ -9,7 +9,7 @@ mod json;
 mod page;
 mod site;
 
-pub(crate) use caller::{Caller, Can, InApp, StayingCaller, session_token};
+pub(crate) use caller::{Caller, Can, InApp, InTier, StayingCaller, TierQuery, session_token};
 pub(crate) use creation::Creation;
 pub(crate) use json::{Json, given};
 pub(crate) use page::{Flag, PageQuery, Paging};

@@ -4,7 +4,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use tollgate_core::function::{Function, FunctionVersion, HIDDEN, Source};
 use tollgate_core::time::Timestamp;
+use tollgate_core::webhook::{Circuit, WebhookState};
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 /// A function.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +39,39 @@ pub(crate) struct FunctionView {
     updated_at: Timestamp,
     #[serde(flatten)]
     source: Option<SourceView>,
+    /// Of `proxy` functions: how the webhook does, as this process knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_state: Option<WebhookStateView>,
+    /// Of `proxy` functions, in the answer to their creation only: verifies their deliveries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_secret: Option<String>,
+}
+
+/// How a webhook does.
+#[derive(Debug, Serialize, ToSchema)]
+struct WebhookStateView {
+    /// `closed`: it is called. `open`: it failed too often and is left alone. `half_open`: one call
+    /// finds out whether it works again.
+    #[schema(value_type = String)]
+    state: &'static str,
+    /// Until when it is left alone.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+    /// Calls in a row that found it in trouble.
+    failures: u32,
+}
+
+impl From<WebhookState> for WebhookStateView {
+    fn from(state: WebhookState) -> Self {
+        Self {
+            state: state.circuit.word(),
+            until: match state.circuit {
+                Circuit::Open { until } => Some(until),
+                Circuit::Closed | Circuit::HalfOpen => None,
+            },
+            failures: state.failures,
+        }
+    }
 }
 
 /// What a version runs.
@@ -91,6 +126,8 @@ impl From<Function> for FunctionView {
             created_at: function.created_at,
             updated_at: function.updated_at,
             source: None,
+            webhook_state: None,
+            webhook_secret: None,
         }
     }
 }
@@ -101,6 +138,22 @@ impl FunctionView {
         Self {
             source: Some(source.into()),
             ..Self::from(function)
+        }
+    }
+
+    /// The same with how its webhook does.
+    pub(crate) fn with_webhook(self, state: Option<WebhookState>) -> Self {
+        Self {
+            webhook_state: state.map(WebhookStateView::from),
+            ..self
+        }
+    }
+
+    /// The same with the secret that is shown once.
+    pub(crate) fn with_secret(self, secret: Option<Zeroizing<String>>) -> Self {
+        Self {
+            webhook_secret: secret.map(|secret| secret.to_string()),
+            ..self
         }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct InvocationView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-    /// Attempts that were lost with their worker or that the server could not run; they do not count.
+    /// Attempts that do not count: lost with their worker, put off, or not possible on the server.
     lost: u32,
     /// Who holds it while it has not ended; none while it waits for its turn or its time.
     holder: Option<String>,

@@ -4,11 +4,13 @@
 mod app;
 mod function;
 mod invocation;
+mod secret;
 mod subscriber;
 mod user;
 
 pub(crate) use app::{AppRoleView, AppView};
 pub(crate) use function::{FunctionView, VersionView};
 pub(crate) use invocation::{InvocationOnly, InvocationView, TaskResultView};
+pub(crate) use secret::SecretView;
 pub(crate) use subscriber::{AppEventSubscriber, ExplainedView, SubscriberView};
 pub(crate) use user::UserView;

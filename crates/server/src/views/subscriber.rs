@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use tollgate_core::engine::{Explained, Hindrance};
-use tollgate_core::subscriber::{Subscriber, SubscriberOptions};
+use tollgate_core::subscriber::{Inactive, Subscriber, SubscriberOptions};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -36,7 +36,7 @@ impl From<Subscriber> for SubscriberView {
             app_slug: subscriber.app_slug,
             created_at: subscriber.created_at,
             updated_at: subscriber.updated_at,
-            options: subscriber.options.into(),
+            options: OptionsView::new(subscriber.options, subscriber.inactive),
         }
     }
 }
@@ -70,7 +70,7 @@ impl From<Subscriber> for AppEventSubscriber {
             app_name: subscriber.app_name,
             app_slug: subscriber.app_slug,
             created_at: subscriber.created_at,
-            options: subscriber.options.into(),
+            options: OptionsView::new(subscriber.options, subscriber.inactive),
         }
     }
 }
@@ -79,7 +79,7 @@ impl From<Subscriber> for AppEventSubscriber {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ExplainedView {
     would_run: bool,
-    /// Why not: `inactive`, `filter`, `filter_conditions`, `filter_failed` or `chain`.
+    /// Why not: `inactive`, `subscription_inactive`, `filter`, `filter_conditions`, `filter_failed` or `chain`.
     #[schema(value_type = Option<String>)]
     reason: Option<&'static str>,
     /// The same for people.
@@ -112,16 +112,23 @@ pub(super) struct OptionsView {
     #[schema(value_type = String)]
     on_timeout: &'static str,
     max_attempts: Option<u32>,
+    /// False: events pass it over.
+    is_active: bool,
+    /// Why, if it was switched off.
+    #[schema(value_type = Option<String>)]
+    deactivated_reason: Option<&'static str>,
 }
 
-impl From<SubscriberOptions> for OptionsView {
-    fn from(options: SubscriberOptions) -> Self {
+impl OptionsView {
+    fn new(options: SubscriberOptions, inactive: Option<Inactive>) -> Self {
         Self {
             priority: options.priority,
             filter: options.filter,
             timeout_seconds: options.timeout_seconds,
             on_timeout: options.on_timeout.as_str(),
             max_attempts: options.max_attempts,
+            is_active: inactive.is_none(),
+            deactivated_reason: inactive.map(Inactive::reason),
         }
     }
 }

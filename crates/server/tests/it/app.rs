@@ -17,6 +17,7 @@ use tollgate_core::ports::store::Store;
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::task::State;
 use tollgate_core::time::Clock;
+use tollgate_core::vault::{Vault, VaultKey};
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{SystemCall, SystemRuntime};
 use tollgate_server::{Server, ServerConfig};
@@ -208,6 +209,7 @@ impl TestApp {
             runtimes,
             clock: time,
             entropy,
+            vault: Arc::new(Vault::new(&VaultKey::from([9; 32]))),
             settings,
         };
         let platform = Platform::new(PlatformParts {

@@ -93,6 +93,7 @@ const CASES: &[Row] = &[
     ("functions_get", "F/", "", READERS),
     ("functions_update", "F/", r#"{"name":""}"#, DEVELOPERS),
     ("functions_delete", "A/functions/none/", "", DEVELOPERS),
+    ("functions_rotate_secret", "F/rotate-secret/", "{}", DEVELOPERS),
     ("functions_versions", "F/versions/", "", READERS),
     ("functions_activate", "F/versions/1/activate/", "{}", DEVELOPERS),
     ("functions_execute", "F/execute/", "{}", DEVELOPERS),
@@ -108,6 +109,17 @@ const CASES: &[Row] = &[
     // After the redrive: what is no dead letter any more is a conflict for those who are let in.
     ("dead_letters_discard", "/api/dead-letters/{dead}/", "", DEVELOPERS),
     ("result_get", "/api/result/x/", "", SIGNED_IN),
+    ("secrets_create", "/api/secrets/?app=user-management", r#"{"key":"","value":""}"#, DEVELOPERS),
+    ("secrets_list", "/api/secrets/?app=user-management", "", DEVELOPERS),
+    ("secrets_get", "/api/secrets/none/?app=user-management", "", DEVELOPERS),
+    ("secrets_update", "/api/secrets/none/?app=user-management", "{}", DEVELOPERS),
+    ("secrets_delete", "/api/secrets/none/?app=user-management", "", DEVELOPERS),
+    // Without an app they are the site's.
+    ("secrets_create", "/api/secrets/", r#"{"key":"","value":""}"#, ADMINS),
+    ("secrets_list", "/api/secrets/", "", ADMINS),
+    ("secrets_get", "/api/secrets/none/", "", ADMINS),
+    ("secrets_update", "/api/secrets/none/", "{}", ADMINS),
+    ("secrets_delete", "/api/secrets/none/", "", ADMINS),
     ("roles_assign", "/api/assign/roles/", r#"{"roles":["viewer"],"usernames":["spare"]}"#, ADMINS),
     ("roles_revoke", "/api/revoke/roles/", r#"{"roles":["viewer"],"usernames":["spare"]}"#, ADMINS),
     ("roles_of_app", "A/roles/", "", READERS),
@@ -190,6 +202,7 @@ pub(crate) fn operations() -> BTreeMap<String, (String, String)> {
 
 /// Whether a case's path is one of the documented path.
 pub(crate) fn fits(documented: &str, path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or_default();
     let (mut left, mut right) = (documented.split('/'), path.split('/'));
     loop {
         match (left.next(), right.next()) {

@@ -40,10 +40,82 @@ async fn a_function_acts_with_its_callers_rights() {
         .await
         .unwrap_err();
     assert!(nobody.starts_with("404 NOT_FOUND"), "{nobody}");
-    let unknown = ask(&app, &root, "secrets.get", json!({"key": "k"}))
+    let unknown = ask(&app, &root, "storage.get", json!({"key": "k"}))
         .await
         .unwrap_err();
     assert!(unknown.starts_with("404 NOT_FOUND"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_function_reads_the_secrets_of_its_own_app_whoever_calls_it() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let other = app
+        .post("/api/apps/", &json!({"name": "Other"}))
+        .bearer(&root);
+    other.send().await.ok();
+    app.function(&root, "Ask").await;
+    for (path, key, value) in [
+        ("/api/secrets/?app=user-management", "OWN", "own-value"),
+        ("/api/secrets/", "SHARED", "shared-value"),
+        ("/api/secrets/?app=other", "THEIRS", "their-value"),
+    ] {
+        let body = json!({"key": key, "value": value});
+        app.post(path, &body).bearer(&root).send().await.ok();
+    }
+    let path = "/api/apps/user-management/functions/ask/";
+    let public = app.ask("PATCH", path).json(&json!({"is_public": true}));
+    public.bearer(&root).send().await.ok();
+    // Nobody is signed in, and the superuser reaches no more.
+    let nobody = async |method: &str, args: Value| {
+        let body = json!({"params": {"method": method, "args": args}});
+        let path = "/api/public/apps/user-management/functions/ask/execute/";
+        let answer = app.post(path, &body).send().await;
+        match answer.status {
+            200 => Ok(answer.body["data"].clone()),
+            _ => Err(answer.is_error(400, "FUNCTION_FAILED").to_owned()),
+        }
+    };
+    let own = json!({"key": "OWN", "app": "user-management"});
+    let got = nobody("secrets.get", own.clone()).await.unwrap();
+    assert_eq!(
+        (&got["value"], &got["app"]),
+        (&json!("own-value"), &json!("user-management"))
+    );
+    let got = nobody("secrets.get", json!({"key": "SHARED"}))
+        .await
+        .unwrap();
+    assert_eq!(got["value"], "shared-value");
+    let keys = json!({"keys": ["OWN", "SHARED", "THEIRS"]});
+    let listed = nobody("secrets.list", keys).await.unwrap();
+    assert_eq!(
+        (&listed["total"], listed["data"].as_array().unwrap().len()),
+        (&json!(2), 2)
+    );
+    let listed = nobody("secrets.list", json!({"page_size": 1, "tags": []}))
+        .await
+        .unwrap();
+    assert_eq!(listed["total"], 2, "{listed}");
+    assert!(!listed.to_string().contains("-value"), "{listed}");
+    let me = nobody("auth.get_current_user", json!({}))
+        .await
+        .unwrap_err();
+    assert!(me.starts_with("401 UNAUTHORIZED"), "{me}");
+    for (args, refusal) in [
+        (json!({"key": "THEIRS", "app": "other"}), "403 FORBIDDEN"),
+        (json!({"key": "THEIRS"}), "404 NOT_FOUND"),
+        (json!({"key": ["OWN"]}), "400 BAD_REQUEST"),
+        (json!({}), "400 BAD_REQUEST"),
+        (json!({"key": "OWN", "tags": ["none"]}), "404 NOT_FOUND"),
+    ] {
+        let error = nobody("secrets.get", args.clone()).await.unwrap_err();
+        assert!(error.starts_with(refusal), "{error}");
+        let error = ask(&app, &root, "secrets.get", args).await.unwrap_err();
+        assert!(error.starts_with(refusal), "{error}");
+    }
+    let set = nobody("secrets.update", own).await.unwrap_err();
+    assert!(set.starts_with("404 NOT_FOUND"), "{set}");
 }
 
 #[tokio::test]

@@ -23,6 +23,12 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "Aevents/", ""),
     ("GET", "Aevents/PRE_USER_CREATE/", ""),
     ("POST", "/api/cloud/events/PRE_USER_CREATE/unsubscribe/", r#"{"function_id":{function}}"#),
+    ("GET", "/api/secrets/?app=user-management", ""),
+    ("POST", "/api/secrets/?app=user-management", r#"{"key":"K","value":"v"}"#),
+    ("GET", "/api/secrets/STRIPE/?app=user-management", ""),
+    ("GET", "/api/secrets/SHARED/", ""),
+    ("PUT", "/api/secrets/SHARED/", r#"{"value":"stolen"}"#),
+    ("DELETE", "/api/secrets/SHARED/", ""),
     ("GET", "/api/users/ann/", ""),
     ("PUT", "/api/users/ann/", r#"{"first_name":"x"}"#),
     ("PATCH", "/api/users/ann/", r#"{"first_name":"x"}"#),
@@ -80,6 +86,13 @@ async fn furnish(app: &TestApp, root: &str) -> Vec<(&'static str, String)> {
         .send()
         .await
         .ok();
+    for (path, key) in [
+        ("/api/secrets/?app=user-management", "STRIPE"),
+        ("/api/secrets/", "SHARED"),
+    ] {
+        let body = json!({"key": key, "value": "sk_live_1"});
+        app.post(path, &body).bearer(root).send().await.ok();
+    }
     let key = app
         .post("/api/cloud/auth/api-keys/", &json!({"name": "k"}))
         .bearer(root);
@@ -225,6 +238,7 @@ async fn lists_show_ones_own_site_only() {
     furnish(&app, &root).await;
     for (path, total) in [
         ("/api/apps/", 0),
+        ("/api/secrets/", 0),
         ("/api/invocations/", 0),
         ("/api/cloud/auth/api-keys/", 0),
         ("/api/users/", 1),

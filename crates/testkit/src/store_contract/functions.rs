@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
 use super::world::{assert_conflict, code};
-use super::{World, everything};
+use super::{Tenant, World, everything};
+use std::sync::Arc;
 use tollgate_core::function::{ExecutionMode, Function, Source};
 use tollgate_core::ids::{AppId, FunctionId, VersionId};
-use tollgate_core::ports::store::FunctionChange;
+use tollgate_core::ports::store::{FunctionChange, NewFunction};
+use tollgate_core::vault::Sealed;
+use tollgate_core::webhook::SealedSecrets;
 
 /// Everything that was given is read again, and the first version runs.
 pub async fn a_function_is_stored_with_version_one(world: World) {
@@ -344,4 +347,64 @@ pub async fn inactive_functions_are_executable_but_not_claimed(world: World) {
             .unwrap(),
         None
     );
+}
+
+/// The secret before the last signs beside it until its time; a deleted function has none.
+pub async fn signing_secrets_overlap(world: World) {
+    let app = world.a.app("crm").await;
+    let sealed = |byte: u8| Sealed(vec![byte; 3]);
+    let proxy = NewFunction {
+        execution_mode: ExecutionMode::Proxy,
+        source: Source::Proxy {
+            webhook_url: "https://example.com/".to_owned(),
+            headers: std::collections::BTreeMap::new(),
+        },
+        webhook_secret: Some(sealed(1)),
+        ..world.a.new_function(app.id, "proxy")
+    };
+    let old = NewFunction {
+        webhook_secret: None,
+        slug: "old".to_owned(),
+        ..proxy.clone()
+    };
+    let (a, b) = (&world.a, &world.b);
+    let proxy = a.store.insert_function(proxy).await.unwrap();
+    let old = a.store.insert_function(old).await.unwrap();
+    let code = a.function(app.id, "code").await;
+    let until = world.in_seconds(9);
+    let secrets = |site: &Tenant, id| world.system.webhook_secrets(site.site.id, id);
+    let first = SealedSecrets {
+        current: sealed(1),
+        previous: None,
+    };
+    assert_eq!(secrets(a, proxy.id).await.unwrap(), Some(first));
+    assert_eq!(secrets(b, proxy.id).await.unwrap(), None);
+    assert_eq!(secrets(a, old.id).await.unwrap(), None);
+    let rotate = |site: &Tenant, id, byte| {
+        let store = Arc::clone(&site.store);
+        async move {
+            store
+                .rotate_webhook_secret(id, sealed(byte), until)
+                .await
+                .unwrap()
+        }
+    };
+    assert!(!rotate(b, proxy.id, 2).await);
+    assert!(!rotate(a, code.id, 2).await, "calls no webhook");
+    assert!(rotate(a, old.id, 2).await && rotate(a, proxy.id, 2).await);
+    let second = SealedSecrets {
+        current: sealed(2),
+        previous: None,
+    };
+    assert_eq!(secrets(a, old.id).await.unwrap(), Some(second.clone()));
+    let both = SealedSecrets {
+        previous: Some((sealed(1), until)),
+        ..second
+    };
+    assert_eq!(secrets(a, proxy.id).await.unwrap(), Some(both));
+    let unchanged = a.store.function_by_id(proxy.id).await.unwrap();
+    assert_eq!(unchanged, Some(proxy.clone()));
+    a.store.delete_function(proxy.id, until).await.unwrap();
+    assert_eq!(secrets(a, proxy.id).await.unwrap(), None);
+    assert!(!rotate(a, proxy.id, 3).await);
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
 use super::credentials::{grant, key, token};
+use super::secrets::new as secret;
 use super::world::{assert_conflict, code, create, delete, next, update};
 use super::{World, everything};
 use tollgate_core::app::App;
@@ -14,6 +15,7 @@ use tollgate_core::invocation::{NewInvocation, Waiter};
 use tollgate_core::ports::store::{
     Epoch, FunctionChange, InvocationQuery, NewWork, StoreError, UserCommit, UserQuery,
 };
+use tollgate_core::secrets::SecretChange;
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
 
@@ -36,6 +38,27 @@ pub async fn apps_of_another_site_are_out_of_reach(world: World) {
     );
     assert!(!b.delete_app(app.id, world.now()).await.unwrap());
     assert_eq!(world.a.store.app("crm").await.unwrap(), Some(app));
+}
+
+/// [`tollgate_core::ports::store::SecretStore`].
+pub async fn secrets_of_another_site_are_out_of_reach(world: World) {
+    let app = world.a.app("crm").await;
+    let (a, b, now) = (&world.a.store, &world.b.store, world.now());
+    for owner in [None, Some(app.id)] {
+        let stored = a.insert_secret(secret(now, owner, "KEY", 1)).await.unwrap();
+        assert_eq!(b.secrets(owner).await.unwrap(), []);
+        assert_eq!(b.secret(owner, "KEY").await.unwrap(), None);
+        let change = SecretChange {
+            secret: stored,
+            sealed: None,
+            at: world.in_seconds(1),
+        };
+        assert_conflict!(b.update_secret(change).await, Gone);
+        assert!(!b.delete_secret(owner, "KEY").await.unwrap());
+        assert!(a.secret(owner, "KEY").await.unwrap().is_some());
+    }
+    let theirs = secret(now, Some(app.id), "OTHER", 1);
+    assert_conflict!(b.insert_secret(theirs).await, Gone);
 }
 
 /// [`tollgate_core::ports::store::FunctionStore`].
@@ -133,7 +156,7 @@ pub async fn subscribers_of_another_site_are_out_of_reach(world: World) {
         ..SubscriberOptions::default()
     };
     let changed = b
-        .update_subscriber(EVENT, function.id, options, world.now())
+        .update_subscriber(EVENT, function.id, options, Some(false), world.now())
         .await
         .unwrap();
     assert_eq!(changed, None);

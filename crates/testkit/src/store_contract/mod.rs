@@ -14,6 +14,7 @@ pub mod invocations;
 pub mod isolation;
 pub mod queue;
 pub mod retention;
+pub mod secrets;
 pub mod sites;
 pub mod subscribers;
 pub mod users;
@@ -58,6 +59,8 @@ contract! { $
         sites_are_listed_with_their_domains,
         slugs_and_domains_are_taken_once,
         ids_are_never_reserved_twice,
+        the_vault_check_is_stored_once,
+        a_sites_egress_goes_with_its_functions,
         ping_answers,
     }
     apps {
@@ -73,6 +76,7 @@ contract! { $
         an_older_version_can_be_activated,
         deleted_functions_are_found_by_nothing,
         function_ids_are_not_used_again,
+        signing_secrets_overlap,
         inactive_functions_are_executable_but_not_claimed,
     }
     subscribers {
@@ -81,6 +85,7 @@ contract! { $
         subscriptions_run_by_priority_then_id,
         inactive_functions_are_subscribed_but_not_run,
         options_can_be_changed,
+        a_subscription_is_switched_off_and_on,
         subscriptions_end_with_their_function,
     }
     users {
@@ -145,6 +150,10 @@ contract! { $
         the_newest_record_stays,
         ended_tokens_are_deleted_a_few_at_a_time,
     }
+    secrets {
+        a_secret_is_stored_and_changed,
+        secrets_belong_to_an_app_or_to_the_site,
+    }
     idempotency {
         an_answer_is_stored_with_its_effect,
         a_second_write_with_a_key_changes_nothing,
@@ -179,6 +188,7 @@ contract! { $
         subscribers_of_another_site_are_out_of_reach,
         users_of_another_site_are_out_of_reach,
         credentials_of_another_site_are_out_of_reach,
+        secrets_of_another_site_are_out_of_reach,
         invocations_of_another_site_are_out_of_reach,
         the_same_names_live_in_two_sites,
     }

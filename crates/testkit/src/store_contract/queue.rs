@@ -193,6 +193,7 @@ pub async fn a_retry_waits_for_its_time(world: World) {
     let due = world.in_seconds(30);
     let end = Completion {
         due_at: Some(due),
+        lost: true,
         ..world.a.end(&run, 1, State::Retrying)
     };
     assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);
@@ -201,8 +202,8 @@ pub async fn a_retry_waits_for_its_time(world: World) {
     let late = world.a.end(&run, 1, State::Succeeded);
     let (claimed, next) = world.claim("other", 1, due).await.unwrap();
     assert_eq!(
-        (ids(&claimed), claimed[0].taken.attempt.number, next),
-        (vec![run.id], 2, None)
+        (ids(&claimed), claimed[0].taken.attempt, next),
+        (vec![run.id], Attempt { number: 2, lost: 1 }, None)
     );
     assert_eq!(world.system.complete(vec![late]).await.unwrap(), [false]);
 }

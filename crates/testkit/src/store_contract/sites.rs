@@ -5,9 +5,11 @@
 use super::World;
 use super::world::assert_conflict;
 use std::collections::HashSet;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::ids::SiteId;
 use tollgate_core::ports::store::IdKind;
 use tollgate_core::site::Site;
+use tollgate_core::vault::Sealed;
 
 /// What is stored is listed, domains included.
 pub async fn sites_are_listed_with_their_domains(world: World) {
@@ -46,6 +48,39 @@ pub async fn ids_are_never_reserved_twice(world: World) {
         assert!(ids.iter().all(|id| *id > 0));
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
     }
+}
+
+/// Every public host at first; what is set shows in the site's functions, and in no other's.
+pub async fn a_sites_egress_goes_with_its_functions(world: World) {
+    let (site, system) = (world.a.site.id, &world.system);
+    let function = world.a.some_function().await;
+    let theirs = world.b.some_function().await;
+    let any = EgressHosts::default();
+    assert_eq!(system.egress_hosts(site).await.unwrap(), any);
+    let hosts = EgressHosts::parse(&["api.example.com".into(), "*.b.test".into()]).unwrap();
+    system.set_egress_hosts(site, hosts.clone()).await.unwrap();
+    assert_eq!(system.egress_hosts(site).await.unwrap(), hosts);
+    let runs = world
+        .a
+        .store
+        .executable(function.id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(runs.egress_hosts, hosts);
+    let runs = world.b.store.executable(theirs.id).await.unwrap().unwrap();
+    assert_eq!(runs.egress_hosts, any);
+    let nowhere = SiteId(999);
+    assert_conflict!(system.egress_hosts(nowhere).await, Gone);
+    assert_conflict!(system.set_egress_hosts(nowhere, any).await, Gone);
+}
+
+/// The first value stays.
+pub async fn the_vault_check_is_stored_once(world: World) {
+    let (first, second) = (Sealed(vec![1; 40]), Sealed(vec![2; 40]));
+    let stored = world.system.vault_check(first.clone()).await.unwrap();
+    assert_eq!(stored, first);
+    assert_eq!(world.system.vault_check(second).await.unwrap(), first);
 }
 
 /// A healthy store says so.

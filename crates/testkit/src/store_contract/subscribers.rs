@@ -8,7 +8,7 @@ use tollgate_core::event::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::ids::{AppId, FunctionId};
 use tollgate_core::ports::store::{Conflict, FunctionChange, NewSubscriber, StoreError};
-use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
+use tollgate_core::subscriber::{Inactive, OnTimeout, SubscriberOptions};
 
 const EVENT: EventType = EventType::PreUserCreate;
 
@@ -166,7 +166,7 @@ pub async fn options_can_be_changed(world: World) {
     let changed = world
         .a
         .store
-        .update_subscriber(EVENT, function.id, options(), at)
+        .update_subscriber(EVENT, function.id, options(), None, at)
         .await
         .unwrap();
     let changed = changed.unwrap();
@@ -182,10 +182,46 @@ pub async fn options_can_be_changed(world: World) {
     let none = world
         .a
         .store
-        .update_subscriber(other, function.id, options(), at)
+        .update_subscriber(other, function.id, options(), None, at)
         .await
         .unwrap();
     assert_eq!(none, None);
+}
+
+/// One whose webhook is gone is passed over until somebody switches it on again.
+pub async fn a_subscription_is_switched_off_and_on(world: World) {
+    let function = world.a.some_function().await;
+    let stored = world.a.subscribe(EVENT, &function, 0).await.unwrap();
+    assert_eq!(stored.inactive, None);
+    let (site, at) = (world.a.site.id, world.in_seconds(3));
+    let gone = |site, version| {
+        let system = &world.system;
+        system.subscription_gone(site, EVENT, function.id, version, at)
+    };
+    let store = &world.a.store;
+    assert!(!gone(world.b.site.id, 1).await.unwrap(), "another site's");
+    assert!(!gone(site, 2).await.unwrap(), "another version's webhook");
+    assert_eq!(store.subscriptions(EVENT).await.unwrap().len(), 1);
+    assert!(gone(site, 1).await.unwrap());
+    assert!(!gone(site, 1).await.unwrap(), "off already");
+    assert!(store.subscriptions(EVENT).await.unwrap().is_empty());
+    let found = store.subscriber(EVENT, function.id).await.unwrap().unwrap();
+    assert_eq!(
+        (found.inactive, found.updated_at),
+        (Some(Inactive::Gone), at)
+    );
+    for (is_active, inactive) in [
+        (None, Some(Inactive::Gone)),
+        (Some(false), Some(Inactive::Gone)),
+        (Some(true), None),
+        (None, None),
+        (Some(false), Some(Inactive::SwitchedOff)),
+    ] {
+        let changed = store.update_subscriber(EVENT, function.id, options(), is_active, at);
+        assert_eq!(changed.await.unwrap().unwrap().inactive, inactive);
+        let runs = store.subscriptions(EVENT).await.unwrap().len();
+        assert_eq!(runs, usize::from(inactive.is_none()));
+    }
 }
 
 /// A deleted function is subscribed to nothing.

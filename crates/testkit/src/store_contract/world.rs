@@ -220,6 +220,7 @@ impl Tenant {
                 ..FunctionOptions::default()
             },
             source: code("def main(params): return params"),
+            webhook_secret: None,
             created_at: self.now(),
             remember: None,
         }

@@ -26,7 +26,7 @@ async fn the_doctor_looks_at_everything() {
         .iter()
         .map(|it| it["what"].clone())
         .collect();
-    assert_eq!(what, ["python", "database", "isolation"]);
+    assert_eq!(what, ["python", "database", "isolation", "outbound"]);
     assert!(!folder.data().exists(), "looking made a data folder");
     let server = Server::start().await;
     let said = server.folder.run(&["doctor"]).await.ok();

@@ -10,6 +10,7 @@ mod e06_clock;
 mod e09_short_leases;
 mod e10_poison;
 mod e11_hostile_functions;
+mod e18_webhook_addresses;
 mod e19_authorization;
 mod e20_tokens;
 mod e21_bodies;

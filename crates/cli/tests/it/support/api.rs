@@ -158,6 +158,18 @@ impl Api {
         created["id"].as_i64().unwrap()
     }
 
+    /// Creates a proxy function in `app` and gives the whole answer.
+    pub(crate) async fn proxy(&self, app: &str, name: &str, url: &str, options: &Value) -> Answer {
+        let mut body = json!({
+            "name": name, "slug": name, "execution_mode": "proxy", "webhook_url": url,
+        });
+        for (key, value) in options.as_object().unwrap() {
+            body[key] = value.clone();
+        }
+        let path = format!("/api/apps/{app}/functions/");
+        self.post(&path, &body).await
+    }
+
     pub(crate) async fn subscribe(&self, event: &str, function: i64) {
         let path = format!("/api/cloud/events/{event}/subscribe/");
         self.post(&path, &json!({"function_id": function}))

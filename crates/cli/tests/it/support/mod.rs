@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod begun;
 pub(crate) mod code;
 pub(crate) mod folder;
+pub(crate) mod net;
 pub(crate) mod poll;
 pub(crate) mod processes;
 pub(crate) mod server;

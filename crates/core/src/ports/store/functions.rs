@@ -10,6 +10,7 @@ use crate::idempotency::Remember;
 use crate::ids::{AppId, FunctionId};
 use crate::subscriber::{Subscriber, SubscriberOptions, Subscription};
 use crate::time::Timestamp;
+use crate::vault::Sealed;
 use async_trait::async_trait;
 
 /// An app to be stored.
@@ -71,6 +72,8 @@ pub struct NewFunction {
     pub options: FunctionOptions,
     /// Version 1.
     pub source: Source,
+    /// What signs its deliveries, for a proxy.
+    pub webhook_secret: Option<Sealed>,
     /// Now.
     pub created_at: Timestamp,
     /// The answer of the request that asks for it.
@@ -114,6 +117,15 @@ pub trait FunctionStore: Send + Sync {
 
     /// Deletes a function and its subscriptions. False when absent.
     async fn delete_function(&self, id: FunctionId, at: Timestamp) -> Result<bool, StoreError>;
+
+    /// Stores a new signing secret of a proxy function; the one before it signs beside it until
+    /// `until`. False when there is no such proxy function.
+    async fn rotate_webhook_secret(
+        &self,
+        id: FunctionId,
+        secret: Sealed,
+        until: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// All versions, newest first.
     async fn versions(&self, id: FunctionId) -> Result<Vec<FunctionVersion>, StoreError>;
@@ -163,18 +175,20 @@ pub struct NewSubscriber {
 /// Subscribers.
 #[async_trait]
 pub trait SubscriberStore: Send + Sync {
-    /// What publishing `event` runs: subscriptions of active functions, by priority, then id.
+    /// What publishing `event` runs: active subscriptions of active functions, by priority, then id.
     async fn subscriptions(&self, event: EventType) -> Result<Vec<Subscription>, StoreError>;
 
     /// Stores a subscription. Conflicts: `Subscription`, `Gone` (no such function).
     async fn insert_subscriber(&self, new: NewSubscriber) -> Result<Subscriber, StoreError>;
 
-    /// Changes the options of a subscription. None when there is none.
+    /// Changes the options of a subscription, and with `is_active` whether it runs; one that is off
+    /// keeps its reason when it is switched off again. None when there is none.
     async fn update_subscriber(
         &self,
         event: EventType,
         function: FunctionId,
         options: SubscriberOptions,
+        is_active: Option<bool>,
         at: Timestamp,
     ) -> Result<Option<Subscriber>, StoreError>;
 

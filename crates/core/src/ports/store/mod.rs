@@ -16,6 +16,7 @@ mod dead_letters;
 mod functions;
 mod idempotency;
 mod invocations;
+mod secrets;
 mod system;
 
 pub use accounts::{
@@ -28,6 +29,7 @@ pub use functions::{
 };
 pub use idempotency::{IdempotencyStore, StoredAnswer};
 pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
+pub use secrets::SecretStore;
 pub use system::{
     Claimed, CredentialOwner, DueLines, Epoch, KeyOwner, Line, LoginRecord, Recovered, Swept,
     SystemStore, Token, TokenKind,
@@ -61,6 +63,7 @@ pub trait ScopedStore:
     + UserStore
     + CredentialStore
     + IdempotencyStore
+    + SecretStore
 {
 }
 
@@ -73,6 +76,7 @@ impl<T> ScopedStore for T where
         + UserStore
         + CredentialStore
         + IdempotencyStore
+        + SecretStore
 {
 }
 
@@ -136,6 +140,9 @@ pub enum Conflict {
     /// The slug is taken.
     #[error("That slug is already in use")]
     Slug,
+    /// A secret of the same app or site has the key.
+    #[error("A secret with that key already exists")]
+    Secret,
     /// The function is subscribed already.
     #[error("The function is already subscribed")]
     Subscription,

@@ -3,6 +3,8 @@
 
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
+use crate::egress::EgressHosts;
+use crate::event::EventType;
 use crate::function::{Executable, text_enum};
 use crate::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, Hold, NewInvocation, Started};
@@ -11,6 +13,8 @@ use crate::retention::Retention;
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
+use crate::vault::Sealed;
+use crate::webhook::SealedSecrets;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -240,6 +244,24 @@ pub trait SystemStore: Send + Sync {
     async fn function_exists(&self, site: SiteId, function: FunctionId)
     -> Result<bool, StoreError>;
 
+    /// What signs a function's webhooks; none when it has no secret.
+    async fn webhook_secrets(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<Option<SealedSecrets>, StoreError>;
+
+    /// Switches a subscription off because the webhook of `version` is gone. False when it is off
+    /// already, or another version of the function is the active one.
+    async fn subscription_gone(
+        &self,
+        site: SiteId,
+        event: EventType,
+        function: FunctionId,
+        version: u32,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
+
     /// The executable of one version; none when its function was deleted or is not active.
     async fn executable_version(
         &self,
@@ -270,6 +292,16 @@ pub trait SystemStore: Send + Sync {
         before: Timestamp,
         limit: usize,
     ) -> Result<u64, StoreError>;
+
+    /// Which hosts the functions of a site may reach. Conflict: `Gone`.
+    async fn egress_hosts(&self, site: SiteId) -> Result<EgressHosts, StoreError>;
+
+    /// Writes them. Conflict: `Gone`.
+    async fn set_egress_hosts(&self, site: SiteId, hosts: EgressHosts) -> Result<(), StoreError>;
+
+    /// Stores `fresh` if nothing stands there yet, and answers what stands there: a sealed value
+    /// that tells whether a key is this database's.
+    async fn vault_check(&self, fresh: Sealed) -> Result<Sealed, StoreError>;
 
     /// Answers when the database can be read and written.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -5,6 +5,7 @@ rights of whoever caused the call.
 """
 
 from tollgate_frames import encode
+from tollgate_http import Http
 
 
 class PlatformError(Exception):
@@ -26,7 +27,7 @@ class Platform:
         self.open = False
         self.app_slug = None
 
-    def call(self, method, **args):
+    def call(self, method, /, **args):
         request = {name: value for name, value in args.items() if value is not None}
         with self.channel.lock:
             if not self.open:
@@ -149,3 +150,4 @@ class Client:
         self.secrets = Secrets(platform)
         self.app = App(platform)
         self.auth = Auth(platform)
+        self.http = Http(platform)

@@ -22,6 +22,7 @@ import types
 from tollgate_check import NO_MAIN, NO_PARAMETERS, check, describe_syntax
 from tollgate_client import Client, Platform, PlatformError
 from tollgate_frames import Channel, encode
+from tollgate_http import install
 from tollgate_logs import LogHandler, Logs, OutputLimit, Stream, make_log
 
 # Descriptors of a worker.
@@ -112,6 +113,7 @@ class Function:
         logging.root.setLevel(logging.INFO)
         builtins.log = make_log(self.logs)
         builtins.PlatformError = PlatformError
+        install(self.client.http, PlatformError)
         # Never checked against a file, because there is none.
         linecache.cache[self.filename] = (
             len(self.code), None, self.code.splitlines(True), self.filename,

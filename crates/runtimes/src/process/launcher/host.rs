@@ -29,9 +29,10 @@ macro_rules! modules {
 }
 
 /// The host, in the order of its imports.
-const HOST: [(&str, &str); 7] = modules![
+const HOST: [(&str, &str); 8] = modules![
     "tollgate_frames",
     "tollgate_logs",
+    "tollgate_http",
     "tollgate_client",
     "tollgate_check",
     "tollgate_walls",

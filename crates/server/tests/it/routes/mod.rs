@@ -13,6 +13,7 @@ mod health;
 mod invocations;
 mod login;
 mod replay;
+mod secrets;
 mod subscribe;
 mod token;
 mod unsubscribe;

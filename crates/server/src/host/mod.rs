@@ -1,7 +1,8 @@
 //! What a running function's `sdk_client` asks for, answered by the same routes as over HTTP, with
 //! the rights of whoever caused the run.
 //!
-//! Must never give a function more than the same request from outside would give that user.
+//! Must never give a function more than the same request from outside would give that user, the
+//! secrets of its own app excepted.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -12,26 +13,36 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 use tollgate_core::auth::Principal;
-use tollgate_core::engine::HostFactory;
-use tollgate_core::ports::runtime::{HostCalls, HostError};
+use tollgate_core::engine::{HostFactory, NobodysHost};
+use tollgate_core::platform::Platform;
+use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
+use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
-/// Makes the functions' side of the API. Holds the routes weakly: they hold the platform, which
-/// holds this.
-pub(crate) struct ApiHosts(pub(crate) Weak<Router>);
+mod secrets;
+
+/// Makes the functions' side of the API. Holds routes and platform weakly: they hold this.
+pub(crate) struct ApiHosts {
+    pub(crate) routes: Weak<Router>,
+    pub(crate) platform: Weak<Platform>,
+}
 
 impl HostFactory for ApiHosts {
-    fn host(&self, principal: Principal) -> Arc<dyn HostCalls> {
+    fn host(&self, principal: Option<Principal>, own: OwnApp) -> Arc<dyn HostCalls> {
         Arc::new(ApiHost {
-            routes: Weak::clone(&self.0),
+            routes: Weak::clone(&self.routes),
+            platform: Weak::clone(&self.platform),
             principal,
+            own,
         })
     }
 }
 
 struct ApiHost {
     routes: Weak<Router>,
-    principal: Principal,
+    platform: Weak<Platform>,
+    principal: Option<Principal>,
+    own: OwnApp,
 }
 
 #[async_trait::async_trait]
@@ -40,14 +51,15 @@ impl HostCalls for ApiHost {
         let Value::Object(args) = args else {
             return Err(bad("The arguments are no object"));
         };
+        if method.starts_with("secrets.") {
+            let platform = self.platform.upgrade().ok_or_else(stopping)?;
+            return secrets::answer(&platform, &self.own, method, args).await;
+        }
         let asked = translate(method, args)?;
-        let routes = self.routes.upgrade().ok_or_else(|| {
-            refusal(
-                "SERVICE_UNAVAILABLE",
-                503,
-                "The server is stopping".to_owned(),
-            )
-        })?;
+        let Some(principal) = self.principal.clone() else {
+            return NobodysHost.call(method, Value::Null).await;
+        };
+        let routes = self.routes.upgrade().ok_or_else(stopping)?;
         let mut request = Request::builder().method(asked.method).uri(asked.path);
         if asked.body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
@@ -55,7 +67,7 @@ impl HostCalls for ApiHost {
         let body = asked
             .body
             .map_or_else(Body::empty, |body| Body::from(body.to_string()));
-        let request = request.extension(self.principal.clone()).body(body);
+        let request = request.extension(principal).body(body);
         let request = request.map_err(|error| bad(&error.to_string()))?;
         let Ok(response) = Router::clone(&routes).oneshot(request).await;
         let status = response.status();
@@ -66,6 +78,10 @@ impl HostCalls for ApiHost {
             .map(|body| body.to_bytes());
         let answer = bytes.map_err(|error| refusal("INTERNAL_ERROR", 500, error.to_string()))?;
         read(status, &answer, asked.only_data)
+    }
+
+    fn redact(&self, report: &mut RunReport) {
+        self.own.redact(report);
     }
 }
 
@@ -237,6 +253,11 @@ fn encode(text: &str) -> String {
         })
 }
 
+fn stopping() -> HostError {
+    let message = "The server is stopping".to_owned();
+    refusal("SERVICE_UNAVAILABLE", 503, message)
+}
+
 fn bad(message: &str) -> HostError {
     refusal("BAD_REQUEST", 400, message.to_owned())
 }
@@ -302,9 +323,9 @@ mod tests {
         assert!(asked("users.get", json!({"username": ["a"]})).is_err());
         assert!(asked("users.get", json!({})).is_err());
         assert!(
-            asked("secrets.get", json!({"key": "k"}))
+            asked("storage.get", json!({"key": "k"}))
                 .unwrap_err()
-                .contains("secrets.get")
+                .contains("storage.get")
         );
     }
 }

@@ -1,0 +1,318 @@
+"""HTTP for functions: requests go over the worker's socket to the server, which makes them.
+
+A function has no network. `sdk_client.http` is the way out, and the usual libraries are led onto it:
+what rests on `http.client` (urllib.request, urllib3, requests), and httpx. None of this is a wall:
+the server decides what may be reached.
+"""
+
+import base64
+import importlib.abc
+import importlib.util
+import io
+import json as json_module
+import sys
+
+# What the server sets itself; the libraries send it unasked.
+RESERVED = {
+    "connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization",
+    "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+}  # fmt: skip
+
+
+class Response:
+    """What `sdk_client.http.request` answers."""
+
+    def __init__(self, answer):
+        self.status = answer["status"]
+        self.url = answer["url"]
+        self.body = base64.b64decode(answer["body"])
+        # All of them, in order; and by lower-case name, several joined by commas.
+        self.header_list = [(name, value) for name, value in answer["headers"]]
+        self.headers = {}
+        for name, value in self.header_list:
+            name = name.lower()
+            self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
+
+    @property
+    def ok(self):
+        return 200 <= self.status < 300
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+    def json(self):
+        return json_module.loads(self.body)
+
+    def __repr__(self):
+        return f"<Response {self.status}>"
+
+
+class Http:
+    """`sdk_client.http`."""
+
+    def __init__(self, platform):
+        self._platform = platform
+
+    def request(self, method, url, headers=None, body=None, json=None, timeout=None, redirects=5):
+        """Makes one request and gives the response, whatever its status.
+
+        `body` is bytes or text, `json` anything that JSON can carry; `timeout` seconds, at most
+        what is left of the run; `redirects` how many are followed, at most 5.
+        """
+        headers = dict(headers or {})
+        if json is not None:
+            body = json_module.dumps(json)
+            if not any(name.lower() == "content-type" for name in headers):
+                headers["Content-Type"] = "application/json"
+        if isinstance(body, str):
+            body = body.encode()
+        if body is not None:
+            body = base64.b64encode(bytes(body)).decode()
+        answer = self._platform.call(
+            "http.request", method=method, url=str(url), body=body, timeout=timeout,
+            headers={str(name): str(value) for name, value in headers.items()},
+            redirects=redirects,
+        )  # fmt: skip
+        return Response(answer)
+
+    def get(self, url, **options):
+        return self.request("GET", url, **options)
+
+    def post(self, url, **options):
+        return self.request("POST", url, **options)
+
+
+# http.client, and what rests on it
+
+
+class PipeSocket:
+    """Stands where `http.client` has its socket: reads the request that is written to it, has the
+    server make it, and gives back the response."""
+
+    def __init__(self, http, refused, base, timeout):
+        self.http = http
+        self.refused = refused
+        self.base = base
+        self.timeout = timeout
+        self.written = bytearray()
+        self.head = None
+        self.response = None
+        self.late = None
+
+    def sendall(self, data, *_):
+        if self.response is not None or self.late is not None:
+            raise ConnectionError("one connection carries one request")
+        self.written += data
+        if self.head is None:
+            self.find_head()
+        if self.head is not None:
+            body = self.body()
+            if body is not None:
+                self.exchange(body)
+
+    send = sendall
+
+    def find_head(self):
+        head, end, rest = bytes(self.written).partition(b"\r\n\r\n")
+        if not end:
+            return
+        first, *lines = head.decode("latin-1").split("\r\n")
+        self.method, self.target, _ = first.split(" ", 2)
+        self.fields = {}
+        self.head = []
+        for line in lines:
+            name, _, value = line.partition(":")
+            name, value = name.strip(), value.strip()
+            self.fields[name.lower()] = value
+            self.head.append((name, value))
+        self.written = bytearray(rest)
+
+    def body(self):
+        """The whole body, or None while some of it is missing."""
+        if "chunked" in self.fields.get("transfer-encoding", "").lower():
+            return unchunked(bytes(self.written))
+        length = int(self.fields.get("content-length") or 0)
+        return bytes(self.written) if len(self.written) >= length else None
+
+    def exchange(self, body):
+        if not self.target.startswith("/"):
+            raise PermissionError("a function reaches no proxy; leave it out")
+        headers = {name: value for name, value in self.head if name.lower() not in RESERVED}
+        timeout = self.timeout if isinstance(self.timeout, (int, float)) else None
+        try:
+            self.response = self.http.request(
+                self.method, self.base + self.target, headers, body or None,
+                timeout=timeout, redirects=0,
+            )  # fmt: skip
+        except self.refused as error:
+            failure = failure_of(error)
+            if not isinstance(failure, TimeoutError):
+                raise failure from error
+            # The libraries expect a timeout where they wait for the response.
+            self.late = failure
+
+    def makefile(self, mode="r", *_, **__):
+        if self.late is not None:
+            raise self.late
+        if self.response is None:
+            raise ConnectionError("the request was not complete")
+        return io.BufferedReader(io.BytesIO(self.raw()))
+
+    def raw(self):
+        """The response as it would come over a connection that then ends."""
+        response, lines = self.response, [f"HTTP/1.1 {self.response.status} "]
+        length = len(response.body)
+        for name, value in response.header_list:
+            if name.lower() == "content-length" and self.method == "HEAD":
+                length = value
+            if name.lower() not in RESERVED:
+                lines.append(f"{name}: {value}")
+        lines += [f"Content-Length: {length}", "Connection: close", "", ""]
+        return "\r\n".join(lines).encode("latin-1", "replace") + response.body
+
+    def settimeout(self, timeout):
+        self.timeout = timeout
+
+    def gettimeout(self):
+        return self.timeout
+
+    def close(self):
+        pass
+
+    def shutdown(self, *_):
+        pass
+
+    def setsockopt(self, *_):
+        pass
+
+
+def failure_of(error):
+    """A refusal of the server as the error that libraries expect of a socket."""
+    if error.status == 403:
+        return PermissionError(error.message)
+    if error.status == 504:
+        return TimeoutError(error.message)
+    return ConnectionError(error.message)
+
+
+def unchunked(data):
+    """The body behind a chunked coding, or None while some of it is missing."""
+    body, at = bytearray(), 0
+    while True:
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            return None
+        size = int(data[at:end].split(b";")[0], 16)
+        if len(data) < end + 4 + size:
+            return None
+        if size == 0:
+            return bytes(body)
+        body += data[end + 2 : end + 2 + size]
+        at = end + 4 + size
+
+
+def base_of(scheme, host, port, usual):
+    host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return f"{scheme}://{host}" if port in (None, usual) else f"{scheme}://{host}:{port}"
+
+
+def lead(http, refused, plain, secure):
+    """Makes connections of these classes go through the server."""
+
+    def connector(scheme, usual):
+        def connect(self):
+            if getattr(self, "_tunnel_host", None):
+                raise PermissionError("a function reaches no proxy; leave it out")
+            base = base_of(scheme, self.host, self.port, usual)
+            self.sock = PipeSocket(http, refused, base, self.timeout)
+            # What urllib3 asks: the server has verified it.
+            self.is_verified = True
+
+        return connect
+
+    plain.connect = connector("http", 80)
+    secure.connect = connector("https", 443)
+
+
+def patch_http_client(module, http, refused):
+    lead(http, refused, module.HTTPConnection, module.HTTPSConnection)
+
+
+def patch_urllib3(module, http, refused):
+    lead(http, refused, module.HTTPConnection, module.HTTPSConnection)
+
+
+def patch_httpx(httpx, http, refused):
+    def exchange(request, body):
+        wanted = request.extensions.get("timeout") or {}
+        headers = {name: value for name, value in request.headers.items() if name not in RESERVED}
+        try:
+            answer = http.request(
+                request.method, request.url, headers, body or None,
+                timeout=wanted.get("read"), redirects=0,
+            )  # fmt: skip
+        except refused as error:
+            kind = httpx.ReadTimeout if error.status == 504 else httpx.ConnectError
+            raise kind(error.message, request=request) from error
+        head = [pair for pair in answer.header_list if pair[0].lower() not in RESERVED]
+        return httpx.Response(answer.status, headers=head, stream=httpx.ByteStream(answer.body))
+
+    def handle_request(self, request):
+        return exchange(request, request.read())
+
+    async def handle_async_request(self, request):
+        body = await request.aread()
+        if "asyncio" in sys.modules:
+            import asyncio
+
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return exchange(request, body)
+            return await loop.run_in_executor(None, exchange, request, body)
+        return exchange(request, body)
+
+    httpx.HTTPTransport.handle_request = handle_request
+    httpx.AsyncHTTPTransport.handle_async_request = handle_async_request
+
+
+PATCHES = {
+    "http.client": patch_http_client,
+    "urllib3.connection": patch_urllib3,
+    "httpx": patch_httpx,
+}
+
+
+class Hook(importlib.abc.MetaPathFinder):
+    """Patches the libraries at the moment they are imported, so that nobody pays for the rest."""
+
+    def __init__(self, http, refused):
+        self.arguments = (http, refused)
+        self.searching = set()
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in PATCHES or name in self.searching:
+            return None
+        self.searching.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.searching.discard(name)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def exec_module(module):
+                load(module)
+                PATCHES[name](module, *self.arguments)
+
+            spec.loader.exec_module = exec_module
+        return spec
+
+
+def install(http, refused):
+    """Leads the libraries through `http`; `refused` is what it raises."""
+    for name, patch in PATCHES.items():
+        if name in sys.modules:
+            patch(sys.modules[name], http, refused)
+    sys.meta_path.insert(0, Hook(http, refused))

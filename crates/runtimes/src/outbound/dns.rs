@@ -1,0 +1,121 @@
+//! Resolves names for the client and lets no address through that [`super::guard`] refuses.
+//!
+//! Must never answer with a part: of a name that leads to one forbidden address, none is called.
+
+use super::guard::Reach;
+use super::{OutboundConfig, OutboundStartError, Refusal};
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::Name;
+use hickory_resolver::system_conf::read_system_conf;
+use reqwest::dns::{Addrs, Resolve, Resolving};
+use std::net::{IpAddr, SocketAddr};
+use tollgate_core::limits;
+
+/// Why a name is not called. Travels through the client as its error's cause.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LookupError {
+    #[error("{0}")]
+    Refused(Refusal),
+    #[error("the name could not be resolved")]
+    Unresolved,
+}
+
+/// The resolver that the client asks at every new connection.
+pub(super) struct GuardedDns {
+    resolver: TokioResolver,
+    allow_private: bool,
+}
+
+impl GuardedDns {
+    pub(super) fn new(config: &OutboundConfig) -> Result<Self, OutboundStartError> {
+        let servers = match config.dns_server {
+            Some(server) => vec![name_server(server)],
+            None => read_system_conf()?.0.into_parts().2,
+        };
+        let servers = ResolverConfig::from_parts(None, Vec::new(), servers);
+        let mut builder =
+            TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
+        let options = builder.options_mut();
+        options.timeout = limits::DNS_TIMEOUT;
+        // Both, because every address of a name is looked at.
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.positive_max_ttl = Some(limits::DNS_TTL_MAX);
+        options.negative_max_ttl = Some(limits::DNS_NEGATIVE_TTL_MAX);
+        options.use_hosts_file = if config.allow_private {
+            ResolveHosts::Always
+        } else {
+            ResolveHosts::Never
+        };
+        Ok(Self {
+            resolver: builder.build()?,
+            allow_private: config.allow_private,
+        })
+    }
+}
+
+fn name_server(server: SocketAddr) -> NameServerConfig {
+    let at = |mut connection: ConnectionConfig| {
+        connection.port = server.port();
+        connection
+    };
+    let connections = vec![at(ConnectionConfig::udp()), at(ConnectionConfig::tcp())];
+    NameServerConfig::new(server.ip(), true, connections)
+}
+
+/// All of `addresses`, if each may be called.
+fn permitted(
+    addresses: impl Iterator<Item = IpAddr>,
+    allow_private: bool,
+) -> Result<Vec<SocketAddr>, LookupError> {
+    let mut checked = Vec::new();
+    for address in addresses {
+        Reach::of(address)
+            .permit(allow_private)
+            .map_err(LookupError::Refused)?;
+        // Port 0 means the request's own.
+        checked.push(SocketAddr::new(address, 0));
+    }
+    if checked.is_empty() {
+        return Err(LookupError::Unresolved);
+    }
+    Ok(checked)
+}
+
+impl Resolve for GuardedDns {
+    fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
+        let resolver = self.resolver.clone();
+        let allow_private = self.allow_private;
+        Box::pin(async move {
+            let mut full = Name::from_utf8(name.as_str()).map_err(|_| LookupError::Unresolved)?;
+            // Complete as it stands: never tried under a search domain.
+            full.set_fqdn(true);
+            let found = resolver.lookup_ip(full).await.map_err(|error| {
+                tracing::debug!(%error, "outbound.unresolved");
+                LookupError::Unresolved
+            })?;
+            let addresses = permitted(found.iter(), allow_private)?;
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_forbidden_address_forbids_the_name() {
+        let addresses = |texts: &[&str]| {
+            let all: Vec<IpAddr> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            permitted(all.into_iter(), false)
+        };
+        assert_eq!(addresses(&["9.9.9.9", "2620:fe::fe"]).unwrap().len(), 2);
+        assert!(addresses(&["9.9.9.9", "10.0.0.1"]).is_err());
+        assert!(addresses(&["9.9.9.9", "::ffff:9.9.9.9"]).is_err());
+        assert!(addresses(&[]).is_err());
+    }
+}

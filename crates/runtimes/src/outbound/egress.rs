@@ -1,0 +1,231 @@
+//! Requests of functions with `network: egress`: asked for over the worker's socket, made here.
+//!
+//! Must never make a request for a function that may not, or to a host that its site may not
+//! reach; a redirect is a request like the first. Everything that arrives may come from hostile code.
+
+use super::{Outbound, OutboundError, Refusal, Request, Target, header_map};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tollgate_core::function::{Executable, Network};
+use tollgate_core::limits;
+use tollgate_core::ports::runtime::HostError;
+
+/// What a function asks for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    method: String,
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Base64.
+    body: Option<String>,
+    /// Seconds.
+    timeout: Option<f64>,
+    #[serde(default)]
+    redirects: u8,
+}
+
+/// Makes the request that a running function asks for. The whole is bounded by the run's own end.
+///
+/// # Errors
+/// A refusal that names what to do, or why there is no response.
+pub(crate) async fn answer(
+    outbound: Option<&Outbound>,
+    executable: &Executable,
+    args: Value,
+) -> Result<Value, HostError> {
+    if executable.options.network != Network::Egress {
+        let message = "This function has no network: set its `network` to \"egress\" to let it make \
+                       requests";
+        return Err(forbidden(message));
+    }
+    let outbound = outbound.ok_or_else(|| forbidden("Functions reach no network here"))?;
+    let wanted = Wanted::deserialize(args).map_err(|error| bad(error.to_string()))?;
+    let patience = wanted.timeout.map(|seconds| {
+        Duration::try_from_secs_f64(seconds).map_err(|_| bad("timeout must be seconds above 0"))
+    });
+    let patience = patience.transpose()?.unwrap_or(limits::TIMEOUT_MAX);
+    let exchange = exchange(outbound, executable, wanted);
+    tokio::time::timeout(patience.min(limits::TIMEOUT_MAX), exchange)
+        .await
+        .map_err(|_| late(patience))?
+}
+
+async fn exchange(
+    outbound: &Outbound,
+    executable: &Executable,
+    wanted: Wanted,
+) -> Result<Value, HostError> {
+    let mut hops = wanted.redirects.min(limits::EGRESS_REDIRECTS);
+    let target = outbound.check(&wanted.url).map_err(refused)?;
+    let mut request = Request {
+        method: method(&wanted.method)?,
+        target,
+        headers: headers(&wanted.headers)?,
+        body: body(wanted.body.as_deref())?,
+    };
+    loop {
+        permit(executable, &request.target)?;
+        let target = request.target.clone();
+        let reply = outbound.send(request.clone()).await.map_err(failed)?;
+        let next = match hops {
+            0 => None,
+            _ => redirected(outbound, &request, reply.status(), reply.headers())?,
+        };
+        if let Some(next) = next {
+            request = next;
+            hops -= 1;
+            continue;
+        }
+        let status = reply.status().as_u16();
+        let headers: Vec<_> = reply
+            .headers()
+            .iter()
+            .map(|(name, value)| {
+                let value: String = value.as_bytes().iter().copied().map(char::from).collect();
+                (name.to_string(), value)
+            })
+            .collect();
+        let (body, complete) = reply
+            .read_up_to(limits::EGRESS_REPLY_BYTES)
+            .await
+            .map_err(failed)?;
+        if !complete {
+            let message = format!(
+                "The response is larger than {} bytes, which is the limit",
+                limits::EGRESS_REPLY_BYTES
+            );
+            return Err(refusal("PAYLOAD_TOO_LARGE", 413, message));
+        }
+        return Ok(json!({
+            "status": status,
+            "url": target.url().as_str(),
+            "headers": headers,
+            "body": BASE64.encode(body),
+        }));
+    }
+}
+
+/// The request that follows a redirect; none when the reply is to be handed on as it is.
+fn redirected(
+    outbound: &Outbound,
+    before: &Request,
+    status: StatusCode,
+    reply: &HeaderMap,
+) -> Result<Option<Request>, HostError> {
+    let keeps_method = match status.as_u16() {
+        301 | 302 => before.method == Method::GET || before.method == Method::HEAD,
+        303 => before.method == Method::HEAD,
+        307 | 308 => true,
+        _ => return Ok(None),
+    };
+    let Some(place) = reply.get(LOCATION).and_then(|place| place.to_str().ok()) else {
+        return Ok(None);
+    };
+    let from = before.target.url();
+    let to = from.join(place).map_err(|_| refused(Refusal::Malformed))?;
+    // What was sent under TLS is not sent again in the clear.
+    if from.scheme() == "https" && to.scheme() == "http" {
+        return Ok(None);
+    }
+    let elsewhere = from.origin() != to.origin();
+    let mut next = before.clone();
+    next.target = outbound.check_url(to).map_err(refused)?;
+    if !keeps_method {
+        next.method = Method::GET;
+        next.body = Vec::new();
+        next.headers.remove(CONTENT_TYPE);
+    }
+    if elsewhere {
+        next.headers.remove(AUTHORIZATION);
+        next.headers.remove(COOKIE);
+    }
+    Ok(Some(next))
+}
+
+fn permit(executable: &Executable, target: &Target) -> Result<(), HostError> {
+    if executable.egress_hosts.permit(target.host()) {
+        return Ok(());
+    }
+    Err(forbidden(
+        "This site's functions may not reach that host; the operator allows it with `tollgate admin \
+         egress`",
+    ))
+}
+
+fn method(word: &str) -> Result<Method, HostError> {
+    let method = Method::from_bytes(word.to_ascii_uppercase().as_bytes());
+    let method = method.map_err(|_| bad("method must be a word such as GET"))?;
+    if method == Method::CONNECT || method == Method::TRACE {
+        return Err(bad("The methods CONNECT and TRACE are not sent"));
+    }
+    Ok(method)
+}
+
+fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, HostError> {
+    let bytes: usize = given
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if given.len() > limits::REPLY_HEADERS || bytes > limits::EGRESS_HEADER_BYTES {
+        return Err(bad(format!(
+            "Send at most {} headers of {} bytes together",
+            limits::REPLY_HEADERS,
+            limits::EGRESS_HEADER_BYTES
+        )));
+    }
+    header_map(given).map_err(|error| bad(error.to_string()))
+}
+
+fn body(text: Option<&str>) -> Result<Vec<u8>, HostError> {
+    let body = BASE64.decode(text.unwrap_or_default());
+    let body = body.map_err(|_| bad("body must be base64"))?;
+    if body.len() > limits::EGRESS_REQUEST_BYTES {
+        let message = format!(
+            "The request's body is {} bytes; the limit is {}",
+            body.len(),
+            limits::EGRESS_REQUEST_BYTES
+        );
+        return Err(refusal("PAYLOAD_TOO_LARGE", 413, message));
+    }
+    Ok(body)
+}
+
+fn failed(error: OutboundError) -> HostError {
+    match error {
+        OutboundError::Refused(refusal) => refused(refusal),
+        other => refusal("SERVICE_UNAVAILABLE", 503, format!("The host {other}")),
+    }
+}
+
+fn refused(why: Refusal) -> HostError {
+    forbidden(format!("The address is not called: {why}"))
+}
+
+fn late(patience: Duration) -> HostError {
+    let message = format!("There was no complete response within {patience:.1?}");
+    refusal("GATEWAY_TIMEOUT", 504, message)
+}
+
+fn bad(message: impl Into<String>) -> HostError {
+    refusal("BAD_REQUEST", 400, message.into())
+}
+
+fn forbidden(message: impl Into<String>) -> HostError {
+    refusal("FORBIDDEN", 403, message.into())
+}
+
+fn refusal(code: &'static str, status: u16, message: String) -> HostError {
+    HostError {
+        code,
+        status,
+        message,
+    }
+}
