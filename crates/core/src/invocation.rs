@@ -321,8 +321,8 @@ pub struct Completion {
     pub hold: Hold,
     /// The new state.
     pub state: State,
-    /// Whether the attempt was put off, so that it does not count.
-    pub put_off: bool,
+    /// Whether the attempt does not count.
+    pub lost: bool,
     /// What `main` returned.
     pub result: Option<JsonText>,
     /// Why it gave no result.

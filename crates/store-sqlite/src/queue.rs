@@ -156,7 +156,7 @@ pub(crate) fn complete(
             logs,
             completion.verdict.map(|verdict| verdict.as_str()),
             &*completion.hold.holder,
-            completion.put_off,
+            completion.lost,
         ])?;
         flags.push(rows == 1);
     }

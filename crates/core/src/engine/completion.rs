@@ -38,11 +38,9 @@ pub fn completion(
             )
         }
     };
-    let (state, put_off) = task
-        .apply(input)
-        .map_or((State::Failed, false), |(task, _)| {
-            (task.state, task.lost > lost)
-        });
+    let next = task.apply(input).map(|(task, _)| task);
+    let state = next.as_ref().map_or(State::Failed, |task| task.state);
+    let lost = next.is_ok_and(|task| task.lost > lost);
     let due_at = match (state, delay) {
         (State::Retrying, Some(delay)) => Some(finished.finished_at.plus(delay)),
         _ => None,
@@ -56,7 +54,7 @@ pub fn completion(
         id: invocation.id,
         hold: taken.hold.clone(),
         state,
-        put_off,
+        lost,
         result,
         failure,
         verdict: None,

@@ -190,7 +190,7 @@ pub async fn a_retry_waits_for_its_time(world: World) {
     let due = world.in_seconds(30);
     let end = Completion {
         due_at: Some(due),
-        put_off: true,
+        lost: true,
         ..world.a.end(&run, 1, State::Retrying)
     };
     assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);

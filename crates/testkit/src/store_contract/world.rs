@@ -406,7 +406,7 @@ impl Tenant {
             id: run.id,
             hold: Hold { holder, fence },
             state,
-            put_off: false,
+            lost: false,
             result: (state == State::Succeeded).then(JsonText::null),
             failure,
             verdict: None,
