@@ -50,7 +50,7 @@ impl Ended {
     }
 }
 
-/// A failure that says nothing of how the webhook does.
+/// A failure that an answer told: the webhook works.
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
         Self {
@@ -83,9 +83,11 @@ impl ProxyRuntime {
 
     async fn outcome(&self, call: &Call) -> Result<JsonText, Failure> {
         let pass = self.breakers.enter(&call.executable).map_err(left_alone)?;
+        let request = self.signed(call).await?;
+        let of_event = call.context.event.is_some();
         let limit = call.allotted(self.clock.monotonic());
         // Around everything: the answer's body counts as well as its head.
-        let ended = match tokio::time::timeout(limit, self.deliver(call)).await {
+        let ended = match tokio::time::timeout(limit, self.deliver(request, of_event)).await {
             Ok(ended) => ended,
             Err(_) => {
                 let message = format!("The webhook did not answer within {limit:?}");
@@ -112,12 +114,10 @@ impl ProxyRuntime {
         }
     }
 
-    async fn deliver(&self, call: &Call) -> Result<JsonText, Ended> {
-        let request = self.signed(call).await?;
+    async fn deliver(&self, request: Request, of_event: bool) -> Result<JsonText, Ended> {
         let reply = self.outbound.send(request).await.map_err(failed)?;
         let status = reply.status();
         if !status.is_success() {
-            let of_event = call.context.event.is_some();
             return Err(refusal(status, reply, of_event).await);
         }
         let (body, complete) = reply

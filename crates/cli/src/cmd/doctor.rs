@@ -128,6 +128,11 @@ fn outbound(config: &Config) -> Finding {
                           networks, so let only people deploy whom you trust";
             finding(false, true, detail.to_owned())
         }
+        Ok(client) if !client.resolves_names() => {
+            let detail = "no DNS server is known, so no webhook with a host name is called; name one \
+                          in [outbound] dns_server";
+            finding(false, true, detail.to_owned())
+        }
         Ok(_) => finding(
             true,
             false,

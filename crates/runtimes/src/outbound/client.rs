@@ -31,6 +31,7 @@ const RESERVED: [&str; 11] = [
 pub struct Outbound {
     client: Client,
     config: Arc<OutboundConfig>,
+    resolves: bool,
 }
 
 /// An address whose written form was let through. Only [`Outbound::check`] makes one.
@@ -69,9 +70,10 @@ impl Outbound {
     /// A client with its own connections.
     ///
     /// # Errors
-    /// When TLS cannot be set up, or nobody is known who resolves names.
+    /// When TLS cannot be set up.
     pub fn new(config: OutboundConfig) -> Result<Self, OutboundStartError> {
-        let dns = GuardedDns::new(&config)?;
+        let dns = GuardedDns::new(&config);
+        let resolves = dns.resolves();
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
@@ -86,7 +88,13 @@ impl Outbound {
         Ok(Self {
             client,
             config: Arc::new(config),
+            resolves,
         })
+    }
+
+    /// Whether somebody is known who resolves names. If not, only literal addresses are called.
+    pub const fn resolves_names(&self) -> bool {
+        self.resolves
     }
 
     /// Looks at an address as it is written, without resolving a name.

@@ -3,11 +3,12 @@
 //! Must never answer with a part: of a name that leads to one forbidden address, none is called.
 
 use super::guard::Reach;
-use super::{OutboundConfig, OutboundStartError, Refusal};
+use super::{OutboundConfig, Refusal};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
 };
+use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
@@ -26,12 +27,34 @@ pub(super) enum LookupError {
 
 /// The resolver that the client asks at every new connection.
 pub(super) struct GuardedDns {
-    resolver: TokioResolver,
+    /// None where the system names no server.
+    resolver: Option<TokioResolver>,
     allow_private: bool,
 }
 
 impl GuardedDns {
-    pub(super) fn new(config: &OutboundConfig) -> Result<Self, OutboundStartError> {
+    /// Where nobody is known who resolves names, none of them is called, and the rest works.
+    pub(super) fn new(config: &OutboundConfig) -> Self {
+        let resolver = Self::resolver(config);
+        if let Err(error) = &resolver {
+            tracing::warn!(
+                %error,
+                "no DNS server is known, so no webhook with a host name is called; name one in \
+                 [outbound] dns_server"
+            );
+        }
+        Self {
+            resolver: resolver.ok(),
+            allow_private: config.allow_private,
+        }
+    }
+
+    /// Whether names can be resolved at all.
+    pub(super) const fn resolves(&self) -> bool {
+        self.resolver.is_some()
+    }
+
+    fn resolver(config: &OutboundConfig) -> Result<TokioResolver, NetError> {
         let servers = match config.dns_server {
             Some(server) => vec![name_server(server)],
             None => read_system_conf()?.0.into_parts().2,
@@ -50,10 +73,7 @@ impl GuardedDns {
         } else {
             ResolveHosts::Never
         };
-        Ok(Self {
-            resolver: builder.build()?,
-            allow_private: config.allow_private,
-        })
+        builder.build()
     }
 }
 
@@ -93,6 +113,7 @@ impl Resolve for GuardedDns {
             let mut full = Name::from_utf8(name.as_str()).map_err(|_| LookupError::Unresolved)?;
             // Complete as it stands: never tried under a search domain.
             full.set_fqdn(true);
+            let resolver = resolver.ok_or(LookupError::Unresolved)?;
             let found = resolver.lookup_ip(full).await.map_err(|error| {
                 tracing::debug!(%error, "outbound.unresolved");
                 LookupError::Unresolved

@@ -15,6 +15,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "F", ""),
     ("PATCH", "F", r#"{"name":"x"}"#),
     ("DELETE", "F", ""),
+    ("POST", "Frotate-secret/", ""),
     ("GET", "Fversions/", ""),
     ("POST", "Fversions/1/activate/", "{}"),
     ("POST", "Fexecute/", "{}"),

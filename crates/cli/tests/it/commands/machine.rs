@@ -28,6 +28,12 @@ async fn the_doctor_looks_at_everything() {
         .collect();
     assert_eq!(what, ["python", "database", "isolation", "outbound"]);
     assert!(!folder.data().exists(), "looking made a data folder");
+    let private = [("TOLLGATE_OUTBOUND__ALLOW_PRIVATE", "true")];
+    let said = folder.run_with(&["doctor"], &private).await.ok();
+    assert!(
+        said.contains("note outbound: outbound.allow_private"),
+        "{said}"
+    );
     let server = Server::start().await;
     let said = server.folder.run(&["doctor"]).await.ok();
     assert!(said.contains("ok   python: /"), "{said}");
