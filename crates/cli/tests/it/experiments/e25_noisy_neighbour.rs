@@ -4,7 +4,7 @@
 
 use super::checker::{check, rows_of};
 use super::history::History;
-use super::load::{held, open_runs, settled, times_run};
+use super::load::{BegunRuns, held, open_runs, settled, times_run};
 use super::seed::{Seed, long};
 use crate::support::api::Api;
 use crate::support::code::{AGREE, ECHO};
@@ -44,7 +44,8 @@ async fn queue_to_the_bound(history: &History, api: &Api, bound: usize) -> usize
 }
 
 /// Nobody has any of the backlog, and only what had begun shows it; no attempt is used up.
-fn all_handed_back(folder: &Folder, taken: usize, begun: &BTreeSet<String>) {
+fn all_handed_back(folder: &Folder, taken: usize, begun: &BegunRuns) {
+    let begun: BTreeSet<_> = begun.all().into_iter().map(|(task, _)| task).collect();
     let rows = rows_of(folder);
     let slow: Vec<_> = rows.iter().filter(|row| row.function == "slow").collect();
     assert_eq!(slow.len(), taken);
@@ -112,7 +113,6 @@ async fn a_backlog_is_its_own_sites_misfortune() {
     let grace = Duration::from_secs(GRACE_SECONDS);
     server.stop_within(grace + TO_CLOSE).await;
     assert!(times_run(&folder).is_empty());
-    let begun = begun.all().into_iter().map(|(task, _)| task).collect();
     all_handed_back(&folder, taken, &begun);
     folder.write("go", "");
     let server = Server::without_walls(&folder).await;

@@ -1,0 +1,63 @@
+//! What a worker sends, which may be hostile: frames, what is taken from them, and a journal that
+//! breaks off anywhere. Whatever comes, the limits hold and nothing panics.
+#![no_main]
+
+#[path = "../../crates/runtimes/src/process/protocol.rs"]
+#[allow(dead_code, reason = "a part of it is enough")]
+mod protocol;
+
+use libfuzzer_sys::fuzz_target;
+use protocol::{Checked, Incoming, journal_lines, read_frame};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use tollgate_core::invocation::LogLine;
+use tollgate_core::limits;
+
+fuzz_target!(|data: &[u8]| {
+    let mut buffer = Vec::new();
+    let mut stream = data;
+    {
+        let mut frame = pin!(read_frame(&mut stream, &mut buffer));
+        // Bytes in memory are there at once.
+        let Poll::Ready(read) = frame.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it waits for bytes that are there");
+        };
+        if let Ok(body) = read {
+            assert_eq!(body.len() + 4, data.len());
+            message(body);
+        }
+    }
+    assert!(
+        buffer.capacity() <= 2 * data.len() + 8192,
+        "it takes what is announced"
+    );
+    message(data);
+    bounded(&journal_lines(data));
+});
+
+fn message(body: &[u8]) {
+    if let Ok(mut incoming) = serde_json::from_slice::<Incoming<'_>>(body) {
+        bounded(&incoming.take_logs());
+        if let Ok(result) = incoming.take_result() {
+            assert!(result.as_str().len() <= limits::RESULT_BYTES);
+            let read = serde_json::from_str::<serde_json::Value>(result.as_str());
+            read.expect("a result can be read by everybody");
+        }
+        if let Some(failure) = incoming.failure.take() {
+            let failure = failure.into_failure();
+            assert!(failure.message.len() <= limits::ERROR_BYTES);
+            assert!(
+                failure
+                    .traceback
+                    .is_none_or(|it| it.len() <= limits::ERROR_BYTES)
+            );
+        }
+    }
+    let _ = serde_json::from_slice::<Checked>(body);
+}
+
+fn bounded(lines: &[LogLine]) {
+    assert!(lines.len() <= limits::LOG_LINES + 1);
+    let bytes: usize = lines.iter().map(|line| line.message.len()).sum();
+    assert!(bytes <= limits::LOG_BYTES + 256);
+}
