@@ -124,8 +124,8 @@ fn outbound(config: &Config) -> Finding {
     match Outbound::new(config.outbound.client()) {
         Err(error) => finding(false, false, error.to_string()),
         Ok(_) if config.outbound.allow_private => {
-            let detail = "outbound.allow_private = true: webhooks reach this machine and its private \
-                          networks, so let only people deploy whom you trust";
+            let detail = "outbound.allow_private = true: webhooks and functions reach this machine and \
+                          its private networks, so let only people deploy whom you trust";
             finding(false, true, detail.to_owned())
         }
         Ok(client) if !client.resolves_names() => {
@@ -136,7 +136,7 @@ fn outbound(config: &Config) -> Finding {
         Ok(_) => finding(
             true,
             false,
-            "webhooks reach public addresses only".to_owned(),
+            "webhooks and functions reach public addresses only".to_owned(),
         ),
     }
 }

@@ -351,12 +351,14 @@ def main(params):
     for name, way in {
         'metadata': lambda: urllib.request.urlopen('http://169.254.169.254/'),
         'slow': lambda: urllib.request.urlopen(at + '/slow', timeout=0.05),
+        'error': lambda: urllib.request.urlopen('http://127.0.0.1:1/'),
         'proxy': lambda: urllib.request.build_opener(urllib.request.ProxyHandler({'http': at})).open('http://a.test/'),
     }.items():
         try:
             seen[name] = repr(way())
         except OSError as error:
             seen[name] = type(getattr(error, 'reason', error)).__name__
+            seen[name + ' as'] = type(error).__name__
     host = urllib.parse.urlsplit(at).netloc
     connection = http.client.HTTPConnection(host)
     connection.request('POST', '/echo', body=iter([b'in ', b'parts']), encode_chunked=True,
@@ -389,6 +391,11 @@ async fn the_standard_library_goes_through_the_server() {
         (&json!("TimeoutError"), &json!("in parts"))
     );
     assert_eq!(seen["head"], json!([404, ""]));
+    assert_eq!(
+        (&seen["error"], &seen["error as"]),
+        (&json!("ConnectionError"), &json!("URLError"))
+    );
+    assert_eq!(seen["metadata as"], "URLError");
 }
 
 const BY_REQUESTS: &str = "\
@@ -406,6 +413,7 @@ def main(params):
         seen['moved'] = [step.status_code for step in session.get(at + '/once').history]
         seen['stream'] = sum(len(part) for part in session.get(at + '/missing', stream=True).iter_content(4))
         seen['files'] = 'file content' in session.post(at + '/echo', files={'f': b'file content'}).json()['body']
+    seen['pair'] = requests.get(at + '/echo', timeout=(0.000001, 30)).status_code
     for name, way in {
         'metadata': lambda: requests.get('https://169.254.169.254/'),
         'slow': lambda: requests.get(at + '/slow', timeout=0.05),
@@ -434,6 +442,7 @@ async fn requests_goes_through_the_server() {
         (&json!([200, 200]), &json!([302]))
     );
     assert_eq!((&seen["stream"], &seen["files"]), (&json!(9), &json!(true)));
+    assert_eq!(seen["pair"], 200);
     assert_eq!(seen["metadata"], json!(["ConnectionError", true]));
     assert_eq!(seen["slow"][0], "ReadTimeout", "{seen}");
     assert_eq!(seen["proxy"][0], "ProxyError", "{seen}");

@@ -88,13 +88,19 @@ class Http:
 
 class PipeSocket:
     """Stands where `http.client` has its socket: reads the request that is written to it, has the
-    server make it, and gives back the response."""
+    server make it, and gives back the response.
 
-    def __init__(self, http, refused, base, timeout):
+    `eager` sends a request when it is complete, so that a refusal comes where urllib.request turns
+    it into its own error; else it is sent when the response is asked for, which is when urllib3 has
+    set the timeout of the response.
+    """
+
+    def __init__(self, http, refused, base, timeout, eager):
         self.http = http
         self.refused = refused
         self.base = base
         self.timeout = timeout
+        self.eager = eager
         self.written = bytearray()
         self.head = None
         self.response = None
@@ -106,12 +112,15 @@ class PipeSocket:
         self.written += data
         if self.head is None:
             self.find_head()
-        if self.head is not None:
-            body = self.body()
-            if body is not None:
-                self.exchange(body)
+        if self.eager:
+            self.exchange_if_complete()
 
     send = sendall
+
+    def exchange_if_complete(self):
+        body = None if self.head is None else self.body()
+        if body is not None:
+            self.exchange(body)
 
     def find_head(self):
         head, end, rest = bytes(self.written).partition(b"\r\n\r\n")
@@ -153,6 +162,8 @@ class PipeSocket:
             self.late = failure
 
     def makefile(self, mode="r", *_, **__):
+        if self.response is None and self.late is None:
+            self.exchange_if_complete()
         if self.late is not None:
             raise self.late
         if self.response is None:
@@ -217,30 +228,30 @@ def base_of(scheme, host, port, usual):
     return f"{scheme}://{host}" if port in (None, usual) else f"{scheme}://{host}:{port}"
 
 
-def lead(http, refused, plain, secure):
-    """Makes connections of these classes go through the server."""
+def lead(http, refused, module, eager):
+    """Makes connections of this module go through the server."""
 
     def connector(scheme, usual):
         def connect(self):
             if getattr(self, "_tunnel_host", None):
                 raise PermissionError("a function reaches no proxy; leave it out")
             base = base_of(scheme, self.host, self.port, usual)
-            self.sock = PipeSocket(http, refused, base, self.timeout)
+            self.sock = PipeSocket(http, refused, base, self.timeout, eager)
             # What urllib3 asks: the server has verified it.
             self.is_verified = True
 
         return connect
 
-    plain.connect = connector("http", 80)
-    secure.connect = connector("https", 443)
+    module.HTTPConnection.connect = connector("http", 80)
+    module.HTTPSConnection.connect = connector("https", 443)
 
 
 def patch_http_client(module, http, refused):
-    lead(http, refused, module.HTTPConnection, module.HTTPSConnection)
+    lead(http, refused, module, eager=True)
 
 
 def patch_urllib3(module, http, refused):
-    lead(http, refused, module.HTTPConnection, module.HTTPSConnection)
+    lead(http, refused, module, eager=False)
 
 
 def patch_httpx(httpx, http, refused):
