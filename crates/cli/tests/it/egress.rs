@@ -144,3 +144,23 @@ async fn nothing_private_is_reached_by_default() {
     server.stop().await;
     assert_eq!(*seen.borrow(), [] as [String; 0]);
 }
+
+#[tokio::test]
+async fn a_file_is_tried_with_it_and_without() {
+    let (port, seen) = listener().await;
+    let code = "\
+def main(params, user_data, sdk_client):
+    return sdk_client.http.get(params['url'], timeout=20).text
+";
+    let folder = Folder::new();
+    folder.write("fetch.py", code);
+    let params = json!({"url": format!("http://127.0.0.1:{port}/")}).to_string();
+    let run = ["function", "run", "fetch.py", "--params", &params];
+    let error = folder.run_with(&run, &PRIVATE).await.refused();
+    assert!(error.contains("set its `network`"), "{error}");
+    assert_eq!(seen.borrow().len(), 0);
+    let said = folder
+        .run_with(&[&run[..], &["--egress"]].concat(), &PRIVATE)
+        .await;
+    assert_eq!(said.ok().trim(), "\"hello\"");
+}

@@ -201,7 +201,7 @@ fn body(text: Option<&str>) -> Result<Vec<u8>, HostError> {
 fn failed(error: OutboundError) -> HostError {
     match error {
         OutboundError::Refused(refusal) => refused(refusal),
-        other => refusal("SERVICE_UNAVAILABLE", 503, format!("The host {other}")),
+        other => refusal("SERVICE_UNAVAILABLE", 503, format!("The address {other}")),
     }
 }
 
