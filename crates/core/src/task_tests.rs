@@ -145,18 +145,17 @@ fn a_run_that_is_put_off_costs_no_attempt_until_it_has_happened_too_often() {
     let put_off = fail(FailureKind::CircuitOpen);
     let mut task = task(State::Pending, 0, Waiter::Nobody);
     for lost in 1..=crate::limits::PUT_OFF_MAX {
-        task = task.apply(Input::Start).unwrap().0;
+        task = begun(task);
         let (next, effects) = task.apply(put_off).unwrap();
         assert_eq!((next.state, next.lost), (State::Retrying, lost));
         assert_eq!(effects, [Effect::WakeAt(AT.plus(Duration::from_secs(2)))]);
         task = next;
     }
     for state in [State::Retrying, State::Retrying, State::Dead] {
-        task = task.apply(Input::Start).unwrap().0;
-        task = task.apply(put_off).unwrap().0;
+        task = begun(task).apply(put_off).unwrap().0;
         assert_eq!((task.state, task.lost), (state, crate::limits::PUT_OFF_MAX));
     }
-    let waited_for = self::task(State::Running, 1, Waiter::Caller);
+    let waited_for = begun(self::task(State::Pending, 0, Waiter::Caller));
     let (ended, _) = waited_for.apply(put_off).unwrap();
     assert_eq!((ended.state, ended.lost), (State::Failed, 0));
 }

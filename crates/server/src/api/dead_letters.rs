@@ -23,8 +23,8 @@ pub(crate) struct Filter {
     /// Caused by this event type.
     event: Option<String>,
     /// Whose last attempt failed like this: `exception`, `timeout`, `crashed`, `limit`,
-    /// `not_json`, `load`, `upstream`, `inactive`, `unavailable`, `chain`, `filter`, `lost` or
-    /// `corrupt`.
+    /// `not_json`, `load`, `upstream`, `gone`, `circuit_open`, `inactive`, `unavailable`, `chain`,
+    /// `filter`, `lost` or `corrupt`.
     kind: Option<String>,
     /// Of functions of the app with this slug.
     app: Option<String>,

@@ -139,6 +139,7 @@ fn absent(ids: &[(&str, String)]) -> Vec<(String, String)> {
             "absent-absent-data".to_owned(),
         ),
         ("/ann/".to_owned(), "/abs/".to_owned()),
+        ("SHARED".to_owned(), "ABSENT".to_owned()),
     ];
     for (name, id) in ids {
         let nowhere = match *name {
