@@ -16,7 +16,7 @@ pub(crate) struct Operation {
 }
 
 /// What stands in the demo's folder, for the parts of paths.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 8] = [
     ("{app}", "user-management"),
     ("{slug}", "validate-user-data"),
     ("{event}", "PRE_USER_CREATE"),
@@ -24,6 +24,7 @@ const PARTS: [(&str, &str); 7] = [
     ("{version}", "1"),
     ("{task_id}", "00000000-0000-7000-8000-000000000000"),
     ("{id}", "999999"),
+    ("{key}", "ABSENT"),
 ];
 
 /// All operations of the document.
