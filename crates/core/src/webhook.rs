@@ -152,13 +152,16 @@ impl FindSecrets for SigningKeys {
             return Ok(Vec::new());
         };
         let now = self.clock.now();
-        let previous = stored.previous.filter(|(_, until)| *until > now);
-        let sealed = [Some(stored.current), previous.map(|(sealed, _)| sealed)];
         let row = FunctionRow::new(site, executable.app_id, &executable.function_slug);
-        let mut secrets = Vec::with_capacity(2);
-        for sealed in sealed.into_iter().flatten() {
-            let opened = self.vault.open(&row.place(), &sealed)?;
-            secrets.push(SigningSecret::from_bytes(opened.bytes()));
+        let opened = self.vault.open(&row.place(), &stored.current)?;
+        let mut secrets = vec![SigningSecret::from_bytes(opened.bytes())];
+        if let Some((sealed, _)) = stored.previous.filter(|(_, until)| *until > now) {
+            match self.vault.open(&row.place(), &sealed) {
+                Ok(opened) => secrets.push(SigningSecret::from_bytes(opened.bytes())),
+                // A rotation is what mends a current one that does not open, so it has to help.
+                Err(error) => tracing::warn!(%error, function.id = %executable.function_id,
+                    "the signing secret before the last rotation cannot be used"),
+            }
         }
         Ok(secrets)
     }

@@ -92,6 +92,11 @@ impl ProxyRuntime {
             Err(_) => {
                 let message = format!("The webhook did not answer within {limit:?}");
                 let failure = Failure::new(FailureKind::Timeout, message);
+                if limit < call.timeout / 2 {
+                    // The caller's time had gone elsewhere, and the endpoint was hardly asked: that
+                    // tells nothing of it.
+                    return Err(failure);
+                }
                 Err(Ended::in_trouble(failure))
             }
         };

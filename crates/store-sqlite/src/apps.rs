@@ -35,7 +35,8 @@ const DELETE_SUBSCRIBERS: &str = "
     DELETE FROM subscribers WHERE site_id = ?1
     AND function_id IN (SELECT id FROM functions WHERE site_id = ?1 AND app_id = ?2)";
 const DELETE_FUNCTIONS: &str = "
-    UPDATE functions SET deleted_at = ?3, updated_at = ?3
+    UPDATE functions SET deleted_at = ?3, updated_at = ?3, webhook_secret = NULL,
+        webhook_secret_before = NULL, webhook_secret_before_until = NULL
     WHERE site_id = ?1 AND app_id = ?2 AND deleted_at IS NULL";
 const DELETE_SECRETS: &str = "DELETE FROM secrets WHERE site_id = ?1 AND app_id = ?2";
 const DELETE_GRANTS: &str = "DELETE FROM role_grants WHERE site_id = ?1 AND app_id = ?2";

@@ -266,7 +266,7 @@ pub(crate) fn holders(connection: &Connection) -> DbResult<Vec<String>> {
 /// Why a run is given up.
 fn too_many_lost() -> String {
     format!(
-        "{} workers were lost while this ran; it may be what takes them down",
+        "This run was lost with its worker, put off or not possible {} times; it may be what takes workers down",
         limits::LOST_MAX
     )
 }

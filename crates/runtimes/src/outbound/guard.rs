@@ -27,9 +27,10 @@ const PRIVATE_V4: [([u8; 4], u32); 5] = [
 ];
 
 /// The rest of what the IANA's special-purpose registry does not call globally reachable, 6to4's
-/// relays, and the one public-looking address behind which a cloud keeps its machines' metadata.
-const NEVER_V4: [([u8; 4], u32); 12] = [
+/// relays, and two addresses outside of these behind which clouds keep their machines' metadata.
+const NEVER_V4: [([u8; 4], u32); 13] = [
     ([0, 0, 0, 0], 8),
+    ([100, 100, 100, 200], 32),
     ([168, 63, 129, 16], 32),
     ([169, 254, 0, 0], 16),
     ([192, 0, 0, 0], 24),
@@ -54,6 +55,12 @@ const NEVER_V6: [([u16; 2], u32); 5] = [
     ([0x3fff, 0], 20),
 ];
 
+/// Where clouds (Amazon, Google) keep their machines' metadata, within unique local addresses.
+const METADATA_V6: [Ipv6Addr; 2] = [
+    Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x254),
+];
+
 impl Reach {
     /// Where `address` leads.
     pub fn of(address: IpAddr) -> Self {
@@ -67,10 +74,11 @@ impl Reach {
         let within = |&(prefix, bits): &([u8; 4], u32)| {
             (u32::from(address) ^ u32::from_be_bytes(prefix)) >> (32 - bits) == 0
         };
-        if PRIVATE_V4.iter().any(within) {
-            Self::Private
-        } else if NEVER_V4.iter().any(within) {
+        // The first list lies partly within the second.
+        if NEVER_V4.iter().any(within) {
             Self::Never
+        } else if PRIVATE_V4.iter().any(within) {
+            Self::Private
         } else {
             Self::Public
         }
@@ -81,6 +89,9 @@ impl Reach {
         let within = |&([high, low], bits): &([u16; 2], u32)| {
             (first ^ (u32::from(high) << 16 | u32::from(low))) >> (32 - bits) == 0
         };
+        if METADATA_V6.contains(&address) {
+            return Self::Never;
+        }
         // fc00::/7, unique local addresses.
         if address == Ipv6Addr::LOCALHOST || first >> 25 == 0xfc00_0000 >> 25 {
             Self::Private

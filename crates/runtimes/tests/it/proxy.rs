@@ -10,7 +10,7 @@ use tollgate_core::error::Error;
 use tollgate_core::function::Executable;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::{RunReport, Runtime as _};
+use tollgate_core::ports::runtime::{Call, RunReport, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
 use tollgate_core::webhook::{Circuit, FindSecrets, SigningSecret, signature};
 use tollgate_runtimes::{Outbound, OutboundConfig, ProxyRuntime};
@@ -221,4 +221,31 @@ async fn a_webhook_that_keeps_failing_is_left_alone() {
     for _ in 0..quick {
         run_by(&runtime, &executable, limit).await;
     }
+}
+
+/// Runs that waited for a place until little of their caller's time was left.
+#[tokio::test]
+async fn a_webhook_that_hardly_had_time_is_not_left_alone() {
+    let server = MockServer::start().await;
+    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
+    Mock::given(method("POST"))
+        .respond_with(slow)
+        .mount(&server)
+        .await;
+    let runtime = runtime(true);
+    let executable = proxy_function(server.uri(), BTreeMap::new());
+    for _ in 0..=limits::CIRCUIT_FAILURES {
+        let report = run_by(&runtime, &executable, Duration::from_millis(50)).await;
+        assert_eq!(failure(&report).kind, FailureKind::Timeout);
+    }
+    let whole = |limit| Call {
+        timeout: limit,
+        ..call(&executable, &json!({}), SystemClock.monotonic() + limit)
+    };
+    for _ in 0..limits::CIRCUIT_FAILURES {
+        let report = runtime.run(whole(Duration::from_millis(50))).await;
+        assert_eq!(failure(&report).kind, FailureKind::Timeout);
+    }
+    let report = runtime.run(whole(Duration::from_millis(50))).await;
+    assert_eq!(failure(&report).kind, FailureKind::CircuitOpen);
 }

@@ -60,6 +60,8 @@ impl Watch {
                 () = self.app.stopped() => return None,
             };
             match change {
+                // Other sites' changes cost nothing but this look.
+                Ok(change) if change.site_id != self.caller.site_id() => {}
                 Ok(change) => {
                     // Whoever may not ask any more is not told any more.
                     let caller = self.caller.now(&self.app).await.ok()?;

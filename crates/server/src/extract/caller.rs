@@ -11,6 +11,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use tollgate_core::auth::{AppAccess, Credential, NO_CREDENTIAL, Principal, Right, SiteAccess};
 use tollgate_core::error::Error;
+use tollgate_core::ids::SiteId;
 use tollgate_core::secrets::TierAccess;
 use tollgate_core::site::Site;
 use utoipa::IntoParams;
@@ -48,6 +49,14 @@ pub(crate) enum StayingCaller {
 }
 
 impl StayingCaller {
+    /// The one site that the caller belongs to.
+    pub(crate) fn site_id(&self) -> SiteId {
+        match self {
+            Self::Own(principal) => principal.scope().site_id(),
+            Self::Sent(site, _) => site.id,
+        }
+    }
+
     /// The caller with the rights that count now.
     pub(crate) async fn now(&self, app: &AppState) -> Result<Principal, ApiError> {
         match self {

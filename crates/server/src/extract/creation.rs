@@ -28,7 +28,9 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Creation<T> {
         let bytes = json::body(request, app).await?;
         let text = json::checked(&bytes)?;
         let request = json::read(text)?;
-        let hash = RequestHash::of(method.as_str(), uri.path(), text)
+        // A query may say where it is created: `?app=` does for secrets.
+        let target = uri.path_and_query().map_or(uri.path(), |it| it.as_str());
+        let hash = RequestHash::of(method.as_str(), target, text)
             .map_err(|error| ApiError::internal(format!("a checked body: {error}")))?;
         Ok(Self(request, Once(Some(KeyedRequest { key, hash }))))
     }
