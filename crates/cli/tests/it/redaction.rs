@@ -145,10 +145,11 @@ async fn change_users(api: &Api, seen: &mut Seen) -> Vec<Value> {
 }
 
 /// A proxy function carries what the other side knows it by. It is stored; whoever may see functions sees it.
-async fn call_out(api: &Api) {
+async fn call_out(api: &Api, seen: &mut Seen) {
     let body = json!({"name": "out", "execution_mode": "proxy",
         "webhook_url": "http://127.0.0.1:1/hook", "headers": {"Authorization": HEADER}});
-    api.post("/api/apps/checks/functions/", &body).await.ok();
+    let made = api.post("/api/apps/checks/functions/", &body).await.ok();
+    seen.secret(&made["webhook_secret"]);
     let failed = api.execute("checks", "out", &json!({})).await;
     failed.refused(400, "FUNCTION_FAILED");
 }
@@ -173,6 +174,8 @@ async fn secrets_are_found_nowhere_afterwards() {
             ("TOLLGATE_ADMIN_PASSWORD", ADMIN),
             ("TOLLGATE_LOG", "trace"),
             ("TOLLGATE_LOG_FORMAT", format),
+            ("TOLLGATE_OUTBOUND__ALLOW_PRIVATE", "true"),
+            ("TOLLGATE_OUTBOUND__PORTS", "[]"),
         ];
         let server = Server::start_in(&folder, &[], &settings).await;
         let mut seen = Seen::default();
@@ -190,7 +193,7 @@ async fn secrets_are_found_nowhere_afterwards() {
         if format == "text" {
             answers.extend(change_users(&server.api, &mut seen).await);
             answers.extend(seen.errors.clone());
-            call_out(&server.api).await;
+            call_out(&server.api, &mut seen).await;
         }
         let (stdout, stderr) = (server.stdout.clone(), server.stderr.clone());
         server.stop().await;

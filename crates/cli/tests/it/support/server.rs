@@ -33,9 +33,14 @@ impl Lines {
     pub(crate) fn of(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
         let (sender, receiver) = watch::channel(Vec::new());
         tokio::spawn(async move {
-            let mut lines = BufReader::new(stream).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                sender.send_modify(|said| said.push(line));
+            let mut stream = BufReader::new(stream);
+            let mut line = String::new();
+            while let Ok(1..) = stream.read_line(&mut line).await {
+                // A process that was killed may leave half a line, which says nothing.
+                if let Some(whole) = line.strip_suffix('\n') {
+                    sender.send_modify(|said| said.push(whole.to_owned()));
+                }
+                line.clear();
             }
         });
         Self(receiver)
