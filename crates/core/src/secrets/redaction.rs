@@ -3,16 +3,22 @@
 //! A function may keep a secret in a variable of its module and log it in a later call, so what
 //! counts is what functions of an app were told in this process, not in this call. Must never be
 //! taken for a promise: a function that encodes a secret gets it past this.
+//!
+//! Memory is bounded, so some is forgotten, which makes it no promise either. An app that is told
+//! more than [`limits::REDACTED_BYTES`] forgets what it was told before; of one call with more than
+//! that, the longest lines are left out. A site whose apps take more than
+//! [`limits::REDACTED_MEMORY_SITE`] forgets its largest apps; no site makes another one forget.
 
 use super::model::SecretValue;
 use crate::ids::{AppId, SiteId};
 use crate::json::JsonText;
 use crate::limits;
 use crate::ports::runtime::RunReport;
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What stands in a secret's place.
@@ -20,17 +26,18 @@ const MASK: &str = "***";
 
 /// What functions were told, by app.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<HashMap<(SiteId, AppId), App>>);
+pub(crate) struct Told(Mutex<HashMap<SiteId, Apps>>);
 
-/// What functions of one app were told.
-#[derive(Clone, Default)]
-struct App(Arc<Mutex<Texts>>);
+/// What functions of one site's apps were told.
+type Apps = HashMap<AppId, Arc<Texts>>;
 
-#[derive(Default)]
+/// What functions of one app were told. Never changed but replaced, so that nobody waits for a
+/// finder that is being built.
 struct Texts {
     texts: BTreeSet<String>,
-    bytes: usize,
-    finder: Option<Arc<AhoCorasick>>,
+    finder: Option<AhoCorasick>,
+    /// Bytes that all of it takes.
+    memory: usize,
 }
 
 impl Told {
@@ -41,41 +48,54 @@ impl Told {
         app: AppId,
         values: impl Iterator<Item = &'v SecretValue>,
     ) {
-        let texts: Vec<String> = values.flat_map(|value| spellings(value.json())).collect();
-        if texts.is_empty() {
-            return;
+        let new = shortest(values.flat_map(|value| spellings(value.json())).collect());
+        loop {
+            let old = self.of(site, app);
+            let Some(texts) = Texts::with(old.as_deref(), &new) else {
+                return;
+            };
+            // Whoever fails starts again from what another call has noted meanwhile.
+            if self.replace(site, app, old.as_ref(), texts) {
+                return;
+            }
         }
-        let of = self.0.lock().entry((site, app)).or_default().clone();
-        if !of.0.lock().add(texts) {
-            return;
+    }
+
+    fn of(&self, site: SiteId, app: AppId) -> Option<Arc<Texts>> {
+        self.0.lock().get(&site)?.get(&app).cloned()
+    }
+
+    /// Puts texts in place of those they were made from, if these are still there.
+    fn replace(&self, site: SiteId, app: AppId, old: Option<&Arc<Texts>>, texts: Texts) -> bool {
+        let mut sites = self.0.lock();
+        let apps = sites.entry(site).or_default();
+        if apps.get(&app).map(Arc::as_ptr) != old.map(Arc::as_ptr) {
+            return false;
         }
-        let mut apps = self.0.lock();
-        let total: usize = apps.values().map(|app| app.0.lock().bytes).sum();
-        if total > limits::REDACTED_BYTES_TOTAL {
-            apps.clear();
-            apps.insert((site, app), of);
-        }
+        apps.insert(app, Arc::new(texts));
+        forget(apps, app);
+        true
     }
 
     /// Takes those values out of log lines, of a failure, and of a refusal's reasons. What a
     /// function returns otherwise is its own business, and may hold a word that is also a secret.
     pub(super) fn redact(&self, site: SiteId, app: AppId, report: &mut RunReport) {
-        let app = self.0.lock().get(&(site, app)).cloned();
-        let Some(finder) = app.and_then(|app| app.0.lock().finder.clone()) else {
+        let texts = self.of(site, app);
+        let Some(finder) = texts.as_deref().and_then(|texts| texts.finder.as_ref()) else {
             return;
         };
         for line in &mut report.logs {
-            mask(&finder, &mut line.message);
+            mask(finder, &mut line.message);
         }
         match &mut report.result {
             Err(failure) => {
-                mask(&finder, &mut failure.message);
+                mask(finder, &mut failure.message);
                 if let Some(traceback) = &mut failure.traceback {
-                    mask(&finder, traceback);
+                    mask(finder, traceback);
                 }
             }
             Ok(result) if finder.is_match(result.as_str()) => {
-                if let Some(refusal) = masked_refusal(&finder, result) {
+                if let Some(refusal) = masked_refusal(finder, result) {
                     *result = refusal;
                 }
             }
@@ -85,19 +105,52 @@ impl Told {
 }
 
 impl Texts {
-    /// Adds texts; tells whether any is new.
-    fn add(&mut self, texts: Vec<String>) -> bool {
-        if texts.iter().all(|text| self.texts.contains(text)) {
-            return false;
+    /// The old ones and the new ones; none if no new one is new.
+    fn with(old: Option<&Self>, new: &BTreeSet<String>) -> Option<Self> {
+        let none = BTreeSet::new();
+        let old = old.map_or(&none, |old| &old.texts);
+        if new.is_subset(old) {
+            return None;
         }
-        if self.bytes > limits::REDACTED_BYTES {
-            // What secrets held that are changed all the time.
-            self.texts.clear();
+        let mut texts = old | new;
+        if texts.iter().map(String::len).sum::<usize>() > limits::REDACTED_BYTES {
+            // The old ones are what secrets held that are changed all the time.
+            texts.clone_from(new);
         }
-        self.texts.extend(texts);
-        self.bytes = self.texts.iter().map(String::len).sum();
-        self.finder = finder(&self.texts);
-        true
+        let finder = finder(&texts);
+        let text = |text: &String| size_of::<String>() + text.len();
+        let memory = texts.iter().map(text).sum::<usize>()
+            + finder.as_ref().map_or(0, AhoCorasick::memory_usage);
+        Some(Self {
+            texts,
+            finder,
+            memory,
+        })
+    }
+}
+
+/// As many texts as one app may have, the shortest before all others: passwords and keys are short.
+fn shortest(texts: BTreeSet<String>) -> BTreeSet<String> {
+    let mut texts: Vec<String> = texts.into_iter().collect();
+    texts.sort_by_key(String::len);
+    let mut bytes = 0;
+    let fits = |text: &String| {
+        bytes += text.len();
+        bytes <= limits::REDACTED_BYTES
+    };
+    texts.into_iter().take_while(fits).collect()
+}
+
+/// Keeps a site within its memory: forgets the largest of its apps, but not this one.
+fn forget(apps: &mut Apps, newest: AppId) {
+    let mut total: usize = apps.values().map(|texts| texts.memory).sum();
+    while total > limits::REDACTED_MEMORY_SITE {
+        let others = apps.iter().filter(|(app, _)| **app != newest);
+        let Some((&app, texts)) = others.max_by_key(|(_, texts)| texts.memory) else {
+            return;
+        };
+        total -= texts.memory;
+        apps.remove(&app);
     }
 }
 
@@ -120,19 +173,38 @@ fn mask_all(finder: &AhoCorasick, value: &mut Value) {
     }
 }
 
+/// Masks all that is found anywhere; what touches or overlaps is one.
 fn mask(finder: &AhoCorasick, text: &mut String) {
-    if finder.is_match(text.as_str()) {
-        let masks = vec![MASK; finder.patterns_len()];
-        *text = finder.replace_all(text, &masks);
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    // In the order of their ends.
+    for found in finder.find_overlapping_iter(text.as_str()) {
+        let mut start = found.start();
+        while let Some(last) = spans.pop_if(|last| last.end >= start) {
+            start = start.min(last.start);
+        }
+        spans.push(start..found.end());
+    }
+    let mut masked = String::new();
+    let mut end = 0;
+    for span in &spans {
+        masked.push_str(&text[end..span.start]);
+        masked.push_str(MASK);
+        end = span.end;
+    }
+    if end > 0 {
+        masked.push_str(&text[end..]);
+        *text = masked;
     }
 }
 
-fn finder(texts: &BTreeSet<String>) -> Option<Arc<AhoCorasick>> {
+fn finder(texts: &BTreeSet<String>) -> Option<AhoCorasick> {
     let built = AhoCorasick::builder()
-        .match_kind(MatchKind::LeftmostLongest)
+        .match_kind(MatchKind::Standard)
+        // What the library chooses itself may take kilobytes for each byte of text.
+        .kind(Some(AhoCorasickKind::ContiguousNFA))
         .build(texts);
     // Too large for the library is far above the bound.
-    built.map(Arc::new).ok()
+    built.ok()
 }
 
 /// How a value may look in a log: each of its texts, line by line, plain and escaped.
@@ -144,6 +216,22 @@ fn spellings(json: &str) -> Vec<String> {
     found
 }
 
+/// A line in pieces of bounded length, of which as many can end at one place as there are lengths:
+/// without this the time for hostile secrets and logs would be their lengths multiplied.
+fn pieces(line: &str) -> impl Iterator<Item = String> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        let piece = match rest.len() {
+            0 => return None,
+            // The last one is never so short that it stands everywhere.
+            length if length <= 2 * limits::REDACTED_PIECE_BYTES => rest,
+            _ => crate::text::prefix(rest, limits::REDACTED_PIECE_BYTES),
+        };
+        rest = &rest[piece.len()..];
+        Some(piece.to_owned())
+    })
+}
+
 fn collect(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) => {
@@ -151,12 +239,12 @@ fn collect(value: &Value, found: &mut Vec<String>) {
                 if line.chars().count() < limits::REDACTED_CHARS_MIN {
                     continue;
                 }
-                found.push(line.to_owned());
+                found.extend(pieces(line));
                 // As `repr` and JSON write it.
                 let quoted = Value::String(line.to_owned()).to_string();
                 let escaped = &quoted[1..quoted.len() - 1];
                 if escaped != line {
-                    found.push(escaped.to_owned());
+                    found.extend(pieces(escaped));
                 }
             }
         }
@@ -189,7 +277,16 @@ mod tests {
         told.note(site, app, std::iter::once(&value));
     }
 
+    fn memory(told: &Told, site: SiteId) -> usize {
+        let sites = told.0.lock();
+        sites[&site].values().map(|texts| texts.memory).sum()
+    }
+
     fn logged(told: &Told, message: &str) -> String {
+        masked(told, HERE, message)
+    }
+
+    fn masked(told: &Told, (site, app): (SiteId, AppId), message: &str) -> String {
         let mut report = RunReport {
             result: Ok(JsonText::null()),
             logs: vec![LogLine {
@@ -200,7 +297,7 @@ mod tests {
             }],
             worker: String::new(),
         };
-        told.redact(HERE.0, HERE.1, &mut report);
+        told.redact(site, app, &mut report);
         report.logs.remove(0).message
     }
 
@@ -259,21 +356,113 @@ mod tests {
         );
     }
 
+    /// As many texts as an app may have remembered, and some more.
+    fn much(name: &str) -> Vec<Value> {
+        let count = limits::REDACTED_BYTES / limits::SECRET_BYTES + 2;
+        let long = |number: usize| -> String {
+            let parts = 0..limits::SECRET_BYTES / 16 - 10;
+            parts.map(|part| format!("{number:04}{part:012}")).collect()
+        };
+        (0..count)
+            .map(|number| json!(format!("{name}-{number}-{}", long(number))))
+            .collect()
+    }
+
     #[test]
-    fn apps_are_apart_and_memory_is_bounded() {
+    fn apps_are_apart_and_the_newest_values_stay() {
         let told = told(&[json!("of this app here")]);
         tell(&told, (SiteId(1), AppId(3)), &json!("of another app"));
         assert_eq!(logged(&told, "of another app"), "of another app");
         // Ever new values: the old ones go, the newest stays.
-        let long = "x".repeat(limits::SECRET_BYTES / 2);
-        for number in 0..80 {
-            tell(&told, HERE, &json!(format!("{number}-{long}")));
+        for value in much("new") {
+            tell(&told, HERE, &value);
+            let text = value.as_str().unwrap();
+            assert_eq!(logged(&told, text), MASK);
         }
-        assert_eq!(logged(&told, &format!("79-{long}")), MASK);
-        let bytes = told.0.lock()[&HERE].0.lock().bytes;
+        assert_eq!(logged(&told, "of this app here"), "of this app here");
+        assert!(memory(&told, HERE.0) <= limits::REDACTED_MEMORY_SITE);
+    }
+
+    #[test]
+    fn one_call_takes_bounded_memory() {
+        let told = told(&[]);
+        let mut values = much("all");
+        values.push(json!("sk_live_12345678"));
+        tell(&told, HERE, &Value::Array(values));
+        let memory = memory(&told, HERE.0);
+        assert!(memory <= limits::REDACTED_MEMORY_SITE, "{memory}");
+        // The shortest are remembered before all others.
+        assert_eq!(logged(&told, "key=sk_live_12345678"), "key=***");
+    }
+
+    #[test]
+    fn a_long_text_is_found_whole_and_in_time_that_grows_with_its_length() {
+        let (short, long) = ("a".repeat(8), "a".repeat(60_000) + "b");
+        let mixed = "é\u{1F600}xyz".repeat(5_000);
+        let told = told(&[json!(short), json!(long), json!(mixed)]);
+        for text in [&short, &long, &mixed] {
+            assert_eq!(logged(&told, &format!("<{text}>")), "<***>");
+        }
+        let texts = told.of(HERE.0, HERE.1).unwrap();
+        let longest = texts.texts.iter().map(String::len).max();
         assert!(
-            bytes <= limits::REDACTED_BYTES + limits::SECRET_BYTES,
-            "{bytes}"
+            longest <= Some(2 * limits::REDACTED_PIECE_BYTES),
+            "{longest:?}"
         );
+    }
+
+    #[test]
+    fn a_site_makes_only_itself_forget() {
+        let told = told(&[json!("sk_live_12345678")]);
+        let site = SiteId(2);
+        tell(&told, (site, AppId(9)), &json!("small and kept"));
+        for app in 0..5 {
+            // Less than an app may have, and together more than a site may.
+            let values = Value::Array(much("big").split_off(4));
+            tell(&told, (site, AppId(app)), &values);
+            assert!(memory(&told, site) <= limits::REDACTED_MEMORY_SITE);
+        }
+        assert_eq!(logged(&told, "sk_live_12345678"), MASK);
+        let kept = |app| masked(&told, (site, app), "small and kept") == MASK;
+        assert!(kept(AppId(9)), "the largest go first");
+        let text = much("big")[4].as_str().unwrap().to_owned();
+        assert_eq!(masked(&told, (site, AppId(4)), &text), MASK, "the newest");
+        let left = (0..5).filter(|app| masked(&told, (site, AppId(*app)), &text) == MASK);
+        assert!(left.count() < 5, "some went");
+    }
+
+    #[test]
+    fn nothing_is_noted_in_a_place_that_is_gone() {
+        let told = told(&[json!("of this app here")]);
+        let (site, app) = HERE;
+        let old = told.of(site, app);
+        let late = || {
+            let new = BTreeSet::from(["comes too late".to_owned()]);
+            Texts::with(old.as_deref(), &new).unwrap()
+        };
+        tell(&told, HERE, &json!("noted meanwhile"));
+        assert!(!told.replace(site, app, old.as_ref(), late()));
+        assert_eq!(logged(&told, "noted meanwhile"), MASK);
+        told.0.lock().clear();
+        assert!(!told.replace(site, app, old.as_ref(), late()));
+        assert!(told.replace(site, app, None, late()));
+        assert_eq!(logged(&told, "comes too late"), MASK);
+    }
+
+    #[test]
+    fn what_is_noted_at_the_same_time_is_all_kept() {
+        let told = Told::default();
+        let text = |thread: u32, number: u32| format!("secret {thread}-{number}!");
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let told = &told;
+                scope.spawn(move || {
+                    (0..20).for_each(|number| tell(told, HERE, &json!(text(thread, number))));
+                });
+            }
+        });
+        for (thread, number) in (0..4).flat_map(|thread| (0..20).map(move |n| (thread, n))) {
+            assert_eq!(logged(&told, &text(thread, number)), MASK);
+        }
     }
 }
