@@ -342,16 +342,20 @@ impl Input {
 
 /// The delay before attempt `attempt + 1`: exponential, capped, half of it jitter.
 ///
-/// `random` is any number; `asked` is a `Retry-After` and wins when it is longer (up to the cap).
+/// `random` is any number; `asked` is a `Retry-After` and wins when it is longer (up to the cap),
+/// with an eighth of jitter on top: those who were told the same do not all come at once.
 pub fn retry_delay(attempt: u32, random: u64, asked: Option<Duration>) -> Duration {
     let doublings = attempt.saturating_sub(1).min(31);
     let full = crate::limits::RETRY_BASE
         .saturating_mul(1 << doublings)
         .min(crate::limits::RETRY_MAX);
-    let half_micros = u64::try_from(full.as_micros() / 2).unwrap_or(u64::MAX);
-    let jitter = Duration::from_micros(random.checked_rem(half_micros + 1).unwrap_or(0));
-    (full / 2 + jitter)
-        .max(asked.unwrap_or_default())
+    let jitter = |most: Duration| {
+        let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX - 1);
+        Duration::from_micros(random % (micros + 1))
+    };
+    let asked = asked.unwrap_or_default().min(crate::limits::RETRY_MAX);
+    (full / 2 + jitter(full / 2))
+        .max(asked + jitter(asked / 8))
         .min(crate::limits::RETRY_MAX)
 }
 

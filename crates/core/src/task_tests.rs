@@ -253,5 +253,12 @@ fn delays_grow_stay_jittered_and_are_capped() {
         retry_delay(1, 0, Some(Duration::from_secs(9))),
         Duration::from_secs(9)
     );
+    let told = |random| retry_delay(1, random, Some(Duration::from_secs(8)));
+    assert!(
+        (0..2_000_000)
+            .step_by(99_991)
+            .all(|random| told(random) <= Duration::from_secs(9))
+    );
+    assert_ne!(told(1), told(2));
     assert!(retry_delay(1, 0, Some(Duration::MAX)) <= crate::limits::RETRY_MAX);
 }

@@ -179,20 +179,34 @@ impl DeadLetterService {
             after = Some(last.id);
             let scope = principal.scope();
             let redrives = self.plan(scope, &letters, &mut targets, choice).await?;
-            let redriven = match redrives.len() {
-                0 => 0,
-                count => match self.engine.admit(scope.site_id(), count as u64).await {
-                    Ok(()) => self.write(scope, redrives).await?,
-                    Err(Error::QueueFull { .. }) => {
-                        summary.more = true;
-                        return Ok(summary);
-                    }
-                    Err(error) => return Err(error),
-                },
-            };
+            let planned = redrives.len();
+            let (taken, redriven) = self.write_what_fits(scope, redrives).await?;
             summary.redriven += redriven;
-            summary.skipped += letters.len() as u64 - redriven;
+            let unplanned = letters.len() - planned;
+            summary.skipped += (unplanned + taken) as u64 - redriven;
+            if taken < planned {
+                summary.more = true;
+                return Ok(summary);
+            }
         }
+    }
+
+    /// Redrives as many, from the first, as the site's queue has room for: how many were taken, and
+    /// how many of these were dead letters still.
+    async fn write_what_fits(
+        &self,
+        scope: TenantScope,
+        mut redrives: Vec<Redrive>,
+    ) -> Result<(usize, u64), Error> {
+        while !redrives.is_empty() {
+            let count = redrives.len();
+            match self.engine.admit(scope.site_id(), count as u64).await {
+                Ok(()) => return Ok((count, self.write(scope, redrives).await?)),
+                Err(Error::QueueFull { .. }) => redrives.truncate(count / 2),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((0, 0))
     }
 
     /// Gives a dead letter up: it becomes failed history, and falls under its retention.
