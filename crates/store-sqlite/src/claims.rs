@@ -34,11 +34,20 @@ macro_rules! open {
     };
 }
 
-/// The next line after (?1, ?2) that has something waiting, and when its first is due.
+/// The site's next line after function ?2 that has something waiting, and when its first is due.
+/// One comparison of (site, function) would be shorter, and would walk through all that waits in the
+/// line before: SQLite seeks by the first column of such a pair only.
 pub(crate) const NEXT_LINE: &str = concat!(
     "SELECT site_id, function_id, COALESCE(due_at, queued_at) FROM invocations WHERE ",
     waiting!(),
-    " AND (site_id, function_id) > (?1, ?2) ",
+    " AND site_id = ?1 AND function_id > ?2 ",
+    "ORDER BY site_id, function_id, COALESCE(due_at, queued_at) LIMIT 1"
+);
+/// The same of the first site after ?1.
+pub(crate) const NEXT_SITE: &str = concat!(
+    "SELECT site_id, function_id, COALESCE(due_at, queued_at) FROM invocations WHERE ",
+    waiting!(),
+    " AND site_id > ?1 ",
     "ORDER BY site_id, function_id, COALESCE(due_at, queued_at) LIMIT 1"
 );
 pub(crate) const DUE: &str = concat!(
@@ -184,11 +193,10 @@ pub(crate) fn due_lines(
     let (mut lines, mut last) = (Vec::new(), after);
     for _ in 0..limit {
         let (site, function) = last.map_or((i64::MIN, i64::MIN), |it| (it.site.0, it.function.0));
-        let next = first(connection, NEXT_LINE, params![site, function], |row| {
-            let site = SiteId(row.get(0)?);
-            let function = FunctionId(row.get(1)?);
-            Ok((Line { site, function }, row.get::<_, i64>(2)?))
-        })?;
+        let mut next = first(connection, NEXT_LINE, params![site, function], read_line)?;
+        if next.is_none() {
+            next = first(connection, NEXT_SITE, params![site], read_line)?;
+        }
         let Some((line, due)) = next else {
             return Ok(DueLines { lines, next: None });
         };
@@ -198,6 +206,11 @@ pub(crate) fn due_lines(
         last = Some(line);
     }
     Ok(DueLines { lines, next: last })
+}
+
+fn read_line(row: &Row<'_>) -> DbResult<(Line, i64)> {
+    let (site, function) = (SiteId(row.get(0)?), FunctionId(row.get(1)?));
+    Ok((Line { site, function }, row.get(2)?))
 }
 
 /// When the next run that nobody holds is or was due.
@@ -363,6 +376,7 @@ mod tests {
         migrations::apply(&mut connection, Timestamp::from_micros(0)).unwrap();
         for (sql, index) in [
             (NEXT_LINE, "invocations_waiting"),
+            (NEXT_SITE, "invocations_waiting"),
             (DUE, "invocations_waiting"),
             (WAITING, "invocations_waiting"),
             (NEXT_DUE, "invocations_open"),
