@@ -48,7 +48,7 @@ impl Composition {
         let secrets_key = keys::secrets_key(config)?;
         let vault = Arc::new(Vault::new(&secrets_key));
         let outbound = outbound(config)?;
-        let python = python(config, &config.data_dir, &clock, Some(outbound.clone()));
+        let python = python(config, &config.data_dir, &clock, outbound.clone());
         let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
@@ -144,7 +144,7 @@ pub(crate) fn python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
-    outbound: Option<Outbound>,
+    outbound: Outbound,
 ) -> Option<Arc<PythonRuntime>> {
     match start_python(config, data_dir, clock, outbound) {
         Ok(runtime) => Some(runtime),
@@ -159,7 +159,7 @@ fn start_python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
-    outbound: Option<Outbound>,
+    outbound: Outbound,
 ) -> Result<Arc<PythonRuntime>, Error> {
     let mut process = process_config(config, data_dir)?;
     if !process.sandbox {
@@ -167,7 +167,7 @@ fn start_python(
             "functions.sandbox = \"off\": function code can do whatever this server's user can"
         );
     }
-    process.outbound = outbound;
+    process.outbound = Some(outbound);
     Ok(PythonRuntime::start(process, Arc::clone(clock))?)
 }
 

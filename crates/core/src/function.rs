@@ -51,6 +51,9 @@ pub enum Network {
 macro_rules! text_enum {
     ($name:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
         impl $name {
+            /// All of them, in their order.
+            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
+
             /// The word used in SQL and on the wire.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text),+ }

@@ -83,28 +83,6 @@ text_enum!(FailureKind {
 });
 
 impl FailureKind {
-    /// All kinds.
-    pub const ALL: [Self; 18] = [
-        Self::Exception,
-        Self::Timeout,
-        Self::Crashed,
-        Self::Limit,
-        Self::NotJson,
-        Self::Load,
-        Self::Upstream,
-        Self::Gone,
-        Self::CircuitOpen,
-        Self::Cancelled,
-        Self::Deleted,
-        Self::Inactive,
-        Self::Unavailable,
-        Self::Chain,
-        Self::Enrichment,
-        Self::Filter,
-        Self::Lost,
-        Self::Corrupt,
-    ];
-
     /// Whether a dead letter may have ended so: nobody waited for it, and its function is there.
     pub const fn is_of_dead_letters(self) -> bool {
         match self {

@@ -59,18 +59,6 @@ text_enum!(State {
 });
 
 impl State {
-    /// All states.
-    pub const ALL: [Self; 8] = [
-        Self::Pending,
-        Self::Running,
-        Self::Retrying,
-        Self::Succeeded,
-        Self::Failed,
-        Self::TimedOut,
-        Self::Cancelled,
-        Self::Dead,
-    ];
-
     /// Whether the task has ended. A dead letter has ended, though it may be redriven.
     pub const fn is_final(self) -> bool {
         match self {

@@ -31,7 +31,7 @@ pub(crate) async fn attempt(
 ) -> Option<FinishedRun> {
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
-    let invocation = run.invocation.clone();
+    let (executable, event) = (Arc::clone(&run.executable), run.invocation.event);
     let call = call(shared, run);
     let host = Arc::clone(&call.host);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
@@ -50,9 +50,9 @@ pub(crate) async fn attempt(
     host.redact(&mut report);
     if let Err(failure) = &report.result
         && failure.kind == FailureKind::Gone
-        && let Some(coordinator) = shared.coordinator()
+        && let (Some(event), Some(coordinator)) = (event, shared.coordinator())
     {
-        coordinator.gone(&invocation).await;
+        coordinator.gone(&executable, event).await;
     }
     failpoint::hit(Point::RunAnswered);
     Some(FinishedRun {

@@ -100,23 +100,12 @@ impl ProxyRuntime {
                 Err(Ended::in_trouble(failure))
             }
         };
-        match ended {
-            Err(Ended {
-                failure,
-                trouble: true,
-            }) => {
-                pass.failed();
-                Err(failure)
-            }
-            Err(Ended { failure, .. }) => {
-                pass.answered();
-                Err(failure)
-            }
-            Ok(value) => {
-                pass.answered();
-                Ok(value)
-            }
+        if ended.as_ref().is_err_and(|ended| ended.trouble) {
+            pass.failed();
+        } else {
+            pass.answered();
         }
+        ended.map_err(|ended| ended.failure)
     }
 
     async fn deliver(&self, request: Request, of_event: bool) -> Result<JsonText, Ended> {
@@ -160,8 +149,7 @@ impl ProxyRuntime {
             request.headers.remove("webhook-signature");
         } else {
             let signature = signature(&secrets, &id, seconds, &request.body);
-            let value = HeaderValue::from_str(&signature).expect("Base64 is ASCII");
-            request.headers.insert("webhook-signature", value);
+            set("webhook-signature", &signature);
         }
         Ok(request)
     }

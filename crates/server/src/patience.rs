@@ -64,13 +64,11 @@ impl Patient {
             }
             Poll::Ready(Err(_)) => written,
             Poll::Pending => {
-                if self.waiting.is_none() {
-                    self.waiting = Some(Box::pin(sleep(self.patience)));
+                let waiting = self.waiting.get_or_insert_with(|| {
                     self.taken = 0;
-                }
-                if let Some(waiting) = &mut self.waiting {
-                    ready!(waiting.as_mut().poll(context));
-                }
+                    Box::pin(sleep(self.patience))
+                });
+                ready!(waiting.as_mut().poll(context));
                 // What was not taken is not kept for the client either.
                 let _ = self.stream.set_zero_linger();
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

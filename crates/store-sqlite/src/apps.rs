@@ -1,11 +1,12 @@
 //! Apps. Deleted ones are kept, because their functions' names are, and found by nothing.
 
 use crate::error::DbResult;
+use crate::functions::delete_functions;
 use crate::idempotency;
 use crate::ids::inserted;
 use crate::listing::bounds;
 use crate::open::Scoped;
-use crate::rows::{Record, all, count, first, write};
+use crate::rows::{Record, all, count, exists, first, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::app::App;
@@ -23,6 +24,7 @@ const BY_SLUG: &str = "
 const BY_ID: &str = "
     SELECT id, name, slug, description, created_at, updated_at FROM apps
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const EXISTS: &str = "SELECT 1 FROM apps WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const INSERT: &str = "
     INSERT INTO apps (site_id, name, slug, description, created_at, updated_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING";
@@ -34,10 +36,7 @@ const DELETE: &str = "
 const DELETE_SUBSCRIBERS: &str = "
     DELETE FROM subscribers WHERE site_id = ?1
     AND function_id IN (SELECT id FROM functions WHERE site_id = ?1 AND app_id = ?2)";
-const DELETE_FUNCTIONS: &str = "
-    UPDATE functions SET deleted_at = ?3, updated_at = ?3, webhook_secret = NULL,
-        webhook_secret_before = NULL, webhook_secret_before_until = NULL
-    WHERE site_id = ?1 AND app_id = ?2 AND deleted_at IS NULL";
+const DELETE_FUNCTIONS: &str = delete_functions!("app_id = ?2");
 const DELETE_SECRETS: &str = "DELETE FROM secrets WHERE site_id = ?1 AND app_id = ?2";
 const DELETE_GRANTS: &str = "DELETE FROM role_grants WHERE site_id = ?1 AND app_id = ?2";
 
@@ -90,6 +89,15 @@ fn update(connection: &Connection, site: i64, app: &App) -> DbResult<App> {
         return Err(Conflict::Gone.into());
     }
     first(connection, BY_ID, params![site, app.id.0], read)?.ok_or_else(|| Conflict::Gone.into())
+}
+
+/// Refuses what belongs to an app that is not there.
+pub(crate) fn expect(connection: &Connection, site: i64, id: AppId) -> DbResult<()> {
+    if exists(connection, EXISTS, params![site, id.0])? {
+        Ok(())
+    } else {
+        Err(Conflict::Gone.into())
+    }
 }
 
 fn delete(connection: &Connection, site: i64, id: AppId, now: Timestamp) -> DbResult<bool> {

@@ -67,7 +67,8 @@ const TAKE: &str = concat!(
 /// Parameters that are no JSON are kept as a JSON string, so that the record can be shown.
 const BURY: &str = concat!(
     "UPDATE invocations SET state = 'dead', due_at = NULL, finished_at = ?2, updated_at = ?2, ",
-    "params = iif(json_valid(params), params, json_quote(params)), failure_kind = 'corrupt', failure_message = ?3 WHERE id = ?1 AND ",
+    "params = iif(json_valid(params), params, json_quote(params)), failure_kind = 'corrupt', ",
+    "failure_message = ?3 WHERE id = ?1 AND ",
     waiting!()
 );
 pub(crate) const NEXT_DUE: &str = concat!(
@@ -279,23 +280,18 @@ pub(crate) fn holders(connection: &Connection) -> DbResult<Vec<String>> {
 /// Why a run is given up.
 fn too_many_lost() -> String {
     format!(
-        "This run was lost with its worker, put off or not possible {} times; it may be what takes workers down",
+        "This run was lost with its worker, put off or not possible {} times; it may be what takes \
+         workers down",
         limits::LOST_MAX
     )
 }
 
 /// Puts in order what a dead holder held.
 pub(crate) fn rescue(connection: &Connection, holder: &str, now: Timestamp) -> DbResult<Recovered> {
-    let at = now.as_micros();
-    let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
-    let values = params![holder, at, limits::LOST_MAX, too_many_lost()];
-    let dead = write(connection, BURY_LOST, values)?;
-    let requeued = write(connection, REQUEUE, params![holder, at])?;
-    Ok(Recovered {
-        requeued: requeued as u64,
-        cancelled: cancelled as u64,
-        dead: dead as u64,
-    })
+    let values = params![holder, now.as_micros(), limits::LOST_MAX, too_many_lost()];
+    let dead = write(connection, BURY_LOST, values)? as u64;
+    let recovered = hand_back(connection, holder, now)?;
+    Ok(Recovered { dead, ..recovered })
 }
 
 /// Puts in order what a holder hands back that stops.

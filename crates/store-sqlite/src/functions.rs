@@ -1,12 +1,13 @@
 //! Functions and their versions. A version is never changed; a deleted function is found by
 //! nothing but the invocation records that show its name.
 
+use crate::apps;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::idempotency;
 use crate::ids::inserted;
 use crate::listing::bounds;
 use crate::open::Scoped;
-use crate::rows::{Record, all, count, exists, first, json, write};
+use crate::rows::{Record, all, count, first, json, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
@@ -39,7 +40,6 @@ const COUNT: &str = "
     SELECT COUNT(*) FROM functions WHERE site_id = ?1 AND app_id = ?2 AND deleted_at IS NULL";
 const BY_SLUG: &str = select!("AND f.app_id = ?2 AND f.slug = ?3");
 const BY_ID: &str = select!("AND f.id = ?2");
-const APP: &str = "SELECT 1 FROM apps WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const INSERT: &str = "
     INSERT INTO functions (site_id, app_id, name, slug, description, execution_mode, environment,
         is_active, is_public, async_mode, version, options, created_at, updated_at, webhook_secret)
@@ -70,10 +70,20 @@ const ROTATE_SECRET: &str = "
 const SECRETS: &str = "
     SELECT id, webhook_secret, webhook_secret_before, webhook_secret_before_until FROM functions
     WHERE site_id = ?1 AND id = ?2 AND webhook_secret IS NOT NULL";
-const DELETE: &str = "
-    UPDATE functions SET deleted_at = ?3, updated_at = ?3, webhook_secret = NULL,
-        webhook_secret_before = NULL, webhook_secret_before_until = NULL
-    WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+/// What becomes of deleted functions of site ?1 at ?3; which ones they are follows.
+macro_rules! delete_functions {
+    ($which:literal) => {
+        concat!(
+            "UPDATE functions SET deleted_at = ?3, updated_at = ?3, webhook_secret = NULL, ",
+            "webhook_secret_before = NULL, webhook_secret_before_until = NULL ",
+            "WHERE site_id = ?1 AND deleted_at IS NULL AND ",
+            $which
+        )
+    };
+}
+pub(crate) use delete_functions;
+
+const DELETE: &str = delete_functions!("id = ?2");
 const DELETE_SUBSCRIBERS: &str = "DELETE FROM subscribers WHERE site_id = ?1 AND function_id = ?2";
 const VERSIONS: &str = "
     SELECT v.id, v.function_id, v.number, v.source, v.created_at, v.number = f.version AS is_active
@@ -177,9 +187,7 @@ fn by_id(connection: &Connection, site: i64, id: FunctionId) -> DbResult<Option<
 
 fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Function> {
     idempotency::check(connection, site, new.remember.as_ref())?;
-    if !exists(connection, APP, params![site, new.app_id.0])? {
-        return Err(Conflict::Gone.into());
-    }
+    apps::expect(connection, site, new.app_id)?;
     let at = new.created_at.as_micros();
     let values = params![
         site,

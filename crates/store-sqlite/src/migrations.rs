@@ -17,52 +17,26 @@ struct Migration {
     sql: &'static str,
 }
 
+macro_rules! migration {
+    ($version:literal, $digits:literal, $name:literal) => {
+        Migration {
+            version: $version,
+            name: $name,
+            sql: include_str!(concat!("../migrations/", $digits, "_", $name, ".sql")),
+        }
+    };
+}
+
 const MIGRATIONS: &[Migration] = &[
-    Migration {
-        version: 1,
-        name: "init",
-        sql: include_str!("../migrations/0001_init.sql"),
-    },
-    Migration {
-        version: 2,
-        name: "idempotency",
-        sql: include_str!("../migrations/0002_idempotency.sql"),
-    },
-    Migration {
-        version: 3,
-        name: "dead_letters",
-        sql: include_str!("../migrations/0003_dead_letters.sql"),
-    },
-    Migration {
-        version: 4,
-        name: "verdicts",
-        sql: include_str!("../migrations/0004_verdicts.sql"),
-    },
-    Migration {
-        version: 5,
-        name: "turns",
-        sql: include_str!("../migrations/0005_turns.sql"),
-    },
-    Migration {
-        version: 6,
-        name: "secrets",
-        sql: include_str!("../migrations/0006_secrets.sql"),
-    },
-    Migration {
-        version: 7,
-        name: "webhooks",
-        sql: include_str!("../migrations/0007_webhooks.sql"),
-    },
-    Migration {
-        version: 8,
-        name: "token_families",
-        sql: include_str!("../migrations/0008_token_families.sql"),
-    },
-    Migration {
-        version: 9,
-        name: "lines",
-        sql: include_str!("../migrations/0009_lines.sql"),
-    },
+    migration!(1, "0001", "init"),
+    migration!(2, "0002", "idempotency"),
+    migration!(3, "0003", "dead_letters"),
+    migration!(4, "0004", "verdicts"),
+    migration!(5, "0005", "turns"),
+    migration!(6, "0006", "secrets"),
+    migration!(7, "0007", "webhooks"),
+    migration!(8, "0008", "token_families"),
+    migration!(9, "0009", "lines"),
 ];
 
 const CREATE_TABLE: &str = "

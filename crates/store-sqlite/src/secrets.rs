@@ -1,9 +1,10 @@
 //! Secrets, their values sealed: no query here can tell them.
 
+use crate::apps;
 use crate::error::{DbError, DbResult};
 use crate::idempotency;
 use crate::open::Scoped;
-use crate::rows::{Record, all, exists, first, json, write};
+use crate::rows::{Record, all, first, json, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::ids::AppId;
@@ -34,7 +35,6 @@ const ONE: &str = concat!(
     from!(),
     " AND s.key = ?3"
 );
-const APP: &str = "SELECT 1 FROM apps WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const INSERT: &str = "
     INSERT INTO secrets
         (site_id, app_id, key, description, tags, secret_type, created_at, updated_at, sealed)
@@ -102,10 +102,8 @@ fn written(connection: &Connection, site: i64, app: Option<AppId>, key: &str) ->
 fn insert(connection: &Connection, site: i64, new: &NewSecret) -> DbResult<Secret> {
     idempotency::check(connection, site, new.remember.as_ref())?;
     let secret = &new.secret;
-    if let Some(app) = secret.app
-        && !exists(connection, APP, params![site, app.0])?
-    {
-        return Err(Conflict::Gone.into());
+    if let Some(app) = secret.app {
+        apps::expect(connection, site, app)?;
     }
     let values = params![
         site,

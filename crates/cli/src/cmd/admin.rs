@@ -19,11 +19,7 @@ pub(super) async fn run(config: &Config, command: Admin) -> CommandResult {
         return Ok(());
     }
     let composition = Composition::open(config)?;
-    let done = match command {
-        // The folder is this process's own now: no server signs with the old key meanwhile.
-        Admin::RotateKey => rotate(config),
-        command => change(&composition, command).await,
-    };
+    let done = change(config, &composition, command).await;
     composition.stop(Duration::ZERO).await;
     done
 }
@@ -37,7 +33,7 @@ fn rotate(config: &Config) -> CommandResult {
     Ok(())
 }
 
-async fn change(composition: &Composition, command: Admin) -> CommandResult {
+async fn change(config: &Config, composition: &Composition, command: Admin) -> CommandResult {
     let authority = Authority::of_this_program();
     let platform = &*composition.platform;
     match command {
@@ -91,8 +87,10 @@ async fn change(composition: &Composition, command: Admin) -> CommandResult {
             }
             show_egress(&slug, &admin.egress(&authority, &site).await?);
         }
+        // The folder is this process's own now: no server signs with the old key meanwhile.
+        Admin::RotateKey => rotate(config)?,
         // Answered before anything was opened.
-        Admin::ApiKey | Admin::RotateKey => {}
+        Admin::ApiKey => {}
     }
     Ok(())
 }

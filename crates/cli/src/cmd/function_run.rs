@@ -111,7 +111,7 @@ async fn run_file(config: &Config, request: &RunRequest, json: bool) -> CommandR
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
     let outbound = Outbound::new(config.outbound.client())?;
-    let runtime = python(config, &scratch, &clock, Some(outbound))
+    let runtime = python(config, &scratch, &clock, outbound)
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
     let mut call = local_call(Path::new(&request.function), event, &params, &*clock)?;
     if request.egress {

@@ -18,11 +18,6 @@ pub enum RoleName {
 
 text_enum!(RoleName { Admin => "admin", Developer => "developer", Viewer => "viewer" });
 
-impl RoleName {
-    /// All roles, most powerful first.
-    pub const ALL: [Self; 3] = [Self::Admin, Self::Developer, Self::Viewer];
-}
-
 /// One thing that a request may need the right to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Permission {

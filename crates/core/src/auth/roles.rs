@@ -120,25 +120,6 @@ pub(crate) fn not_from_a_function(principal: &Principal) -> Result<(), Error> {
     Err(Error::Forbidden(message.to_owned()))
 }
 
-impl Permission {
-    /// All permissions.
-    pub const ALL: [Self; 13] = [
-        Self::EventsSubscribe,
-        Self::AppsCreate,
-        Self::AppsManage,
-        Self::FunctionsRead,
-        Self::FunctionsDeploy,
-        Self::FunctionsExecute,
-        Self::InvocationsRead,
-        Self::InvocationsRedrive,
-        Self::SecretsRead,
-        Self::SecretsManage,
-        Self::UsersRead,
-        Self::UsersManage,
-        Self::RolesAssign,
-    ];
-}
-
 impl AppRole {
     fn of(app: &App, role: RoleName) -> Self {
         let includes =

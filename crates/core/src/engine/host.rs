@@ -22,12 +22,9 @@ pub struct NobodysHost;
 #[async_trait]
 impl HostCalls for NobodysHost {
     async fn call(&self, method: &str, _: Value) -> Result<Value, HostError> {
-        Err(HostError {
-            code: "UNAUTHORIZED",
-            status: 401,
-            message: format!(
-                "{method}: nobody who is signed in caused this run, so sdk_client has no rights"
-            ),
-        })
+        let message = format!(
+            "{method}: nobody who is signed in caused this run, so sdk_client has no rights"
+        );
+        Err(HostError::new("UNAUTHORIZED", 401, message))
     }
 }

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::chain::Link;
 use crate::error::Error;
+use crate::event::EventType;
 use crate::function::Executable;
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
@@ -82,13 +83,12 @@ impl Coordinator for QueueCoordinator {
         })
     }
 
-    async fn gone(&self, run: &NewInvocation) {
-        let Some(event) = run.event else { return };
-        let (site, function) = (run.site_id, run.function_id);
+    async fn gone(&self, executable: &Executable, event: EventType) {
+        let (site, function) = (executable.site_id, executable.function_id);
         let queue = self.0.queue();
         let now = self.0.clock.now();
         match queue
-            .subscription_gone(site, event, function, run.version, now)
+            .subscription_gone(site, event, function, executable.version, now)
             .await
         {
             Ok(false) => {}

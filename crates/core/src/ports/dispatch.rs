@@ -4,6 +4,7 @@
 
 use super::runtime::{HostCalls, RunReport};
 use super::store::Claimed;
+use crate::event::EventType;
 use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId};
 use crate::invocation::{Failure, Hold, InvocationChanged, NewInvocation};
@@ -165,9 +166,9 @@ pub trait Coordinator: Send + Sync {
     /// Why a run must not begin: its function was deleted or switched off meanwhile.
     async fn stopped(&self, run: &NewInvocation) -> Option<Failure>;
 
-    /// The webhook that this run called is gone for good: if an event caused the run, its
-    /// subscription is switched off. To be called before the run's end is written.
-    async fn gone(&self, run: &NewInvocation);
+    /// The webhook that a run of this event called is gone for good: its subscription is switched
+    /// off. To be called before the run's end is written.
+    async fn gone(&self, executable: &Executable, event: EventType);
 
     /// An invocation's state was written: tells whoever watches.
     fn announce(&self, change: InvocationChanged);

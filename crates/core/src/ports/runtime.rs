@@ -93,6 +93,38 @@ pub struct HostError {
     pub message: String,
 }
 
+impl HostError {
+    /// A refusal.
+    pub fn new(code: &'static str, status: u16, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// The request makes no sense.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new("BAD_REQUEST", 400, message)
+    }
+
+    /// The function may not ask for this.
+    pub fn forbidden(message: impl Into<String>) -> Self {
+        Self::new("FORBIDDEN", 403, message)
+    }
+
+    /// `sdk_client` has no such method.
+    pub fn no_such_method(method: &str) -> Self {
+        let message = format!("sdk_client.{method} does not exist in this version of Tollgate");
+        Self::new("NOT_FOUND", 404, message)
+    }
+
+    /// A fault of the server's.
+    pub fn internal(cause: &impl ToString) -> Self {
+        Self::new("INTERNAL_ERROR", 500, cause.to_string())
+    }
+}
+
 /// Runs functions of one kind.
 #[async_trait]
 pub trait Runtime: Send + Sync {

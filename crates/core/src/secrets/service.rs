@@ -242,7 +242,7 @@ impl SecretService {
         let store = self.engine.scoped(scope);
         // Both tiers are bounded, so they are merged here.
         let mut by_key = BTreeMap::new();
-        for owner in [None, app] {
+        for owner in std::iter::once(None).chain(app.map(Some)) {
             let secrets = store.secrets(owner).await?.into_iter();
             by_key.extend(secrets.map(|secret| (secret.key.clone(), secret)));
         }

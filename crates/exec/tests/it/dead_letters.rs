@@ -1,11 +1,11 @@
 //! Dead letters that run again, replays, and what the retention leaves.
 
-use crate::world::{APP, World, call, priority, returns};
+use crate::world::{World, call, priority, returns};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tollgate_core::auth::{AppAccess, Right, right};
+use tollgate_core::auth::right;
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
@@ -21,11 +21,6 @@ use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-async fn access<R: Right>(world: &World) -> AppAccess<R> {
-    let admin = world.admin.clone();
-    world.platform.apps.enter(admin, APP).await.unwrap()
-}
 
 /// A subscriber whose run dies at its first attempt.
 async fn failing(world: &World, name: &str) -> Function {
@@ -48,7 +43,7 @@ async fn one_dead(world: &World) -> Invocation {
 }
 
 async fn deploy(world: &World, name: &str, input: UpdateFunction) {
-    let access = access::<right::FunctionsDeploy>(world).await;
+    let access = world.access::<right::FunctionsDeploy>().await;
     let functions = &world.platform.functions;
     functions.update(&access, name, input).await.unwrap();
 }
@@ -162,7 +157,7 @@ async fn a_function_that_cannot_run_keeps_its_dead_letter() {
         assert!(message.contains("not active"), "{message}");
     }
     assert_eq!(everything().await.unwrap(), skipped);
-    let access = access::<right::FunctionsDeploy>(&world).await;
+    let access = world.access::<right::FunctionsDeploy>().await;
     let functions = &world.platform.functions;
     functions.delete(&access, "after").await.unwrap();
     let error = letters
@@ -243,7 +238,7 @@ async fn nobody_redrives_everything_by_accident() {
 #[tokio::test]
 async fn a_replay_is_a_new_run_of_the_same_parameters() {
     let world = World::new().await;
-    let access = access::<right::FunctionsExecute>(&world).await;
+    let access = world.access::<right::FunctionsExecute>().await;
     failing(&world, "f").await;
     world.runtime.on("f", returns(json!({"n": 1})));
     // More than a list shows.
@@ -309,7 +304,7 @@ async fn a_replayed_event_keeps_its_event_and_changes_nothing() {
     let ann = world.find("ann").await.unwrap();
     assert_eq!(ann.profile.first_name, "Other");
 
-    let access = access::<right::FunctionsDeploy>(&world).await;
+    let access = world.access::<right::FunctionsDeploy>().await;
     let functions = &world.platform.functions;
     functions.delete(&access, "pre").await.unwrap();
     for choice in [VersionChoice::Active, VersionChoice::Own] {

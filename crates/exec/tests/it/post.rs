@@ -1,6 +1,6 @@
 //! POST runs: written with the change, run at least once, tried again, never lost.
 
-use crate::world::{APP, World, priority, returns};
+use crate::world::{World, priority, returns};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,12 +182,7 @@ async fn deleting_a_function_ends_its_run_with_one_clear_failure() {
         .await;
     world.create("ann").await.unwrap();
     world.runtime.called(1).await;
-    let access = world
-        .platform
-        .apps
-        .enter(world.admin.clone(), APP)
-        .await
-        .unwrap();
+    let access = world.access().await;
     world
         .platform
         .functions
@@ -211,12 +206,7 @@ async fn switching_a_function_off_makes_its_run_a_dead_letter() {
         .await;
     world.create("ann").await.unwrap();
     world.runtime.called(1).await;
-    let access = world
-        .platform
-        .apps
-        .enter(world.admin.clone(), APP)
-        .await
-        .unwrap();
+    let access = world.access().await;
     let off = UpdateFunction {
         is_active: Some(false),
         ..UpdateFunction::default()
@@ -246,12 +236,7 @@ async fn a_waiting_run_of_a_deleted_function_ends_too() {
         .await;
     world.create("ann").await.unwrap();
     let world = world.restart().await;
-    let access = world
-        .platform
-        .apps
-        .enter(world.admin.clone(), APP)
-        .await
-        .unwrap();
+    let access = world.access().await;
     world
         .platform
         .functions
@@ -270,12 +255,7 @@ async fn execute_waits_or_queues() {
     world
         .subscribe("f", EventType::PostUserCreate, answer, priority(0))
         .await;
-    let access = world
-        .platform
-        .apps
-        .enter(world.admin.clone(), APP)
-        .await
-        .unwrap();
+    let access = world.access().await;
     let call = |queued| Call {
         params: JsonText::from(&json!({"x": 1})),
         queued,
@@ -329,12 +309,7 @@ async fn deleting_a_function_ends_what_waits_in_memory_as_well() {
         world.create(&format!("u{number}")).await.unwrap();
     }
     world.runtime.called(at_once).await;
-    let access = world
-        .platform
-        .apps
-        .enter(world.admin.clone(), APP)
-        .await
-        .unwrap();
+    let access = world.access().await;
     world
         .platform
         .functions

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tollgate_core::auth::{Password, Principal, SiteAccess, right};
+use tollgate_core::auth::{AppAccess, Password, Principal, Right, SiteAccess, right};
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
@@ -154,6 +154,12 @@ impl World {
         SiteAccess::check(self.admin.clone()).unwrap()
     }
 
+    /// The admin's way into the app.
+    pub(crate) async fn access<R: Right>(&self) -> AppAccess<R> {
+        let apps = &self.platform.apps;
+        apps.enter(self.admin.clone(), APP).await.unwrap()
+    }
+
     /// Deploys a function.
     pub(crate) async fn deploy(
         &self,
@@ -162,8 +168,7 @@ impl World {
         options: FunctionOptions,
     ) -> Function {
         self.runtime.on(name, behaviour);
-        let apps = &self.platform.apps;
-        let access = apps.enter(self.admin.clone(), APP).await.unwrap();
+        let access = self.access().await;
         let create = CreateFunction {
             options,
             ..create_function(name)
@@ -178,8 +183,7 @@ impl World {
 
     /// Calls a function.
     pub(crate) async fn execute(&self, name: &str, queued: bool) -> Result<Executed, Error> {
-        let apps = &self.platform.apps;
-        let access = apps.enter(self.admin.clone(), APP).await.unwrap();
+        let access = self.access().await;
         let invocations = &self.platform.invocations;
         invocations
             .execute(&access, name, call(JsonText::null(), Some(queued)))

@@ -44,12 +44,15 @@ pub(crate) async fn answer(
     if executable.options.network != Network::Egress {
         let message = "This function has no network: set its `network` to \"egress\" to let it make \
                        requests";
-        return Err(forbidden(message));
+        return Err(HostError::forbidden(message));
     }
-    let outbound = outbound.ok_or_else(|| forbidden("Functions reach no network here"))?;
-    let wanted = Wanted::deserialize(args).map_err(|error| bad(error.to_string()))?;
+    let outbound =
+        outbound.ok_or_else(|| HostError::forbidden("Functions reach no network here"))?;
+    let wanted =
+        Wanted::deserialize(args).map_err(|error| HostError::bad_request(error.to_string()))?;
     let patience = wanted.timeout.map(|seconds| {
-        Duration::try_from_secs_f64(seconds).map_err(|_| bad("timeout must be seconds above 0"))
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| HostError::bad_request("timeout must be seconds above 0"))
     });
     let patience = patience.transpose()?.unwrap_or(limits::TIMEOUT_MAX);
     let exchange = exchange(outbound, executable, wanted);
@@ -74,10 +77,12 @@ async fn exchange(
     loop {
         permit(executable, &request.target)?;
         let target = request.target.clone();
-        let reply = outbound.send(request.clone()).await.map_err(failed)?;
-        let next = match hops {
-            0 => None,
-            _ => redirected(outbound, &request, reply.status(), reply.headers())?,
+        // Only what may be sent again is kept.
+        let before = (hops > 0).then(|| request.clone());
+        let reply = outbound.send(request).await.map_err(failed)?;
+        let next = match before {
+            None => None,
+            Some(before) => redirected(outbound, before, reply.status(), reply.headers())?,
         };
         if let Some(next) = next {
             request = next;
@@ -102,7 +107,7 @@ async fn exchange(
                 "The response is larger than {} bytes, which is the limit",
                 limits::EGRESS_REPLY_BYTES
             );
-            return Err(refusal("PAYLOAD_TOO_LARGE", 413, message));
+            return Err(HostError::new("PAYLOAD_TOO_LARGE", 413, message));
         }
         return Ok(json!({
             "status": status,
@@ -116,7 +121,7 @@ async fn exchange(
 /// The request that follows a redirect; none when the reply is to be handed on as it is.
 fn redirected(
     outbound: &Outbound,
-    before: &Request,
+    before: Request,
     status: StatusCode,
     reply: &HeaderMap,
 ) -> Result<Option<Request>, HostError> {
@@ -136,7 +141,7 @@ fn redirected(
         return Ok(None);
     }
     let elsewhere = from.origin() != to.origin();
-    let mut next = before.clone();
+    let mut next = before;
     next.target = outbound.check_url(to).map_err(refused)?;
     if !keeps_method {
         next.method = Method::GET;
@@ -154,7 +159,7 @@ fn permit(executable: &Executable, target: &Target) -> Result<(), HostError> {
     if executable.egress_hosts.permit(target.host()) {
         return Ok(());
     }
-    Err(forbidden(
+    Err(HostError::forbidden(
         "This site's functions may not reach that host; the operator allows it with `tollgate admin \
          egress`",
     ))
@@ -162,9 +167,11 @@ fn permit(executable: &Executable, target: &Target) -> Result<(), HostError> {
 
 fn method(word: &str) -> Result<Method, HostError> {
     let method = Method::from_bytes(word.to_ascii_uppercase().as_bytes());
-    let method = method.map_err(|_| bad("method must be a word such as GET"))?;
+    let method = method.map_err(|_| HostError::bad_request("method must be a word such as GET"))?;
     if method == Method::CONNECT || method == Method::TRACE {
-        return Err(bad("The methods CONNECT and TRACE are not sent"));
+        return Err(HostError::bad_request(
+            "The methods CONNECT and TRACE are not sent",
+        ));
     }
     Ok(method)
 }
@@ -175,25 +182,25 @@ fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, HostError> {
         .map(|(name, value)| name.len() + value.len())
         .sum();
     if given.len() > limits::REPLY_HEADERS || bytes > limits::EGRESS_HEADER_BYTES {
-        return Err(bad(format!(
+        return Err(HostError::bad_request(format!(
             "Send at most {} headers of {} bytes together",
             limits::REPLY_HEADERS,
             limits::EGRESS_HEADER_BYTES
         )));
     }
-    header_map(given).map_err(|error| bad(error.to_string()))
+    header_map(given).map_err(|error| HostError::bad_request(error.to_string()))
 }
 
 fn body(text: Option<&str>) -> Result<Vec<u8>, HostError> {
     let body = BASE64.decode(text.unwrap_or_default());
-    let body = body.map_err(|_| bad("body must be base64"))?;
+    let body = body.map_err(|_| HostError::bad_request("body must be base64"))?;
     if body.len() > limits::EGRESS_REQUEST_BYTES {
         let message = format!(
             "The request's body is {} bytes; the limit is {}",
             body.len(),
             limits::EGRESS_REQUEST_BYTES
         );
-        return Err(refusal("PAYLOAD_TOO_LARGE", 413, message));
+        return Err(HostError::new("PAYLOAD_TOO_LARGE", 413, message));
     }
     Ok(body)
 }
@@ -201,31 +208,15 @@ fn body(text: Option<&str>) -> Result<Vec<u8>, HostError> {
 fn failed(error: OutboundError) -> HostError {
     match error {
         OutboundError::Refused(refusal) => refused(refusal),
-        other => refusal("SERVICE_UNAVAILABLE", 503, format!("The address {other}")),
+        other => HostError::new("SERVICE_UNAVAILABLE", 503, format!("The address {other}")),
     }
 }
 
 fn refused(why: Refusal) -> HostError {
-    forbidden(format!("The address is not called: {why}"))
+    HostError::forbidden(format!("The address is not called: {why}"))
 }
 
 fn late(patience: Duration) -> HostError {
     let message = format!("There was no complete response within {patience:.1?}");
-    refusal("GATEWAY_TIMEOUT", 504, message)
-}
-
-fn bad(message: impl Into<String>) -> HostError {
-    refusal("BAD_REQUEST", 400, message.into())
-}
-
-fn forbidden(message: impl Into<String>) -> HostError {
-    refusal("FORBIDDEN", 403, message.into())
-}
-
-fn refusal(code: &'static str, status: u16, message: String) -> HostError {
-    HostError {
-        code,
-        status,
-        message,
-    }
+    HostError::new("GATEWAY_TIMEOUT", 504, message)
 }

@@ -160,7 +160,7 @@ impl Zygote {
             reason,
             lasting: true,
         })?;
-        let bound = sandbox.as_ref().map(|sandbox| sandbox.memory_bytes());
+        let bound = sandbox.as_ref().map(|sandbox| sandbox.memory_bytes);
         let plan = Plan::new(
             config.python.program.clone(),
             config.scratch_dir.clone(),

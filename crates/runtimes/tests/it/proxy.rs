@@ -53,12 +53,23 @@ async fn run_by(
         .await
 }
 
-async fn answered(template: ResponseTemplate) -> (RunReport, MockServer) {
+/// A webhook that answers so.
+async fn webhook(answer: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
-        .respond_with(template)
+        .respond_with(answer)
         .mount(&server)
         .await;
+    server
+}
+
+/// One that takes longer than any test waits.
+async fn silent() -> MockServer {
+    webhook(ResponseTemplate::new(200).set_delay(Duration::from_secs(60))).await
+}
+
+async fn answered(template: ResponseTemplate) -> (RunReport, MockServer) {
+    let server = webhook(template).await;
     let executable = proxy_function(server.uri(), BTreeMap::new());
     (run(&executable, Duration::from_secs(5)).await, server)
 }
@@ -127,12 +138,7 @@ async fn anything_else_is_a_failure_of_the_other_side() {
 
 #[tokio::test]
 async fn silence_and_absence_end() {
-    let server = MockServer::start().await;
-    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
-    Mock::given(method("POST"))
-        .respond_with(slow)
-        .mount(&server)
-        .await;
+    let server = silent().await;
     let executable = proxy_function(server.uri(), BTreeMap::new());
     let report = run(&executable, Duration::from_millis(200)).await;
     assert_eq!(failure(&report).kind, FailureKind::Timeout);
@@ -190,11 +196,7 @@ async fn a_private_address_is_not_called() {
 
 #[tokio::test]
 async fn a_webhook_that_keeps_failing_is_left_alone() {
-    let server = MockServer::start().await;
-    Mock::given(method("POST"))
-        .respond_with(ResponseTemplate::new(500))
-        .mount(&server)
-        .await;
+    let server = webhook(ResponseTemplate::new(500)).await;
     let runtime = runtime(true);
     let executable = proxy_function(server.uri(), BTreeMap::new());
     let limit = Duration::from_secs(5);
@@ -226,12 +228,7 @@ async fn a_webhook_that_keeps_failing_is_left_alone() {
 /// Runs that waited for a place until little of their caller's time was left.
 #[tokio::test]
 async fn a_webhook_that_hardly_had_time_is_not_left_alone() {
-    let server = MockServer::start().await;
-    let slow = ResponseTemplate::new(200).set_delay(Duration::from_secs(60));
-    Mock::given(method("POST"))
-        .respond_with(slow)
-        .mount(&server)
-        .await;
+    let server = silent().await;
     let runtime = runtime(true);
     let executable = proxy_function(server.uri(), BTreeMap::new());
     for _ in 0..=limits::CIRCUIT_FAILURES {

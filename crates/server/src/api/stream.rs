@@ -79,9 +79,6 @@ impl Watch {
 
     /// None for what the caller may not see, and for a record that cannot be read now.
     async fn event(&self, caller: &Principal, change: InvocationChanged) -> Option<Event> {
-        if change.site_id != caller.scope().site_id() {
-            return None;
-        }
         let invocations = &self.app.platform().invocations;
         let invocation = invocations.get(caller, change.id).await.ok()?;
         let data = serde_json::to_string(&InvocationView::of(invocation)).ok()?;

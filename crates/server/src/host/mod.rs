@@ -49,7 +49,7 @@ struct ApiHost {
 impl HostCalls for ApiHost {
     async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
         let Value::Object(args) = args else {
-            return Err(bad("The arguments are no object"));
+            return Err(HostError::bad_request("The arguments are no object"));
         };
         if method.starts_with("secrets.") {
             let platform = self.platform.upgrade().ok_or_else(stopping)?;
@@ -68,7 +68,7 @@ impl HostCalls for ApiHost {
             .body
             .map_or_else(Body::empty, |body| Body::from(body.to_string()));
         let request = request.extension(principal).body(body);
-        let request = request.map_err(|error| bad(&error.to_string()))?;
+        let request = request.map_err(|error| HostError::bad_request(error.to_string()))?;
         let Ok(response) = Router::clone(&routes).oneshot(request).await;
         let status = response.status();
         let bytes = response
@@ -76,7 +76,7 @@ impl HostCalls for ApiHost {
             .collect()
             .await
             .map(|body| body.to_bytes());
-        let answer = bytes.map_err(|error| refusal("INTERNAL_ERROR", 500, error.to_string()))?;
+        let answer = bytes.map_err(|error| HostError::internal(&error))?;
         read(status, &answer, asked.only_data)
     }
 
@@ -86,8 +86,8 @@ impl HostCalls for ApiHost {
 }
 
 fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Value, HostError> {
-    let mut answer: Value = serde_json::from_slice(answer)
-        .map_err(|error| refusal("INTERNAL_ERROR", 500, error.to_string()))?;
+    let mut answer: Value =
+        serde_json::from_slice(answer).map_err(|error| HostError::internal(&error))?;
     if status.is_success() {
         return Ok(if only_data {
             answer["data"].take()
@@ -101,7 +101,7 @@ fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Value, Ho
         .as_str()
         .unwrap_or("The request failed")
         .to_owned();
-    Err(refusal(code, status.as_u16(), message))
+    Err(HostError::new(code, status.as_u16(), message))
 }
 
 /// A request of the HTTP API.
@@ -169,10 +169,7 @@ fn translate(method: &str, mut args: Map<String, Value>) -> Result<Asked, HostEr
         )),
         "functions.list_invocations" => Asked::get(format!("/api/invocations/{}", query(args))),
         "app.roles" => Asked::get(format!("{}roles/", app_path(args)?)),
-        other => {
-            let message = format!("sdk_client.{other} does not exist in this version of Tollgate");
-            return Err(refusal("NOT_FOUND", 404, message));
-        }
+        other => return Err(HostError::no_such_method(other)),
     })
 }
 
@@ -204,7 +201,7 @@ fn function_path(args: &mut Map<String, Value>) -> Result<String, HostError> {
 
 fn take(args: &mut Map<String, Value>, name: &str) -> Result<Value, HostError> {
     args.remove(name)
-        .ok_or_else(|| bad(&format!("{name} is required")))
+        .ok_or_else(|| HostError::bad_request(format!("{name} is required")))
 }
 
 /// An argument as one part of a path.
@@ -212,11 +209,11 @@ fn part(args: &mut Map<String, Value>, name: &str) -> Result<String, HostError> 
     let text = match take(args, name)? {
         Value::String(text) => text,
         Value::Number(number) => number.to_string(),
-        _ => return Err(bad(&format!("{name} must be text"))),
+        _ => return Err(HostError::bad_request(format!("{name} must be text"))),
     };
     // "." and ".." would be folded away by others; here they simply name nothing.
     if text.is_empty() {
-        Err(bad(&format!("{name} is required")))
+        Err(HostError::bad_request(format!("{name} is required")))
     } else {
         Ok(encode(&text))
     }
@@ -254,20 +251,7 @@ fn encode(text: &str) -> String {
 }
 
 fn stopping() -> HostError {
-    let message = "The server is stopping".to_owned();
-    refusal("SERVICE_UNAVAILABLE", 503, message)
-}
-
-fn bad(message: &str) -> HostError {
-    refusal("BAD_REQUEST", 400, message.to_owned())
-}
-
-fn refusal(code: &'static str, status: u16, message: String) -> HostError {
-    HostError {
-        code,
-        status,
-        message,
-    }
+    HostError::new("SERVICE_UNAVAILABLE", 503, "The server is stopping")
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! others (ADR 19). So these do not go through the routes, which know the caller's rights only; the
 //! answers have the routes' shapes.
 
-use super::{bad, refusal};
 use crate::api::secrets::{SecretFilter, listed, words};
 use crate::error::ApiError;
 use crate::views::SecretView;
@@ -26,7 +25,8 @@ pub(super) async fn answer(
     let secrets = &platform.secrets;
     match method {
         "secrets.get" => {
-            let key = text(&mut args, "key")?.ok_or_else(|| bad("key is required"))?;
+            let key =
+                text(&mut args, "key")?.ok_or_else(|| HostError::bad_request("key is required"))?;
             let tags = words(list(&mut args, "tags")?.as_deref());
             let found = secrets.get_own(own, &key, &tags).await.map_err(refused)?;
             json(SecretView::from(found))
@@ -39,14 +39,11 @@ pub(super) async fn answer(
             let page = page(&mut args)?;
             args.remove("include_metadata");
             let filter = SecretFilter::deserialize(Value::Object(args))
-                .map_err(|error| bad(&error.to_string()))?;
+                .map_err(|error| HostError::bad_request(error.to_string()))?;
             let found = secrets.list_own(own, &filter.query(), page).await;
             json(listed(found.map_err(refused)?))
         }
-        other => {
-            let message = format!("sdk_client.{other} does not exist in this version of Tollgate");
-            Err(refusal("NOT_FOUND", 404, message))
-        }
+        other => Err(HostError::no_such_method(other)),
     }
 }
 
@@ -61,7 +58,7 @@ fn stay_in(own: &OwnApp, app: Option<Value>) -> Result<(), HostError> {
                 "A function reads the secrets of its own app only, which is '{}'; leave app out",
                 own.slug()
             );
-            Err(refusal("FORBIDDEN", 403, message))
+            Err(HostError::forbidden(message))
         }
     }
 }
@@ -70,7 +67,7 @@ fn text(args: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Hos
     match args.remove(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(bad(&format!("{name} must be text"))),
+        Some(_) => Err(HostError::bad_request(format!("{name} must be text"))),
     }
 }
 
@@ -80,7 +77,8 @@ fn list(args: &mut Map<String, Value>, name: &str) -> Result<Option<String>, Hos
         return text(args, name);
     };
     let words: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-    let words = words.ok_or_else(|| bad(&format!("{name} must be a list of text")))?;
+    let words =
+        words.ok_or_else(|| HostError::bad_request(format!("{name} must be a list of text")))?;
     let words = words.join(",");
     args.remove(name);
     Ok(Some(words))
@@ -92,7 +90,7 @@ fn page(args: &mut Map<String, Value>) -> Result<PageRequest, HostError> {
         Some(value) => value
             .as_u64()
             .filter(|number| *number > 0)
-            .ok_or_else(|| bad(&format!("{name} must be a number above 0"))),
+            .ok_or_else(|| HostError::bad_request(format!("{name} must be a number above 0"))),
     };
     let page = number("page", 1)?;
     let size = number("page_size", limits::PAGE_SIZE_DEFAULT.into())?;
@@ -103,7 +101,7 @@ fn page(args: &mut Map<String, Value>) -> Result<PageRequest, HostError> {
 }
 
 fn json(answer: impl serde::Serialize) -> Result<Value, HostError> {
-    serde_json::to_value(answer).map_err(|error| refusal("INTERNAL_ERROR", 500, error.to_string()))
+    serde_json::to_value(answer).map_err(|error| HostError::internal(&error))
 }
 
 fn refused(error: Error) -> HostError {
@@ -112,5 +110,5 @@ fn refused(error: Error) -> HostError {
     if status.is_server_error() {
         tracing::error!(error = why, "a function could not be told a secret");
     }
-    refusal(code.as_str(), status.as_u16(), message.into_owned())
+    HostError::new(code.as_str(), status.as_u16(), message.into_owned())
 }

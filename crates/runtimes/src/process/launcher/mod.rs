@@ -112,13 +112,6 @@ pub(in crate::process) struct Sandbox {
     pub(super) scratch_bytes: u64,
 }
 
-impl Sandbox {
-    /// Memory of all workers together, in bytes.
-    pub(in crate::process) const fn memory_bytes(&self) -> u64 {
-        self.memory_bytes
-    }
-}
-
 /// What the launcher says of itself.
 #[derive(Debug, Serialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
