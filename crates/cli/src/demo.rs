@@ -125,7 +125,8 @@ fn exists_already<T>(created: Result<T, Error>) -> Result<Option<T>, Error> {
 /// Lines to paste into a shell.
 pub(crate) fn lines(access: &LocalAccess) -> String {
     let LocalAccess { url, api_key } = access;
-    let call = |line: &str| format!("curl -s {line} -H 'Authorization: Api-Key {api_key}'");
+    // Answers do not end with a newline: pasted together they would run into each other.
+    let call = |line: &str| format!("curl -sw '\\n' {line} -H 'Authorization: Api-Key {api_key}'");
     let create = |name: &str, email: &str| {
         call(&format!(
             "-X POST {url}/api/users/ -H 'Content-Type: application/json' \
