@@ -106,6 +106,21 @@ pub(crate) enum Admin {
     Create(AdminUser),
     /// Give a user a new password; ends all of the user's sessions
     ResetPassword(AdminUser),
+    /// Give a user another username or address, by the user's number
+    Rename {
+        /// The user's number, as `tollgate doctor` shows it
+        #[arg(long)]
+        id: i64,
+        /// The new username
+        #[arg(long, required_unless_present = "email")]
+        username: Option<String>,
+        /// The new e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// The site
+        #[arg(long, default_value = "default")]
+        site: String,
+    },
     /// Print the key with which the command line on this machine reaches its server
     ApiKey,
     /// Sign tokens with a new key; those of the old one are good until they expire or the next rotation

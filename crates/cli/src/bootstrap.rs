@@ -12,6 +12,7 @@ use tollgate_core::auth::{DEFAULT_SITE, Password};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
+use tollgate_core::services::Strength;
 use tollgate_core::site::{Authority, Site};
 
 /// The name of the superuser's key that the command line uses.
@@ -57,7 +58,7 @@ pub(crate) async fn first_start(
     let email = config.admin_email.clone();
     let typed = Password::new(password.clone());
     admin
-        .create_superuser(authority, &site, &email, typed)
+        .create_superuser(authority, &site, &email, typed, Strength::AsGiven)
         .await?;
     Ok(Some(FirstStart {
         email,

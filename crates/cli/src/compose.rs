@@ -92,6 +92,7 @@ impl Composition {
             engine,
             jwt_keys,
             base_domain,
+            password_rules: config.auth.password_rules(),
         });
         let coordinator = platform.coordinator();
         Ok(Self {

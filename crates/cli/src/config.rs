@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tollgate_core::auth::PasswordRules;
 use tollgate_core::limits;
 use tollgate_core::retention::{self, days};
 use tollgate_runtimes::OutboundConfig;
@@ -37,6 +38,7 @@ pub(crate) struct Config {
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
     pub(crate) grace_seconds: Seconds,
+    pub(crate) auth: Auth,
     pub(crate) events: Events,
     pub(crate) http: Http,
     pub(crate) execution: Execution,
@@ -44,6 +46,27 @@ pub(crate) struct Config {
     pub(crate) functions: Functions,
     pub(crate) outbound: Outbound,
     pub(crate) python: Python,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    pub(crate) password_min_chars: usize,
+    pub(crate) password_refuse_similar: bool,
+    pub(crate) password_refuse_common: bool,
+    pub(crate) password_refuse_numeric: bool,
+}
+
+impl Auth {
+    /// The settings as rules.
+    pub(crate) const fn password_rules(&self) -> PasswordRules {
+        PasswordRules {
+            min_chars: self.password_min_chars,
+            refuse_similar: self.password_refuse_similar,
+            refuse_common: self.password_refuse_common,
+            refuse_numeric: self.password_refuse_numeric,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -286,6 +309,11 @@ impl Config {
         if let Err(reason) = self.outbound.dns() {
             return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
         }
+        let chars = self.auth.password_min_chars;
+        if chars == 0 || chars > limits::PASSWORD_CHARS_MAX {
+            let reason = format!("use 1 to {}", limits::PASSWORD_CHARS_MAX);
+            return wrong("auth.password_min_chars", &chars, &reason);
+        }
         // Less would not hold one worker.
         let memory = self.functions.memory_mb;
         if memory != 0 && !(64..=1 << 30).contains(&memory) {
@@ -373,6 +401,7 @@ mod tests {
             tollgate_core::retention::Retention::default()
         );
         assert_eq!(config.functions.sandbox, Sandbox::On);
+        assert_eq!(config.auth.password_rules(), PasswordRules::default());
     }
 
     #[test]
@@ -401,6 +430,10 @@ mod tests {
                 "outbound.dns_server",
             ),
             (json!({"outbound": {"ports": [70_000]}}), "outbound.ports"),
+            (
+                json!({"auth": {"password_min_chars": 0}}),
+                "auth.password_min_chars",
+            ),
             (json!({"database_url": "mysql://x"}), "database_url"),
             (json!({"log_format": "xml"}), "log_format"),
         ] {

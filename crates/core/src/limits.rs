@@ -145,6 +145,8 @@ pub const PAGE_SIZE_DEFAULT: u32 = 20;
 pub const USERNAME_CHARS: usize = 150;
 /// Longest e-mail address (RFC 5321, section 4.5.3.1.3, less the angle brackets).
 pub const EMAIL_CHARS: usize = 254;
+/// Longest part of an address before the `@` (RFC 5321, section 4.5.3.1.1), in bytes of UTF-8.
+pub const EMAIL_LOCAL_BYTES: usize = 64;
 /// Longest first or last name, and longest name of an app or function.
 pub const NAME_CHARS: usize = 150;
 /// Longest slug.
@@ -153,7 +155,9 @@ pub const SLUG_CHARS: usize = 64;
 pub const DESCRIPTION_CHARS: usize = 2000;
 /// Largest `attributes` object of a user, as JSON.
 pub const ATTRIBUTES_BYTES: usize = 64 * 1024;
-/// Shortest password.
+/// Largest `preferences` of a user, as JSON.
+pub const PREFERENCES_BYTES: usize = 32 * 1024;
+/// Shortest password, unless the operator says otherwise.
 pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Longest password: hashing cost is bounded by it.
 pub const PASSWORD_CHARS_MAX: usize = 1024;
@@ -210,8 +214,23 @@ pub const REFRESH_TOKEN_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
 pub const SESSION_TTL: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Longest credential that is looked at.
 pub const CREDENTIAL_BYTES: usize = 8 * 1024;
-/// Sign-in attempts of one account or one address in a minute.
+/// Failed sign-ins to one account from one address in a minute; beyond it they are refused.
 pub const SIGN_IN_PER_MINUTE: u32 = 10;
+/// Failed sign-ins from one address in a minute; beyond it they are refused.
+pub const SIGN_IN_PER_MINUTE_OF_ADDRESS: u32 = 30;
+/// Failed sign-ins to one account in a minute, from anywhere, that slow further ones. None is refused
+/// for them.
+pub const SIGN_IN_PER_MINUTE_OF_ACCOUNT: u32 = 60;
+/// How long the first failed sign-in waits that is slowed; each further one waits twice as long.
+pub const SIGN_IN_DELAY: Duration = Duration::from_millis(100);
+/// Longest time that a sign-in waits because others have failed before it.
+pub const SIGN_IN_DELAY_MAX: Duration = Duration::from_secs(1);
+/// Passwords of one address that wait to be compared; further ones are refused.
+pub const PASSWORDS_WAITING_OF_ONE: usize = 8;
+/// Passwords of strangers that wait to be compared, in all.
+pub const PASSWORDS_WAITING: usize = 500;
+/// How long after its exchange a refresh token gives the same pair again: two tabs, a lost answer.
+pub const REFRESH_GRACE: Duration = Duration::from_secs(10);
 /// Refresh tokens of one account or from one address that are exchanged or ended in a minute.
 pub const TOKEN_EXCHANGE_PER_MINUTE: u32 = 60;
 /// Most runs of one function at the same time that it may ask for.

@@ -1,6 +1,9 @@
 //! Everything that a server, the command line or an embedding program uses, put together once.
 
-use crate::auth::{AuthParts, AuthService, JwtKeys, Passwords, Principals, RoleService};
+use crate::auth::{
+    AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords, Principals,
+    RoleService,
+};
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
@@ -23,6 +26,8 @@ pub struct PlatformParts {
     pub jwt_keys: JwtKeys,
     /// Sites are sub-domains of it; none means single-site mode.
     pub base_domain: Option<String>,
+    /// Which new passwords are good enough.
+    pub password_rules: PasswordRules,
 }
 
 /// All services around one engine.
@@ -67,21 +72,24 @@ impl Platform {
             engine: parts,
             jwt_keys,
             base_domain,
+            password_rules,
         } = parts;
         let store = Arc::clone(&parts.store);
         let clock = Arc::clone(&parts.clock);
         let entropy = Arc::clone(&parts.entropy);
         let runtimes = parts.runtimes.clone();
-        let passwords = Arc::new(Passwords::new(Arc::clone(&entropy)));
+        let passwords = Arc::new(Passwords::new(Arc::clone(&entropy), password_rules));
         let principals = Arc::new(Principals::new(Arc::clone(&store), Arc::clone(&clock)));
         let engine = Engine::new(parts, Arc::clone(&principals));
+        let gate = PasswordGate::new(Arc::clone(&store), &clock, Arc::clone(&passwords));
+        let gate = Arc::new(gate);
         let auth = AuthService::new(AuthParts {
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             entropy,
             jwt_keys,
             base_domain,
-            passwords: Arc::clone(&passwords),
+            gate: Arc::clone(&gate),
             principals: Arc::clone(&principals),
         });
         Arc::new(Self {
@@ -94,6 +102,7 @@ impl Platform {
             users: UserService::new(
                 Arc::clone(&engine),
                 Arc::clone(&passwords),
+                gate,
                 Arc::clone(&principals),
             ),
             apps: AppService::new(Arc::clone(&engine), principals),

@@ -8,8 +8,8 @@ use crate::metrics;
 use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CONTENT_LENGTH, HeaderName};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
@@ -41,7 +41,19 @@ pub(crate) async fn edge(State(app): State<AppState>, request: Request, next: Ne
     metrics::request(&method, route, response.status(), took);
     log(&method, uri.path(), &id, &response, took);
     response.headers_mut().insert(REQUEST_ID, id);
+    guard(uri.path(), response.headers_mut());
     response
+}
+
+/// What the API answers is somebody's own, often a token or key: it is kept by no cache, unless its
+/// route says otherwise, and taken for nothing but what it says it is.
+fn guard(path: &str, headers: &mut HeaderMap) {
+    let nosniff = HeaderValue::from_static("nosniff");
+    headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    let is_api = path.starts_with("/api/") || path.starts_with("/_allauth/");
+    if is_api && !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
 }
 
 /// The id that came with the request, if it can be passed on, else a new one.

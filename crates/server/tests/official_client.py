@@ -37,6 +37,11 @@ assert [user["username"] for user in listed["data"]] == ["alice"] and listed["to
 refused(ValidationError, lambda: root.users.create({"username": "a b", "email": "x"}))
 refused(NotFoundError, lambda: root.users.get("nobody"))
 
+assert root.users.get_preferences()["data"]["theme"] == "light"
+preferences = root.users.update_preferences({"theme": "dark", "timezone": "Asia/Kolkata"})
+assert preferences["data"]["theme"] == "dark" and preferences["data"]["time_format"] == "24h"
+assert root.users.get_preferences()["data"]["timezone"] == "Asia/Kolkata"
+
 roles = root.app.roles()["data"]
 assert {role["slug"] for role in roles} >= {"user-management:developer"}
 assigned = root.users.assign_roles(["user-management:developer", "viewer"], ["alice"])

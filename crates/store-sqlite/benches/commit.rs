@@ -117,7 +117,7 @@ fn user_by_username(bencher: divan::Bencher<'_, '_>) {
     bencher.bench(|| {
         bench
             .runtime
-            .block_on(bench.world.a.store.user_by_username("ann"))
+            .block_on(bench.world.a.store.user_by_name("ann"))
     });
 }
 

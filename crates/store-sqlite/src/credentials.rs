@@ -28,6 +28,9 @@ const KEYS: &str = "
     WHERE site_id = ?1 AND user_id = ?2 ORDER BY id DESC";
 const DELETE_KEY: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id = ?2 AND id = ?3";
 const NOTE_KEY_USE: &str = "UPDATE api_keys SET last_used_at = ?3 WHERE site_id = ?1 AND id = ?2";
+const REPLACE_HASH: &str = "
+    UPDATE users SET password_hash = ?4
+    WHERE site_id = ?1 AND id = ?2 AND password_hash = ?3 AND is_deleted = 0";
 const INSERT_TOKEN: &str = "
     INSERT INTO tokens (hash, site_id, kind, user_id, family, created_at, expires_at, ended_at)
     SELECT ?3, site_id, ?4, id, ?5, ?6, ?7, ?8 FROM users
@@ -208,6 +211,22 @@ impl CredentialStore for Scoped {
                     params![site, id.0, now.as_micros()],
                 )
                 .map(drop)
+            })
+            .await
+    }
+
+    async fn replace_password_hash(
+        &self,
+        user: UserId,
+        old: String,
+        new: String,
+    ) -> Result<bool, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| {
+                let values = params![site, user.0, old, new];
+                Ok(write(connection, REPLACE_HASH, values)? == 1)
             })
             .await
     }

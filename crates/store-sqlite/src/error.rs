@@ -53,6 +53,9 @@ pub enum OpenError {
     /// SQLite failed.
     #[error("the database cannot be opened: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// What stands in the database could not be carried over to this version.
+    #[error("the database cannot be brought up to date: {0}")]
+    Migration(#[from] StoreError),
 }
 
 impl OpenError {
@@ -74,6 +77,15 @@ pub(crate) type DbResult<T> = Result<T, DbError>;
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
+    }
+}
+
+impl From<DbError> for OpenError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Sql(error) => Self::Sqlite(error),
+            DbError::Store(error) => Self::Migration(error),
+        }
     }
 }
 

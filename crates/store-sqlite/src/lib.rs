@@ -12,6 +12,7 @@ mod error;
 mod functions;
 mod grants;
 mod idempotency;
+mod identities;
 mod ids;
 mod invocations;
 mod leases;
@@ -31,6 +32,7 @@ mod users;
 mod writer;
 
 pub use error::OpenError;
+pub use identities::{SharedName, shared_names};
 pub use migrations::migrate;
 pub use open::{SqliteOptions, SqliteStore, WriterStats};
 

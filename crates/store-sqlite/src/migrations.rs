@@ -2,7 +2,8 @@
 //!
 //! A migration that was released must never be edited: its checksum is compared at every start.
 
-use crate::error::OpenError;
+use crate::error::{DbResult, OpenError};
+use crate::identities;
 use crate::lock::FolderLock;
 use crate::open::{connect, create_file};
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -15,6 +16,8 @@ struct Migration {
     version: i64,
     name: &'static str,
     sql: &'static str,
+    /// What SQL cannot do; runs after it, in the same transaction.
+    then: Option<fn(&Connection) -> DbResult<()>>,
 }
 
 macro_rules! migration {
@@ -23,6 +26,7 @@ macro_rules! migration {
             version: $version,
             name: $name,
             sql: include_str!(concat!("../migrations/", $digits, "_", $name, ".sql")),
+            then: None,
         }
     };
 }
@@ -37,6 +41,10 @@ const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007", "webhooks"),
     migration!(8, "0008", "token_families"),
     migration!(9, "0009", "lines"),
+    Migration {
+        then: Some(identities::fill),
+        ..migration!(10, "0010", "identity")
+    },
 ];
 
 const CREATE_TABLE: &str = "
@@ -80,6 +88,9 @@ pub(crate) fn apply(connection: &mut Connection, now: Timestamp) -> Result<Vec<S
             Some((version, _)) => return Err(OpenError::Changed { version: *version }),
             None => {
                 transaction.execute_batch(migration.sql)?;
+                if let Some(then) = migration.then {
+                    then(&transaction)?;
+                }
                 transaction.execute(
                     "INSERT INTO schema_migrations (version, name, checksum, applied_at) \
                      VALUES (?1, ?2, ?3, ?4)",

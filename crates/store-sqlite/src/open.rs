@@ -1,6 +1,7 @@
 //! Opening and closing: lock, migrate, connect, start the threads.
 
 use crate::error::OpenError;
+use crate::identities;
 use crate::ids::Ids;
 use crate::leases::Leases;
 use crate::lock::{FolderLock, private};
@@ -91,6 +92,13 @@ impl SqliteStore {
         let mut connection = connect(&path)?;
         for name in migrations::apply(&mut connection, options.clock.now())? {
             tracing::info!(migration = name, "migrated the database");
+        }
+        let shared = identities::of(&connection)?.len();
+        if shared > 0 {
+            tracing::warn!(
+                shared,
+                "more than one user has the same name: see `tollgate doctor`"
+            );
         }
         let ids = Ids::load(&connection)?;
         let writer =

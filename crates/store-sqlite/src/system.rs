@@ -11,9 +11,9 @@ use crate::queue::{self, End};
 use crate::retention;
 use crate::rows::{Record, all, exists, first, json, write};
 use crate::subscribers;
-use crate::users::{self, key, read_columns, user_columns};
+use crate::users::{self, read_columns, user_columns};
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
@@ -28,6 +28,7 @@ use tollgate_core::ports::store::{
 use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
+use tollgate_core::users::identity::key;
 use tollgate_core::vault::Sealed;
 use tollgate_core::webhook::SealedSecrets;
 
@@ -37,13 +38,16 @@ const INSERT_SITE: &str = "
     INSERT INTO sites (slug, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 const INSERT_DOMAIN: &str = "
     INSERT INTO site_domains (domain, site_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-/// An e-mail address wins over a username that looks like it, so that nobody can take over
-/// another's sign-in by choosing that username.
 const LOGIN: &str = concat!(
     "SELECT ",
     user_columns!(),
     ", password_hash, epoch FROM users WHERE site_id = ?1 AND is_deleted = 0 ",
-    "AND (email_key = ?2 OR username_key = ?2) ORDER BY email_key = ?2 DESC LIMIT 1"
+    "AND id = (SELECT user_id FROM identities WHERE site_id = ?1 AND key = ?2)"
+);
+const LOGIN_OF: &str = concat!(
+    "SELECT ",
+    user_columns!(),
+    ", password_hash, epoch FROM users WHERE site_id = ?1 AND is_deleted = 0 AND id = ?2"
 );
 const KEY_OWNER: &str = "
     SELECT k.id, k.user_id, k.last_used_at FROM api_keys k JOIN users u ON u.id = k.user_id AND u.site_id = k.site_id
@@ -113,10 +117,10 @@ fn insert_site(connection: &Connection, site: &Site) -> DbResult<Site> {
 fn login_record(
     connection: &Connection,
     site: SiteId,
-    login: &str,
+    (sql, who): (&str, &dyn ToSql),
     now: Timestamp,
 ) -> DbResult<Option<LoginRecord>> {
-    let record = first(connection, LOGIN, params![site.0, key(login)], |row| {
+    let record = first(connection, sql, params![site.0, who], |row| {
         let mut row = Record::new("users", row);
         Ok(LoginRecord {
             user: read_columns(&mut row)?,
@@ -199,7 +203,18 @@ impl SystemStore for System {
         let now = self.inner.clock.now();
         self.inner
             .readers
-            .look_up(|connection| login_record(connection, site, login, now))
+            .look_up(|connection| login_record(connection, site, (LOGIN, &key(login)), now))
+    }
+
+    async fn login_record_of(
+        &self,
+        site: SiteId,
+        user: UserId,
+    ) -> Result<Option<LoginRecord>, StoreError> {
+        let now = self.inner.clock.now();
+        self.inner
+            .readers
+            .look_up(|connection| login_record(connection, site, (LOGIN_OF, &user.0), now))
     }
 
     async fn owner(

@@ -1,14 +1,15 @@
 //! The one write of a user: the change, the PRE results and the POST runs, all or nothing.
 
-use crate::error::{DbError, DbResult};
+use crate::error::{DbError, DbResult, ensure_rows};
 use crate::idempotency;
+use crate::identities::{self, Names};
 use crate::queue::{End, complete, insert};
 use crate::rows::{first, json, write};
-use crate::users::{check_free, key};
 use rusqlite::{Connection, params};
 use tollgate_core::idempotency::{Remember, Remembered};
 use tollgate_core::invocation::NewInvocation;
 use tollgate_core::ports::store::{Conflict, StoreError, UserChange, UserCommit};
+use tollgate_core::text::folded;
 use tollgate_core::users::User;
 
 const INSERT: &str = "
@@ -19,7 +20,7 @@ const INSERT: &str = "
         ?20, ?21) ON CONFLICT DO NOTHING";
 /// `last_login` belongs to sign-in, which may have happened since the record was read.
 const UPDATE: &str = "
-    UPDATE OR IGNORE users SET username = ?4, username_key = ?5, email = ?6, email_key = ?7,
+    UPDATE users SET username = ?4, username_key = ?5, email = ?6, email_key = ?7,
         first_name = ?8, last_name = ?9, name_key = ?10, is_active = ?11, is_staff = ?12,
         is_superuser = ?13, is_deleted = ?14, updated_at = ?15, revision = ?3 + 1,
         password_hash = COALESCE(?16, password_hash), attributes = ?17, epoch = epoch + ?18
@@ -33,6 +34,7 @@ const DELETE_KEYS: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id =
 /// A commit whose texts were made on the caller's thread.
 pub(crate) struct Prepared {
     change: UserChange,
+    names: Names,
     username_key: String,
     email_key: String,
     name_key: String,
@@ -50,9 +52,10 @@ impl Prepared {
         let finish = |remember: &Remember<User>| remember.finish(user).map_err(DbError::bug);
         Ok(Self {
             remembered: commit.remember.as_ref().map(finish).transpose()?,
-            username_key: key(&profile.username),
-            email_key: key(&profile.email),
-            name_key: key(&format!("{} {}", profile.first_name, profile.last_name)),
+            names: Names::new(&profile.username, &profile.email),
+            username_key: folded(&profile.username),
+            email_key: folded(&profile.email),
+            name_key: folded(&format!("{} {}", profile.first_name, profile.last_name)),
             attributes: json(&profile.attributes)?,
             change: commit.change,
             ends: End::prepare(commit.completions)?,
@@ -147,17 +150,12 @@ fn create(
         password_hash,
         prepared.attributes,
     ];
-    if write(connection, INSERT, values)? == 1 {
-        return Ok(());
+    // Before anything is written: a refusal that has changed nothing costs the neighbours nothing.
+    prepared.names.check_free(connection, site, user.id.0)?;
+    if write(connection, INSERT, values)? == 0 {
+        return Err(DbError::bug(IdInUse(user.id.0)));
     }
-    check_free(
-        connection,
-        site,
-        &prepared.username_key,
-        &prepared.email_key,
-        user.id.0,
-    )?;
-    Err(DbError::bug(IdInUse(user.id.0)))
+    prepared.names.claim(connection, site, user.id.0)
 }
 
 /// Another process has taken this one for dead and ended its runs.
@@ -199,28 +197,23 @@ fn update(
         prepared.attributes,
         is_deleted || ends_tokens(user, password_hash),
     ];
-    if write(connection, UPDATE, values)? == 1 {
-        return Ok(());
+    let who = params![site, user.id.0];
+    let revision = first(connection, REVISION, who, |row| Ok(row.get::<_, i64>(0)?))?;
+    if revision.is_none() {
+        return Err(Conflict::Gone.into());
     }
-    let values = params![site, user.id.0];
-    match first(
-        connection,
-        REVISION,
-        values,
-        |row| Ok(row.get::<_, i64>(0)?),
-    )? {
-        None => Err(Conflict::Gone.into()),
-        Some(revision) if revision != read_at => Err(Conflict::Changed.into()),
-        Some(_) => {
-            check_free(
-                connection,
-                site,
-                &prepared.username_key,
-                &prepared.email_key,
-                user.id.0,
-            )?;
-            Err(Conflict::Changed.into())
-        }
+    if revision != Some(read_at) {
+        return Err(Conflict::Changed.into());
+    }
+    // Before anything is written: a refusal that has changed nothing costs the neighbours nothing.
+    if !is_deleted {
+        prepared.names.check_free(connection, site, user.id.0)?;
+    }
+    ensure_rows("a user", write(connection, UPDATE, values)?, 1)?;
+    if is_deleted {
+        identities::release(connection, site, user.id.0)
+    } else {
+        prepared.names.claim(connection, site, user.id.0)
     }
 }
 

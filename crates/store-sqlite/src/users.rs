@@ -2,18 +2,22 @@
 
 use crate::error::DbResult;
 use crate::grants;
+use crate::identities::Names;
 use crate::listing::{Filter, bounds};
 use crate::open::Scoped;
-use crate::rows::{Record, all, count, exists, first, json};
+use crate::rows::{Record, all, count, first, json, write};
 use crate::user_commit::{Prepared, commit};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
+use tollgate_core::function::Object;
 use tollgate_core::ids::UserId;
 use tollgate_core::ports::store::{
-    Conflict, OnCommit, Page, PageRequest, StoreError, UserCommit, UserOrder, UserQuery, UserStore,
+    OnCommit, Page, PageRequest, StoreError, UserCommit, UserOrder, UserQuery, UserStore,
 };
+use tollgate_core::text::folded;
 use tollgate_core::time::Timestamp;
-use tollgate_core::users::{Profile, User};
+use tollgate_core::users::identity::key;
+use tollgate_core::users::{FieldError, PreferencesChange, Profile, User};
 
 /// The columns that [`read`] reads.
 macro_rules! user_columns {
@@ -29,22 +33,18 @@ const BY_ID: &str = concat!(
     user_columns!(),
     " FROM users WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0"
 );
-const BY_USERNAME: &str = concat!(
+const BY_NAME: &str = concat!(
     "SELECT ",
     user_columns!(),
-    " FROM users WHERE site_id = ?1 AND username_key = ?2 AND is_deleted = 0"
+    " FROM users WHERE site_id = ?1 AND is_deleted = 0 ",
+    "AND id = (SELECT user_id FROM identities WHERE site_id = ?1 AND key = ?2)"
 );
 const LIST: &str = concat!("SELECT ", user_columns!(), " FROM users");
 const COUNT: &str = "SELECT COUNT(*) FROM users";
-const USERNAME_TAKEN: &str = "
-    SELECT 1 FROM users WHERE site_id = ?1 AND username_key = ?2 AND is_deleted = 0 AND id <> ?3";
-const EMAIL_TAKEN: &str = "
-    SELECT 1 FROM users WHERE site_id = ?1 AND email_key = ?2 AND is_deleted = 0 AND id <> ?3";
-
-/// The form in which names are compared. The only place that says what "without regard to case" is.
-pub(crate) fn key(text: &str) -> String {
-    text.to_lowercase()
-}
+const PREFERENCES: &str = "
+    SELECT id, preferences FROM users WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
+const SET_PREFERENCES: &str = "
+    UPDATE users SET preferences = ?3 WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 
 /// Reads a user without its roles.
 pub(crate) fn read_columns(row: &mut Record<'_, '_>) -> DbResult<User> {
@@ -92,28 +92,7 @@ pub(crate) fn by_id(
     Ok(user)
 }
 
-/// Refuses a username or address that another user has. The arguments are keys.
-pub(crate) fn check_free(
-    connection: &Connection,
-    site: i64,
-    username_key: &str,
-    email_key: &str,
-    except: i64,
-) -> DbResult<()> {
-    if exists(
-        connection,
-        USERNAME_TAKEN,
-        params![site, username_key, except],
-    )? {
-        return Err(Conflict::Username.into());
-    }
-    if exists(connection, EMAIL_TAKEN, params![site, email_key, except])? {
-        return Err(Conflict::Email.into());
-    }
-    Ok(())
-}
-
-/// Text is sought in the lower-case columns with `instr`, which knows no wildcards to escape.
+/// Text is sought in the folded columns with `instr`, which knows no wildcards to escape.
 fn filter(site: i64, query: &UserQuery, now: Timestamp) -> DbResult<Filter> {
     let mut filter = Filter::default();
     filter.with("site_id = ?N", site);
@@ -131,7 +110,7 @@ fn filter(site: i64, query: &UserQuery, now: Timestamp) -> DbResult<Filter> {
     {
         filter.with(
             "(instr(username_key, ?N) OR instr(email_key, ?N) OR instr(name_key, ?N))",
-            key(search),
+            folded(search),
         );
     }
     if let Some(value) = query.is_active {
@@ -193,6 +172,32 @@ fn list(
     Ok(Page { items, total })
 }
 
+fn preferences(connection: &Connection, site: i64, user: UserId) -> DbResult<Option<Object>> {
+    first(connection, PREFERENCES, params![site, user.0], |row| {
+        let mut row = Record::new("users", row);
+        row.get::<i64>("id")?;
+        row.json("preferences")
+    })
+}
+
+fn change_preferences(
+    connection: &Connection,
+    site: i64,
+    user: UserId,
+    change: &PreferencesChange,
+) -> DbResult<Option<Result<Object, FieldError>>> {
+    let Some(before) = preferences(connection, site, user)? else {
+        return Ok(None);
+    };
+    let after = match change.applied_to(before) {
+        Ok(after) => after,
+        Err(refused) => return Ok(Some(Err(refused))),
+    };
+    let values = params![site, user.0, json(&after)?];
+    write(connection, SET_PREFERENCES, values)?;
+    Ok(Some(Ok(after)))
+}
+
 #[async_trait]
 impl UserStore for Scoped {
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
@@ -202,11 +207,11 @@ impl UserStore for Scoped {
             .look_up(|connection| by_id(connection, self.site(), id, now))
     }
 
-    async fn user_by_username(&self, username: &str) -> Result<Option<User>, StoreError> {
+    async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError> {
         let now = self.inner.clock.now();
         let site = self.site();
         self.inner.readers.look_up(|connection| {
-            let mut user = first(connection, BY_USERNAME, params![site, key(username)], read)?;
+            let mut user = first(connection, BY_NAME, params![site, key(name)], read)?;
             if let Some(user) = &mut user {
                 grants::fill_one(connection, site, user, now)?;
             }
@@ -221,9 +226,28 @@ impl UserStore for Scoped {
         except: Option<UserId>,
     ) -> Result<(), StoreError> {
         let except = except.map_or(0, |id| id.0);
-        self.inner.readers.look_up(|connection| {
-            check_free(connection, self.site(), &key(username), &key(email), except)
-        })
+        let names = Names::new(username, email);
+        self.inner
+            .readers
+            .look_up(|connection| names.check_free(connection, self.site(), except))
+    }
+
+    async fn preferences(&self, user: UserId) -> Result<Option<Object>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| preferences(connection, self.site(), user))
+    }
+
+    async fn change_preferences(
+        &self,
+        user: UserId,
+        change: PreferencesChange,
+    ) -> Result<Option<Result<Object, FieldError>>, StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| change_preferences(connection, site, user, &change))
+            .await
     }
 
     async fn list_users(

@@ -9,7 +9,10 @@ use crate::keys;
 use std::time::Duration;
 use tollgate_core::auth::Password;
 use tollgate_core::egress::EgressHosts;
+use tollgate_core::ids::UserId;
+use tollgate_core::services::Strength;
 use tollgate_core::site::Authority;
+use tollgate_core::users::UpdateUser;
 
 pub(super) async fn run(config: &Config, command: Admin) -> CommandResult {
     if matches!(command, Admin::ApiKey) {
@@ -46,7 +49,7 @@ async fn change(config: &Config, composition: &Composition, command: Admin) -> C
             let (password, made) = password_or_made(password);
             let user = platform
                 .admin
-                .create_superuser(&authority, &site, &email, password)
+                .create_superuser(&authority, &site, &email, password, Strength::Checked)
                 .await?;
             println!("created superuser {} in site {slug}", user.profile.email);
             show(made);
@@ -67,6 +70,23 @@ async fn change(config: &Config, composition: &Composition, command: Admin) -> C
                 user.profile.email
             );
             show(made);
+        }
+        Admin::Rename {
+            id,
+            username,
+            email,
+            site: slug,
+        } => {
+            let site = site(platform, &authority, &slug).await?;
+            let change = UpdateUser {
+                username,
+                email,
+                ..UpdateUser::default()
+            };
+            let admin = &platform.admin;
+            let user = admin.rename(&authority, &site, UserId(id), change).await?;
+            let profile = user.profile;
+            println!("user {id} is {} <{}> now", profile.username, profile.email);
         }
         Admin::CreateSite { slug, domain } => {
             let site = platform

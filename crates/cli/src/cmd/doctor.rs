@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tollgate_core::confinement::Confinement;
 use tollgate_core::time::SystemClock;
 use tollgate_runtimes::{Outbound, PythonRuntime};
-use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_store_sqlite::{DATABASE_FILE, SqliteOptions, SqliteStore, shared_names};
 
 #[derive(Serialize)]
 struct Finding {
@@ -26,6 +26,7 @@ pub(super) async fn run(config: &Config, args: &Doctor) -> CommandResult {
     let findings = [
         python(config),
         database(config.database_dir()),
+        names(config.database_dir()),
         isolation(config).await,
         outbound(config),
     ];
@@ -92,6 +93,47 @@ fn database(dir: &Path) -> Finding {
         }
         Err(error) => finding(false, error.to_string()),
     }
+}
+
+/// Names shown of those that several users have.
+const SHARED_SHOWN: usize = 20;
+
+/// Whether every name is one person's.
+fn names(dir: &Path) -> Finding {
+    let finding = |ok, optional, detail| Finding {
+        what: "names",
+        ok,
+        optional,
+        detail,
+    };
+    if !dir.join(DATABASE_FILE).exists() {
+        return finding(true, false, "there are no users yet".to_owned());
+    }
+    let shared = match shared_names(dir) {
+        Ok(shared) => shared,
+        Err(error) => return finding(false, false, error.to_string()),
+    };
+    if shared.is_empty() {
+        let detail = "every username and address signs one person in".to_owned();
+        return finding(true, false, detail);
+    }
+    let mut detail = "these names are another user's too, so their users do not sign in by them; \
+                      change them with `tollgate admin rename`"
+        .to_owned();
+    for it in shared.iter().take(SHARED_SHOWN) {
+        // Escaped: what is wrong with a name is often that it does not look so.
+        detail.push_str(&format!(
+            "\n       site {}: user {} has the {} {:?}, by which user {} ({:?}) signs in",
+            it.site, it.user_id, it.kind, it.name, it.holder_id, it.holder
+        ));
+    }
+    if shared.len() > SHARED_SHOWN {
+        detail.push_str(&format!(
+            "\n       and {} more",
+            shared.len() - SHARED_SHOWN
+        ));
+    }
+    finding(false, true, detail)
 }
 
 /// Starts the Python host as the server does, and has it say which walls stand.

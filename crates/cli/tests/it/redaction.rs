@@ -121,7 +121,8 @@ async fn change_users(api: &Api, seen: &mut Seen) -> Vec<Value> {
     api.post("/api/users/", &ann).await.ok();
     let mine = api.with(&bearer(api.sign_in("ann", ANN).await));
     let change = mine.request(Method::PATCH, "/api/users/ann/");
-    let change = change.json(&json!({"password": NEW, "first_name": "Ann"}));
+    let change =
+        change.json(&json!({"password": NEW, "current_password": ANN, "first_name": "Ann"}));
     mine.try_send(change).await.unwrap().ok();
     // Passwords that are refused, by their own rules and by another field.
     for body in [

@@ -9,6 +9,7 @@ use crate::idempotency::Remember;
 use crate::ids::ApiKeyId;
 use crate::limits;
 use crate::ports::store::{ApiKey, NewApiKey};
+use crate::services::check_name;
 use crate::text;
 use crate::time::Timestamp;
 use crate::users::FieldError;
@@ -132,15 +133,7 @@ impl AuthService {
 
 fn check(name: &str, expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
     let mut errors = Vec::new();
-    if name.trim().is_empty() {
-        errors.push(FieldError::new("name", "This field may not be blank"));
-    } else if name.chars().count() > limits::NAME_CHARS || name.chars().any(char::is_control) {
-        let message = format!(
-            "Use at most {} characters, none of control",
-            limits::NAME_CHARS
-        );
-        errors.push(FieldError::new("name", message));
-    }
+    check_name(name, &mut errors);
     if expires_at.is_some_and(|end| end <= now) {
         errors.push(FieldError::new(
             "expires_at",

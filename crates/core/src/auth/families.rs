@@ -53,7 +53,8 @@ impl AuthService {
         let (user, epoch) = self.check_password(site, sign_in).await?;
         let now = self.clock.now();
         let origin = self.origin(user.id, epoch, now);
-        let (pair, token) = self.pair(site, origin, now)?;
+        let ids = (self.entropy.uuid_v7(now), self.entropy.uuid_v7(now));
+        let (pair, token) = self.pair(site, origin, ids, now)?;
         self.note_sign_in(site, token, epoch).await?;
         Ok(pair)
     }
@@ -66,7 +67,7 @@ impl AuthService {
         let (mut user, epoch) = self.check_password(site, sign_in).await?;
         let now = self.clock.now();
         let origin = self.origin(user.id, epoch, now);
-        let access = self.access(site, origin, now)?;
+        let access = self.access(site, origin, self.entropy.uuid_v7(now), now)?;
         let session = self.entropy.secret();
         let token = stored(origin, TokenKind::Session, hash(&session), now);
         self.note_sign_in(site, token, epoch).await?;
@@ -80,8 +81,9 @@ impl AuthService {
 
     /// Exchanges a refresh token for a new pair; the old one ends.
     ///
-    /// A token that was exchanged before and comes again may have been stolen, and nobody can tell
-    /// which of the two holders is the thief: all that came from its sign-in ends then.
+    /// For a moment after that it gives the same pair again ([`limits::REFRESH_GRACE`]). A token that
+    /// comes again later may have been stolen, and nobody can tell which of the two holders is the
+    /// thief: all that came from its sign-in ends then.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], [`Error::RateLimited`].
@@ -106,16 +108,57 @@ impl AuthService {
             family: used.family,
             epoch: owner.epoch,
         };
-        let (pair, next) = self.pair(site, origin, now)?;
-        if verified.origin.epoch == owner.epoch
-            && self.scoped(site).exchange_token(used.hash, next).await?
-        {
-            return Ok(pair);
+        if verified.origin.epoch == owner.epoch {
+            let ids = self.tokens.successors(verified.id);
+            let (pair, next) = self.pair(site, origin, ids, now)?;
+            if self
+                .scoped(site)
+                .exchange_token(used.hash.clone(), next)
+                .await?
+            {
+                return Ok(pair);
+            }
+            if let Some(pair) = self.given_before(site, origin, ids, &used.hash).await? {
+                return Ok(pair);
+            }
         }
         tracing::warn!(site.id = %site.id, user.id = %user,
             "a refresh token that had ended came again; all that came from its sign-in ends");
         self.end_family(site, user, used.family).await?;
         Err(bad)
+    }
+
+    /// The pair that a refresh token was exchanged for a moment ago, made again. None when it was
+    /// longer ago, when the token ended in another way, or its sign-in has ended.
+    async fn given_before(
+        &self,
+        site: &Site,
+        origin: Origin,
+        ids: (Uuid, Uuid),
+        used: &str,
+    ) -> Result<Option<TokenPair>, Error> {
+        let used = self.stored_token(site, used, TokenKind::Refresh).await?;
+        let Some(at) = used.and_then(|used| used.ended_at) else {
+            return Ok(None);
+        };
+        let now = self.clock.now();
+        // Both ways: a clock that is set back must not open it again.
+        if now.since(at).max(at.since(now)) > limits::REFRESH_GRACE {
+            return Ok(None);
+        }
+        let (pair, next) = self.pair(site, origin, ids, at)?;
+        let next = self
+            .stored_token(site, &next.hash, TokenKind::Refresh)
+            .await?;
+        if next.is_none_or(|next| next.family != origin.family) {
+            return Ok(None);
+        }
+        let system = self.store.system(Reason::Authenticate);
+        let owner = system.owner(site.id, origin.user, now).await?;
+        let lives = owner.is_some_and(|owner| {
+            owner.epoch == origin.epoch && !owner.ended_families.contains(&origin.family)
+        });
+        Ok(lives.then_some(pair))
     }
 
     /// Ends the sign-in that a refresh token comes from, with its access tokens.
@@ -180,25 +223,30 @@ impl AuthService {
         }
     }
 
-    /// A pair, and what is stored of it.
+    /// A pair with these ids, and what is stored of it. The same arguments give the same pair.
     fn pair(
         &self,
         site: &Site,
         origin: Origin,
+        (id, access): (Uuid, Uuid),
         now: Timestamp,
     ) -> Result<(TokenPair, Token), Error> {
-        let id = self.entropy.uuid_v7(now);
         let kind = (TokenType::Refresh, limits::REFRESH_TOKEN_TTL);
         let refresh = self.tokens.issue(site, origin, kind, id, now);
         let refresh = refresh.ok_or_else(not_signed)?;
-        let access = self.access(site, origin, now)?;
+        let access = self.access(site, origin, access, now)?;
         let token = stored(origin, TokenKind::Refresh, hash(&id.to_string()), now);
         Ok((TokenPair { access, refresh }, token))
     }
 
-    fn access(&self, site: &Site, origin: Origin, now: Timestamp) -> Result<String, Error> {
+    fn access(
+        &self,
+        site: &Site,
+        origin: Origin,
+        id: Uuid,
+        now: Timestamp,
+    ) -> Result<String, Error> {
         let kind = (TokenType::Access, limits::ACCESS_TOKEN_TTL);
-        let id = self.entropy.uuid_v7(now);
         self.tokens
             .issue(site, origin, kind, id, now)
             .ok_or_else(not_signed)

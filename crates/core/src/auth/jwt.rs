@@ -7,8 +7,10 @@ use crate::ids::UserId;
 use crate::ports::store::Epoch;
 use crate::site::Site;
 use crate::time::Timestamp;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -82,6 +84,8 @@ pub(super) struct Verified {
 
 /// Signs and verifies tokens.
 pub(super) struct Tokens {
+    /// Makes the ids of the pair that follows on a refresh token.
+    successors: [u8; 32],
     header: Header,
     sign: EncodingKey,
     verify: Vec<DecodingKey>,
@@ -98,6 +102,7 @@ impl Tokens {
         validation.validate_exp = false;
         validation.validate_aud = false;
         Self {
+            successors: keys.current,
             header: Header::new(Algorithm::HS256),
             sign: EncodingKey::from_secret(&keys.current),
             verify: [Some(&keys.current), keys.previous.as_ref()]
@@ -107,6 +112,23 @@ impl Tokens {
                 .collect(),
             validation,
         }
+    }
+
+    /// The ids of the refresh and access token that a refresh token is exchanged for: always the same,
+    /// so that the pair can be made again without being stored.
+    pub(super) fn successors(&self, used: Uuid) -> (Uuid, Uuid) {
+        let mac = Hmac::<Sha256>::new_from_slice(&self.successors);
+        let mut mac = mac.expect("HMAC takes a key of any length");
+        // With a zero byte, which what is signed with the same key never has.
+        mac.update(b"successors\0");
+        mac.update(used.as_bytes());
+        let made: [u8; 32] = mac.finalize().into_bytes().into();
+        let id = |half: &[u8]| {
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(half);
+            uuid::Builder::from_custom_bytes(bytes).into_uuid()
+        };
+        (id(&made[..16]), id(&made[16..]))
     }
 
     /// A token for a user of `site`. None when signing fails, which a 32-byte key rules out.

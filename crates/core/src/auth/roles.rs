@@ -154,7 +154,8 @@ async fn resolve(
     }
     let mut users = Vec::with_capacity(usernames.len());
     for username in usernames {
-        match store.user_by_username(username).await? {
+        match store.user_by_name(username).await? {
+            Some(user) if users.contains(&user.id) => {}
             Some(user) => users.push(user.id),
             None => errors.push(unknown("usernames", "user", username)),
         }

@@ -2,10 +2,11 @@
 //!
 //! Must never tell an unknown account from a wrong password, by words, status or time.
 
-use super::attempts::Attempts;
+use super::attempts::Exchanges;
 use super::credentials::{Credential, hash};
+use super::gate::{PasswordGate, Typed};
 use super::jwt::{JwtKeys, TokenType, Tokens};
-use super::password::{Password, Passwords};
+use super::password::Password;
 use super::{Principal, Principals, SiteDirectory};
 use crate::entropy::Entropy;
 use crate::error::Error;
@@ -34,8 +35,8 @@ pub struct AuthParts {
     pub jwt_keys: JwtKeys,
     /// Sites are sub-domains of it; none means single-site mode.
     pub base_domain: Option<String>,
-    /// Shared with whoever else hashes passwords.
-    pub passwords: Arc<Passwords>,
+    /// Shared with whoever else compares passwords.
+    pub gate: Arc<PasswordGate>,
     /// Shared with whoever changes users and roles.
     pub principals: Arc<Principals>,
 }
@@ -47,10 +48,9 @@ pub struct AuthService {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) principals: Arc<Principals>,
     pub(super) tokens: Tokens,
-    pub(super) exchanges: Attempts,
-    passwords: Arc<Passwords>,
+    pub(super) exchanges: Exchanges,
+    gate: Arc<PasswordGate>,
     sites: SiteDirectory,
-    sign_ins: Attempts,
 }
 
 /// Name and password, with where they came from.
@@ -73,19 +73,18 @@ impl AuthService {
             entropy,
             jwt_keys,
             base_domain,
-            passwords,
+            gate,
             principals,
         } = parts;
         let base_domain = base_domain.as_deref();
         Self {
             sites: SiteDirectory::new(Arc::clone(&store), Arc::clone(&clock), base_domain),
             tokens: Tokens::new(&jwt_keys),
-            sign_ins: Attempts::new(Arc::clone(&clock), limits::SIGN_IN_PER_MINUTE),
-            exchanges: Attempts::new(Arc::clone(&clock), limits::TOKEN_EXCHANGE_PER_MINUTE),
+            exchanges: Exchanges::new(&clock),
             store,
             clock,
             entropy,
-            passwords,
+            gate,
             principals,
         }
     }
@@ -166,17 +165,10 @@ impl AuthService {
             password,
             address,
         } = sign_in;
-        self.sign_ins.count(site.id, login, address)?;
-        let wrong = Error::Unauthenticated(WRONG_LOGIN);
-        let system = self.store.system(Reason::Authenticate);
-        let (account, stored) = match system.login_record(site.id, login).await? {
-            Some(record) => (Some((record.user, record.epoch)), record.password_hash),
-            None => (None, None),
-        };
-        let fits = self.passwords.verify(password, stored).await?;
-        account
-            .filter(|(user, _)| fits && user.profile.is_active && !user.is_deleted)
-            .ok_or(wrong)
+        let typed = Typed { password, address };
+        let record = self.gate.sign_in(site.id, login, typed).await?;
+        let record = record.ok_or(Error::Unauthenticated(WRONG_LOGIN))?;
+        Ok((record.user, record.epoch))
     }
 
     /// A stored token that has not expired, ended or not.

@@ -3,7 +3,7 @@
 use crate::invocation::{Failure, FailureKind};
 use crate::json::{JsonText, changes, merge_patch};
 use crate::registry::EventSpec;
-use crate::users::Profile;
+use crate::users::{Profile, identity};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -50,8 +50,11 @@ pub(super) fn enrich(
     let before = serde_json::to_value(&*proposed).map_err(unreadable)?;
     let mut value = before.clone();
     merge_patch(&mut value, patch);
-    let enriched = Profile::deserialize(&value).map_err(unreadable)?;
-    if let Some(error) = enriched.check().first() {
+    let mut enriched = Profile::deserialize(&value).map_err(unreadable)?;
+    if enriched.email != proposed.email {
+        enriched.email = identity::kept_email(&enriched.email);
+    }
+    if let Some(error) = enriched.check(Some(proposed)).first() {
         return Err(fail(
             error.field,
             &format!("cannot be saved: {}", error.message),
@@ -93,6 +96,11 @@ mod tests {
             json!({"plan": "free", "a": 1})
         );
         assert_eq!(enriched.email, proposed().email);
+        let address = |patch| apply(patch).unwrap().email;
+        assert_eq!(
+            address(json!({"email": "J＠BLOCKED.Example"})),
+            "J@blocked.example"
+        );
         assert_eq!(apply(json!({"first_name": null})).unwrap().first_name, "");
         assert_eq!(apply(json!({})).unwrap(), proposed());
     }
@@ -104,6 +112,7 @@ mod tests {
             (json!({"username": "root"}), "it may change email"),
             (json!({"nonsense": 1}), "'nonsense'"),
             (json!({"email": "nope"}), "valid e-mail"),
+            (json!({"email": "a\u{200b}@b.c"}), "U+200B"),
             (json!({"email": null}), "missing field"),
             (json!({"is_active": "yes"}), "'is_active'"),
             (json!({"attributes": [1]}), "'attributes'"),

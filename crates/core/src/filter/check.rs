@@ -169,6 +169,12 @@ impl Checker {
         if call.func_name == "matches" {
             self.check_pattern(node, call)?;
         }
+        if self.in_macro && matches!(call.func_name.as_str(), "replace" | "split" | "join") {
+            let name = &call.func_name;
+            let message =
+                format!("'{name}' cannot stand inside a list macro: its cost would multiply");
+            return Err(Wrong::new(node, message));
+        }
         match operators::result(node, call, &arguments) {
             // What grows in each round would grow without bound.
             Some(Ok(kind)) if self.in_macro && operators::may_grow(call, &kind) => {

@@ -13,6 +13,7 @@ mod check;
 mod kind;
 mod operators;
 mod signatures;
+mod strings;
 mod value;
 
 pub use value::Activation;
@@ -23,9 +24,13 @@ use cel::{Env, Program, Value};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-/// The language: CEL's standard functions and macros, without the optional syntax.
-static LANGUAGE: LazyLock<Arc<Env>> =
-    LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
+/// The language: CEL's standard functions and macros and those on texts, without the optional syntax.
+static LANGUAGE: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut language = Env::stdlib().with_optional_support(false);
+    let added = strings::extension(&mut language);
+    added.expect("none of the names is the standard library's");
+    Arc::new(language)
+});
 
 /// Why a text is no filter for an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! What CEL's standard functions take and give.
+//! What CEL's standard functions and those on texts take and give.
 
 use super::check::{Checked, Wrong};
 use super::kind::Kind;
@@ -24,7 +24,9 @@ pub(super) fn is_type(name: &str) -> bool {
 enum Takes {
     Bool,
     Number,
+    Int,
     Text,
+    Texts,
     Bytes,
     Timestamp,
     Duration,
@@ -33,12 +35,15 @@ enum Takes {
 }
 
 impl Takes {
-    const fn accepts(&self, kind: &Kind) -> bool {
+    fn accepts(&self, kind: &Kind) -> bool {
         match (self, kind) {
             (_, Kind::Any) | (Self::Any, _) => true,
             (Self::Bool, kind) => matches!(kind, Kind::Bool),
             (Self::Number, kind) => kind.is_number(),
+            (Self::Int, kind) => matches!(kind, Kind::Int),
             (Self::Text, kind) => matches!(kind, Kind::Text),
+            (Self::Texts, Kind::List(item)) => matches!(**item, Kind::Text | Kind::Any),
+            (Self::Texts, _) => false,
             (Self::Bytes, kind) => matches!(kind, Kind::Bytes),
             (Self::Timestamp, kind) => matches!(kind, Kind::Timestamp),
             (Self::Duration, kind) => matches!(kind, Kind::Duration),
@@ -52,12 +57,26 @@ impl Takes {
 
 /// The forms of a function by name; the target of a member call comes first.
 fn forms(name: &str, is_member: bool) -> Option<(Vec<&'static [Takes]>, Kind)> {
-    use Takes::{Any, Bool, Bytes, Duration, Number, Sized, Text, Timestamp};
+    use Takes::{Any, Bool, Bytes, Duration, Int, Number, Sized, Text, Texts, Timestamp};
     Some(match (name, is_member) {
         ("size", _) => (vec![&[Sized]], Kind::Int),
         ("contains" | "startsWith" | "endsWith", true) | ("matches", _) => {
             (vec![&[Text, Text]], Kind::Bool)
         }
+        ("lowerAscii" | "upperAscii" | "trim" | "reverse", true) => (vec![&[Text]], Kind::Text),
+        ("charAt", true) => (vec![&[Text, Int]], Kind::Text),
+        ("substring", true) => (vec![&[Text, Int], &[Text, Int, Int]], Kind::Text),
+        ("indexOf", true) => (vec![&[Text, Text], &[Text, Text, Int]], Kind::Int),
+        ("lastIndexOf", true) => (vec![&[Text, Text]], Kind::Int),
+        ("replace", true) => (
+            vec![&[Text, Text, Text], &[Text, Text, Text, Int]],
+            Kind::Text,
+        ),
+        ("split", true) => (
+            vec![&[Text, Text], &[Text, Text, Int]],
+            Kind::List(Box::new(Kind::Text)),
+        ),
+        ("join", true) => (vec![&[Texts], &[Texts, Text]], Kind::Text),
         ("getHours" | "getMinutes" | "getSeconds" | "getMilliseconds", true) => (
             vec![&[Timestamp], &[Timestamp, Text], &[Duration]],
             Kind::Int,

@@ -47,6 +47,56 @@ fn what_holds_and_what_does_not() {
         ("time - timestamp(user.date_joined) < duration('1h')", true),
         ("time > timestamp('2030-01-01T00:00:00Z')", false),
         ("event.params.is_active ? user.id == 123 : false", true),
+        // Functions on texts.
+        (
+            "event.params.email.lowerAscii() == 'john@example.com'",
+            true,
+        ),
+        ("event.params.username.upperAscii() == 'JOHN_DOE'", true),
+        ("'ÄB'.lowerAscii() == 'Äb'", true),
+        ("'  a b '.trim() == 'a b'", true),
+        ("event.params.email.split('@')[1] == 'example.com'", true),
+        ("'a,b,c'.split(',', 2) == ['a', 'b,c']", true),
+        ("'äbc'.split('') == ['ä', 'b', 'c']", true),
+        (
+            "'abc'.split('', 2) == ['a', 'bc'] && 'abc'.split(',', 0) == []",
+            true,
+        ),
+        ("event.params.username.substring(0, 4) == 'john'", true),
+        ("'äöü'.substring(1) == 'öü' && 'äöü'.charAt(1) == 'ö'", true),
+        (
+            "event.params.email.replace('@', ' at ') == 'john at example.com'",
+            true,
+        ),
+        (
+            "'aaa'.replace('a', 'b', 2) == 'bba' && 'ab'.replace('', '-') == '-a-b-'",
+            true,
+        ),
+        (
+            "'äxäx'.indexOf('x') == 1 && 'äxäx'.lastIndexOf('x') == 3",
+            true,
+        ),
+        (
+            "'äxäx'.indexOf('x', 2) == 3 && 'a'.indexOf('z') == -1",
+            true,
+        ),
+        (
+            "['a', 'b'].join('-') == 'a-b' && event.params.attributes.tags.join() == 'ab'",
+            true,
+        ),
+        ("'abc'.reverse() == 'cba'", true),
+        (
+            "event.params.email.size() == 16 && size(event.params.email) == 16",
+            true,
+        ),
+        (
+            "event.params.email.contains('@') && event.params.email.startsWith('john')",
+            true,
+        ),
+        (
+            "event.params.attributes.tags.exists(t, t.upperAscii() == 'B')",
+            true,
+        ),
         // What would fail behind a condition that does not hold is not evaluated.
         (
             "has(event.params.attributes.x) && event.params.attributes.x > 1",
@@ -81,6 +131,17 @@ fn what_cannot_be_told_is_an_error_with_its_reason() {
         }
     }
     let reason = |text: &str| compiled(text).unwrap().matches(&it).unwrap_err();
+    assert!(reason("'abc'.substring(4) == ''").contains("no place 4"));
+    assert!(reason("'abc'.substring(2, 1) == ''").contains("before it begins"));
+    assert!(reason("'abc'.charAt(-1) == ''").contains("no place -1"));
+    // However it is asked for, nothing grows beyond what a filter may look at.
+    let ten = ".replace('a', 'aaaaaaaaaa')".repeat(10);
+    assert!(reason(&format!("'a'{ten} == ''")).contains("longer than"));
+    let hundred = "a".repeat(100);
+    let long = format!("'{hundred}'.replace('a', '{hundred}').split('')");
+    assert!(reason(&format!("{long}.size() == 1")).contains("parts"));
+    let long = format!("'{hundred}'.split('').join('{hundred}'.replace('a', '{hundred}'))");
+    assert!(reason(&format!("{long} == ''")).contains("longer than"));
     assert!(reason("event.params.attributes.none == 1").contains("none"));
     assert!(reason("event.params.attributes.seats").contains("not true or false"));
     assert!(
@@ -92,6 +153,30 @@ fn what_cannot_be_told_is_an_error_with_its_reason() {
 
 /// Text, line, column, and a part of the message.
 const REFUSED: &[(&str, u32, u32, &str)] = &[
+    (
+        "event.params.id.lowerAscii() == ''",
+        1,
+        27,
+        "'lowerAscii' does not take (int)",
+    ),
+    (
+        "event.params.email.substring(1.5) == ''",
+        1,
+        29,
+        "'substring' does not take (string, double)",
+    ),
+    (
+        "[1].join('') == ''",
+        1,
+        9,
+        "'join' does not take (list, string)",
+    ),
+    (
+        "['a'].exists(x, x.replace('a', 'b') == '')",
+        1,
+        26,
+        "'replace' cannot stand inside a list macro",
+    ),
     (
         "event.params.emial == 'x'",
         1,

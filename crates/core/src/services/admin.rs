@@ -8,12 +8,22 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Object;
-use crate::ids::SiteId;
+use crate::ids::{SiteId, UserId};
 use crate::ports::store::{Reason, UserChange, UserCommit};
 use crate::site::{Authority, Site};
-use crate::users::{Profile, User};
+use crate::users::identity::{kept_email, kept_username};
+use crate::users::{Profile, UpdateUser, User};
 use crate::vault::{Place, Purpose};
 use std::sync::Arc;
+
+/// What becomes of a superuser's password that is easily guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strength {
+    /// It is refused.
+    Checked,
+    /// It is taken, with a warning: the operator has set it.
+    AsGiven,
+}
 
 /// Operations of the program itself.
 #[derive(Clone)]
@@ -147,24 +157,63 @@ impl AdminService {
         site: &Site,
         email: &str,
         password: Password,
+        strength: Strength,
     ) -> Result<User, Error> {
         let profile = Profile {
-            username: email.split('@').next().unwrap_or(email).to_owned(),
-            email: email.to_owned(),
+            username: kept_username(email.split('@').next().unwrap_or(email)),
+            email: kept_email(email),
             first_name: String::new(),
             last_name: String::new(),
             is_active: true,
             is_staff: true,
             attributes: Object::new(),
         };
-        let mut errors = profile.check();
-        errors.extend(password.check());
+        let mut errors = profile.check(None);
+        let weak = self.passwords.check(&password, &profile);
+        match strength {
+            Strength::Checked => errors.extend(weak),
+            Strength::AsGiven => weak.iter().for_each(|problem| {
+                let problem = problem.message.as_str();
+                tracing::warn!(problem, "the superuser's password is weak: {problem}");
+            }),
+        }
         super::refuse(errors)?;
         let password_hash = Some(self.passwords.hash(password).await?);
         let user = self.engine.new_user(profile, true).await?;
         let change = UserChange::Create {
             user: Box::new(user.clone()),
             password_hash,
+        };
+        self.write(authority, site, change).await?;
+        Ok(user)
+    }
+
+    /// Gives a user another username or address. Users are named by their number here: it is for
+    /// those whose name is another one's too. No event is published.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; a name that cannot be stored or is taken.
+    pub async fn rename(
+        &self,
+        authority: &Authority,
+        site: &Site,
+        id: UserId,
+        change: UpdateUser,
+    ) -> Result<User, Error> {
+        let store = self.engine.scoped(authority.scope(site.id));
+        let before = store.user(id).await?;
+        let before = before.ok_or_else(|| Error::NotFound(format!("User {id}")))?;
+        let profile = change.applied_to(&before.profile);
+        super::refuse(profile.check(Some(&before.profile)))?;
+        let user = User {
+            profile,
+            updated_at: self.engine.clock.now(),
+            revision: before.revision + 1,
+            ..before
+        };
+        let change = UserChange::Update {
+            user: Box::new(user.clone()),
+            password_hash: None,
         };
         self.write(authority, site, change).await?;
         Ok(user)
@@ -182,12 +231,12 @@ impl AdminService {
         login: &str,
         password: Password,
     ) -> Result<User, Error> {
-        super::refuse(password.check())?;
         let system = self.engine.store.system(Reason::Administer);
         let record = system.login_record(site.id, login).await?;
         let user = record
             .ok_or_else(|| Error::NotFound(format!("User '{login}'")))?
             .user;
+        super::refuse(self.passwords.check(&password, &user.profile))?;
         let password_hash = Some(self.passwords.hash(password).await?);
         let now = self.engine.clock.now();
         let user = User {

@@ -53,7 +53,7 @@ impl AppService {
         remember: Option<Remember<App>>,
     ) -> Result<App, Error> {
         let mut errors = Vec::new();
-        check_texts(&input.name, &input.description, &mut errors);
+        check_texts((&input.name, &input.description), None, &mut errors);
         let slug = slug(input.slug, &input.name, &mut errors);
         refuse(errors)?;
         let app = NewApp {
@@ -113,6 +113,7 @@ impl AppService {
         input: UpdateApp,
     ) -> Result<App, Error> {
         let before = access.app().clone();
+        let old = (before.name.clone(), before.description.clone());
         let app = App {
             name: input.name.unwrap_or(before.name),
             description: input.description.unwrap_or(before.description),
@@ -120,7 +121,8 @@ impl AppService {
             ..before
         };
         let mut errors = Vec::new();
-        check_texts(&app.name, &app.description, &mut errors);
+        let new = (app.name.as_str(), app.description.as_str());
+        check_texts(new, Some((&old.0, &old.1)), &mut errors);
         refuse(errors)?;
         let scope = access.principal().scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));

@@ -132,7 +132,7 @@ impl FunctionService {
             return Err(Error::Forbidden(message.to_owned()));
         }
         let mut errors = Vec::new();
-        check_texts(&input.name, &input.description, &mut errors);
+        check_texts((&input.name, &input.description), None, &mut errors);
         check_options(&input.options, &mut errors);
         let slug = slug(input.slug, &input.name, &mut errors);
         let source = source(
@@ -272,8 +272,12 @@ impl FunctionService {
         let before = self.find(access, slug).await?;
         let was_active = before.is_active;
         let source = self.new_source(scope, &before, &input).await?;
+        let old = (before.name.clone(), before.description.clone());
         let function = changed(before, input);
-        self.check_values(scope, &function).await?;
+        let mut errors = Vec::new();
+        let new = (function.name.as_str(), function.description.as_str());
+        check_texts(new, Some((&old.0, &old.1)), &mut errors);
+        self.check_values(scope, &function, errors).await?;
         let version = match source {
             Some(source) => Some(self.new_version(scope, &function, source).await?),
             None if function.is_active && !was_active => {
@@ -306,9 +310,12 @@ impl FunctionService {
         Ok(function)
     }
 
-    async fn check_values(&self, scope: TenantScope, function: &Function) -> Result<(), Error> {
-        let mut errors = Vec::new();
-        check_texts(&function.name, &function.description, &mut errors);
+    async fn check_values(
+        &self,
+        scope: TenantScope,
+        function: &Function,
+        mut errors: Vec<FieldError>,
+    ) -> Result<(), Error> {
         check_options(&function.options, &mut errors);
         refuse(errors)?;
         let conditions = function.options.filter_conditions.as_deref();

@@ -7,7 +7,7 @@ mod functions;
 mod invocations;
 mod subscribers;
 
-pub use admin::AdminService;
+pub use admin::{AdminService, Strength};
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
 pub use functions::{
@@ -55,35 +55,64 @@ fn slug(given: Option<String>, name: &str, errors: &mut Vec<FieldError>) -> Stri
     slug
 }
 
+/// A text of one line: what nobody sees, or what turns its order round, has no place in it.
+pub(crate) fn check_line(
+    field: &'static str,
+    line: &str,
+    max_chars: usize,
+    errors: &mut Vec<FieldError>,
+) {
+    check_chars(field, line, max_chars, text::is_control_or_format, errors);
+}
+
+/// The same for a text that may have several lines.
 pub(crate) fn check_text(
     field: &'static str,
     text: &str,
     max_chars: usize,
     errors: &mut Vec<FieldError>,
 ) {
-    if text.chars().count() > max_chars || text.contains('\0') {
-        let message = format!("Use at most {max_chars} characters, and no NUL");
+    let is_unwanted = |c| text::is_control_or_format(c) && !matches!(c, '\n' | '\r' | '\t');
+    check_chars(field, text, max_chars, is_unwanted, errors);
+}
+
+fn check_chars(
+    field: &'static str,
+    text: &str,
+    max_chars: usize,
+    is_unwanted: impl Fn(char) -> bool,
+    errors: &mut Vec<FieldError>,
+) {
+    if text.chars().count() > max_chars {
+        let message = format!("Use at most {max_chars} characters");
+        errors.push(FieldError::new(field, message));
+    } else if let Some(message) = text::unwanted(text, is_unwanted) {
         errors.push(FieldError::new(field, message));
     }
 }
 
-fn check_name(name: &str, errors: &mut Vec<FieldError>) {
-    if name.trim().is_empty() {
-        errors.push(FieldError::new("name", "This field may not be blank"));
-    } else {
-        check_text("name", name, limits::NAME_CHARS, errors);
+/// Name and description of an app or function, where they are new.
+fn check_texts(
+    (name, description): (&str, &str),
+    before: Option<(&str, &str)>,
+    errors: &mut Vec<FieldError>,
+) {
+    if before.is_none_or(|before| before.0 != name) {
+        check_name(name, errors);
+    }
+    if before.is_none_or(|before| before.1 != description) {
+        let most = limits::DESCRIPTION_CHARS;
+        check_text("description", description, most, errors);
     }
 }
 
-/// Name and description of an app or function.
-fn check_texts(name: &str, description: &str, errors: &mut Vec<FieldError>) {
-    check_name(name, errors);
-    check_text(
-        "description",
-        description,
-        limits::DESCRIPTION_CHARS,
-        errors,
-    );
+/// The name of a thing.
+pub(crate) fn check_name(name: &str, errors: &mut Vec<FieldError>) {
+    if name.trim().is_empty() {
+        errors.push(FieldError::new("name", "This field may not be blank"));
+    } else {
+        check_line("name", name, limits::NAME_CHARS, errors);
+    }
 }
 
 /// A time limit of a function or subscription.

@@ -1,7 +1,8 @@
 //! What callers may propose for a user.
 
-use super::model::{FieldError, Profile};
-use crate::auth::Password;
+use super::identity::{kept_email, kept_username};
+use super::model::Profile;
+use crate::auth::{Password, Typed};
 use crate::function::Object;
 
 /// A user to be created.
@@ -29,8 +30,8 @@ impl CreateUser {
     /// The proposed record; the password is no part of it.
     pub(super) fn profile(&self) -> Profile {
         Profile {
-            username: self.username.clone(),
-            email: self.email.clone(),
+            username: kept_username(&self.username),
+            email: kept_email(&self.email),
             first_name: self.first_name.clone(),
             last_name: self.last_name.clone(),
             is_active: self.is_active,
@@ -49,6 +50,8 @@ pub struct UpdateUser {
     pub email: Option<String>,
     /// Password.
     pub password: Option<Password>,
+    /// The password that counts until now, where somebody changes their own password or address.
+    pub current: Option<Typed>,
     /// First name.
     pub first_name: Option<String>,
     /// Last name.
@@ -63,12 +66,15 @@ pub struct UpdateUser {
 
 impl UpdateUser {
     /// The record with the new values in place.
-    pub(super) fn applied_to(&self, before: &Profile) -> Profile {
+    pub(crate) fn applied_to(&self, before: &Profile) -> Profile {
         let new = self.clone();
         let old = before.clone();
+        // What is sent back as it was read stays as it is.
+        let username = new.username.filter(|name| *name != old.username);
+        let email = new.email.filter(|email| *email != old.email);
         Profile {
-            username: new.username.unwrap_or(old.username),
-            email: new.email.unwrap_or(old.email),
+            username: username.map_or(old.username, |name| kept_username(&name)),
+            email: email.map_or(old.email, |email| kept_email(&email)),
             first_name: new.first_name.unwrap_or(old.first_name),
             last_name: new.last_name.unwrap_or(old.last_name),
             is_active: new.is_active.unwrap_or(old.is_active),
@@ -76,11 +82,4 @@ impl UpdateUser {
             attributes: new.attributes.unwrap_or(old.attributes),
         }
     }
-}
-
-/// Everything wrong with a proposal, its password included.
-pub(super) fn check(profile: &Profile, password: Option<&Password>) -> Vec<FieldError> {
-    let mut errors = profile.check();
-    errors.extend(password.map(Password::check).into_iter().flatten());
-    errors
 }

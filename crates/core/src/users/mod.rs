@@ -1,10 +1,13 @@
 //! Users of a site: what one is, what may be proposed, and the operations with PRE and POST around.
 
+pub mod identity;
 mod input;
 mod model;
+mod preferences;
 mod rights;
 mod service;
 
 pub use input::{CreateUser, UpdateUser};
 pub use model::{FieldError, Profile, User};
+pub use preferences::PreferencesChange;
 pub use service::UserService;

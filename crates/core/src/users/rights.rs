@@ -60,11 +60,23 @@ pub(super) fn may_set_password(principal: &Principal) -> Result<(), Error> {
     not_from_a_function(principal)
 }
 
-/// Changing oneself: everything but what decides about one's own rights.
-pub(super) fn may_change_self(before: &Profile, change: &UpdateUser) -> Result<(), Error> {
+/// Changing oneself: everything but what decides about one's own rights. `attributes` are what others
+/// keep about somebody; a function may be how they do it.
+pub(super) fn may_change_self(
+    principal: &Principal,
+    before: &Profile,
+    change: &UpdateUser,
+) -> Result<(), Error> {
     let differs = |new: Option<bool>, old: bool| new.is_some_and(|new| new != old);
     if differs(change.is_staff, before.is_staff) || differs(change.is_active, before.is_active) {
         let message = "You cannot change is_staff or is_active of your own account";
+        return Err(Error::Forbidden(message.to_owned()));
+    }
+    let attributes = change.attributes.as_ref();
+    let from_outside = principal.chain().depth() == 0;
+    if from_outside && attributes.is_some_and(|new| *new != before.attributes) {
+        let message = "You cannot change the attributes of your own account; what is yours to set is \
+                       at /api/users/me/preferences/";
         return Err(Error::Forbidden(message.to_owned()));
     }
     Ok(())

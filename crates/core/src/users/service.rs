@@ -3,11 +3,13 @@
 //! The order is the promise. Functions see only what could be saved; no transaction is open while
 //! they run; the change, the PRE results and the POST runs are committed together.
 
-use super::input::{CreateUser, UpdateUser, check};
+use super::input::{CreateUser, UpdateUser};
 use super::model::{Profile, User};
 use super::rights::{may_change, may_change_self, may_set_password, may_set_staff};
 use crate::app::App;
-use crate::auth::{Password, Passwords, Permission, Principal, Principals, SiteAccess, right};
+use crate::auth::{
+    Password, PasswordGate, Passwords, Permission, Principal, Principals, SiteAccess, right,
+};
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::event::EventType;
@@ -17,14 +19,16 @@ use crate::invocation::Completion;
 use crate::limits;
 use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
+use crate::services::refuse;
 use std::sync::Arc;
 
 /// Operations on users.
 #[derive(Clone)]
 pub struct UserService {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
     events: EventService,
     passwords: Arc<Passwords>,
+    gate: Arc<PasswordGate>,
     principals: Arc<Principals>,
 }
 
@@ -33,12 +37,14 @@ impl UserService {
     pub fn new(
         engine: Arc<Engine>,
         passwords: Arc<Passwords>,
+        gate: Arc<PasswordGate>,
         principals: Arc<Principals>,
     ) -> Self {
         Self {
             events: EventService::new(Arc::clone(&engine)),
             engine,
             passwords,
+            gate,
             principals,
         }
     }
@@ -58,7 +64,7 @@ impl UserService {
         may_set_staff(principal, false, input.is_staff)?;
         let profile = input.profile();
         let store = self.engine.scoped(principal.scope());
-        refuse_invalid(&profile, input.password.as_ref())?;
+        self.refuse_invalid(&profile, None, input.password.as_ref())?;
         store
             .check_user_is_free(&profile.username, &profile.email, None)
             .await?;
@@ -97,7 +103,7 @@ impl UserService {
     ) -> Result<User, Error> {
         let before = self.find(principal, username).await?;
         if before.id == principal.user_id() && !principal.may(Permission::UsersManage, None) {
-            may_change_self(&before.profile, &input)?;
+            may_change_self(principal, &before.profile, &input)?;
         } else if before.id != principal.user_id() {
             may_change(principal, &before)?;
         }
@@ -106,7 +112,12 @@ impl UserService {
         }
         let proposed = input.applied_to(&before.profile);
         may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
-        refuse_invalid(&proposed, input.password.as_ref())?;
+        self.refuse_invalid(&proposed, Some(&before.profile), input.password.as_ref())?;
+        let is_self = before.id == principal.user_id();
+        if is_self && (input.password.is_some() || proposed.email != before.profile.email) {
+            let site = principal.scope().site_id();
+            self.gate.prove(site, &before, input.current).await?;
+        }
         let store = self.engine.scoped(principal.scope());
         store
             .check_user_is_free(&proposed.username, &proposed.email, Some(before.id))
@@ -226,10 +237,16 @@ impl UserService {
             .collect())
     }
 
-    /// Somebody whom the caller may not see does not exist for the caller.
-    async fn find(&self, principal: &Principal, username: &str) -> Result<User, Error> {
+    /// Somebody whom the caller may not see does not exist for the caller. One's own name, as it is
+    /// written, is always oneself: it may be a name that another one held first.
+    async fn find(&self, principal: &Principal, name: &str) -> Result<User, Error> {
         let store = self.engine.scoped(principal.scope());
-        let found = store.user_by_username(username).await?.filter(|user| {
+        let found = if name == principal.user().profile.username {
+            store.user(principal.user_id()).await?
+        } else {
+            store.user_by_name(name).await?
+        };
+        let found = found.filter(|user| {
             user.id == principal.user_id() || principal.may(Permission::UsersRead, None)
         });
         found.ok_or_else(|| Error::NotFound("User".to_owned()))
@@ -249,6 +266,20 @@ impl UserService {
                 "a PRE event was published without a stage".to_owned(),
             )),
         }
+    }
+
+    /// Refuses what could not be stored, with everything that is wrong with it.
+    fn refuse_invalid(
+        &self,
+        profile: &Profile,
+        before: Option<&Profile>,
+        password: Option<&Password>,
+    ) -> Result<(), Error> {
+        let mut errors = profile.check(before);
+        if let Some(password) = password {
+            errors.extend(self.passwords.check(password, profile));
+        }
+        refuse(errors)
     }
 
     async fn hash(&self, password: Option<Password>) -> Result<Option<String>, Error> {
@@ -310,14 +341,5 @@ impl From<UserChange> for Change {
     fn from(change: UserChange) -> Self {
         let remember = None;
         Self { change, remember }
-    }
-}
-
-fn refuse_invalid(profile: &Profile, password: Option<&Password>) -> Result<(), Error> {
-    let errors = check(profile, password);
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Validation(errors))
     }
 }

@@ -219,6 +219,31 @@ async fn a_name_that_is_lost_meanwhile_is_a_conflict_with_records() {
 }
 
 #[tokio::test]
+async fn an_enrichment_onto_somebody_elses_name_is_a_conflict_with_records() {
+    let world = World::new().await;
+    world.create("ann").await.unwrap();
+    for address in ["ANN@Example.com", "ann＠example．com"] {
+        let patch = json!({"params": {"email": address}});
+        world
+            .subscribe(
+                &format!("check-{}", address.len()),
+                EventType::PreUserCreate,
+                returns(patch),
+                priority(0),
+            )
+            .await;
+        let lost = world.create("bob").await;
+        assert!(
+            matches!(lost, Err(Error::Conflict(Conflict::Email))),
+            "{lost:?}"
+        );
+        assert!(world.find("bob").await.is_none());
+    }
+    let states = world.states().await;
+    assert!(states.iter().all(|(_, state)| *state == State::Succeeded));
+}
+
+#[tokio::test]
 async fn functions_see_only_what_could_be_saved() {
     let world = World::new().await;
     world

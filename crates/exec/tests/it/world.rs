@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tollgate_core::auth::{AppAccess, Password, Principal, Right, SiteAccess, right};
+use tollgate_core::auth::{
+    AppAccess, Password, PasswordRules, Principal, Right, SiteAccess, right,
+};
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
@@ -17,7 +19,7 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
-use tollgate_core::services::{Call, CreateApp, CreateFunction, Executed};
+use tollgate_core::services::{Call, CreateApp, CreateFunction, Executed, Strength};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
@@ -135,6 +137,7 @@ impl World {
             engine,
             jwt_keys: [7; 32].into(),
             base_domain: None,
+            password_rules: PasswordRules::default(),
         });
         let coordinator = platform.coordinator();
         let admin = first_start(&platform).await;
@@ -285,7 +288,7 @@ async fn first_start(platform: &Platform) -> Principal {
             let password = Password::new("correct horse");
             platform
                 .admin
-                .create_superuser(&authority, &site, ADMIN, password)
+                .create_superuser(&authority, &site, ADMIN, password, Strength::Checked)
                 .await
                 .unwrap();
             let admin = platform

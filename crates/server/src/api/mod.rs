@@ -107,6 +107,11 @@ fn people() -> OpenApiRouter<AppState> {
         .routes(routes!(users::create, users::list))
         .routes(routes!(users::me))
         .routes(routes!(
+            users::preferences,
+            users::set_preferences,
+            users::merge_preferences
+        ))
+        .routes(routes!(
             users::get,
             users::replace,
             users::update,

@@ -2,7 +2,9 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{Caller, Can, Creation, Flag, Json, PageQuery, Paging, Path, Query};
+use crate::extract::{
+    Caller, Can, ClientAddress, Creation, Flag, Json, PageQuery, Paging, Path, Query,
+};
 use crate::once::Once;
 use crate::state::AppState;
 use crate::strict_json;
@@ -12,10 +14,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
-use tollgate_core::auth::{Password, right};
+use tollgate_core::auth::{Password, Principal, Typed, right};
 use tollgate_core::function::Object;
 use tollgate_core::ports::store::{UserOrder, UserQuery};
-use tollgate_core::users;
+use tollgate_core::users::{self, PreferencesChange};
 use utoipa::{IntoParams, ToSchema};
 
 /// A user to be created.
@@ -162,6 +164,58 @@ pub(crate) async fn me(Caller(caller): Caller) -> Reply<UserView> {
     Reply::new("User retrieved successfully", caller.user().clone().into())
 }
 
+/// Get Own Preferences
+///
+/// With defaults for the fields that clients know and nobody has set.
+#[utoipa::path(get, path = "/users/me/preferences/", tag = "users",
+    operation_id = "preferences_get", responses((status = OK, body = Reply<Object>), ApiError))]
+pub(crate) async fn preferences(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+) -> Result<Reply<Object>, ApiError> {
+    let preferences = app.platform().users.preferences(&caller).await?;
+    let message = "Preferences retrieved successfully";
+    Ok(Reply::new(message, preferences))
+}
+
+/// Set Own Preferences
+///
+/// The fields that are given, each as a whole; the others stay. `null` takes a field away.
+#[utoipa::path(put, path = "/users/me/preferences/", tag = "users",
+    operation_id = "preferences_set", request_body = Object,
+    responses((status = OK, body = Reply<Object>), ApiError))]
+pub(crate) async fn set_preferences(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Json(fields): Json<Object>,
+) -> Result<Reply<Object>, ApiError> {
+    change_preferences(&app, &caller, PreferencesChange::Set(fields)).await
+}
+
+/// Change Own Preferences
+///
+/// A merge patch (RFC 7396).
+#[utoipa::path(patch, path = "/users/me/preferences/", tag = "users",
+    operation_id = "preferences_change", request_body = Object,
+    responses((status = OK, body = Reply<Object>), ApiError))]
+pub(crate) async fn merge_preferences(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Json(patch): Json<Object>,
+) -> Result<Reply<Object>, ApiError> {
+    change_preferences(&app, &caller, PreferencesChange::Merge(patch)).await
+}
+
+async fn change_preferences(
+    app: &AppState,
+    caller: &Principal,
+    change: PreferencesChange,
+) -> Result<Reply<Object>, ApiError> {
+    let users = &app.platform().users;
+    let preferences = users.change_preferences(caller, change).await?;
+    Ok(Reply::new("Preferences updated successfully", preferences))
+}
+
 /// Get User
 #[utoipa::path(get, path = "/users/{username}/", tag = "users", operation_id = "users_get",
     params(("username" = String, Path, description = "Username")),
@@ -184,6 +238,8 @@ pub(crate) struct UpdateUser {
     password: Option<String>,
     /// The password again.
     confirm_password: Option<String>,
+    /// The password that counts until now: for a new password or address of one's own.
+    current_password: Option<String>,
     first_name: Option<String>,
     last_name: Option<String>,
     is_active: Option<bool>,
@@ -203,10 +259,16 @@ pub(crate) struct UpdateUser {
 pub(crate) async fn update(
     State(app): State<AppState>,
     Caller(caller): Caller,
+    ClientAddress(address): ClientAddress,
     Path(username): Path<String>,
     Json(request): Json<UpdateUser>,
 ) -> Result<Reply<UserView>, ApiError> {
+    let current = request.current_password.map(|password| Typed {
+        password: Password::new(password),
+        address,
+    });
     let input = users::UpdateUser {
+        current,
         password: password(request.password, request.confirm_password.as_deref())?,
         username: request.username,
         email: request.email,
@@ -231,10 +293,11 @@ pub(crate) async fn update(
 pub(crate) async fn replace(
     state: State<AppState>,
     caller: Caller,
+    address: ClientAddress,
     path: Path<String>,
     body: Json<UpdateUser>,
 ) -> Result<Reply<UserView>, ApiError> {
-    update(state, caller, path, body).await
+    update(state, caller, address, path, body).await
 }
 
 /// Delete User

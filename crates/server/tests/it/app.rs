@@ -7,13 +7,14 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
-use tollgate_core::auth::Password;
+use tollgate_core::auth::{Password, PasswordRules};
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::Store;
+use tollgate_core::services::Strength;
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::task::State;
 use tollgate_core::time::Clock;
@@ -216,6 +217,7 @@ impl TestApp {
             engine,
             jwt_keys: JWT_KEY.into(),
             base_domain: None,
+            password_rules: PasswordRules::default(),
         });
         let coordinator = platform.coordinator();
         executor.start(&coordinator).await.unwrap();
@@ -242,7 +244,7 @@ impl TestApp {
         let password = Password::new(PASSWORD);
         let email = format!("root@{slug}.example");
         admin
-            .create_superuser(&authority, &site, &email, password)
+            .create_superuser(&authority, &site, &email, password, Strength::Checked)
             .await
             .unwrap();
         site

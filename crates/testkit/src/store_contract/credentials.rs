@@ -187,13 +187,7 @@ pub async fn role_slugs_name_their_app(world: World) {
     assert_eq!(list.items[1].roles, [""; 0]);
     for mut user in [
         world.a.store.user(ann.id).await.unwrap().unwrap(),
-        world
-            .a
-            .store
-            .user_by_username("ann")
-            .await
-            .unwrap()
-            .unwrap(),
+        world.a.store.user_by_name("ann").await.unwrap().unwrap(),
         world
             .system
             .login_record(site, "ann")

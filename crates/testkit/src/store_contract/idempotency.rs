@@ -168,7 +168,7 @@ async fn write_each(world: &World, text: &str, name: &str) -> Vec<Done> {
     let store = &world.a.store;
     let base = store.app("base").await.unwrap().unwrap().id;
     let function = store.function(base, "f").await.unwrap().unwrap();
-    let ann = store.user_by_username("ann").await.unwrap().unwrap().id;
+    let ann = store.user_by_name("ann").await.unwrap().unwrap().id;
     let keyed = |kind: &str| format!("{text}-{kind}");
     let new = app(world, name, &keyed("app"));
     vec![
@@ -218,13 +218,7 @@ pub async fn a_second_write_with_a_key_changes_nothing(world: World) {
         assert_eq!(body(&world, &format!("k-{kind}")).await, before, "{kind}");
     }
     assert_eq!(world.a.store.app("two").await.unwrap(), None);
-    let ann = world
-        .a
-        .store
-        .user_by_username("ann")
-        .await
-        .unwrap()
-        .unwrap();
+    let ann = world.a.store.user_by_name("ann").await.unwrap().unwrap();
     assert_eq!(world.a.store.api_keys(ann.id).await.unwrap().len(), 1);
     let event = EventType::PostUserUpdate;
     let listed = world.a.store.list_subscribers(event, None).await.unwrap();

@@ -171,7 +171,7 @@ pub async fn users_of_another_site_are_out_of_reach(world: World) {
     let b = &world.b.store;
     let site = world.b.site.id;
     assert_eq!(b.user(ann.id).await.unwrap(), None);
-    assert_eq!(b.user_by_username("ann").await.unwrap(), None);
+    assert_eq!(b.user_by_name("ann").await.unwrap(), None);
     b.check_user_is_free("ann", "ann@example.com", None)
         .await
         .unwrap();
@@ -364,7 +364,7 @@ pub async fn the_same_names_live_in_two_sites(world: World) {
         let function = tenant.some_function().await;
         tenant.subscribe(EVENT, &function, 0).await.unwrap();
         let user = tenant.user("ann").await;
-        let found = tenant.store.user_by_username("ann").await.unwrap().unwrap();
+        let found = tenant.store.user_by_name("ann").await.unwrap().unwrap();
         assert_eq!(found.id, user.id);
     }
 }

@@ -96,6 +96,8 @@ contract! { $
         an_update_may_keep_its_own_names,
         updates_meet_other_peoples_names,
         sign_in_finds_users_by_either_name,
+        usernames_and_addresses_are_one_namespace,
+        of_many_claims_of_one_name_one_stands,
         users_are_listed_sought_and_ordered,
         pages_have_totals,
     }

@@ -158,18 +158,62 @@ async fn a_site_that_comes_first_does_not_keep_the_server_from_starting() {
 }
 
 #[tokio::test]
-async fn a_refused_first_password_can_be_mended() {
+async fn a_refused_first_address_can_be_mended() {
     let folder = Arc::new(Folder::new());
-    let weak = [("TOLLGATE_ADMIN_PASSWORD", "short")];
+    let wrong = [
+        ("TOLLGATE_ADMIN_EMAIL", "nobody"),
+        ("TOLLGATE_ADMIN_PASSWORD", "correct horse"),
+    ];
     let serve = ["serve", "--listen", "127.0.0.1:0"];
-    let error = folder.run_with(&serve, &weak).await.refused();
-    assert!(error.contains("password"), "{error}");
-    let strong = [("TOLLGATE_ADMIN_PASSWORD", "correct horse")];
-    let server = Server::start_in(&folder, &[], &strong).await;
+    let error = folder.run_with(&serve, &wrong).await.refused();
+    assert!(error.contains("e-mail"), "{error}");
+    let right = [("TOLLGATE_ADMIN_PASSWORD", "correct horse")];
+    let server = Server::start_in(&folder, &[], &right).await;
     server
         .api
         .sign_in("admin@example.com", "correct horse")
         .await
         .ok();
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_weak_password_of_the_operator_is_taken_with_a_warning() {
+    let folder = Arc::new(Folder::new());
+    let weak = [("TOLLGATE_ADMIN_PASSWORD", "admin")];
+    let mut server = Server::start_in(&folder, &[], &weak).await;
+    server.stderr.line("password is weak").await;
+    let tokens = server.api.sign_in("admin@example.com", "admin").await.ok();
+    assert!(tokens["access"].is_string());
+    server.stop().await;
+    // Whoever makes one by a command can choose another at once.
+    let create = [
+        "admin",
+        "create",
+        "--email",
+        "b@here.test",
+        "--password",
+        "password",
+    ];
+    let error = folder.run(&create).await.refused();
+    assert!(error.contains("too common"), "{error}");
+}
+
+#[tokio::test]
+async fn a_user_is_renamed_by_number_and_doctor_is_content() {
+    let server = Server::start().await;
+    let folder = Arc::clone(&server.folder);
+    server.stop().await;
+    let said = folder.run(&["doctor"]).await.ok();
+    assert!(said.contains("every username and address"), "{said}");
+    let rename = ["admin", "rename", "--id", "1", "--username", "ｃｈｉｅｆ"];
+    let said = folder.run(&rename).await.ok();
+    assert!(
+        said.contains("user 1 is chief <admin@example.com>"),
+        "{said}"
+    );
+    let wrong = ["admin", "rename", "--id", "1", "--email", "nobody"];
+    assert!(folder.run(&wrong).await.refused().contains("e-mail"));
+    let nobody = ["admin", "rename", "--id", "99", "--username", "x"];
+    assert!(folder.run(&nobody).await.refused().contains("User 99"));
 }

@@ -52,6 +52,16 @@ impl Api {
         }
     }
 
+    /// The same server for somebody at another address of this machine, without a credential.
+    pub(crate) fn seen_from(&self, address: std::net::IpAddr) -> Self {
+        let http = reqwest::Client::builder().no_proxy().local_address(address);
+        Self {
+            http: http.build().unwrap(),
+            credential: None,
+            ..self.clone()
+        }
+    }
+
     /// The same server for someone else.
     pub(crate) fn with(&self, credential: &str) -> Self {
         Self {

@@ -3,11 +3,12 @@
 use super::system::{Epoch, Token};
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::auth::RoleName;
+use crate::function::Object;
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
 use crate::invocation::{Completion, NewInvocation};
 use crate::time::Timestamp;
-use crate::users::User;
+use crate::users::{FieldError, PreferencesChange, User};
 use async_trait::async_trait;
 use uuid::Uuid;
 
@@ -80,7 +81,7 @@ pub enum UserOrder {
 /// Which users to list.
 #[derive(Debug, Clone, Default)]
 pub struct UserQuery {
-    /// Part of username, e-mail, first or last name, without regard to case.
+    /// Part of username, e-mail, first or last name, in any spelling.
     pub search: Option<String>,
     /// Only active or inactive ones.
     pub is_active: Option<bool>,
@@ -104,10 +105,11 @@ pub trait UserStore: Send + Sync {
     /// A user that is not deleted, by number.
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
-    /// A user that is not deleted, by username without regard to case.
-    async fn user_by_username(&self, username: &str) -> Result<Option<User>, StoreError>;
+    /// The one user that is not deleted and signs in by this username or address, in any spelling.
+    async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError>;
 
-    /// Whether another user than `except` already has this username or address.
+    /// Whether another user than `except` already has this username or address, as either. A name
+    /// that `except` shares with another one since before names were one namespace may stay.
     ///
     /// # Errors
     /// [`super::Conflict::Username`] or [`super::Conflict::Email`] when so.
@@ -117,6 +119,17 @@ pub trait UserStore: Send + Sync {
         email: &str,
         except: Option<UserId>,
     ) -> Result<(), StoreError>;
+
+    /// What a user has set for the clients that they use; none when there is no such user.
+    async fn preferences(&self, user: UserId) -> Result<Option<Object>, StoreError>;
+
+    /// Changes them as core says, in one transaction, so that of two changes at once none is lost.
+    /// Answers what stands there then; none when there is no such user.
+    async fn change_preferences(
+        &self,
+        user: UserId,
+        change: PreferencesChange,
+    ) -> Result<Option<Result<Object, FieldError>>, StoreError>;
 
     /// Users that match.
     async fn list_users(
@@ -217,6 +230,15 @@ pub trait CredentialStore: Send + Sync {
 
     /// Notes that a key is in use.
     async fn note_key_use(&self, id: ApiKeyId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Puts another hash of the same password in the place of `old`; nothing ends by it. False when
+    /// another one stands there by now.
+    async fn replace_password_hash(
+        &self,
+        user: UserId,
+        old: String,
+        new: String,
+    ) -> Result<bool, StoreError>;
 
     /// Stores the session or refresh token of a sign-in and sets the user's `last_login`.
     ///

@@ -131,11 +131,11 @@ pub enum StoreError {
 /// What a write ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
-    /// Another user has this username.
-    #[error("A user with that username already exists")]
+    /// Another user has this username, as username or as address.
+    #[error("A user with that username already exists, or signs in by it")]
     Username,
-    /// Another user has this e-mail address.
-    #[error("A user with that email already exists")]
+    /// Another user has this e-mail address, as address or as username.
+    #[error("A user with that email already exists, or signs in by it")]
     Email,
     /// The slug is taken.
     #[error("That slug is already in use")]

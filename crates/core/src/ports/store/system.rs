@@ -158,11 +158,18 @@ pub trait SystemStore: Send + Sync {
     /// Stores a site; `id` is ignored. Conflict: `Site`.
     async fn insert_site(&self, site: Site) -> Result<Site, StoreError>;
 
-    /// The account of a username or e-mail address, without regard to case.
+    /// The account that signs in by a username or e-mail address, in any spelling.
     async fn login_record(
         &self,
         site: SiteId,
         login: &str,
+    ) -> Result<Option<LoginRecord>, StoreError>;
+
+    /// The same for the account with this number.
+    async fn login_record_of(
+        &self,
+        site: SiteId,
+        user: UserId,
     ) -> Result<Option<LoginRecord>, StoreError>;
 
     /// The account with this number and its roles.

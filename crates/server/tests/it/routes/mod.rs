@@ -10,6 +10,7 @@ mod execute;
 mod explain;
 mod functions;
 mod health;
+mod identity;
 mod invocations;
 mod login;
 mod replay;
