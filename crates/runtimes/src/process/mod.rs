@@ -15,7 +15,7 @@ pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool};
-use self::protocol::{Checked, First};
+use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
 use self::zygote::Exit;
 use crate::outbound::Outbound;
@@ -122,11 +122,10 @@ impl PythonRuntime {
             () = tokio::time::sleep(allotted) => None,
         };
         match outcome {
-            Some(Ok(Answer { result, logs })) => {
-                // What used up a limit may still hold it.
-                if !matches!(&result, Err(failure) if failure.kind == FailureKind::Limit) {
-                    lease.finish();
-                }
+            Some(Ok(answer)) => {
+                let fitness = fitness_after(&answer);
+                let Answer { result, logs, .. } = answer;
+                lease.finish(&fitness);
                 RunReport {
                     result,
                     logs,
@@ -216,6 +215,16 @@ impl PythonRuntime {
 impl Drop for PythonRuntime {
     fn drop(&mut self) {
         self.pool.abandon();
+    }
+}
+
+/// Whether a worker that answered may serve another call: what used up a limit may still hold it.
+fn fitness_after(answer: &Answer) -> Fitness {
+    match &answer.result {
+        Err(failure) if failure.kind == FailureKind::Limit => {
+            Fitness::Unfit("it reached a limit".to_owned())
+        }
+        _ => answer.fitness.clone(),
     }
 }
 
