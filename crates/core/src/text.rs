@@ -36,7 +36,7 @@ pub fn span(duration: Duration) -> String {
         (0, _) if duration.is_zero() => "0s".to_owned(),
         (0, _) => "1ms".to_owned(),
         (..1000, _) => format!("{millis}ms"),
-        (_, ..600) if tenths % 10 != 0 => format!("{}.{}s", tenths / 10, tenths % 10),
+        (_, ..600) if !tenths.is_multiple_of(10) => format!("{}.{}s", tenths / 10, tenths % 10),
         _ => format!("{}s", (tenths + 5) / 10),
     }
 }
