@@ -164,21 +164,7 @@ pub async fn new_code_is_a_new_version(world: World) {
     };
     let changed = world.a.store.update_function(change).await.unwrap();
     assert_eq!(changed.version, 2);
-    let versions = world.a.store.versions(function.id, everything()).await;
-    let seen: Vec<_> = versions
-        .unwrap()
-        .items
-        .iter()
-        .map(|v| (v.number, v.is_active))
-        .collect();
-    assert_eq!(seen, [(2, true), (1, false)]);
-    let second = PageRequest {
-        limit: 1,
-        offset: 1,
-    };
-    let page = world.a.store.versions(function.id, second).await.unwrap();
-    assert_eq!((page.items.len(), page.total), (1, 2));
-    assert_eq!(page.items[0].number, 1);
+    versions_are(&world, function.id).await;
     let executable = world
         .a
         .store
@@ -434,4 +420,23 @@ pub async fn signing_secrets_overlap(world: World) {
     a.store.delete_function(proxy.id, until).await.unwrap();
     assert_eq!(secrets(a, proxy.id).await.unwrap(), None);
     assert!(!rotate(a, proxy.id, 3).await);
+}
+
+/// Two versions, the second active: newest first, and in pages.
+async fn versions_are(world: &World, function: FunctionId) {
+    let versions = world.a.store.versions(function, everything()).await;
+    let seen: Vec<_> = versions
+        .unwrap()
+        .items
+        .iter()
+        .map(|v| (v.number, v.is_active))
+        .collect();
+    assert_eq!(seen, [(2, true), (1, false)]);
+    let second = PageRequest {
+        limit: 1,
+        offset: 1,
+    };
+    let page = world.a.store.versions(function, second).await.unwrap();
+    assert_eq!((page.items.len(), page.total), (1, 2));
+    assert_eq!(page.items[0].number, 1);
 }
