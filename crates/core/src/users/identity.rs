@@ -3,7 +3,7 @@
 //! Nothing else makes either. Usernames and e-mail addresses are one namespace, so both have the same
 //! kind of key. A key must never be shown: it is for comparing only.
 
-use crate::text::{folded, nfkc};
+use crate::text::{folded, is_unseen, nfkc};
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 use std::borrow::Cow;
 
@@ -12,12 +12,16 @@ pub fn kept_username(name: &str) -> String {
     nfkc(name)
 }
 
-/// An address as it is kept: its domain in lower case, and in letters where it came as `xn--…`.
+/// An address as it is kept: its domain in lower case, and in letters where it came as `xn--…`. One with
+/// characters that nobody sees is left alone, so that it is refused and not mended in silence.
 pub fn kept_email(address: &str) -> String {
     let address = nfkc(address);
     let Some((local, domain)) = address.rsplit_once('@') else {
         return address;
     };
+    if domain.contains(is_unseen) {
+        return address;
+    }
     let (letters, read) =
         Uts46::new().to_unicode(domain.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow);
     match read {
@@ -157,6 +161,7 @@ mod tests {
             ("a@xn--BCHER-kva.Example", "a@bücher.example"),
             ("a＠ｅｘ．com", "a@ex.com"),
             ("no address", "no address"),
+            ("a@EX\u{ad}.com", "a@EX\u{ad}.com"),
         ] {
             assert_eq!(kept_email(given), kept);
         }
