@@ -4,6 +4,7 @@
 //! that is thrown away.
 
 mod config;
+mod frames;
 mod groups;
 mod launcher;
 mod pool;
@@ -17,7 +18,7 @@ pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool};
-use self::protocol::{Checked, First};
+use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
 use self::zygote::{Beyond, Exit};
 use crate::outbound::Outbound;
@@ -122,11 +123,10 @@ impl PythonRuntime {
             () = tokio::time::sleep(allotted) => None,
         };
         match outcome {
-            Some(Ok(Answer { result, logs })) => {
-                // What used up a limit may still hold it.
-                if !matches!(&result, Err(failure) if failure.kind == FailureKind::Limit) {
-                    lease.finish();
-                }
+            Some(Ok(answer)) => {
+                let fitness = fitness_after(&answer);
+                let Answer { result, logs, .. } = answer;
+                lease.finish(&fitness);
                 RunReport {
                     result,
                     logs,
@@ -231,6 +231,16 @@ fn out_of_memory(beyond: Beyond, memory_mb: u32, when: &str) -> Failure {
         ),
     };
     Failure::new(FailureKind::Limit, message)
+}
+
+/// Whether a worker that answered may serve another call: what used up a limit may still hold it.
+fn fitness_after(answer: &Answer) -> Fitness {
+    match &answer.result {
+        Err(failure) if failure.kind == FailureKind::Limit => {
+            Fitness::Unfit("it reached a limit".to_owned())
+        }
+        _ => answer.fitness.clone(),
+    }
 }
 
 /// A worker that ended without an answer.

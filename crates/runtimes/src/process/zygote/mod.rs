@@ -13,7 +13,7 @@ pub(super) use keeper::{Keeper, tend};
 pub(super) use crate::process::groups::Beyond;
 
 use self::control::Command;
-use self::memory::Memory;
+use super::frames::Room;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -65,7 +65,7 @@ pub(super) struct Zygote {
     pid: Arc<AtomicU32>,
     population: Arc<Population>,
     confinement: Confinement,
-    memory: Arc<Memory>,
+    room: Room,
 }
 
 /// Why there is no zygote.
@@ -115,6 +115,11 @@ impl Zygote {
     pub(super) fn busy(&self) -> Busy {
         self.population.busy.fetch_add(1, Ordering::SeqCst);
         Busy(Arc::clone(&self.population))
+    }
+
+    /// Room for its workers' large frames.
+    pub(super) const fn room(&self) -> &Room {
+        &self.room
     }
 
     fn has_workers(&self) -> bool {
