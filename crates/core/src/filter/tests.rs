@@ -316,7 +316,7 @@ fn what_would_take_too_long_is_not_evaluated() {
     assert!(compiled(&many).unwrap().matches(&lists(1000)).is_err());
     let named = "user.attributes.a.all(x, user.attributes.a == user.attributes.a)";
     assert!(compiled(named).unwrap().cost(&lists(10)) < 100);
-    let text = activation(json!({"attributes": {"a": "x".repeat(60_000), "b": ["y"; 500]}}));
+    let text = activation(json!({"attributes": {"a": "x".repeat(60_000), "b": vec!["y"; 500]}}));
     for text_filter in [
         "event.params.attributes.b.all(x, event.params.attributes.a.contains(x))",
         "event.params.attributes.b.all(x, string(event.params.attributes.a) != x)",
