@@ -186,7 +186,8 @@ async fn a_killed_host_costs_a_queued_run_no_attempt() {
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
     assert_eq!(ended["lost"], 1, "{ended}");
     // A caller who waits is told, and the next one is served.
-    let waiting = api.execute(APP, "slow", &json!({"params": {}}));
+    let none = json!({"params": {}});
+    let waiting = api.execute(APP, "slow", &none);
     let killing = async {
         let running = poll::holds_soon(|| server.processes().len() > 4);
         assert!(running);
