@@ -311,6 +311,7 @@ impl Runtime for PythonRuntime {
             message,
             line: None,
             column: None,
+            traceback: None,
         };
         if code.len() > limits::CODE_BYTES {
             let (size, most) = (code.len(), limits::CODE_BYTES);

@@ -314,6 +314,18 @@ async fn a_source_is_checked_without_being_run() {
             Some(1),
             Some(1),
         ),
+        (
+            "def main(a, b, c, d): pass",
+            "needs 4 positional parameters",
+            Some(1),
+            Some(1),
+        ),
+        (
+            "async def main(p, *, key): pass",
+            "keyword argument key",
+            Some(1),
+            Some(1),
+        ),
         ("x = 1\0", "null byte", None, None),
     ] {
         let error = python.runtime.check(&source(code)).await.unwrap_err();
@@ -321,6 +333,7 @@ async fn a_source_is_checked_without_being_run() {
             message: found,
             line: at,
             column: on,
+            ..
         }) = error
         else {
             panic!("{code}: {error}");

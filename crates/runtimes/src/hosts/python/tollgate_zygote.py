@@ -15,6 +15,8 @@ import signal
 import socket
 import sys
 
+import tollgate_fit
+import tollgate_plain
 import tollgate_walls
 from tollgate_frames import decode, encode
 from tollgate_worker import JOURNAL_FD, SOCKET_FD, rehearse, work
@@ -22,7 +24,7 @@ from tollgate_worker import JOURNAL_FD, SOCKET_FD, rehearse, work
 # What functions commonly import.
 COMMON = (
     "base64", "collections", "copy", "csv", "dataclasses", "datetime", "decimal", "email.utils",
-    "enum", "fractions", "functools", "hashlib", "hmac", "html", "itertools", "operator", "re",
+    "enum", "fractions", "functools", "hashlib", "hmac", "html", "itertools", "locale", "logging", "operator", "re",
     "secrets", "statistics", "string", "textwrap", "typing", "unicodedata", "urllib.parse", "uuid",
 )  # fmt: skip
 
@@ -33,6 +35,9 @@ EXIT_OUT_OF_MEMORY = 86
 # How long the zygote lets things rest before it makes a new spare worker: a fork right after a
 # start would take the processor from the worker that somebody waits for.
 SPARE_DELAY = 0.005
+
+# What a worker is given: its socket, its journal, and what it writes to as descriptors 1 and 2.
+WORKER_FDS = (SOCKET_FD, JOURNAL_FD, 1, 2)
 
 # A worker's word to the zygote that its walls stand.
 READY = b"."
@@ -97,7 +102,7 @@ class Zygote:
     def obey(self):
         """Does what one message asks for. False once the server is gone."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, 2)
+            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, len(WORKER_FDS))
         except OSError:
             return False
         if not message:
@@ -186,18 +191,19 @@ class Zygote:
         line = socket.socket(fileno=move(line.detach(), SOCKET_FD))
         os.closerange(SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         os.dup2(0, 2)
+        unbuffer()
         rehearse()
         if self.walls:
             self.put_up(tollgate_walls.filter_calls, line)
         line.send(READY)
-        _, descriptors, _, _ = socket.recv_fds(line, 1, 2)
-        if len(descriptors) != 2:
+        _, descriptors, _, _ = socket.recv_fds(line, 1, len(WORKER_FDS))
+        if len(descriptors) != len(WORKER_FDS):
             os._exit(0)
         line.close()
-        # Via high numbers, because they may arrive as 4 and 3.
+        # Via high numbers, because they may arrive as each other's.
         high = [move_up(descriptor) for descriptor in descriptors]
-        move(high[0], SOCKET_FD)
-        move(high[1], JOURNAL_FD)
+        for descriptor, number in zip(high, WORKER_FDS):
+            move(descriptor, number)
 
     def put_up(self, wall, line, *more):
         """Puts up walls, or says why not and ends the worker."""
@@ -287,6 +293,14 @@ class Zygote:
         os._exit(0)
 
 
+def unbuffer():
+    """Has C's own streams write at once: what they hold back is lost when a worker crashes."""
+    libc = ctypes.CDLL(None)
+    for name in ("stdout", "stderr"):
+        # 2 is _IONBF.
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, name), None, 2, 0)
+
+
 def move(descriptor, number):
     """Makes `number` the descriptor, if it is not already. Returns `number`."""
     if descriptor != number:
@@ -317,6 +331,8 @@ def describe(status):
 def main(walls):
     for name in COMMON:
         __import__(name)
+    tollgate_plain.prepare(bool(walls))
+    tollgate_fit.lead()
     gc.disable()
     gc.collect()
     # What exists now lives for ever: the collector of a worker need not touch these pages.
