@@ -178,6 +178,7 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
+    process.hosts_max = config.python.hosts;
     process.sandbox = config.functions.sandbox == Sandbox::On;
     let memory = config.functions.memory_mb;
     process.memory_bytes = (memory > 0).then_some(memory << 20);

@@ -23,7 +23,7 @@ pub(crate) use birth::{Cause, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
-pub(crate) use gate::{Occurrence, Passage, Subscribed};
+pub(crate) use gate::{Gate, Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
 pub use publish::{EventService, Prepared, Publication};
 pub use resolve::QueueCoordinator;
@@ -109,6 +109,7 @@ pub struct Engine {
     pub(crate) backlogs: Backlogs,
     principals: Arc<Principals>,
     told: Arc<Told>,
+    pub(crate) gate: Gate,
 }
 
 /// Sites × event types, and function versions, that are kept in memory.
@@ -136,6 +137,7 @@ impl Engine {
             backlogs: Backlogs::default(),
             principals,
             told: Arc::default(),
+            gate: Gate::default(),
         })
     }
 

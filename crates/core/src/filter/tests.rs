@@ -18,7 +18,7 @@ fn activation(change: Json) -> Activation {
     let user = spec(EventType::PostUserCreate).sample();
     let user: UserParams = serde_json::from_value(user).unwrap();
     let now = Timestamp::from_micros(1_736_937_000_000_000);
-    Activation::new(event, &params, Some(&JsonText::of(&user).unwrap()), now)
+    Activation::new(event, params, Some(&JsonText::of(&user).unwrap()), now)
 }
 
 #[test]

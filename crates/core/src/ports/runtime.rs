@@ -58,6 +58,18 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// How much text it holds.
+    pub fn bytes(&self) -> usize {
+        let logs = self.logs.iter().map(|line| line.message.len());
+        let outcome = match &self.result {
+            Ok(result) => result.as_str().len(),
+            Err(failure) => {
+                failure.message.len() + failure.traceback.as_ref().map_or(0, |trace| trace.len())
+            }
+        };
+        logs.sum::<usize>() + outcome
+    }
+
     /// A report of a call that never reached a worker.
     pub fn failed(failure: Failure) -> Self {
         Self {
@@ -135,7 +147,7 @@ pub trait Runtime: Send + Sync {
     ///
     /// # Errors
     /// [`CheckError`].
-    async fn check(&self, source: &Source) -> Result<(), CheckError>;
+    async fn check(&self, site: SiteId, source: &Source) -> Result<(), CheckError>;
 
     /// Makes sure that the next call of `executable` finds a ready worker. Never waits longer than
     /// the limit for loading and a little for a place.

@@ -28,11 +28,16 @@ pub(super) enum First<'a> {
         code: &'a str,
         slug: &'a str,
         memory_mb: u32,
+        reserve_mb: u64,
         env: Environment<'a>,
         limits: Limits,
     },
     /// Compile the code, say what is wrong with it, and end.
-    Check { code: &'a str, memory_mb: u32 },
+    Check {
+        code: &'a str,
+        memory_mb: u32,
+        reserve_mb: u64,
+    },
 }
 
 /// The environment variables of a version; those of a call are set by the host.

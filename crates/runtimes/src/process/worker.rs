@@ -55,8 +55,8 @@ pub(super) enum LoadError {
 }
 
 impl Worker {
-    /// Asks `zygote` for a process. It is usable after [`Self::load`].
-    pub(super) fn start(zygote: Zygote, id: u64) -> io::Result<Self> {
+    /// Asks `zygote` for a process with this much memory. It is usable after [`Self::load`].
+    pub(super) fn start(zygote: Zygote, id: u64, memory_mb: u32) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
@@ -70,7 +70,7 @@ impl Worker {
             &journal,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let exit = zygote.spawn(id, [OwnedFd::from(theirs), journal.try_clone()?]);
+        let exit = zygote.spawn(id, memory_mb, [OwnedFd::from(theirs), journal.try_clone()?]);
         let (incoming, outgoing) = (Vec::new(), Vec::new());
         Ok(Self {
             id,
@@ -126,6 +126,7 @@ impl Worker {
         call: &Call,
         outbound: Option<&Outbound>,
     ) -> io::Result<Answer> {
+        let _busy = self.zygote.busy();
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
         loop {
             self.stream.write_all(&self.outgoing).await?;

@@ -11,7 +11,6 @@ import linecache
 import mmap
 import os
 import random
-import resource
 import sys
 import traceback
 import types
@@ -27,6 +26,7 @@ from tollgate_logs import (
 )  # fmt: skip
 from tollgate_plain import script
 from tollgate_results import NotJson, to_json
+from tollgate_walls import bound_memory
 
 # Descriptors of a worker, beside its streams.
 SOCKET_FD = 3
@@ -47,14 +47,13 @@ def rehearse():
     Fitness.rehearse()
 
 
-def work(base_bytes):
+def work(data_bytes):
     """The life of a worker: one `check`, or one `load` and then calls until the server lets go."""
     channel = Channel(SOCKET_FD)
     journal = mmap.mmap(JOURNAL_FD, 0)
     os.close(JOURNAL_FD)
     request = channel.receive()
-    limit = base_bytes + (request["memory_mb"] << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    bound_memory(data_bytes, request)
     if request["op"] == "check":
         channel.send(encode(check(request["code"])))
         os._exit(0)
