@@ -12,6 +12,7 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
+use tollgate_core::site::Authority;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_core::webhook::SigningKeys;
@@ -106,6 +107,22 @@ impl Composition {
     /// Takes up what an earlier process left, and begins to run queued work.
     pub(crate) async fn start(&self) -> Result<Recovered, StoreError> {
         self.executor.start(&self.coordinator).await
+    }
+
+    /// What those have to know who share this server, if there are several sites and a wall between
+    /// them is missing.
+    pub(crate) async fn between_sites(&self) -> Option<String> {
+        let python = self.python.as_ref()?;
+        let sites = self
+            .platform
+            .admin
+            .sites(&Authority::of_this_program())
+            .await;
+        if sites.map_or(0, |sites| sites.len()) < 2 {
+            return None;
+        }
+        // Why functions cannot run at all is told elsewhere.
+        python.ready().await.ok()?.between_sites()
     }
 
     /// Lets running work end, hands the rest back, ends the interpreters, closes the store.

@@ -60,6 +60,10 @@ pub const WORKER_OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
 pub const WORKER_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 /// Scratch space of one function worker.
 pub const SCRATCH_BYTES: u64 = 64 * 1024 * 1024;
+/// Files and folders in it.
+pub const SCRATCH_FILES: u64 = 16_384;
+/// Requests of one run to the platform and to other hosts at the same time.
+pub const REQUESTS_AT_ONCE: usize = 16;
 /// Of the machine's memory, what all function workers together may take, in hundredths.
 pub const FUNCTION_MEMORY_PERCENT: u64 = 75;
 /// User and group of function code where the server is root: nobody's on any system known to us.
@@ -70,8 +74,14 @@ pub const WORKER_PROCESSES: usize = 512;
 pub const HOSTS: usize = 256;
 /// How long a Python host without workers is kept.
 pub const HOST_IDLE: Duration = Duration::from_secs(300);
-/// Largest frame on the pipe between server and worker.
+/// Largest frame on the pipe between server and worker: a result with its logs.
 pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
+/// Largest frame from a worker that holds neither a result nor a body.
+pub const SMALL_FRAME_BYTES: usize = 64 * 1024;
+/// Largest frame with a request of a function to another host: its body is in base64.
+pub const EGRESS_REQUEST_FRAME_BYTES: usize = EGRESS_REQUEST_BYTES / 3 * 4 + 256 * 1024;
+/// Memory for the large frames of all workers at the same time; those of one site have half.
+pub const FRAMES_BYTES: usize = 24 * 1024 * 1024;
 
 /// Attempts of a POST invocation when neither function nor subscription sets any.
 pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;

@@ -99,7 +99,7 @@ fn lines_of(journal: &[u8]) -> Vec<LogLine> {
     found.extend(
         pieces
             .filter_map(|line| serde_json::from_slice::<WireLine<'_>>(line).ok())
-            .map(WireLine::known),
+            .map(WireLine::into_line),
     );
     if kept.cut {
         let at = found.first().map_or_else(|| timestamp(0.0), |line| line.timestamp);

@@ -4,10 +4,13 @@
 //! that is thrown away.
 
 mod config;
+mod frames;
 mod groups;
+mod journal;
 mod launcher;
 mod pool;
 mod protocol;
+mod rest;
 mod scratch;
 mod watchdog;
 mod worker;
@@ -217,16 +220,6 @@ impl Drop for PythonRuntime {
     }
 }
 
-/// Whether a worker that answered may serve another call: what used up a limit may still hold it.
-fn fitness_after(answer: &Answer) -> Fitness {
-    match &answer.result {
-        Err(failure) if failure.kind == FailureKind::Limit => {
-            Fitness::Unfit("it reached a limit".to_owned())
-        }
-        _ => answer.fitness.clone(),
-    }
-}
-
 /// A worker that was killed for want of memory.
 fn out_of_memory(beyond: Beyond, memory_mb: u32, when: &str) -> Failure {
     let message = match beyond {
@@ -240,6 +233,16 @@ fn out_of_memory(beyond: Beyond, memory_mb: u32, when: &str) -> Failure {
         ),
     };
     Failure::new(FailureKind::Limit, message)
+}
+
+/// Whether a worker that answered may serve another call: what used up a limit may still hold it.
+fn fitness_after(answer: &Answer) -> Fitness {
+    match &answer.result {
+        Err(failure) if failure.kind == FailureKind::Limit => {
+            Fitness::Unfit("it reached a limit".to_owned())
+        }
+        _ => answer.fitness.clone(),
+    }
 }
 
 /// A worker that ended without an answer.

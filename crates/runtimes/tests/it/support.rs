@@ -2,6 +2,7 @@
 
 use crate::processes::{self, Process};
 use async_trait::async_trait;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -153,6 +154,18 @@ pub(crate) fn function_with(code: &str, options: FunctionOptions) -> Arc<Executa
     })
 }
 
+/// A new function of another site.
+pub(crate) fn function_of(site: i64, code: &str) -> Arc<Executable> {
+    let source = Source::App {
+        environment: Environment::Python,
+        code: code.into(),
+    };
+    Arc::new(Executable {
+        site_id: SiteId(site),
+        ..executable("probe", source)
+    })
+}
+
 pub(crate) fn proxy_function(url: String, headers: BTreeMap<String, String>) -> Arc<Executable> {
     Arc::new(executable(
         "probe",
@@ -211,8 +224,9 @@ pub(crate) struct Directory;
 
 #[async_trait]
 impl HostCalls for Directory {
-    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
-        match (method, args["username"].as_str()) {
+    async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
+        let args: Value = serde_json::from_str(args.get()).unwrap();
+        let answer = match (method, args["username"].as_str()) {
             ("users.get", Some("ada")) => Ok(json!({"username": "ada", "id": 5})),
             ("users.get", _) => Err(HostError {
                 code: "NOT_FOUND",
@@ -220,7 +234,8 @@ impl HostCalls for Directory {
                 message: "There is no such user".into(),
             }),
             _ => Ok(json!({"method": method, "args": args})),
-        }
+        };
+        answer.map(|answer| to_raw_value(&answer).unwrap())
     }
 }
 

@@ -7,6 +7,7 @@
 use super::start::Bounds;
 use super::{NotStarted, Zygote};
 use crate::process::config::ProcessConfig;
+use crate::process::frames::Room;
 use crate::process::launcher::Plan;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ pub(in crate::process) struct Keeper {
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
     bounds: Bounds,
+    room: Room,
     /// One start at a time. Counts the failed ones in a row.
     starting: tokio::sync::Mutex<u32>,
     hosts: Mutex<Hosts>,
@@ -42,6 +44,8 @@ pub(in crate::process) struct Keeper {
     /// What the last start found.
     confinement: Mutex<Option<Confinement>>,
     closed: AtomicBool,
+    /// It has been said what is missing between sites.
+    warned: AtomicBool,
 }
 
 #[derive(Default)]
@@ -84,11 +88,13 @@ impl Keeper {
             config,
             clock,
             bounds,
+            room: Room::new(),
             starting: tokio::sync::Mutex::default(),
             hosts: Mutex::default(),
             trouble: Mutex::default(),
             confinement: Mutex::default(),
             closed: AtomicBool::new(false),
+            warned: AtomicBool::new(false),
         })
     }
 
@@ -239,6 +245,12 @@ impl Keeper {
             losses,
         };
         hosts.sites.insert(site, host);
+        if hosts.sites.len() > 1
+            && let Some(warning) = zygote.confinement().between_sites()
+            && !self.warned.swap(true, Ordering::SeqCst)
+        {
+            tracing::warn!("{warning}");
+        }
         Some(zygote)
     }
 
@@ -268,11 +280,17 @@ impl Keeper {
             let doubled = 100_u64 << (*failures).min(7).saturating_sub(1);
             tokio::time::sleep(Duration::from_millis(doubled.min(10_000))).await;
         }
-        match Zygote::start(&self.config, &self.bounds).await {
+        match Zygote::start(&self.config, &self.bounds, &self.room).await {
             Ok(zygote) => {
                 *failures = 0;
                 *self.trouble.lock() = None;
-                *self.confinement.lock() = Some(zygote.confinement().clone());
+                let found = zygote.confinement().clone();
+                let before = self.confinement.lock().replace(found.clone());
+                if before.as_ref() != Some(&found) {
+                    for line in found.missing() {
+                        tracing::warn!("{line}");
+                    }
+                }
                 if closed() {
                     // `abandon` may have come before there was anything to abandon.
                     zygote.end().await;

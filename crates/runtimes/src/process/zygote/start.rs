@@ -7,6 +7,7 @@ use super::control::{Control, Message, receive, send};
 use super::memory::Memory;
 use super::{NotStarted, Population, Zygote};
 use crate::process::config::ProcessConfig;
+use crate::process::frames::Room;
 use crate::process::groups::{self, House};
 use crate::process::launcher::Plan;
 use crate::process::watchdog::{self, Watchdog};
@@ -37,7 +38,11 @@ impl Zygote {
     ///
     /// # Errors
     /// What went wrong, for the operator.
-    pub(super) async fn start(config: &ProcessConfig, bounds: &Bounds) -> Result<Self, NotStarted> {
+    pub(super) async fn start(
+        config: &ProcessConfig,
+        bounds: &Bounds,
+        room: &Room,
+    ) -> Result<Self, NotStarted> {
         let sandbox = config.walls().map_err(|reason| NotStarted {
             reason,
             lasting: true,
@@ -104,8 +109,7 @@ impl Zygote {
         Ok(Self::in_charge(
             control,
             pid,
-            confinement,
-            memory,
+            (confinement, memory, room.of_site()),
             process_end,
         ))
     }
@@ -114,8 +118,7 @@ impl Zygote {
     fn in_charge(
         socket: UnixStream,
         pid: Arc<AtomicU32>,
-        confinement: Confinement,
-        memory: Arc<Memory>,
+        (confinement, memory, room): (Confinement, Arc<Memory>, Room),
         process_end: oneshot::Receiver<String>,
     ) -> Self {
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -125,7 +128,7 @@ impl Zygote {
             socket,
             pid: Arc::clone(&pid),
             population: Arc::clone(&population),
-            memory: Arc::clone(&memory),
+            memory,
             workers: Mutex::default(),
         };
         tokio::spawn(task.run(receiver, process_end, end_sender));
@@ -135,7 +138,7 @@ impl Zygote {
             pid,
             population,
             confinement,
-            memory,
+            room,
         }
     }
 }
