@@ -19,6 +19,7 @@ use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::limits;
+use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
 /// How often a queue is looked at, and the shortest wait that starts another worker.
@@ -659,8 +660,8 @@ impl Pool {
             }
             Err(_) => {
                 let message = format!(
-                    "The module's top level ran longer than the limit of {:?} and was stopped",
-                    self.config.load
+                    "The module's top level ran longer than the limit of {} and was stopped",
+                    span(self.config.load)
                 );
                 let failure = Failure::new(FailureKind::Load, message);
                 StartFailure {
