@@ -159,7 +159,12 @@ impl Reply {
     pub fn reason(&self) -> String {
         let own = self.0.extensions().get::<hyper::ext::ReasonPhrase>();
         let own = own.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
-        let usual = || self.status().canonical_reason().unwrap_or_default().to_owned();
+        let usual = || {
+            self.status()
+                .canonical_reason()
+                .unwrap_or_default()
+                .to_owned()
+        };
         own.unwrap_or_else(usual)
     }
 

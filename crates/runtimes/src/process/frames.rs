@@ -303,7 +303,11 @@ mod tests {
     /// Several requests of one call may be under way.
     #[tokio::test]
     async fn frames_may_follow_each_other_at_once() {
-        let bytes = [frame("{\"op\":\"a\"}"), frame("{\"op\":\"host\",\"method\":\"b\"}")].concat();
+        let bytes = [
+            frame("{\"op\":\"a\"}"),
+            frame("{\"op\":\"host\",\"method\":\"b\"}"),
+        ]
+        .concat();
         let (mut inbox, mut stream, room) = (Inbox::default(), &bytes[..], Room::new());
         let first = read_frame(&mut stream, &mut inbox, &room).await.unwrap();
         assert_eq!((first.body, first.asks), (&b"{\"op\":\"a\"}"[..], false));

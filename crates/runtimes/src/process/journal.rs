@@ -102,7 +102,9 @@ fn lines_of(journal: &[u8]) -> Vec<LogLine> {
             .map(WireLine::into_line),
     );
     if kept.cut {
-        let at = found.first().map_or_else(|| timestamp(0.0), |line| line.timestamp);
+        let at = found
+            .first()
+            .map_or_else(|| timestamp(0.0), |line| line.timestamp);
         let message = "The earlier lines of this run were cut; these are its newest";
         found.insert(0, note(at, message));
     }
@@ -172,7 +174,10 @@ fn newest(lines: Vec<LogLine>) -> Vec<LogLine> {
         && let Some(first) = kept.last()
     {
         let at = first.timestamp;
-        kept.push(note(at, "The earlier lines of this run were cut; these are its newest"));
+        kept.push(note(
+            at,
+            "The earlier lines of this run were cut; these are its newest",
+        ));
     }
     kept.reverse();
     kept
@@ -269,7 +274,10 @@ mod tests {
         assert!(found[0].contains("were cut"), "{}", found[0]);
         assert_eq!(found[found.len() - 2], "line 19999");
         let last = found.last().unwrap();
-        assert!(last.starts_with("[…] xxx") && last.len() < REST_BYTES, "{last}");
+        assert!(
+            last.starts_with("[…] xxx") && last.len() < REST_BYTES,
+            "{last}"
+        );
         let numbers = found[1..found.len() - 1].iter();
         let numbers: Vec<u32> = numbers.map(|line| line[5..].parse().unwrap()).collect();
         assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]));
@@ -278,7 +286,10 @@ mod tests {
     #[test]
     fn a_forged_journal_gives_what_makes_sense_in_it() {
         let lines = b"nonsense\n[1e300,\"LOUD\",\"root\",\"a\"]\n\xff\xfe\n[1]\n[1,\"INFO\",\"stdout\",\"b\"]";
-        assert_eq!(messages(&journal(lines, b"", b"\xff")), ["a", "b", "\u{fffd}"]);
+        assert_eq!(
+            messages(&journal(lines, b"", b"\xff")),
+            ["a", "b", "\u{fffd}"]
+        );
         let mut forged = journal(b"", b"", b"");
         forged[..8].copy_from_slice(&u64::MAX.to_le_bytes());
         assert_eq!(messages(&forged).len(), 1);
@@ -292,10 +303,15 @@ mod tests {
             message,
             ..note(timestamp(1.0), "")
         };
-        let many: Vec<_> = (0..limits::LOG_LINES + 9).map(|n| line(n.to_string())).collect();
+        let many: Vec<_> = (0..limits::LOG_LINES + 9)
+            .map(|n| line(n.to_string()))
+            .collect();
         let kept = newest(many);
         assert_eq!(kept.len(), limits::LOG_LINES + 1);
-        assert_eq!(kept.last().unwrap().message, (limits::LOG_LINES + 8).to_string());
+        assert_eq!(
+            kept.last().unwrap().message,
+            (limits::LOG_LINES + 8).to_string()
+        );
         let large = vec![line("x".repeat(limits::LOG_BYTES)), line("y".repeat(9))];
         let kept = newest(large);
         let bytes: usize = kept.iter().map(|line| line.message.len()).sum();

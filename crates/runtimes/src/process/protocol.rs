@@ -335,7 +335,8 @@ impl WireLine<'_> {
             .checked_sub(*bytes)
             .filter(|&room| room > 0)?;
         let mut line = self.into_line();
-        line.message.truncate(text::prefix(&line.message, room).len());
+        line.message
+            .truncate(text::prefix(&line.message, room).len());
         *bytes += line.message.len();
         Some(line)
     }
@@ -424,7 +425,9 @@ impl Shape {
 /// The four hexadecimal digits of an escape; 0 where there are none, which the parser has refused.
 fn code_unit(bytes: &[u8], at: usize) -> u16 {
     let digits = bytes.get(at..at + 4).and_then(|it| str::from_utf8(it).ok());
-    digits.and_then(|it| u16::from_str_radix(it, 16).ok()).unwrap_or(0)
+    digits
+        .and_then(|it| u16::from_str_radix(it, 16).ok())
+        .unwrap_or(0)
 }
 
 /// Whether the second half of a surrogate pair stands there.

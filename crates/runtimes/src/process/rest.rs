@@ -179,7 +179,11 @@ fn see(pid: u32) -> Option<Seen> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before it may contain anything, closing brackets included.
     let (_, rest) = text.rsplit_once(") ")?;
-    let number = |at: usize| rest.split(' ').nth(at).and_then(|it| it.parse::<u64>().ok());
+    let number = |at: usize| {
+        rest.split(' ')
+            .nth(at)
+            .and_then(|it| it.parse::<u64>().ok())
+    };
     Some(Seen {
         spent: number(11)? + number(12)?,
         threads: number(17)?,
@@ -201,7 +205,10 @@ mod tests {
 
     /// A process that does nothing but use the processor.
     fn busy() -> (Child, Arc<Body>) {
-        let child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let child = Command::new("sh")
+            .args(["-c", "while :; do :; done"])
+            .spawn()
+            .unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
         let body = Arc::new(Body::new(256));
         body.started(rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap());

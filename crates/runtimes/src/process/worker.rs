@@ -5,9 +5,7 @@
 
 use super::frames::{BUFFER_BYTES, Inbox, Taken, invalid, read_frame, write_frame};
 use super::journal::Journal;
-use super::protocol::{
-    CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op,
-};
+use super::protocol::{CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op};
 use super::rest::Body;
 use super::zygote::{Exit, ExitWatch, Zygote};
 use crate::outbound::{Outbound, egress};
@@ -113,8 +111,7 @@ impl Worker {
         };
         self.converse(ask).await.map_err(LoadError::Broken)?;
         self.outgoing = Vec::new();
-        let mut message: Incoming<'_> =
-            parse(self.incoming.body()).map_err(LoadError::Broken)?;
+        let mut message: Incoming<'_> = parse(self.incoming.body()).map_err(LoadError::Broken)?;
         match (message.op, message.failure.take()) {
             (Op::Ready, None) => {
                 self.body.loaded(message.left);

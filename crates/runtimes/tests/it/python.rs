@@ -174,8 +174,7 @@ async fn code_that_does_not_load_says_where() {
 async fn what_is_not_json_is_named() {
     let python = python_or_skip!();
     for (result, place) in [
-        ("{'a': [1, {2, 3}]}", "result['a'][1] is of type set"),
-        ("b'x'", "result is of type bytes"),
+        ("{'a': [1, object()]}", "result['a'][1] is of type object"),
         ("{'x': float('nan')}", "result['x'] is nan"),
         ("[1e999]", "result[0] is inf"),
         ("{(1, 2): 3}", "result has a key of type tuple"),

@@ -6,12 +6,12 @@
 use super::memory::{Bound, Memory};
 use super::start::end_of;
 use super::{Exit, Population};
-use parking_lot::Mutex;
 use crate::process::rest::Body;
+use parking_lot::Mutex;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 use serde::Deserialize;
 use std::collections::HashMap;
