@@ -111,12 +111,15 @@ impl Verdict {
                 .and_then(|raw| serde_json::from_str(raw.get()).ok());
             return Self::Deny { message, errors };
         }
-        match object
-            .params
-            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok())
-        {
-            Some(patch @ Value::Object(_)) => Self::Enrich(patch),
-            Some(_) | None => Self::Allow,
+        let patch = object.params.map(|raw| serde_json::from_str(raw.get()));
+        match patch {
+            Some(Ok(patch @ Value::Object(_))) => Self::Enrich(patch),
+            Some(Ok(_)) | None => Self::Allow,
+            // For example a number that no field can hold.
+            Some(Err(error)) => {
+                let message = format!("The returned params cannot be read: {error}");
+                Self::Broken(Failure::new(FailureKind::NotJson, message))
+            }
         }
     }
 }
@@ -241,6 +244,8 @@ mod tests {
             verdict(r#"{"params": {"first_name": "J"}}"#),
             Verdict::Enrich(serde_json::json!({"first_name": "J"}))
         );
+        let vast = format!(r#"{{"params": {{"attributes": {{"n": 1{}}}}}}}"#, "0".repeat(400));
+        assert!(matches!(verdict(&vast), Verdict::Broken(_)));
         // A denial wins over an enrichment in the same object.
         assert_eq!(
             verdict(r#"{"success": false, "error": "x", "params": {}}"#),
