@@ -161,7 +161,10 @@ async fn one_that_returns_no_json_is_told_so() {
         (&json!("failed"), &json!("not_json"))
     );
     assert!(
-        run["error"]["message"].as_str().unwrap().contains("type object"),
+        run["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("type object"),
         "{run}"
     );
 }

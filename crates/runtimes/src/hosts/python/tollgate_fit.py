@@ -517,7 +517,7 @@ def state_of(frame):
     place = (frame.f_globals.get("__name__"), frame.f_code.co_name)
     if place == ("concurrent.futures.thread", "_worker"):
         return AT_REST
-    if place[0] == "threading" and place[1] in ("wait", "_wait_for_tstate_lock"):
+    if place[0] == "threading" and place[1] in ("wait", "join", "_wait_for_tstate_lock"):
         return AT_REST if frame.f_locals.get("timeout") is None else ASLEEP
     if place[0] == "selectors" and place[1] == "select":
         given = frame.f_locals.get("timeout")

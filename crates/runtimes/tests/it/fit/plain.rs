@@ -36,11 +36,11 @@ const SAME: &[(&str, &str)] = &[
     ),
     (
         "import multiprocessing\nlock = multiprocessing.Lock()",
-        "[lock.acquire(), lock.release(), lock.acquire(False)]",
+        "[lock.acquire(), lock.release(), lock.acquire(False), lock.release()]",
     ),
     (
-        "import multiprocessing\nq = multiprocessing.Queue(); q.put('x')",
-        "q.get(timeout=5)",
+        "import multiprocessing\nq = multiprocessing.Queue()",
+        "[q.put('x'), q.get(timeout=5)]",
     ),
     (
         "import multiprocessing\ne = multiprocessing.Event(); s = multiprocessing.Semaphore(2)",
@@ -83,8 +83,8 @@ const SAME: &[(&str, &str)] = &[
         "[bool(locale.getpreferredencoding()), platform.system(), os.cpu_count() > 0]",
     ),
     (
-        "import tempfile\nf = tempfile.TemporaryFile(); f.write(b'abc'); f.seek(0)",
-        "f.read().decode()",
+        "import tempfile\nf = tempfile.TemporaryFile(); f.write(b'abc')",
+        "[f.seek(0), f.read().decode()]",
     ),
     (
         "import sys",
@@ -190,52 +190,55 @@ async fn what_plain_python_reads_from_files_is_known() {
     assert_eq!(script, json!([["probe.py"], "function", "probe.py"]));
 }
 
+/// What cannot work, and a word of what is said.
+const CANNOT: &[(&str, &str, &str)] = &[
+    ("import socket", "socket.socket()", "requests"),
+    (
+        "import socket",
+        "socket.create_connection(('192.0.2.1', 25))",
+        "SMTP",
+    ),
+    (
+        "import socket",
+        "socket.gethostbyname('example.invalid')",
+        "looked up by the server",
+    ),
+    (
+        "import smtplib",
+        "smtplib.SMTP('mail.invalid')",
+        "HTTP interface",
+    ),
+    (
+        "import smtplib",
+        "smtplib.SMTP('192.0.2.1')",
+        "HTTP interface",
+    ),
+    ("import ftplib", "ftplib.FTP('ftp.invalid')", "FTP"),
+    (
+        "import asyncio",
+        "asyncio.run(asyncio.open_connection('192.0.2.1', 80))",
+        "sockets",
+    ),
+    (
+        "import subprocess",
+        "subprocess.run(['ls'])",
+        "start no process",
+    ),
+    ("import os", "os.system('ls')", "start no process"),
+    ("import os", "os.fork()", "ThreadPool"),
+    (
+        "import multiprocessing",
+        "multiprocessing.Process(target=print).start()",
+        "ThreadPool",
+    ),
+];
+
 #[tokio::test]
 async fn what_cannot_work_says_why_and_what_to_use_instead() {
     let Some(python) = python() else {
         return;
     };
-    for (first, statement, named) in [
-        ("import socket", "socket.socket()", "requests"),
-        (
-            "import socket",
-            "socket.create_connection(('192.0.2.1', 25))",
-            "SMTP",
-        ),
-        (
-            "import socket",
-            "socket.gethostbyname('example.invalid')",
-            "looked up by the server",
-        ),
-        (
-            "import smtplib",
-            "smtplib.SMTP('mail.invalid')",
-            "HTTP interface",
-        ),
-        (
-            "import smtplib",
-            "smtplib.SMTP('192.0.2.1')",
-            "HTTP interface",
-        ),
-        ("import ftplib", "ftplib.FTP('ftp.invalid')", "FTP"),
-        (
-            "import asyncio",
-            "asyncio.run(asyncio.open_connection('192.0.2.1', 80))",
-            "sockets",
-        ),
-        (
-            "import subprocess",
-            "subprocess.run(['ls'])",
-            "start no process",
-        ),
-        ("import os", "os.system('ls')", "start no process"),
-        ("import os", "os.fork()", "ThreadPool"),
-        (
-            "import multiprocessing",
-            "multiprocessing.Process(target=print).start()",
-            "ThreadPool",
-        ),
-    ] {
+    for (first, statement, named) in CANNOT {
         let body = format!(
             "def look():\n    try: {statement}\n    except Exception as error: return str(error)"
         );
