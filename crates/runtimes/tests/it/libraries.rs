@@ -196,7 +196,7 @@ async fn requests_of_one_run_are_under_way_together() {
         ),
     ] {
         if let Some(found) = answer(library, code).await {
-            assert_eq!(found, json!([200; TOGETHER]), "{library}");
+            assert_eq!(found, json!(vec![200; TOGETHER]), "{library}");
         }
     }
 }

@@ -42,6 +42,8 @@ WORKER_FDS = (SOCKET_FD, JOURNAL_FD, 1, 2)
 # A worker's word to the zygote that its walls stand.
 READY = b"."
 
+# Functions are refused it, with words.
+FORK = os.fork
 PR_SET_PDEATHSIG = 1
 PRCTL = ctypes.CDLL(None).prctl
 # Where the walls hide /proc, what the launcher left open of it.
@@ -160,7 +162,7 @@ class Zygote:
         line, other = socket.socketpair()
         with other:
             try:
-                pid = os.fork()
+                pid = FORK()
             except OSError:
                 line.close()
                 raise
