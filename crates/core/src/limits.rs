@@ -8,6 +8,10 @@ use std::time::Duration;
 pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
 /// Largest head of a request: its line and headers.
 pub const REQUEST_HEAD_BYTES: usize = 64 * 1024;
+/// Most bytes of the large request bodies that one process takes in at the same time; further ones wait.
+pub const BODIES_BYTES: usize = 16 * 1024 * 1024;
+/// A body up to this size waits for nobody.
+pub const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// How long a request's head may take to arrive, counted from the end of the request before: an idle
 /// connection ends after it too.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -187,6 +191,8 @@ pub const SLUG_CHARS: usize = 64;
 pub const DESCRIPTION_CHARS: usize = 2000;
 /// Largest `attributes` object of a user, as JSON.
 pub const ATTRIBUTES_BYTES: usize = 64 * 1024;
+/// Largest enrichment of a PRE function, as JSON: what it may change, and some blanks.
+pub const ENRICHMENT_BYTES: usize = 2 * ATTRIBUTES_BYTES;
 /// Shortest password.
 pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Longest password: hashing cost is bounded by it.

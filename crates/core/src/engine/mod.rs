@@ -232,10 +232,15 @@ impl Engine {
     ) -> Result<Subscriptions, Error> {
         let load = async {
             let stored = self.scoped(scope).subscriptions(event).await?;
-            Ok(stored
-                .into_iter()
-                .map(|subscription| Subscribed::new(event, subscription))
-                .collect())
+            let compile = move || {
+                let compiled = stored.into_iter();
+                compiled
+                    .map(|subscription| Subscribed::new(event, subscription))
+                    .collect()
+            };
+            // Many conditions take a while to compile, in which this thread serves others.
+            let compiled = tokio::task::spawn_blocking(compile).await;
+            compiled.map_err(|error| Error::Unavailable(format!("conditions not read: {error}")))
         };
         self.subscriptions
             .get_or_load((scope.site_id(), event), load)

@@ -16,7 +16,9 @@ use crate::limits;
 use crate::ports::runtime::RunReport;
 use daachorse::DoubleArrayAhoCorasick;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -181,23 +183,53 @@ fn forget(apps: &mut Apps, newest: AppId) {
     }
 }
 
-/// The result without the values, if it is a refusal: its reasons are shown to others.
-fn masked_refusal(finder: &Finder, result: &JsonText) -> Option<JsonText> {
-    let mut value: Value = serde_json::from_str(result.as_str()).ok()?;
-    if value.get("success") != Some(&Value::Bool(false)) {
-        return None;
-    }
-    mask_all(finder, &mut value);
-    JsonText::of(&value).ok()
+/// What of a result says whether it is a refusal.
+#[derive(Deserialize)]
+struct Outcome<'a> {
+    #[serde(borrow)]
+    success: Option<&'a RawValue>,
 }
 
-fn mask_all(finder: &Finder, value: &mut Value) {
-    match value {
-        Value::String(text) => mask(finder, text),
-        Value::Array(items) => items.iter_mut().for_each(|item| mask_all(finder, item)),
-        Value::Object(fields) => fields.values_mut().for_each(|item| mask_all(finder, item)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+/// The result without the values, if it is a refusal: its reasons are shown to others.
+fn masked_refusal(finder: &Finder, result: &JsonText) -> Option<JsonText> {
+    let outcome: Outcome<'_> = result.read().ok()?;
+    let refused = outcome
+        .success
+        .is_some_and(|success| success.get() == "false");
+    JsonText::parse(masked_texts(finder, result.as_str()).filter(|_| refused)?).ok()
+}
+
+/// A JSON text in which every string is masked, names included. It stays text: as a tree it could be
+/// a hundred times as large.
+fn masked_texts(finder: &Finder, json: &str) -> Option<String> {
+    let mut masked = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(start) = rest.find('"') {
+        let (before, from) = rest.split_at(start);
+        let (string, after) = from.split_at(length_of_string(from)?);
+        let mut text: String = serde_json::from_str(string).ok()?;
+        mask(finder, &mut text);
+        masked.push_str(before);
+        masked.push_str(&Value::String(text).to_string());
+        rest = after;
     }
+    masked.push_str(rest);
+    Some(masked)
+}
+
+/// How long the string is with which a text begins, quotes included.
+fn length_of_string(text: &str) -> Option<usize> {
+    let mut bytes = text.bytes().enumerate().skip(1);
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some(at + 1),
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Masks all that is found anywhere; what touches or overlaps is one.

@@ -170,6 +170,9 @@ impl Keeper {
         let mut pids: Vec<_> = alive.map(|host| host.zygote.pid()).collect();
         pids.sort_unstable();
         let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
+        if pids.is_empty() {
+            return Ok(format!("{python}, {confinement}"));
+        }
         let pids = pids.join(" ");
         Ok(format!("{python}, zygotes {pids}, {confinement}"))
     }
