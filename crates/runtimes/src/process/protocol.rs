@@ -30,7 +30,7 @@ pub(super) enum First<'a> {
         memory_mb: u32,
         reserve_mb: u64,
         env: Environment<'a>,
-        limits: Limits,
+        limits: &'static Limits,
     },
     /// Compile the code, say what is wrong with it, and end.
     Check {
@@ -84,8 +84,8 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) const fn of_engine() -> Self {
-        Self {
+    pub(super) const fn of_engine() -> &'static Self {
+        const LIMITS: Limits = Limits {
             result_bytes: limits::RESULT_BYTES,
             log_bytes: limits::LOG_BYTES,
             log_lines: limits::LOG_LINES,
@@ -95,7 +95,8 @@ impl Limits {
             scratch_files: limits::SCRATCH_FILES,
             open_files: limits::OPEN_FILES,
             file_bytes: limits::FILE_BYTES,
-        }
+        };
+        &LIMITS
     }
 }
 

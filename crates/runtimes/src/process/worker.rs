@@ -38,9 +38,9 @@ pub(super) struct Worker {
     pub(super) exit: ExitWatch,
     pub(super) zygote: Zygote,
     stream: UnixStream,
-    journal: Journal,
+    journal: Box<Journal>,
     body: Arc<Body>,
-    incoming: Inbox,
+    incoming: Box<Inbox>,
     outgoing: Vec<u8>,
 }
 
@@ -66,7 +66,7 @@ impl Worker {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
-        let journal = Journal::new()?;
+        let journal = Box::new(Journal::new()?);
         let body = Arc::new(Body::new(memory_mb));
         let [lines, out, err] = journal.descriptors()?;
         let descriptors = [OwnedFd::from(theirs), lines, out, err];
@@ -78,7 +78,7 @@ impl Worker {
             stream,
             journal,
             body,
-            incoming: Inbox::default(),
+            incoming: Box::default(),
             outgoing: Vec::new(),
         })
     }
