@@ -272,13 +272,16 @@ async fn requests_to_the_platform_are_answered() {
     );
 }
 
+fn source(code: &str) -> Source {
+    Source::App {
+        environment: Environment::Python,
+        code: code.into(),
+    }
+}
+
 #[tokio::test]
 async fn a_source_is_checked_without_being_run() {
     let python = python_or_skip!();
-    let source = |code: &str| Source::App {
-        environment: Environment::Python,
-        code: code.into(),
-    };
     for code in [
         "def main(p): pass",
         "async def main(p): pass",
@@ -335,6 +338,11 @@ async fn a_source_is_checked_without_being_run() {
         assert!(found.contains(message), "{code}: {found}");
         assert_eq!((at, on), (line, column), "{code}");
     }
+}
+
+#[tokio::test]
+async fn a_source_that_is_too_deep_or_too_long_is_refused() {
+    let python = python_or_skip!();
     let deep = format!("def main(p): return {}", "(".repeat(100_000));
     assert!(matches!(
         python.runtime.check(SITE, &source(&deep)).await,
