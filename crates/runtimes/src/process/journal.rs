@@ -66,6 +66,27 @@ impl Journal {
     }
 }
 
+impl Journal {
+    /// Log lines that were written after so many bytes of them, and how many bytes there are now. What
+    /// was written faster than it is looked at is left out.
+    pub(super) fn since(&self, told: u64) -> (Vec<LogLine>, u64) {
+        let bytes = read(&self.lines, LINES_BYTES);
+        let Some(ring) = Ring::read(&bytes) else {
+            return (Vec::new(), 0);
+        };
+        // Fewer than before: another call has begun, or somebody forged them.
+        let new = ring.total.checked_sub(told).unwrap_or(ring.total);
+        let kept = ring.newest.len();
+        let new = usize::try_from(new).unwrap_or(kept).min(kept);
+        let mut lines = ring.newest[kept - new..].split(|&byte| byte == b'\n');
+        if ring.cut && new == kept {
+            lines.next();
+        }
+        let lines = lines.filter_map(|line| serde_json::from_slice::<WireLine<'_>>(line).ok());
+        (lines.map(WireLine::into_line).collect(), ring.total)
+    }
+}
+
 /// Memory of a fixed size that both sides see: it could otherwise be grown without bound.
 fn memory(name: &str, bytes: usize) -> io::Result<OwnedFd> {
     let memory = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
@@ -195,6 +216,8 @@ fn note(timestamp: tollgate_core::time::Timestamp, message: &str) -> LogLine {
 /// The newest bytes of something.
 struct Ring {
     newest: Vec<u8>,
+    /// How many there were in all.
+    total: u64,
     cut: bool,
     since: tollgate_core::time::Timestamp,
 }
@@ -225,7 +248,12 @@ impl Ring {
         } else {
             held[..usize::try_from(total).unwrap_or_default()].to_vec()
         };
-        Some(Self { newest, cut, since })
+        Some(Self {
+            newest,
+            total,
+            cut,
+            since,
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashSet;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -25,8 +26,10 @@ use tollgate_core::function::Executable;
 use tollgate_core::invocation::{Failure, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::{Call, HostError};
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError};
 
+/// How often a journal is looked at whose lines somebody wants to see at once.
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 /// How long a report waits for the news of how a worker ended.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
 /// How long a worker may take to be told that its call is over.
@@ -38,7 +41,7 @@ pub(super) struct Worker {
     pub(super) exit: ExitWatch,
     pub(super) zygote: Zygote,
     stream: UnixStream,
-    journal: Box<Journal>,
+    journal: Arc<Journal>,
     body: Arc<Body>,
     incoming: Box<Inbox>,
     outgoing: Vec<u8>,
@@ -66,7 +69,7 @@ impl Worker {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
-        let journal = Box::new(Journal::new()?);
+        let journal = Arc::new(Journal::new()?);
         let body = Arc::new(Body::new(memory_mb));
         let [lines, out, err] = journal.descriptors()?;
         let descriptors = [OwnedFd::from(theirs), lines, out, err];
@@ -159,7 +162,13 @@ impl Worker {
                 }
             }) as Asked<'_>
         };
-        self.converse(ask).await?;
+        let journal = Arc::clone(&self.journal);
+        let talk = self.converse(ask);
+        if call.host.follows() {
+            following(&journal, &*call.host, talk).await?;
+        } else {
+            talk.await?;
+        }
         let mut message: Incoming<'_> = parse(self.incoming.body())?;
         let result = match message.op {
             Op::Ready | Op::Host => return Err(invalid("no answer to a call")),
@@ -281,6 +290,25 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if self.exit.borrow().is_none() {
             self.zygote.kill(self.id);
+        }
+    }
+}
+
+/// Waits for `talk`, and tells of log lines as they are written meanwhile.
+async fn following<T>(journal: &Journal, host: &dyn HostCalls, talk: impl Future<Output = T>) -> T {
+    tokio::pin!(talk);
+    let mut look = tokio::time::interval(FOLLOW_EVERY);
+    let mut told = 0;
+    loop {
+        tokio::select! {
+            end = &mut talk => return end,
+            _ = look.tick() => {
+                let (new, written) = journal.since(told);
+                told = written;
+                if !new.is_empty() {
+                    host.logged(&new);
+                }
+            }
         }
     }
 }
