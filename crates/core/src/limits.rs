@@ -45,18 +45,28 @@ pub const MEMORY_MB_MAX: u32 = 2048;
 pub const OPEN_FILES: u64 = 256;
 /// Largest file that a function worker may write.
 pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
-/// Processes and threads of the user that function workers run as.
-pub const PROCESSES: u64 = 4096;
 /// Threads of one function worker, its first included.
 pub const WORKER_THREADS: u64 = 64;
+/// Processes and threads of all function workers: what the most workers may have.
+pub const PROCESSES: u64 = WORKER_PROCESSES as u64 * WORKER_THREADS;
+/// Those of one site's function workers.
+pub const SITE_PROCESSES: u64 = WORKERS_PER_SITE as u64 * WORKER_THREADS;
 /// Scratch space of one function worker.
 pub const SCRATCH_BYTES: u64 = 64 * 1024 * 1024;
 /// Of the machine's memory, what all function workers together may take, in hundredths.
 pub const FUNCTION_MEMORY_PERCENT: u64 = 75;
 /// User and group of function code where the server is root: nobody's on any system known to us.
 pub const FUNCTION_USER: u32 = 61_000;
-/// Most worker processes of one server.
-pub const WORKER_PROCESSES: usize = 512;
+/// Most worker processes of one server; half as many again may wait for functions that they called.
+pub const WORKER_PROCESSES: usize = 256;
+/// Most worker processes of one site: it cannot take the threads of all.
+pub const WORKERS_PER_SITE: usize = WORKER_PROCESSES / 2;
+/// How long a queued run waits for a worker before it is put back: its own time limit, and at least this.
+pub const WORKER_WAIT_MIN: Duration = Duration::from_secs(30);
+/// Runs of one function at the same time when it sets no `max_concurrency`: what one function may take is a
+/// quarter of the workers, and of their processes and threads.
+pub const CONCURRENCY_DEFAULT: u32 = 64;
+const _: () = assert!(CONCURRENCY_DEFAULT as usize * 4 <= WORKER_PROCESSES);
 /// Largest frame on the pipe between server and worker.
 pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
 

@@ -113,6 +113,8 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
         user_data: acting.user_data,
         context,
         deadline: somebody_waits.then_some(deadline),
+        depth: invocation.chain.depth(),
+        pauses: Arc::default(),
         host: acting.host,
     }
 }

@@ -178,6 +178,8 @@ fn local_call(
         context,
         timeout,
         deadline: Some(clock.monotonic() + timeout),
+        depth: 0,
+        pauses: Arc::default(),
         host: Arc::new(NobodysHost),
     })
 }

@@ -45,6 +45,8 @@ pub struct ProcessConfig {
     pub check: Duration,
     /// Most workers, of all functions together. At most [`limits::WORKER_PROCESSES`].
     pub workers_max: usize,
+    /// Most workers of one site. At most [`limits::WORKERS_PER_SITE`].
+    pub workers_per_site: usize,
     /// Workers of one version that are started without waiting whether the first ones keep up.
     pub start_eagerly: usize,
 }
@@ -93,6 +95,7 @@ impl ProcessConfig {
             load: Duration::from_secs(10),
             check: Duration::from_secs(5),
             workers_max: limits::WORKER_PROCESSES,
+            workers_per_site: limits::WORKERS_PER_SITE,
             start_eagerly: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }

@@ -384,6 +384,15 @@ pub(super) fn invalid(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
+/// Whether a worker may serve another call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fitness {
+    /// It is as it was before the call.
+    Fit,
+    /// It is not, for this reason.
+    Unfit(String),
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
