@@ -37,6 +37,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// How long the whole PRE stage of one operation may take.
 pub const PRE_BUDGET_DEFAULT: Duration = Duration::from_secs(300);
 
+/// How long a run that nobody wants any more may take to end by itself, so that its worker lives: about what a
+/// worker with a large library takes to start.
+pub const CANCEL_GRACE: Duration = Duration::from_millis(500);
+
 /// Memory of one function worker when the function sets none.
 pub const MEMORY_MB_DEFAULT: u32 = 256;
 /// Most memory that a function may ask for.

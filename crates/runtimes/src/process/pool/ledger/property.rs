@@ -465,7 +465,7 @@ proptest! {
         let turns = sites.len() * sites.values().max().unwrap_or(&0) + 1;
         let most = |of: fn(&Function) -> u64| world.functions.iter().map(of).max().unwrap();
         let slice = u64::try_from(serve::SLICE.as_millis()).unwrap();
-        let turn = most(|it| it.run) + most(|it| it.start) + world.kill + slice + 2 * TICK;
+        let turn = 2 * most(|it| it.run) + most(|it| it.start) + world.kill + slice + 2 * TICK;
         let bound = u64::try_from(turns).unwrap() * turn;
         let asked_and_served = Simulation::new(world, 3000).run();
         prop_assert_eq!(asked_and_served.asked, asked_and_served.served);
