@@ -16,6 +16,7 @@ pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool, Refused};
 use self::protocol::{Checked, First, Fitness};
+use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
 use self::zygote::Exit;
 use crate::outbound::Outbound;
@@ -30,7 +31,6 @@ use tollgate_core::confinement::Confinement;
 use tollgate_core::function::{CodeError, Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
-use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
 use tollgate_core::time::Clock;
@@ -122,8 +122,10 @@ impl PythonRuntime {
             () = tokio::time::sleep(allotted) => None,
         };
         match outcome {
-            Some(Ok(Answer { result, logs })) => {
-                lease.finish(&fitness_after(&result));
+            Some(Ok(answer)) => {
+                let fitness = fitness_after(&answer);
+                let Answer { result, logs, .. } = answer;
+                lease.finish(&fitness);
                 RunReport {
                     result,
                     logs,
@@ -217,12 +219,12 @@ impl Drop for PythonRuntime {
 }
 
 /// Whether a worker that answered may serve another call: what used up a limit may still hold it.
-fn fitness_after(result: &Result<JsonText, Failure>) -> Fitness {
-    match result {
+fn fitness_after(answer: &Answer) -> Fitness {
+    match &answer.result {
         Err(failure) if failure.kind == FailureKind::Limit => {
             Fitness::Unfit("it reached a limit".to_owned())
         }
-        _ => Fitness::Fit,
+        _ => answer.fitness.clone(),
     }
 }
 
