@@ -133,6 +133,7 @@ pub(crate) struct Python {
     pub(crate) program: PathBuf,
     pub(crate) idle_seconds: Seconds,
     pub(crate) workers: usize,
+    pub(crate) workers_per_site: usize,
 }
 
 impl Retention {
@@ -283,6 +284,11 @@ impl Config {
             let reason = format!("use 1 to {}", limits::WORKER_PROCESSES);
             return wrong("python.workers", &self.python.workers, &reason);
         }
+        let per_site = self.python.workers_per_site;
+        if per_site == 0 || per_site > limits::WORKERS_PER_SITE {
+            let reason = format!("use 1 to {}", limits::WORKERS_PER_SITE);
+            return wrong("python.workers_per_site", &per_site, &reason);
+        }
         if let Err(reason) = self.outbound.dns() {
             return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
         }
@@ -368,6 +374,7 @@ mod tests {
         assert_eq!(u64::try_from(waiting).unwrap(), limits::QUEUE_PER_SITE);
         assert_eq!(config.execution.lease_seconds.get(), limits::LEASE);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
+        assert_eq!(config.python.workers_per_site, limits::WORKERS_PER_SITE);
         assert_eq!(
             config.retention.periods(),
             tollgate_core::retention::Retention::default()
@@ -382,6 +389,10 @@ mod tests {
             (json!({"listen": "nowhere"}), "listen"),
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
+            (
+                json!({"python": {"workers_per_site": 129}}),
+                "python.workers_per_site",
+            ),
             (
                 json!({"execution": {"lease_seconds": 0.5}}),
                 "execution.lease_seconds",

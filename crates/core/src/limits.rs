@@ -70,6 +70,15 @@ pub const WORKER_WAIT_MIN: Duration = Duration::from_secs(30);
 /// Runs of one function at the same time when it sets no `max_concurrency`: what one function may take is a
 /// quarter of the workers, and of their processes and threads.
 pub const CONCURRENCY_DEFAULT: u32 = 64;
+/// Calls of one public function by nobody who is signed in that run at the same time: a quarter of what the
+/// function may.
+pub const PUBLIC_CONCURRENCY: usize = 16;
+/// Further ones that wait; beyond them calls are refused.
+pub const PUBLIC_WAITING: usize = 48;
+/// Most calls of a `rate_limit`, whatever its period.
+pub const RATE_CALLS_MAX: u32 = 1_000_000;
+/// Functions of which one process remembers what is left of their rate.
+pub const RATES_IN_MEMORY: usize = 50_000;
 const _: () = assert!(CONCURRENCY_DEFAULT as usize * 4 <= WORKER_PROCESSES);
 /// Largest frame on the pipe between server and worker.
 pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
@@ -143,7 +152,8 @@ pub const LEASE_MIN: Duration = Duration::from_secs(1);
 pub const LOST_MAX: u32 = 50;
 /// Sites of which one process keeps small facts in memory.
 pub const SITES_IN_MEMORY: usize = 50_000;
-/// Queued runs of one site that may wait; beyond it new ones are refused.
+/// Queued runs of one site that may wait; beyond it new ones are refused. A quarter of it is for events only,
+/// and public calls fill no more than half.
 pub const QUEUE_PER_SITE: u64 = 100_000;
 /// Results written in one batch.
 pub const COMPLETION_BATCH: usize = 500;

@@ -7,6 +7,7 @@ use crate::turns::{Queued, Slot};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::engine::completion;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
 use tollgate_core::ports::dispatch::{FinishedRun, Taken};
 use tollgate_core::ports::runtime::RunReport;
@@ -21,6 +22,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         if shared.is_stopping() {
             return;
         }
+        failpoint::hit(Point::LoopQueue);
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             run(&shared, queued, &slot).await;

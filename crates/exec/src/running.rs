@@ -61,17 +61,19 @@ pub(crate) struct Stopped(watch::Receiver<Option<Stop>>);
 impl Stopped {
     /// Waits for the first order to stop.
     pub(crate) async fn told(&mut self) -> Stop {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(told) => told.clone().unwrap_or(Stop::Abandon),
+        let told = self.0.wait_for(Option::is_some).await;
+        match told.ok().and_then(|told| told.clone()) {
+            Some(stop) => stop,
             // The list lives longer than its runs.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 
     /// Waits for the order to stop at once.
     pub(crate) async fn abandoned(&mut self) {
         let abandoned = |told: &Option<Stop>| matches!(told, Some(Stop::Abandon));
-        if self.0.wait_for(abandoned).await.is_err() {
+        let gone = self.0.wait_for(abandoned).await.is_err();
+        if gone {
             std::future::pending().await
         }
     }

@@ -309,6 +309,9 @@ impl From<Error> for ApiError {
             Error::QueueFull {
                 retry_after: wait, ..
             }
+            | Error::Busy {
+                retry_after: wait, ..
+            }
             | Error::RateLimited(wait) => {
                 let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
                 Self::new(S::TOO_MANY_REQUESTS, Code::RateLimited, message).retry_after(seconds)

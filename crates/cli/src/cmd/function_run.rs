@@ -23,6 +23,7 @@ use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, RunReport, Runtime as _};
 use tollgate_core::registry;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_runtimes::Outbound;
@@ -111,7 +112,7 @@ async fn run_file(config: &Config, request: &RunRequest, json: bool) -> CommandR
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
     let outbound = Outbound::new(config.outbound.client())?;
-    let runtime = python(config, &scratch, &clock, outbound)
+    let runtime = python(config, &scratch, &clock, outbound, &Supervisor::default())
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
     let mut call = local_call(Path::new(&request.function), event, &params, &*clock)?;
     if request.egress {

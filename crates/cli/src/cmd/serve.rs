@@ -31,7 +31,12 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
     let (composition, listener) = open(&config).await?;
     let listening = listener.local_addr()?;
     // Before anything runs: a function must find the API.
-    let server = Server::new(http_config(&config), Arc::clone(&composition.platform));
+    let supervisor = composition.supervisor.clone();
+    let http = ServerConfig {
+        supervisor: supervisor.clone(),
+        ..http_config(&config)
+    };
+    let server = Server::new(http, Arc::clone(&composition.platform));
     let recovered = composition.start().await?;
     if recovered.requeued + recovered.cancelled > 0 {
         tracing::info!(
@@ -52,10 +57,14 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
     let noting = Arc::clone(&stopped_at);
     server
         .run(listener, async move {
-            // An error means that the sender is gone, which is a reason to stop as well.
-            let _ = stopping.wait_for(|stop| *stop).await;
+            tokio::select! {
+                // An error means that the sender is gone, which is a reason to stop as well.
+                _ = stopping.wait_for(|stop| *stop) => {
+                    tracing::info!("stopping; a second signal ends at once");
+                }
+                fault = supervisor.broken() => tracing::error!(%fault, "stopping after a fault"),
+            }
             let _ = noting.set(SystemClock.monotonic());
-            tracing::info!("stopping; a second signal ends at once");
         })
         .await;
     // One deadline for both: what the open requests used up, the queued runs do not get again.
@@ -63,8 +72,12 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
         SystemClock.monotonic().saturating_duration_since(*at)
     });
     let grace = config.grace_seconds.get().saturating_sub(used);
+    let supervisor = composition.supervisor.clone();
     composition.stop(grace).await;
-    Ok(())
+    match supervisor.fault() {
+        None => Ok(()),
+        Some(fault) => Err(format!("the server ended because {fault}").into()),
+    }
 }
 
 fn http_config(config: &Config) -> ServerConfig {
@@ -75,6 +88,7 @@ fn http_config(config: &Config) -> ServerConfig {
         grace: config.grace_seconds.get(),
         connections: config.http.connections,
         trust_forwarded_for: config.http.trust_forwarded_for,
+        ..ServerConfig::default()
     }
 }
 

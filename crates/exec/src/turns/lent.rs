@@ -25,7 +25,7 @@ struct Lent<T> {
 
 /// Whose it is now.
 enum Hand<T> {
-    Run(#[expect(dead_code, reason = "dropping it gives it back")] T),
+    Run(T),
     Others,
     /// The run has ended, and wants nothing again.
     Ended,

@@ -170,11 +170,9 @@ impl Turns {
     /// A run of the function has ended, or waits for another one: whoever is next may run.
     fn leave(&self, line: Line) {
         let mut state = self.0.state.lock();
-        let picked = state.hand_on(self, line);
+        state.hand_on(self, line);
         drop(state);
-        if picked {
-            self.0.work.notify_one();
-        }
+        self.0.work.notify_one();
     }
 
     /// Waits until room in memory has become free since the last time.

@@ -30,6 +30,7 @@ impl Function {
         let crowded = !self.callers.is_empty() || !self.returning.is_empty();
         if self.running < most && !crowded {
             self.running += 1;
+            self.caller_was_last = true;
             return None;
         }
         let (grant, turn) = oneshot::channel();
@@ -48,9 +49,12 @@ impl Function {
         Some(turn)
     }
 
-    /// A queued run's permit.
-    pub(super) const fn take_for_queue(&mut self, most: u32) -> bool {
+    /// A queued run's permit, if there are fewer runs than `allowed`.
+    pub(super) fn take_for_queue(&mut self, most: u32, allowed: u32) -> bool {
         self.most = most;
+        if self.running - u32::from(self.for_queue) >= allowed {
+            return false;
+        }
         if self.for_queue {
             self.for_queue = false;
         } else if self.running < most && self.returning.is_empty() && self.callers.is_empty() {
@@ -101,13 +105,13 @@ impl Turns {
 }
 
 impl State {
-    /// A permit was given back. Returns whether a queued run has become ready.
-    pub(super) fn hand_on(&mut self, turns: &Turns, line: Line) -> bool {
+    /// A permit was given back. Where callers wait, every other one is the queue's; where none does, the
+    /// queue takes it when the function's turn comes.
+    pub(super) fn hand_on(&mut self, turns: &Turns, line: Line) {
         let Some(entry) = self.functions.get_mut(&line.function) else {
-            return false;
+            return;
         };
         entry.running = entry.running.saturating_sub(1);
-        let mut picked = false;
         while let Some(entry) = self.functions.get_mut(&line.function)
             && entry.running < entry.most.max(1)
         {
@@ -115,15 +119,15 @@ impl State {
                 entry.running += u32::from(turns.offer(grant, line));
                 continue;
             }
-            let site = self.sites.get(&line.site);
-            let queued = site.is_some_and(|site| site.has_queued(line.function));
+            let (site, running) = (self.sites.get(&line.site), entry.running);
+            let queued = site.is_some_and(|site| site.has_queued(line.function, running));
             let for_queue = queued && !entry.for_queue;
-            if for_queue && (entry.caller_was_last || entry.callers.is_empty()) {
+            if for_queue && entry.caller_was_last && !entry.callers.is_empty() {
                 entry.running += 1;
                 entry.caller_was_last = false;
-                if self.pick_of(line) {
-                    picked = true;
-                } else if let Some(entry) = self.functions.get_mut(&line.function) {
+                if !self.pick_of(line)
+                    && let Some(entry) = self.functions.get_mut(&line.function)
+                {
                     entry.for_queue = true;
                 }
                 continue;
@@ -143,6 +147,5 @@ impl State {
         {
             self.functions.remove(&line.function);
         }
-        picked
     }
 }

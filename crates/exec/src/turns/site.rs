@@ -4,6 +4,8 @@ use super::permits::Function;
 use super::{Queued, most};
 use std::collections::{HashMap, VecDeque};
 use tollgate_core::ids::FunctionId;
+use tollgate_core::limits;
+use tollgate_core::ports::dispatch::TaskRun;
 
 #[derive(Default)]
 pub(super) struct Site {
@@ -27,6 +29,17 @@ struct Waiting {
     running: usize,
     /// It stands in the site's turns.
     in_turn: bool,
+}
+
+/// How many runs of its function there may be already when this one begins: fewer when nobody who is signed in
+/// called it.
+fn allowed(run: &TaskRun) -> u32 {
+    let invocation = &run.invocation;
+    let by_a_stranger = invocation.user_id.is_none() && invocation.event.is_none();
+    match by_a_stranger {
+        true => u32::try_from(limits::PUBLIC_CONCURRENCY).unwrap_or(u32::MAX),
+        false => u32::MAX,
+    }
 }
 
 impl Site {
@@ -75,7 +88,8 @@ impl Site {
             let picked = match line.queue.front() {
                 Some(next) if may_run => {
                     let entry = functions.entry(function).or_default();
-                    let granted = entry.take_for_queue(most(&next.run.executable));
+                    let granted =
+                        entry.take_for_queue(most(&next.run.executable), allowed(&next.run));
                     granted.then(|| line.queue.pop_front()).flatten()
                 }
                 _ => None,
@@ -105,9 +119,10 @@ impl Site {
         Some(queued)
     }
 
-    pub(super) fn has_queued(&self, function: FunctionId) -> bool {
-        let line = self.lines.get(&function);
-        line.is_some_and(|line| !line.queue.is_empty())
+    /// Whether something waits that may run beside `running` others.
+    pub(super) fn has_queued(&self, function: FunctionId, running: u32) -> bool {
+        let next = self.lines.get(&function).and_then(|it| it.queue.front());
+        next.is_some_and(|next| running < allowed(&next.run))
     }
 
     /// A slot that a run has again, or has no longer.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 
 /// The oldest Python that the host runs on.
 const PYTHON_MIN: (u32, u32) = (3, 9);
@@ -49,6 +50,8 @@ pub struct ProcessConfig {
     pub workers_per_site: usize,
     /// Workers of one version that are started without waiting whether the first ones keep up.
     pub start_eagerly: usize,
+    /// Watches the loops.
+    pub supervisor: Supervisor,
 }
 
 /// Why no Python can be used.
@@ -96,6 +99,7 @@ impl ProcessConfig {
             check: Duration::from_secs(5),
             workers_max: limits::WORKER_PROCESSES,
             workers_per_site: limits::WORKERS_PER_SITE,
+            supervisor: Supervisor::default(),
             start_eagerly: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }

@@ -16,7 +16,6 @@ pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool, Refused};
 use self::protocol::{Checked, First, Fitness};
-use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
 use self::zygote::Exit;
 use crate::outbound::Outbound;

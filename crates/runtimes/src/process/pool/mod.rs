@@ -21,6 +21,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
@@ -185,7 +186,9 @@ impl Pool {
             waiting: Arc::default(),
             config,
         });
-        pool.runtime.spawn(tend(Arc::downgrade(&pool)));
+        let tending = tend(Arc::downgrade(&pool));
+        let supervisor = &pool.config.supervisor;
+        pool.runtime.spawn(supervisor.watch("pool", tending));
         pool
     }
 
@@ -320,6 +323,8 @@ impl Pool {
         };
         // Whoever waits is told by the loss of the sender.
         drop((idle, waiters));
+        // Whatever comes to its end now was asked to.
+        self.config.supervisor.stop();
         self.keeper.abandon();
     }
 
@@ -456,6 +461,7 @@ async fn tend(pool: Weak<Pool>) {
             }
         }
         let Some(pool) = pool.upgrade() else { return };
+        failpoint::hit(Point::LoopPool);
         let idle_too = tokio::time::Instant::now() >= next_idle;
         if idle_too {
             next_idle = tokio::time::Instant::now() + pause;
