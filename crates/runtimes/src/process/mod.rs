@@ -32,6 +32,7 @@ use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
 /// Exit status with which the host says that it ran out of memory while it had to answer.
@@ -202,8 +203,8 @@ impl PythonRuntime {
             },
             Err(_) => Ok(Checked {
                 message: Some(format!(
-                    "The code took longer than {:?} to compile",
-                    self.check_limit
+                    "The code took longer than {} to compile",
+                    span(self.check_limit)
                 )),
                 ..Checked::default()
             }),
@@ -229,7 +230,10 @@ fn fitness_after(answer: &Answer) -> Fitness {
 
 /// What is said when nobody was granted a worker.
 fn none_in_time(patience: Duration, full: impl std::fmt::Display) -> String {
-    format!("No worker was free or ready within {patience:.1?}: {full}")
+    format!(
+        "No worker was free or ready within {}: {full}",
+        span(patience)
+    )
 }
 
 /// A worker that ended without an answer.
@@ -269,12 +273,14 @@ fn signal_name(signal: i32) -> &'static str {
 fn too_long(executable: &Executable, allotted: Duration) -> Failure {
     let limit = executable.timeout();
     // Moments pass between setting a deadline and getting here.
-    let message = if allotted + Duration::from_millis(50) >= limit {
-        format!("The function ran longer than its time limit of {limit:?} and was stopped")
+    let at_limit = allotted + Duration::from_millis(50) >= limit;
+    let (limit, allotted) = (span(limit), span(allotted));
+    let message = if at_limit {
+        format!("The function ran longer than its time limit of {limit} and was stopped")
     } else {
         format!(
-            "The function was stopped at the caller's deadline, {allotted:.1?} into the call; \
-             its own time limit is {limit:?}"
+            "The function was stopped at the caller's deadline, {allotted} into the call; \
+             its own time limit is {limit}"
         )
     };
     Failure::new(FailureKind::Timeout, message)

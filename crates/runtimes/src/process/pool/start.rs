@@ -9,6 +9,7 @@ use crate::process::zygote::{Exit, ExitWatch};
 use std::sync::Arc;
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::text::span;
 
 /// Keeps one process in the books until it is known to have ended.
 struct Booked {
@@ -93,8 +94,8 @@ impl Pool {
             }
             Err(_) => {
                 let message = format!(
-                    "The module's top level ran longer than the limit of {:?} and was stopped",
-                    self.config.load
+                    "The module's top level ran longer than the limit of {} and was stopped",
+                    span(self.config.load)
                 );
                 let failure = Failure::new(FailureKind::Load, message);
                 StartFailure {
