@@ -418,7 +418,7 @@ impl Simulation {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
 
     /// Everybody is answered within its deadline, bounds hold, the books are right, and what was kept is
     /// there again once there is room.
