@@ -134,6 +134,7 @@ pub(crate) struct Python {
     pub(crate) idle_seconds: Seconds,
     pub(crate) workers: usize,
     pub(crate) workers_per_site: usize,
+    pub(crate) hosts: usize,
 }
 
 impl Retention {
@@ -290,6 +291,10 @@ impl Config {
             let reason = format!("use 1 to {}", limits::WORKERS_PER_SITE);
             return wrong("python.workers_per_site", &per_site, &reason);
         }
+        if self.python.hosts == 0 || self.python.hosts > limits::HOSTS {
+            let reason = format!("use 1 to {}", limits::HOSTS);
+            return wrong("python.hosts", &self.python.hosts, &reason);
+        }
         if let Err(reason) = self.outbound.dns() {
             return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
         }
@@ -376,6 +381,7 @@ mod tests {
         assert_eq!(config.execution.lease_seconds.get(), limits::LEASE);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
         assert_eq!(config.python.workers_per_site, limits::WORKERS_PER_SITE);
+        assert_eq!(config.python.hosts, limits::HOSTS);
         assert_eq!(
             config.retention.periods(),
             tollgate_core::retention::Retention::default()
@@ -390,6 +396,7 @@ mod tests {
             (json!({"listen": "nowhere"}), "listen"),
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
+            (json!({"python": {"hosts": 0}}), "python.hosts"),
             (
                 json!({"python": {"workers_per_site": 129}}),
                 "python.workers_per_site",

@@ -5,7 +5,7 @@ use crate::running::{Stop, Stopped};
 use crate::turns::Slot;
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ struct Asking {
 
 #[async_trait]
 impl HostCalls for Asking {
-    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
+    async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
         pause::asked_by(&self.pauses, self.host.call(method, args)).await
     }
 
@@ -81,7 +81,7 @@ pub(crate) async fn attempt(
         },
     };
     // Before anybody else sees it.
-    host.redact(&mut report);
+    report = redacted(host, report).await;
     if let Err(failure) = &report.result
         && failure.kind == FailureKind::Gone
         && let (Some(event), Some(coordinator)) = (event, shared.coordinator())
@@ -93,6 +93,23 @@ pub(crate) async fn attempt(
         report,
         started_at,
         finished_at: shared.clock.now(),
+    })
+}
+
+/// Takes secrets out of a report; of a long one where nobody waits meanwhile.
+async fn redacted(host: Arc<dyn HostCalls>, mut report: RunReport) -> RunReport {
+    if report.bytes() <= limits::REDACTED_BYTES_INLINE {
+        host.redact(&mut report);
+        return report;
+    }
+    let looked_through = tokio::task::spawn_blocking(move || {
+        host.redact(&mut report);
+        report
+    });
+    // What was not looked through is shown to nobody.
+    looked_through.await.unwrap_or_else(|_| {
+        let message = "What the function reported could not be looked through for secrets";
+        RunReport::failed(Failure::new(FailureKind::Crashed, message))
     })
 }
 

@@ -4,7 +4,9 @@
 //! the run it asks for finds one. Must never answer anything else than the same request later would.
 
 use async_trait::async_trait;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -24,7 +26,7 @@ pub(super) struct Polling {
 
 #[async_trait]
 impl HostCalls for Polling {
-    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
+    async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
         let asks = matches!(method, "functions.get_result" | "functions.get_invocation");
         let Some(platform) = self.platform.upgrade().filter(|_| asks) else {
             return self.host.call(method, args).await;
@@ -32,11 +34,11 @@ impl HostCalls for Polling {
         // Before the first look, so that no end is missed between the two.
         let changes = platform.invocations.watch();
         drop(platform);
-        let seen = self.host.call(method, args.clone()).await?;
+        let seen = self.host.call(method, args).await?;
         if !goes_on(&seen) {
             return Ok(seen);
         }
-        let ended = tokio::time::timeout(LINGER, self.ended(changes, method, &args));
+        let ended = tokio::time::timeout(LINGER, self.ended(changes, method, args));
         match pause::waiting_for_a_run(ended).await {
             Ok(ended) => ended,
             Err(_) => Ok(seen),
@@ -54,17 +56,17 @@ impl Polling {
         &self,
         mut changes: broadcast::Receiver<InvocationChanged>,
         method: &str,
-        args: &Value,
-    ) -> Result<Value, HostError> {
+        args: &RawValue,
+    ) -> Result<Box<RawValue>, HostError> {
         use broadcast::error::RecvError;
         loop {
             match changes.recv().await {
                 Ok(change) if change.state.is_final() => {}
                 Ok(_) => continue,
                 Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return self.host.call(method, args.clone()).await,
+                Err(RecvError::Closed) => return self.host.call(method, args).await,
             }
-            let seen = self.host.call(method, args.clone()).await?;
+            let seen = self.host.call(method, args).await?;
             if !goes_on(&seen) {
                 return Ok(seen);
             }
@@ -72,19 +74,35 @@ impl Polling {
     }
 }
 
+/// What an answer says of a run: itself, or with the record in `data`.
+#[derive(Deserialize)]
+struct Shown<'a> {
+    #[serde(borrow)]
+    status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
 /// Whether an answer tells of a run that has not ended.
-fn goes_on(answer: &Value) -> bool {
-    let shown = answer.get("data").filter(|data| data.is_object());
-    let status = shown.unwrap_or(answer)["status"].as_str();
+fn goes_on(answer: &RawValue) -> bool {
+    let read = |text| serde_json::from_str::<Shown<'_>>(text).ok();
+    let Some(outer) = read(answer.get()) else {
+        return false;
+    };
+    let inner = outer.data.and_then(|data| read(data.get()));
+    let status = inner.unwrap_or(outer).status;
     [State::Pending, State::Running, State::Retrying]
         .iter()
-        .any(|state| status == Some(state.status()))
+        .any(|state| status == state.status())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
+
+    fn goes_on(answer: &Value) -> bool {
+        super::goes_on(&serde_json::value::to_raw_value(answer).unwrap())
+    }
 
     #[test]
     fn both_answers_say_whether_the_run_goes_on() {

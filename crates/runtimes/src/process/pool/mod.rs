@@ -13,7 +13,7 @@ use self::ledger::{Bounds, Full, Key, Ledger, Order, Ticket, Wish, WorkerId};
 use super::config::ProcessConfig;
 use super::protocol::Fitness;
 use super::worker::Worker;
-use super::zygote::Keeper;
+use super::zygote::{self, Keeper};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,7 @@ use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::limits;
 use tollgate_core::time::Clock;
 
 /// How often queues are looked at, and the shortest wait that starts another worker.
@@ -77,7 +78,7 @@ type Grant = Result<Lease, Refused>;
 pub(super) struct Pool {
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
-    keeper: Keeper,
+    keeper: Arc<Keeper>,
     runtime: Handle,
     checkers: AtomicU64,
     books: Mutex<Books>,
@@ -173,7 +174,7 @@ impl Pool {
         };
         let config = Arc::new(config);
         let pool = Arc::new(Self {
-            keeper: Keeper::new(Arc::clone(&config)),
+            keeper: Keeper::new(Arc::clone(&config), Arc::clone(&clock)),
             clock,
             runtime,
             checkers: AtomicU64::new(CHECKERS),
@@ -189,6 +190,8 @@ impl Pool {
         let tending = tend(Arc::downgrade(&pool));
         let supervisor = &pool.config.supervisor;
         pool.runtime.spawn(supervisor.watch("pool", tending));
+        let tending = zygote::tend(Arc::downgrade(&pool.keeper));
+        pool.runtime.spawn(supervisor.watch("hosts", tending));
         pool
     }
 
@@ -216,7 +219,7 @@ impl Pool {
         outcome
     }
 
-    pub(super) fn keeper(&self) -> &Keeper {
+    pub(super) fn keeper(&self) -> &Arc<Keeper> {
         &self.keeper
     }
 
@@ -334,11 +337,11 @@ impl Pool {
         self.keeper.close().await;
     }
 
-    /// A process for one check, outside all books.
-    pub(super) async fn checker(&self) -> Result<Worker, String> {
-        let zygote = self.keeper.get().await?;
+    /// A process for one check of a site's code, outside all books.
+    pub(super) async fn checker(&self, site: SiteId) -> Result<Worker, String> {
+        let zygote = self.keeper.get(site).await?;
         let number = self.checkers.fetch_add(1, Ordering::Relaxed);
-        Worker::start(zygote, number).map_err(|error| error.to_string())
+        Worker::start(zygote, number, limits::MEMORY_MB_DEFAULT).map_err(|error| error.to_string())
     }
 
     /// Kills a worker that is in nobody's hands any more.

@@ -2,13 +2,14 @@
 
 use super::ledger::{Key, WorkerId};
 use super::{Pool, StartFailure};
-use crate::process::crash;
 use crate::process::protocol::{Environment, First, Limits};
 use crate::process::worker::{LoadError, Worker};
 use crate::process::zygote::{Exit, ExitWatch};
+use crate::process::{crash, out_of_memory};
 use std::sync::Arc;
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::limits;
 use tollgate_core::text::span;
 
 /// Keeps one process in the books until it is known to have ended.
@@ -56,22 +57,22 @@ impl Pool {
                 "No Python worker could be started: {reason}; see `tollgate doctor`"
             ))
         };
-        let zygote = self.keeper.get().await.map_err(broken)?;
-        let mut worker =
-            Worker::start(zygote, number).map_err(|error| broken(error.to_string()))?;
+        let zygote = self.keeper.get(key.site).await.map_err(broken)?;
+        let mut worker = Worker::start(zygote, number, executable.memory_mb())
+            .map_err(|error| broken(error.to_string()))?;
         self.runtime
             .spawn(follow(booked.take(), worker.exit.clone()));
         let first = First::Load {
             code,
             slug: &executable.function_slug,
             memory_mb: executable.memory_mb(),
+            reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
             env: Environment::of(executable),
             limits: Limits::of_engine(),
         };
         let loaded = tokio::time::timeout(self.config.load, worker.load(&first)).await;
         let refused = match loaded {
             Ok(Ok(pid)) => {
-                self.keeper.proved();
                 let took = self.clock.monotonic().saturating_duration_since(started);
                 tracing::debug!(
                     worker.id = worker.id,
@@ -88,7 +89,7 @@ impl Pool {
                 let (exit, logs) = (worker.ended().await, worker.journal());
                 tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
                 StartFailure {
-                    failure: died_loading(exit),
+                    failure: died_loading(exit, executable.memory_mb()),
                     logs,
                 }
             }
@@ -116,8 +117,9 @@ async fn follow(booked: Option<Booked>, mut exit: ExitWatch) {
     drop(booked);
 }
 
-fn died_loading(exit: Option<Exit>) -> Failure {
+fn died_loading(exit: Option<Exit>, memory_mb: u32) -> Failure {
     match exit {
+        Some(Exit::OutOfMemory(beyond)) => out_of_memory(beyond, memory_mb, " while it loaded"),
         Some(Exit::NotStarted(reason)) => Failure::new(
             FailureKind::Unavailable,
             format!("No Python worker could be started: {reason}"),
