@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
+use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::invocation::{Failure, FailureKind};
 
@@ -27,7 +28,7 @@ struct List {
 
 /// Stays until the run has left the list, so that a stop waits for its record as well.
 struct Entry {
-    function: FunctionId,
+    executable: Arc<Executable>,
     stop: watch::Sender<Option<Stop>>,
 }
 
@@ -87,9 +88,14 @@ pub(crate) struct Entered {
 
 impl Running {
     /// Enters a run; the receiver tells it to stop.
-    pub(crate) fn enter(&self, id: InvocationId, function: FunctionId) -> (Entered, Stopped) {
+    pub(crate) fn enter(
+        &self,
+        id: InvocationId,
+        executable: &Arc<Executable>,
+    ) -> (Entered, Stopped) {
         let (stop, stopped) = watch::channel(None);
-        let entry = Entry { function, stop };
+        let executable = Arc::clone(executable);
+        let entry = Entry { executable, stop };
         let mut list = self.0.list.lock();
         if list.closed {
             entry.tell(Stop::Abandon);
@@ -116,7 +122,7 @@ impl Running {
     /// Ends the runs of a function that must run no more.
     pub(crate) fn cancel_function(&self, function: FunctionId, failure: &Failure) {
         for entry in self.0.list.lock().runs.values() {
-            if entry.function == function {
+            if entry.executable.function_id == function {
                 entry.tell(Stop::Record(failure.clone()));
             }
         }
@@ -129,6 +135,19 @@ impl Running {
         list.runs
             .values()
             .for_each(|entry| entry.tell(Stop::Abandon));
+    }
+
+    /// How many runs of each function there are, most first.
+    pub(crate) fn by_function(&self) -> Vec<(String, usize)> {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for entry in self.0.list.lock().runs.values() {
+            *counts
+                .entry(entry.executable.function_slug.clone())
+                .or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+        counts
     }
 
     pub(crate) fn count(&self) -> usize {
