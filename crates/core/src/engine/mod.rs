@@ -40,7 +40,7 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Executable;
-use crate::ids::{SiteId, UserId, VersionId};
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
 use crate::ports::dispatch::{Acting, Dispatcher};
 use crate::ports::runtime::{HostCalls, Runtimes};
@@ -206,6 +206,14 @@ impl Engine {
         let engine = Arc::clone(self);
         let announce = move || changes.into_iter().for_each(|it| engine.tell_watchers(it));
         store.complete_later(completions, Box::new(announce));
+    }
+
+    /// Numbers for a function and its first version, before they are written.
+    pub(crate) async fn new_function_ids(&self) -> Result<(FunctionId, VersionId), Error> {
+        let store = self.queue();
+        let function = store.reserve_ids(IdKind::Function, 1).await?;
+        let version = store.reserve_ids(IdKind::Version, 1).await?;
+        Ok((FunctionId(function.start), VersionId(version.start)))
     }
 
     /// A new user's record, with its number taken.

@@ -6,9 +6,11 @@
 mod config;
 mod frames;
 mod groups;
+mod journal;
 mod launcher;
 mod pool;
 mod protocol;
+mod rest;
 mod scratch;
 mod watchdog;
 mod worker;
@@ -351,6 +353,7 @@ impl Runtime for PythonRuntime {
             message,
             line: None,
             column: None,
+            traceback: None,
         };
         if code.len() > limits::CODE_BYTES {
             let (size, most) = (code.len(), limits::CODE_BYTES);

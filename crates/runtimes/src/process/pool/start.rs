@@ -70,7 +70,11 @@ impl Pool {
             env: Environment::of(executable),
             limits: Limits::of_engine(),
         };
-        let loaded = tokio::time::timeout(self.config.load, worker.load(&first)).await;
+        let loaded = tokio::time::timeout(
+            self.config.load,
+            worker.load(&first, executable, self.config.outbound.as_ref()),
+        )
+        .await;
         let refused = match loaded {
             Ok(Ok(pid)) => {
                 let took = self.clock.monotonic().saturating_duration_since(started);
