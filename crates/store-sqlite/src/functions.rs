@@ -131,7 +131,7 @@ pub(crate) use {executable_columns, executable_joins};
 
 /// What surrounds a function that is not stored yet.
 const SURROUNDINGS: &str = "
-    SELECT a.slug AS app_slug, s.slug AS site_slug, s.egress_hosts
+    SELECT s.slug AS site_slug, a.slug AS app_slug, s.egress_hosts
     FROM apps a JOIN sites s ON s.id = a.site_id WHERE a.site_id = ?1 AND a.id = ?2";
 
 const EXECUTABLE: &str = concat!(

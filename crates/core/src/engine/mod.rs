@@ -54,7 +54,7 @@ use crate::vault::Vault;
 use ids::IdSource;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-pub(crate) use strangers::Strangers;
+pub(crate) use strangers::{Admitted, Strangers};
 use tokio::sync::broadcast;
 
 /// What an engine is made of.

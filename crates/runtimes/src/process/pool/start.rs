@@ -70,11 +70,8 @@ impl Pool {
             env: Environment::of(executable),
             limits: Limits::of_engine(),
         };
-        let loaded = tokio::time::timeout(
-            self.config.load,
-            worker.load(&first, executable, self.config.outbound.as_ref()),
-        )
-        .await;
+        let load = worker.load(&first, executable, self.config.outbound.as_ref());
+        let loaded = tokio::time::timeout(self.config.load, load).await;
         let refused = match loaded {
             Ok(Ok(pid)) => {
                 let took = self.clock.monotonic().saturating_duration_since(started);
