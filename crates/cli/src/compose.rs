@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Sandbox};
 use crate::keys;
+use crate::operator::Operator;
 use crate::random::OsEntropy;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
+use tollgate_core::site::Authority;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_core::webhook::SigningKeys;
@@ -19,7 +22,7 @@ use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
     LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
 };
-use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_store_sqlite::{SqliteOptions, SqliteStore, folder};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -31,6 +34,8 @@ pub(crate) struct Composition {
     coordinator: Arc<dyn Coordinator>,
     python: Option<Arc<PythonRuntime>>,
     store: Arc<SqliteStore>,
+    /// Watches the loops of all parts.
+    pub(crate) supervisor: Supervisor,
 }
 
 impl Composition {
@@ -38,17 +43,26 @@ impl Composition {
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let supervisor = Supervisor::default();
         let options = SqliteOptions {
             clock: Arc::clone(&clock),
+            supervisor: supervisor.clone(),
             ..SqliteOptions::default()
         };
+        folder::secure(&config.data_dir)?;
         let sqlite = SqliteStore::open(config.database_dir(), options)?;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_keys = keys::jwt_keys(&config.data_dir)?;
         let secrets_key = keys::secrets_key(config)?;
         let vault = Arc::new(Vault::new(&secrets_key));
         let outbound = outbound(config)?;
-        let python = python(config, &config.data_dir, &clock, outbound.clone());
+        let python = python(
+            config,
+            &config.data_dir,
+            &clock,
+            outbound.clone(),
+            &supervisor,
+        );
         let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
@@ -65,13 +79,7 @@ impl Composition {
             runtimes.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
-            ExecutorConfig {
-                running: config.execution.running,
-                in_memory: config.execution.in_memory,
-                lease: config.execution.lease_seconds.get(),
-                retention: config.retention.periods(),
-                ..ExecutorConfig::default()
-            },
+            executor_config(config, &supervisor),
         );
         let dispatcher = Arc::clone(&executor) as _;
         let settings = Settings {
@@ -101,12 +109,35 @@ impl Composition {
             coordinator,
             python,
             store: sqlite,
+            supervisor,
         })
+    }
+
+    /// What the operator's requests need. It keeps the folder in use.
+    pub(crate) fn operator(&self, config: &Config, url: Option<String>) -> Operator {
+        Operator {
+            platform: Arc::clone(&self.platform),
+            store: Arc::clone(&self.store),
+            config: config.clone(),
+            python: self.python.clone(),
+            url,
+        }
+    }
+
+    /// Tells of the runs under way.
+    pub(crate) fn executor(&self) -> Arc<Executor> {
+        Arc::clone(&self.executor)
     }
 
     /// Takes up what an earlier process left, and begins to run queued work.
     pub(crate) async fn start(&self) -> Result<Recovered, StoreError> {
         self.executor.start(&self.coordinator).await
+    }
+
+    /// What those have to know who share this server, if there are several sites and a wall between
+    /// them is missing.
+    pub(crate) async fn between_sites(&self) -> Option<String> {
+        between_sites(&self.platform, self.python.as_deref()).await
     }
 
     /// Lets running work end, hands the rest back, ends the interpreters, closes the store.
@@ -129,6 +160,32 @@ impl Composition {
     }
 }
 
+/// What those have to know who share a server, if there are several sites and a wall between them is
+/// missing.
+pub(crate) async fn between_sites(
+    platform: &Platform,
+    python: Option<&PythonRuntime>,
+) -> Option<String> {
+    let sites = platform.admin.sites(&Authority::of_this_program()).await;
+    if sites.map_or(0, |sites| sites.len()) < 2 {
+        return None;
+    }
+    // Why functions cannot run at all is told elsewhere.
+    python?.ready().await.ok()?.between_sites()
+}
+
+/// The executor's settings.
+fn executor_config(config: &Config, supervisor: &Supervisor) -> ExecutorConfig {
+    ExecutorConfig {
+        running: config.execution.running,
+        in_memory: config.execution.in_memory,
+        lease: config.execution.lease_seconds.get(),
+        retention: config.retention.periods(),
+        supervisor: supervisor.clone(),
+        ..ExecutorConfig::default()
+    }
+}
+
 /// The client for requests that users ask for; says so when it reaches the operator's own network.
 fn outbound(config: &Config) -> Result<Outbound, Error> {
     if config.outbound.allow_private {
@@ -146,8 +203,9 @@ pub(crate) fn python(
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
+    supervisor: &Supervisor,
 ) -> Option<Arc<PythonRuntime>> {
-    match start_python(config, data_dir, clock, outbound) {
+    match start_python(config, data_dir, clock, outbound, supervisor) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
             tracing::warn!(%error, "Python functions cannot run; see `tollgate doctor`");
@@ -161,6 +219,7 @@ fn start_python(
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
+    supervisor: &Supervisor,
 ) -> Result<Arc<PythonRuntime>, Error> {
     let mut process = process_config(config, data_dir)?;
     if !process.sandbox {
@@ -169,6 +228,7 @@ fn start_python(
         );
     }
     process.outbound = Some(outbound);
+    process.supervisor = supervisor.clone();
     Ok(PythonRuntime::start(process, Arc::clone(clock))?)
 }
 
@@ -179,6 +239,8 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
+    process.workers_per_site = config.python.workers_per_site;
+    process.hosts_max = config.python.hosts;
     process.sandbox = config.functions.sandbox == Sandbox::On;
     let memory = config.functions.memory_mb;
     process.memory_bytes = (memory > 0).then_some(memory << 20);

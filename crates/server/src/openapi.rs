@@ -94,10 +94,9 @@ fn secure(operation: &mut Operation) {
 
 /// An operation's id must be unique, and the second prefix repeats some.
 fn rename_second(operation: &mut Operation) {
-    let repeated = operation
-        .operation_id
-        .as_mut()
-        .filter(|id| id.starts_with("users_") || id.starts_with("token_"));
+    const REPEATED: [&str; 3] = ["users_", "preferences_", "token_"];
+    let is_repeated = |id: &String| REPEATED.iter().any(|start| id.starts_with(start));
+    let repeated = operation.operation_id.as_mut().filter(|id| is_repeated(id));
     if let Some(id) = repeated {
         id.insert_str(0, "cloud_");
     }

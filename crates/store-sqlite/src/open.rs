@@ -1,10 +1,11 @@
 //! Opening and closing: lock, migrate, connect, start the threads.
 
 use crate::error::OpenError;
+use crate::folder;
 use crate::identities;
 use crate::ids::Ids;
 use crate::leases::Leases;
-use crate::lock::{FolderLock, private};
+use crate::lock::FolderLock;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{DATABASE_FILE, migrations};
@@ -16,6 +17,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tollgate_core::ports::store::{Reason, ScopedStore, Store, SystemStore};
 use tollgate_core::site::TenantScope;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock, SystemClock};
 
 /// How long a connection waits for another process, say a `sqlite3` shell, to let go of the file.
@@ -29,6 +31,8 @@ pub struct SqliteOptions {
     pub clock: Arc<dyn Clock>,
     /// Threads for lists.
     pub readers: usize,
+    /// Watches the threads.
+    pub supervisor: Supervisor,
 }
 
 impl Default for SqliteOptions {
@@ -36,6 +40,7 @@ impl Default for SqliteOptions {
         Self {
             clock: Arc::new(SystemClock),
             readers: 2,
+            supervisor: Supervisor::default(),
         }
     }
 }
@@ -101,9 +106,9 @@ impl SqliteStore {
             );
         }
         let ids = Ids::load(&connection)?;
-        let writer =
-            Writer::start(connection, Arc::clone(&options.clock)).map_err(OpenError::io(&path))?;
-        let readers = Readers::start(path, options.readers)?;
+        let writer = Writer::start(connection, Arc::clone(&options.clock), &options.supervisor)
+            .map_err(OpenError::io(&path))?;
+        let readers = Readers::start(path, options.readers, &options.supervisor)?;
         let clock = options.clock;
         let inner = Arc::new(Inner {
             writer,
@@ -120,6 +125,10 @@ impl SqliteStore {
     /// ends with the last handle.
     pub fn close(&self) {
         self.inner.writer.stop();
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.inner.readers.path()
     }
 
     /// What the writer has done.
@@ -159,7 +168,10 @@ impl Store for SqliteStore {
 /// Makes the file before SQLite does, for its owner only; SQLite gives its companions the same mode.
 pub(crate) fn create_file(data_dir: &Path) -> Result<PathBuf, OpenError> {
     let path = data_dir.join(DATABASE_FILE);
-    private(&path)?;
+    drop(folder::open_private(&path)?);
+    for end in ["-wal", "-shm", "-journal"] {
+        folder::check_file(&data_dir.join(format!("{DATABASE_FILE}{end}")))?;
+    }
     Ok(path)
 }
 

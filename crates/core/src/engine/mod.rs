@@ -15,15 +15,17 @@ mod publish;
 mod resolve;
 mod response;
 mod stage;
+mod strangers;
 mod waited;
 mod workers;
 
 use backlog::Backlogs;
+pub(crate) use backlog::Queuer;
 pub(crate) use birth::{Cause, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
-pub(crate) use gate::{Occurrence, Passage, Subscribed};
+pub(crate) use gate::{Gate, Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
 pub use publish::{EventService, Prepared, Publication};
 pub use resolve::QueueCoordinator;
@@ -38,11 +40,12 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Executable;
-use crate::ids::{SiteId, UserId, VersionId};
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
 use crate::ports::dispatch::{Acting, Dispatcher};
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
+use crate::rate::Rates;
 use crate::secrets::{OwnApp, Told};
 use crate::site::TenantScope;
 use crate::time::Clock;
@@ -51,6 +54,7 @@ use crate::vault::Vault;
 use ids::IdSource;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+pub(crate) use strangers::{Admitted, Strangers};
 use tokio::sync::broadcast;
 
 /// What an engine is made of.
@@ -107,8 +111,11 @@ pub struct Engine {
     changes: broadcast::Sender<InvocationChanged>,
     host: OnceLock<Arc<dyn HostFactory>>,
     pub(crate) backlogs: Backlogs,
+    pub(crate) rates: Rates,
+    pub(crate) strangers: Strangers,
     principals: Arc<Principals>,
     told: Arc<Told>,
+    pub(crate) gate: Gate,
 }
 
 /// Sites × event types, and function versions, that are kept in memory.
@@ -119,6 +126,7 @@ const CHANGES_KEPT: usize = 1024;
 impl Engine {
     /// Puts the parts together.
     pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
+        let rates = Rates::new(Arc::clone(&parts.clock));
         Arc::new(Self {
             store: parts.store,
             dispatcher: parts.dispatcher,
@@ -134,8 +142,11 @@ impl Engine {
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
             backlogs: Backlogs::default(),
+            rates,
+            strangers: Strangers::default(),
             principals,
             told: Arc::default(),
+            gate: Gate::default(),
         })
     }
 
@@ -197,6 +208,14 @@ impl Engine {
         store.complete_later(completions, Box::new(announce));
     }
 
+    /// Numbers for a function and its first version, before they are written.
+    pub(crate) async fn new_function_ids(&self) -> Result<(FunctionId, VersionId), Error> {
+        let store = self.queue();
+        let function = store.reserve_ids(IdKind::Function, 1).await?;
+        let version = store.reserve_ids(IdKind::Version, 1).await?;
+        Ok((FunctionId(function.start), VersionId(version.start)))
+    }
+
     /// A new user's record, with its number taken.
     pub(crate) async fn new_user(
         &self,
@@ -222,10 +241,15 @@ impl Engine {
     ) -> Result<Subscriptions, Error> {
         let load = async {
             let stored = self.scoped(scope).subscriptions(event).await?;
-            Ok(stored
-                .into_iter()
-                .map(|subscription| Subscribed::new(event, subscription))
-                .collect())
+            let compile = move || {
+                let compiled = stored.into_iter();
+                compiled
+                    .map(|subscription| Subscribed::new(event, subscription))
+                    .collect()
+            };
+            // Many conditions take a while to compile, in which this thread serves others.
+            let compiled = tokio::task::spawn_blocking(compile).await;
+            compiled.map_err(|error| Error::Unavailable(format!("conditions not read: {error}")))
         };
         self.subscriptions
             .get_or_load((scope.site_id(), event), load)

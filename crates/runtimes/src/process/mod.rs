@@ -4,9 +4,14 @@
 //! that is thrown away.
 
 mod config;
+mod frames;
+mod groups;
+mod journal;
 mod launcher;
 mod pool;
 mod protocol;
+mod rest;
+mod scratch;
 mod watchdog;
 mod worker;
 mod zygote;
@@ -14,10 +19,10 @@ mod zygote;
 pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
-use self::pool::{Lease, Pool};
+use self::pool::{Lease, Pool, Refused};
 use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
-use self::zygote::Exit;
+use self::zygote::{Beyond, Exit};
 use crate::outbound::Outbound;
 use async_trait::async_trait;
 use std::io;
@@ -87,7 +92,7 @@ impl PythonRuntime {
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
-        runtime.spawn(async move { warming.keeper().get().await.map(drop) });
+        runtime.spawn(async move { warming.keeper().ready().await.map(drop) });
         Ok(Arc::new(Self {
             pool,
             outbound,
@@ -108,8 +113,7 @@ impl PythonRuntime {
     /// # Errors
     /// Why it cannot start, for the operator.
     pub async fn ready(&self) -> Result<Confinement, String> {
-        let zygote = self.pool.keeper().get().await?;
-        Ok(zygote.confinement().clone())
+        self.pool.keeper().ready().await
     }
 
     /// Runs `call` on `lease`'s worker for at most `allotted`.
@@ -144,11 +148,9 @@ impl PythonRuntime {
                         FailureKind::Crashed,
                         "The worker sent what is no answer, and was killed",
                     ),
-                    Some(Exit::Signal(9)) if worker.zygote.ran_out_of_memory() => Failure::new(
-                        FailureKind::Limit,
-                        "All functions together needed more memory than they may have, and this \
-                         one was stopped",
-                    ),
+                    Some(Exit::OutOfMemory(beyond)) => {
+                        out_of_memory(beyond, call.executable.memory_mb(), "")
+                    }
                     exit => crash(exit.as_ref(), "during the run", FailureKind::Crashed),
                 };
                 RunReport {
@@ -173,7 +175,7 @@ impl PythonRuntime {
         }
     }
 
-    async fn checked(&self, code: &str) -> Result<Checked, CheckError> {
+    async fn checked(&self, site: SiteId, code: &str) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
             CheckError::Unavailable(format!(
                 "The code could not be checked: {reason}; see `tollgate doctor`"
@@ -184,10 +186,11 @@ impl PythonRuntime {
             .acquire()
             .await
             .map_err(|error| unavailable(error.to_string()))?;
-        let mut worker = self.pool.checker().await.map_err(unavailable)?;
+        let mut worker = self.pool.checker(site).await.map_err(unavailable)?;
         let first = First::Check {
             code,
             memory_mb: limits::MEMORY_MB_DEFAULT,
+            reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
         };
         let outcome = tokio::time::timeout(self.check_limit, worker.check(&first)).await;
         match outcome {
@@ -218,6 +221,21 @@ impl Drop for PythonRuntime {
     }
 }
 
+/// A worker that was killed for want of memory.
+fn out_of_memory(beyond: Beyond, memory_mb: u32, when: &str) -> Failure {
+    let message = match beyond {
+        Beyond::Own => format!(
+            "The function needed more than its {memory_mb} MiB of memory{when} and was stopped; raise \
+             memory_mb"
+        ),
+        Beyond::Together => format!(
+            "All functions together needed more memory than they may have, and this one was \
+             stopped{when}"
+        ),
+    };
+    Failure::new(FailureKind::Limit, message)
+}
+
 /// Whether a worker that answered may serve another call: what used up a limit may still hold it.
 fn fitness_after(answer: &Answer) -> Fitness {
     match &answer.result {
@@ -226,6 +244,14 @@ fn fitness_after(answer: &Answer) -> Fitness {
         }
         _ => answer.fitness.clone(),
     }
+}
+
+/// What is said when nobody was granted a worker.
+fn none_in_time(patience: Duration, full: impl std::fmt::Display) -> String {
+    format!(
+        "No worker was free or ready within {}: {full}",
+        span(patience)
+    )
 }
 
 /// A worker that ended without an answer.
@@ -239,8 +265,15 @@ fn crash(exit: Option<&Exit>, when: &str, kind: FailureKind) -> Failure {
         Some(Exit::Signal(signal)) => {
             format!("was ended by signal {signal} ({})", signal_name(*signal))
         }
+        Some(Exit::OutOfMemory(_)) => "ran out of memory".to_owned(),
         Some(Exit::NotStarted(reason)) => format!("did not start: {reason}"),
-        Some(Exit::ZygoteGone) => "went down with the Python host".to_owned(),
+        Some(Exit::ZygoteGone) => {
+            // The server's fault, which uses no attempt of a queued run.
+            let message = format!(
+                "The Python host ended {when}, and the worker with it; the function may have run in part"
+            );
+            return Failure::new(FailureKind::Unavailable, message);
+        }
         None => "closed its connection".to_owned(),
     };
     Failure::new(kind, format!("The worker process {how} {when}"))
@@ -281,24 +314,30 @@ fn too_long(executable: &Executable, allotted: Duration) -> Failure {
 #[async_trait]
 impl Runtime for PythonRuntime {
     async fn run(&self, call: Call) -> RunReport {
-        let granted = match call.deadline {
-            Some(_) => {
-                let patience = call.allotted(self.clock.monotonic());
-                let granted = self.pool.acquire(&call.executable);
-                let Ok(granted) = tokio::time::timeout(patience, granted).await else {
-                    let message = format!("No worker was free or ready within {}", span(patience));
-                    return RunReport::failed(Failure::new(FailureKind::Timeout, message));
-                };
-                granted
-            }
-            None => self.pool.acquire(&call.executable).await,
+        let asked = self.clock.monotonic();
+        let (patience, kind) = match call.deadline {
+            Some(_) => (call.allotted(asked), FailureKind::Timeout),
+            // Nobody waits: it goes back into the queue, and no attempt is used up.
+            None => (
+                call.timeout.max(limits::WORKER_WAIT_MIN),
+                FailureKind::Unavailable,
+            ),
         };
-        match granted {
+        let granted = self
+            .pool
+            .acquire(&call.executable, call.depth, asked + patience);
+        match granted.await {
             Ok(lease) => {
                 let allotted = call.allotted(self.clock.monotonic());
+                if let Some(place) = lease.place() {
+                    call.pauses.hold(place);
+                }
                 self.run_on(lease, &call, allotted).await
             }
-            Err(refused) => RunReport {
+            Err(Refused::Full(full)) => {
+                RunReport::failed(Failure::new(kind, none_in_time(patience, full)))
+            }
+            Err(Refused::Failed(refused)) => RunReport {
                 result: Err(refused.failure),
                 logs: refused.logs,
                 worker: String::new(),
@@ -306,7 +345,7 @@ impl Runtime for PythonRuntime {
         }
     }
 
-    async fn check(&self, source: &Source) -> Result<(), CheckError> {
+    async fn check(&self, site: SiteId, source: &Source) -> Result<(), CheckError> {
         let Source::App { code, .. } = source else {
             return Ok(());
         };
@@ -314,6 +353,7 @@ impl Runtime for PythonRuntime {
             message,
             line: None,
             column: None,
+            traceback: None,
         };
         if code.len() > limits::CODE_BYTES {
             let (size, most) = (code.len(), limits::CODE_BYTES);
@@ -324,7 +364,7 @@ impl Runtime for PythonRuntime {
             message,
             line,
             column,
-        } = self.checked(code).await?;
+        } = self.checked(site, code).await?;
         match message {
             None => Ok(()),
             Some(message) => Err(CodeError {
@@ -337,13 +377,14 @@ impl Runtime for PythonRuntime {
     }
 
     async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure> {
-        let warmed = tokio::time::timeout(self.warm_limit, self.pool.warm(executable)).await;
-        warmed.unwrap_or_else(|_| {
-            let message = format!(
-                "No worker was free or ready within {}",
-                span(self.warm_limit)
-            );
-            Err(Failure::new(FailureKind::Unavailable, message))
+        let deadline = self.clock.monotonic() + self.warm_limit;
+        let warmed = self.pool.warm(executable, deadline).await;
+        warmed.map_err(|refused| match refused {
+            Refused::Failed(refused) => refused.failure,
+            Refused::Full(full) => Failure::new(
+                FailureKind::Unavailable,
+                none_in_time(self.warm_limit, full),
+            ),
         })
     }
 

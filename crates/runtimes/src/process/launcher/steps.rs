@@ -6,10 +6,20 @@ use super::Plan;
 use super::namespaces::check;
 use rustix::process::{Resource, Rlimit, Signal};
 use std::io;
+use tollgate_core::limits;
+
+/// How much less a worker weighs than the server: about a third.
+const NICENESS: i32 = 5;
 
 /// No terminal, and a process group of its own.
 pub(super) fn session() -> io::Result<()> {
     rustix::process::setsid()?;
+    Ok(())
+}
+
+/// The server's own threads come first where there is no control group that shares processor time.
+pub(super) fn modesty() -> io::Result<()> {
+    rustix::process::nice(NICENESS)?;
     Ok(())
 }
 
@@ -32,6 +42,21 @@ pub(super) fn resource_limits(plan: &Plan) -> io::Result<()> {
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, plan.open_files)?;
     limit(Resource::Fsize, plan.file_bytes)
+}
+
+/// How much of a stack a thread gets that does not say. The first thread's is the hard limit: the
+/// host raises its own again once the C library has read this.
+pub(super) fn thread_stacks() -> io::Result<()> {
+    let ceiling = rustix::process::getrlimit(Resource::Stack).maximum;
+    let most = ceiling.unwrap_or(u64::MAX).min(limits::STACK_BYTES);
+    rustix::process::setrlimit(
+        Resource::Stack,
+        Rlimit {
+            current: Some(limits::THREAD_STACK_BYTES.min(most)),
+            maximum: Some(most),
+        },
+    )?;
+    Ok(())
 }
 
 /// The limit counts all threads of the user, also those `outside`, so these are added to it.
