@@ -8,9 +8,8 @@ use crate::support::watch::Watch;
 use crate::tenants::two_sites_with;
 use serde_json::json;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 const ONE: &str = "def main(params): return 1\n";
 const SLOW: &str = "import time\n\n\ndef main(params):\n    time.sleep(300)\n";
