@@ -8,9 +8,11 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::CallContext;
-use tollgate_core::invocation::{Failure, FailureKind, Waiter};
+use tollgate_core::ids::EventId;
+use tollgate_core::invocation::{Failure, FailureKind, Trigger, Waiter};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
-use tollgate_core::ports::runtime::{Call, RunReport, Runtime};
+use tollgate_core::ports::runtime::{Call, Remains, RunReport, Runtime};
+use tollgate_core::time::Timestamp;
 
 /// One of the runs that a function with a bound of its own may have at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,45 +23,73 @@ pub(crate) enum Place {
     Wanted,
 }
 
-/// Runs one attempt to its end. None when it was abandoned and its record must stay open.
+/// Runs one attempt to its end, which may be that it was told to end: what it logged until then stays.
 pub(crate) async fn attempt(
     shared: &Shared,
     runtime: Arc<dyn Runtime>,
     run: TaskRun,
     place: Place,
     stopped: oneshot::Receiver<Stop>,
-) -> Option<FinishedRun> {
+) -> FinishedRun {
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
-    let (executable, event) = (Arc::clone(&run.executable), run.invocation.event);
+    let executable = Arc::clone(&run.executable);
+    let waiter = run.invocation.waiter;
+    // A replay or a call is nobody's delivery of the event.
+    let delivers = run.invocation.trigger == Trigger::Event;
+    let event = run.invocation.event.filter(|_| delivers);
     let call = call(shared, run);
-    let host = Arc::clone(&call.host);
+    let (host, remains) = (Arc::clone(&call.host), call.remains.clone());
     // A panic here is our bug, or a registered Rust function's; its record must still end.
     let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, place)).catch_unwind();
     let mut report = tokio::select! {
         report = guarded => report.unwrap_or_else(|_| {
             RunReport::failed(Failure::new(FailureKind::Crashed, "The runtime panicked"))
         }),
-        // Dropping the run ends it and everything that it started.
-        Ok(stop) = stopped => match stop {
-            Stop::Record(failure) => RunReport::failed(failure),
-            Stop::Abandon => return None,
-        },
+        // The run has been dropped by now, which ends it and everything that it started.
+        Ok(stop) = stopped => remains.report(match (stop, waiter) {
+            (Stop::Record(failure), _) => failure,
+            (Stop::Abandon, Waiter::Caller) => stopped_first(),
+            (Stop::Abandon, Waiter::Nobody) => handed_back(),
+        }),
     };
+    let finished_at = shared.clock.now();
+    within(&mut report, started_at, finished_at);
     // Before anybody else sees it.
     host.redact(&mut report);
-    if let Err(failure) = &report.result
+    if let Err(failure) = &mut report.result
         && failure.kind == FailureKind::Gone
         && let (Some(event), Some(coordinator)) = (event, shared.coordinator())
+        && let Some(consequence) = coordinator.gone(&executable, event).await
     {
-        coordinator.gone(&executable, event).await;
+        failure.message = format!("{}: {consequence}", failure.message);
     }
     failpoint::hit(Point::RunAnswered);
-    Some(FinishedRun {
+    FinishedRun {
         report,
         started_at,
-        finished_at: shared.clock.now(),
-    })
+        finished_at,
+    }
+}
+
+/// A queued run ends so whose server stops, and runs again.
+fn handed_back() -> Failure {
+    let message =
+        "The server stopped during this attempt, and handed the run back; it does not count";
+    Failure::new(FailureKind::Lost, message)
+}
+
+/// The same of a run whose caller still waits.
+fn stopped_first() -> Failure {
+    let message = "The server stopped before this run ended";
+    Failure::new(FailureKind::Unavailable, message)
+}
+
+/// Nothing was logged before the attempt began or after it ended, whatever its worker says.
+fn within(report: &mut RunReport, began: Timestamp, ended: Timestamp) {
+    for line in &mut report.logs {
+        line.timestamp = line.timestamp.max(began).min(ended.max(began));
+    }
 }
 
 async fn in_turn(shared: &Shared, runtime: &dyn Runtime, call: Call, place: Place) -> RunReport {
@@ -89,6 +119,8 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
     let own = now + invocation.timeout;
     let deadline = deadline.map_or(own, |stage| stage.min(own));
     let somebody_waits = invocation.waiter == Waiter::Caller;
+    let of_event = invocation.event_id.and_then(EventId::occurred_at);
+    let caused_at = of_event.unwrap_or(invocation.queued_at);
     let context = CallContext {
         id: executable.function_id,
         name: executable.function_name.clone(),
@@ -114,5 +146,7 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
         context,
         deadline: somebody_waits.then_some(deadline),
         host: acting.host,
+        caused_at,
+        remains: Remains::default(),
     }
 }

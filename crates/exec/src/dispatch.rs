@@ -48,10 +48,8 @@ impl Dispatcher for Executor {
         let running = shared.running.clone();
         tokio::spawn(async move {
             let attempt = attempt(&shared, runtime, run, Place::Wanted, stopped);
-            if let Some(finished) = attempt.await {
-                // A waiter that has gone away records the end itself.
-                let _ = sender.send(finished);
-            }
+            // A waiter that has gone away records the end itself.
+            let _ = sender.send(attempt.await);
             drop(place);
         });
         Ok(RunHandle::new(

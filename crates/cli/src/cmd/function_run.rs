@@ -21,7 +21,7 @@ use tollgate_core::function::{
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::{Call, RunReport, Runtime as _};
+use tollgate_core::ports::runtime::{Call, Remains, RunReport, Runtime as _};
 use tollgate_core::registry;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock};
@@ -179,6 +179,8 @@ fn local_call(
         timeout,
         deadline: Some(clock.monotonic() + timeout),
         host: Arc::new(NobodysHost),
+        caused_at: now,
+        remains: Remains::default(),
     })
 }
 

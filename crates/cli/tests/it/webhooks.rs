@@ -301,12 +301,12 @@ async fn a_failing_webhook_is_left_alone_and_its_runs_wait() {
     watch.state(run, "retrying").await;
     let waiting = api.invocation(run).await;
     assert_eq!(waiting["error"]["kind"], "circuit_open", "{waiting}");
-    assert_eq!(waiting["lost"], 1, "it costs no attempt");
+    assert_eq!(waiting["uncounted"], 1, "it costs no attempt");
     assert_eq!(received(&endpoint).await.len(), 5);
     // The webhook is well again, which the run itself finds out.
     let run = watch.ended(run).await;
     assert_eq!(
-        (&run["state"], &run["lost"]),
+        (&run["state"], &run["uncounted"]),
         (&json!("succeeded"), &json!(1))
     );
     let function = api.get("/api/apps/hooks/functions/hook/").await.ok();

@@ -6,7 +6,7 @@ use crate::event::EventType;
 use crate::filter::{Activation, Filter};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
-use crate::subscriber::Subscription;
+use crate::subscriber::{Inactive, Subscription};
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::OnceLock;
@@ -44,6 +44,8 @@ pub(crate) enum Passage {
     Held(Condition),
     /// This condition cannot be evaluated, for this reason.
     Unclear(Condition, String),
+    /// Its webhook is gone, so that nobody can agree.
+    Closed,
 }
 
 impl Subscribed {
@@ -82,7 +84,15 @@ impl Subscribed {
                 Err(reason) => return Passage::Unclear(*whose, reason),
             }
         }
-        Passage::Runs
+        match self.subscription.closed {
+            true => Passage::Closed,
+            false => Passage::Runs,
+        }
+    }
+
+    /// What the record says of a run that a webhook would have to make which is gone.
+    pub(crate) fn closed(&self, event: EventType) -> Failure {
+        Failure::new(FailureKind::Gone, Inactive::Gone.reason(event))
     }
 
     /// What the record says of a condition that could not be evaluated.

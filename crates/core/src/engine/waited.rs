@@ -1,7 +1,7 @@
 //! A run that a caller waits for, with the promise that its record always ends.
 //!
 //! Whatever happens to the caller, also that it goes away in the middle, the record is completed:
-//! by whoever takes the completion, else on drop as cancelled.
+//! by whoever takes the completion, else on drop as cancelled, with what it logged until then.
 
 use super::{Engine, completion};
 use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
@@ -9,6 +9,7 @@ use crate::ports::dispatch::{FinishedRun, RunHandle, Taken, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::ScopedStore;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// A run under way or ended, not yet recorded.
 pub(crate) struct WaitedRun {
@@ -96,13 +97,20 @@ impl WaitedRun {
         })
     }
 
+    /// Ends the run, for this reason, unless it has ended. What it logged stays.
+    pub(crate) async fn cancel(&mut self, reason: &str) {
+        if let (None, Some(handle)) = (&self.finished, self.handle.take()) {
+            let ended = self.ended_with(cancelled(reason));
+            self.finished = Some(told_to_end(handle, ended).await);
+        }
+    }
+
     /// The completion to be written, now the taker's duty. A run that has not ended is ended as
-    /// cancelled, for the reason given.
+    /// cancelled, for the reason given; who can wait calls [`Self::cancel`] before.
     pub(crate) fn take_completion(&mut self, if_unfinished: &str) -> Completion {
         self.recorded = true;
-        let finished = self.finished.take().unwrap_or_else(|| {
-            self.ended_with(Failure::new(FailureKind::Cancelled, if_unfinished))
-        });
+        let finished = self.finished.take();
+        let finished = finished.unwrap_or_else(|| self.ended_with(cancelled(if_unfinished)));
         self.handle = None;
         completion(&self.invocation, &self.taken, finished, 0)
     }
@@ -123,11 +131,41 @@ impl WaitedRun {
     }
 }
 
+fn cancelled(reason: &str) -> Failure {
+    Failure::new(FailureKind::Cancelled, reason)
+}
+
+/// Ends a run and has its report: as `ended` says, with what it logged; or its own, if that was faster.
+async fn told_to_end(handle: RunHandle, ended: FinishedRun) -> FinishedRun {
+    let Some(mut finished) = handle.cancel().await else {
+        return ended;
+    };
+    if let Err(failure) = &finished.report.result
+        && failure.kind == FailureKind::Cancelled
+    {
+        finished.report.result = ended.report.result;
+    }
+    finished
+}
+
 impl Drop for WaitedRun {
     fn drop(&mut self) {
-        if !self.recorded {
-            let completion = self.take_completion("The caller went away");
-            self.engine.complete_later(&*self.store, vec![completion]);
+        if self.recorded {
+            return;
         }
+        let reason = "The caller went away";
+        let handle = self.handle.take().filter(|_| self.finished.is_none());
+        let (Some(handle), Ok(runtime)) = (handle, Handle::try_current()) else {
+            let completion = self.take_completion(reason);
+            return self.engine.complete_later(&*self.store, vec![completion]);
+        };
+        let ended = self.ended_with(cancelled(reason));
+        let (engine, store) = (Arc::clone(&self.engine), Arc::clone(&self.store));
+        let (invocation, taken) = (self.invocation.clone(), self.taken.clone());
+        runtime.spawn(async move {
+            let finished = told_to_end(handle, ended).await;
+            let completion = completion(&invocation, &taken, finished, 0);
+            engine.complete_later(&*store, vec![completion]);
+        });
     }
 }

@@ -9,6 +9,7 @@ use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId};
 use crate::invocation::{Failure, Hold, InvocationChanged, NewInvocation};
 use crate::json::JsonText;
+use crate::limits;
 use crate::task::Attempt;
 use crate::time::Timestamp;
 use async_trait::async_trait;
@@ -49,7 +50,7 @@ impl Taken {
     /// Whether somebody had it before whose attempt did not end, or did not count. That one may
     /// have begun: short runs end before their start is noted.
     pub fn was_interrupted(&self) -> bool {
-        self.hold.fence > self.attempt.number || self.attempt.lost > 0
+        self.hold.fence > self.attempt.number || self.attempt.uncounted > 0
     }
 }
 
@@ -82,7 +83,7 @@ pub struct FinishedRun {
 /// Waits for one run. Dropping it cancels the run.
 pub struct RunHandle {
     receiver: oneshot::Receiver<FinishedRun>,
-    _cancel: CancelOnDrop,
+    cancel: CancelOnDrop,
 }
 
 /// Calls its closure when dropped.
@@ -97,6 +98,12 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl CancelOnDrop {
+    fn cancel(&mut self) {
         if let Some(cancel) = self.0.take() {
             cancel();
         }
@@ -106,10 +113,15 @@ impl Drop for CancelOnDrop {
 impl RunHandle {
     /// For dispatchers: the run will be reported through `receiver`'s other end.
     pub fn new(receiver: oneshot::Receiver<FinishedRun>, cancel: CancelOnDrop) -> Self {
-        Self {
-            receiver,
-            _cancel: cancel,
-        }
+        Self { receiver, cancel }
+    }
+
+    /// Ends the run now and waits for its report, which has what it logged so far. None when the
+    /// dispatcher stopped, or the run does not end.
+    pub async fn cancel(mut self) -> Option<FinishedRun> {
+        self.cancel.cancel();
+        let report = tokio::time::timeout(limits::CANCEL_PATIENCE, &mut self.receiver).await;
+        report.ok()?.ok()
     }
 }
 
@@ -163,12 +175,17 @@ pub trait Coordinator: Send + Sync {
     /// The failure to record instead of running it.
     async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure>;
 
-    /// Why a run must not begin: its function was deleted or switched off meanwhile.
-    async fn stopped(&self, run: &NewInvocation) -> Option<Failure>;
+    /// What the attempt that begins now runs: the version that is active at this moment, unless the
+    /// run is pinned to one.
+    ///
+    /// # Errors
+    /// Why it must not begin: its function was deleted or switched off meanwhile.
+    async fn begin(&self, run: TaskRun) -> Result<TaskRun, Failure>;
 
-    /// The webhook that a run of this event called is gone for good: its subscription is switched
-    /// off. To be called before the run's end is written.
-    async fn gone(&self, executable: &Executable, event: EventType);
+    /// The webhook that a run of this event called is gone for good: its subscription is closed. To be
+    /// called before the run's end is written. Answers what follows from it, for people; none when
+    /// nothing does.
+    async fn gone(&self, executable: &Executable, event: EventType) -> Option<&'static str>;
 
     /// An invocation's state was written: tells whoever watches.
     fn announce(&self, change: InvocationChanged);

@@ -230,6 +230,7 @@ impl InvocationService {
             chain,
             params: call.params,
             replay_of: origin.as_ref().map(|origin| origin.of),
+            pinned: version.is_some(),
             at: self.engine.clock.now(),
         };
         let run = self.engine.new_run(executable, cause, acting).await?;

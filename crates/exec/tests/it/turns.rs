@@ -4,6 +4,7 @@ use crate::world::{World, priority, returns};
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
@@ -169,4 +170,27 @@ async fn a_full_queue_refuses_before_anything_runs() {
     assert!(matches!(error, Error::QueueFull { .. }), "{error}");
     // Who waits for the result queues nothing.
     world.execute("after", false).await.unwrap();
+}
+
+/// However many subscribers it has, and however low the bound: whoever has nothing waiting may publish.
+#[tokio::test]
+async fn a_site_with_nothing_waiting_is_never_refused() {
+    let settings = Settings {
+        queue_per_site: 1,
+        ..Settings::default()
+    };
+    let world = World::with(settings, ExecutorConfig::default()).await;
+    world.start().await;
+    for name in ["one", "two", "three"] {
+        let event = EventType::PostUserCreate;
+        world
+            .subscribe(name, event, returns(json!({})), priority(0))
+            .await;
+    }
+    world.create("ann").await.unwrap();
+    world.until(State::Succeeded, 3).await;
+    // Its estimate is out of date: it is counted again before anybody is refused.
+    world.clock.advance(Duration::from_secs(1));
+    world.create("bob").await.unwrap();
+    world.until(State::Succeeded, 6).await;
 }

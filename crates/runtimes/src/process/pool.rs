@@ -622,7 +622,7 @@ impl Pool {
             }
             Ok(Err(LoadError::Refused(failure, logs))) => StartFailure { failure, logs },
             Ok(Err(LoadError::Broken(error))) => {
-                let (exit, logs) = (worker.ended().await, worker.journal());
+                let (exit, logs) = (worker.ended().await, worker.journal().lines());
                 tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
                 StartFailure {
                     failure: died_loading(exit),
@@ -637,7 +637,7 @@ impl Pool {
                 let failure = Failure::new(FailureKind::Load, message);
                 StartFailure {
                     failure,
-                    logs: worker.journal(),
+                    logs: worker.journal().lines(),
                 }
             }
         };

@@ -13,6 +13,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use serde::Deserialize;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
@@ -33,9 +34,24 @@ pub(super) struct Worker {
     pub(super) exit: ExitWatch,
     pub(super) zygote: Zygote,
     stream: UnixStream,
-    journal: OwnedFd,
+    journal: Journal,
     incoming: Vec<u8>,
     outgoing: Vec<u8>,
+}
+
+/// The server's end of what a worker logs. Outlives the worker.
+#[derive(Clone)]
+pub(super) struct Journal(Arc<OwnedFd>);
+
+impl Journal {
+    /// The log lines of a call that got no answer, as far as they were written.
+    pub(super) fn lines(&self) -> Vec<LogLine> {
+        let mut bytes = vec![0; JOURNAL_BYTES];
+        match rustix::io::pread(&*self.0, &mut bytes, 0) {
+            Ok(length) => journal_lines(&bytes[..length]),
+            Err(_) => Vec::new(),
+        }
+    }
 }
 
 /// What a worker answered.
@@ -75,7 +91,7 @@ impl Worker {
             exit,
             zygote,
             stream,
-            journal,
+            journal: Journal(Arc::new(journal)),
             incoming,
             outgoing,
         })
@@ -154,13 +170,9 @@ impl Worker {
         matches!(news, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// The log lines of a call that got no answer, as far as they were written.
-    pub(super) fn journal(&self) -> Vec<LogLine> {
-        let mut bytes = vec![0; JOURNAL_BYTES];
-        match rustix::io::pread(&self.journal, &mut bytes, 0) {
-            Ok(length) => journal_lines(&bytes[..length]),
-            Err(_) => Vec::new(),
-        }
+    /// Where the log lines of a call stand that gets no answer.
+    pub(super) fn journal(&self) -> Journal {
+        self.journal.clone()
     }
 
     /// How the process ended, as soon as that is known; none if it takes too long.
