@@ -155,7 +155,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// A positive number of seconds, at most a day.
+/// A number of seconds: not so few that nothing could ever be in time, and at most a day.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub(crate) struct Seconds(Duration);
@@ -170,11 +170,12 @@ impl TryFrom<f64> for Seconds {
     type Error = String;
 
     fn try_from(seconds: f64) -> Result<Self, String> {
-        if seconds > 0.0 && seconds <= 86_400.0 {
+        let least = limits::TIMEOUT_MIN.as_secs_f64();
+        if seconds >= least && seconds <= 86_400.0 {
             Ok(Self(Duration::from_secs_f64(seconds)))
         } else {
             Err(format!(
-                "{seconds} is not a number of seconds above 0 and at most 86400"
+                "{seconds} is not a number of seconds from {least} to 86400"
             ))
         }
     }

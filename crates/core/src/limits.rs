@@ -32,6 +32,8 @@ pub const CODE_BYTES: usize = 512 * 1024;
 
 /// A function's time limit when it sets none ("Default timeout is 300 seconds" in the API document).
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);
+/// Shortest time limit that a function or subscription may set: in less, nothing can even begin.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 /// Longest time limit that a function may set.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// How long the whole PRE stage of one operation may take.

@@ -19,6 +19,7 @@ use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, HostCalls, RunReport, Runtime};
+use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
 /// The worker's name in records.
@@ -137,7 +138,10 @@ fn params_of(call: &Call) -> Value {
 }
 
 fn timed_out(limit: Duration) -> Failure {
-    let message = format!("The function did not end within its time limit of {limit:?}");
+    let message = format!(
+        "The function did not end within its time limit of {}",
+        span(limit)
+    );
     Failure::new(FailureKind::Timeout, message)
 }
 

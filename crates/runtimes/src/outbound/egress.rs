@@ -15,6 +15,7 @@ use std::time::Duration;
 use tollgate_core::function::{Executable, Network};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::HostError;
+use tollgate_core::text::span;
 
 /// What a function asks for.
 #[derive(Deserialize)]
@@ -217,6 +218,6 @@ fn refused(why: Refusal) -> HostError {
 }
 
 fn late(patience: Duration) -> HostError {
-    let message = format!("There was no complete response within {patience:.1?}");
+    let message = format!("There was no complete response within {}", span(patience));
     HostError::new("GATEWAY_TIMEOUT", 504, message)
 }

@@ -15,7 +15,7 @@ pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool};
-use self::protocol::{Checked, First};
+use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
 use self::zygote::Exit;
 use crate::outbound::Outbound;
@@ -32,6 +32,7 @@ use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
 /// Exit status with which the host says that it ran out of memory while it had to answer.
@@ -123,11 +124,10 @@ impl PythonRuntime {
             () = tokio::time::sleep(allotted) => None,
         };
         match outcome {
-            Some(Ok(Answer { result, logs })) => {
-                // What used up a limit may still hold it.
-                if !matches!(&result, Err(failure) if failure.kind == FailureKind::Limit) {
-                    lease.finish();
-                }
+            Some(Ok(answer)) => {
+                let fitness = fitness_after(&answer);
+                let Answer { result, logs, .. } = answer;
+                lease.finish(&fitness);
                 RunReport {
                     result,
                     logs,
@@ -205,8 +205,8 @@ impl PythonRuntime {
             },
             Err(_) => Ok(Checked {
                 message: Some(format!(
-                    "The code took longer than {:?} to compile",
-                    self.check_limit
+                    "The code took longer than {} to compile",
+                    span(self.check_limit)
                 )),
                 ..Checked::default()
             }),
@@ -217,6 +217,16 @@ impl PythonRuntime {
 impl Drop for PythonRuntime {
     fn drop(&mut self) {
         self.pool.abandon();
+    }
+}
+
+/// Whether a worker that answered may serve another call: what used up a limit may still hold it.
+fn fitness_after(answer: &Answer) -> Fitness {
+    match &answer.result {
+        Err(failure) if failure.kind == FailureKind::Limit => {
+            Fitness::Unfit("it reached a limit".to_owned())
+        }
+        _ => answer.fitness.clone(),
     }
 }
 
@@ -257,12 +267,14 @@ fn signal_name(signal: i32) -> &'static str {
 fn too_long(executable: &Executable, allotted: Duration) -> Failure {
     let limit = executable.timeout();
     // Moments pass between setting a deadline and getting here.
-    let message = if allotted + Duration::from_millis(50) >= limit {
-        format!("The function ran longer than its time limit of {limit:?} and was stopped")
+    let at_limit = allotted + Duration::from_millis(50) >= limit;
+    let (limit, allotted) = (span(limit), span(allotted));
+    let message = if at_limit {
+        format!("The function ran longer than its time limit of {limit} and was stopped")
     } else {
         format!(
-            "The function was stopped at the caller's deadline, {allotted:.1?} into the call; \
-             its own time limit is {limit:?}"
+            "The function was stopped at the caller's deadline, {allotted} into the call; \
+             its own time limit is {limit}"
         )
     };
     Failure::new(FailureKind::Timeout, message)
@@ -276,7 +288,7 @@ impl Runtime for PythonRuntime {
                 let patience = call.allotted(self.clock.monotonic());
                 let granted = self.pool.acquire(&call.executable);
                 let Ok(granted) = tokio::time::timeout(patience, granted).await else {
-                    let message = format!("No worker was free or ready within {patience:.1?}");
+                    let message = format!("No worker was free or ready within {}", span(patience));
                     return RunReport::failed(Failure::new(FailureKind::Timeout, message));
                 };
                 granted
@@ -329,7 +341,10 @@ impl Runtime for PythonRuntime {
     async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure> {
         let warmed = tokio::time::timeout(self.warm_limit, self.pool.warm(executable)).await;
         warmed.unwrap_or_else(|_| {
-            let message = format!("No worker was free or ready within {:?}", self.warm_limit);
+            let message = format!(
+                "No worker was free or ready within {}",
+                span(self.warm_limit)
+            );
             Err(Failure::new(FailureKind::Unavailable, message))
         })
     }

@@ -5,7 +5,7 @@
 //! answer. The lock is held for bookkeeping only, never across a wait.
 
 use super::config::ProcessConfig;
-use super::protocol::{Environment, First, Limits};
+use super::protocol::{Environment, First, Fitness, Limits};
 use super::worker::{LoadError, Worker};
 use super::zygote::{Exit, Keeper};
 use parking_lot::Mutex;
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
 /// How often a queue is looked at, and the shortest wait that starts another worker.
@@ -130,9 +131,16 @@ impl Lease {
             .expect("a lease holds its worker until it is dropped")
     }
 
-    /// The call ended with an answer.
-    pub(super) fn finish(mut self) {
-        self.clean = true;
+    /// The call ended with an answer: a fit worker is given back, another one is replaced.
+    pub(super) fn finish(mut self, fitness: &Fitness) {
+        match fitness {
+            Fitness::Fit => self.clean = true,
+            Fitness::Unfit(reason) => {
+                if let Some(worker) = self.worker.take() {
+                    self.pool.replace(self.key, &worker, reason);
+                }
+            }
+        }
     }
 
     /// Takes the worker out, so that dropping the lease does nothing.
@@ -297,7 +305,7 @@ impl Pool {
             .acquire(executable)
             .await
             .map_err(|refused| refused.failure)?;
-        lease.finish();
+        lease.finish(&Fitness::Fit);
         Ok(())
     }
 
@@ -334,6 +342,23 @@ impl Pool {
         if state.groups.get(&key).is_some_and(lacking) {
             self.start_another(state, key);
         }
+    }
+
+    /// Lets a worker go that is not fit for another call. The one that takes its place is ordered
+    /// first.
+    fn replace(self: &Arc<Self>, key: Key, worker: &Worker, reason: &str) {
+        tracing::debug!(worker.id = worker.id, reason, "worker.unfit");
+        self.with_state(|state| {
+            let Some(group) = state.groups.get_mut(&key) else {
+                return;
+            };
+            group.completed += 1;
+            let others = group.size - group.dying.len() > 1;
+            if group.keep && !group.unloadable && !others {
+                self.start_another(state, key);
+            }
+        });
+        self.kill(key, worker, "unfit");
     }
 
     /// Lets idle workers of a function go: all but those of the version that is active now.
@@ -631,8 +656,8 @@ impl Pool {
             }
             Err(_) => {
                 let message = format!(
-                    "The module's top level ran longer than the limit of {:?} and was stopped",
-                    self.config.load
+                    "The module's top level ran longer than the limit of {} and was stopped",
+                    span(self.config.load)
                 );
                 let failure = Failure::new(FailureKind::Load, message);
                 StartFailure {

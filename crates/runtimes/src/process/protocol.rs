@@ -16,6 +16,9 @@ use tollgate_core::ports::runtime::Call;
 use tollgate_core::time::Timestamp;
 use tollgate_core::{limits, text};
 
+/// Longest reason of a worker that is not fit.
+const UNFIT_BYTES: usize = 300;
+
 /// First frame to a worker.
 #[derive(Serialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
@@ -137,6 +140,18 @@ pub(super) struct Incoming<'a> {
     pub(super) failure: Option<WireFailure<'a>>,
     #[serde(default, borrow)]
     logs: Vec<WireLine<'a>>,
+    /// Why the worker must serve no other call, as it says itself; absent when it may.
+    #[serde(default, borrow)]
+    unfit: Option<Cow<'a, str>>,
+}
+
+/// Whether a worker may serve another call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Fitness {
+    /// It is as it was after loading, as far as a function can tell.
+    Fit,
+    /// It holds something that would meet the next call, in words for the log.
+    Unfit(String),
 }
 
 /// What a frame from a worker is about.
@@ -204,6 +219,14 @@ impl Incoming<'_> {
             .take(limits::LOG_LINES + 1)
             .map_while(|line| line.bounded(&mut bytes))
             .collect()
+    }
+
+    /// What the worker says of itself. Who lies about it is found out from outside.
+    pub(super) fn take_fitness(&mut self) -> Fitness {
+        match self.unfit.take() {
+            Some(reason) => Fitness::Unfit(text::prefix(&reason, UNFIT_BYTES).to_owned()),
+            None => Fitness::Fit,
+        }
     }
 
     /// The result as JSON text that every reader of the engine can read.

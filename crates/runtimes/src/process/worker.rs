@@ -4,8 +4,8 @@
 //! between them. After any breach of the protocol a worker must never be used again.
 
 use super::protocol::{
-    CallFrame, Checked, First, HostAnswer, HostRefusal, Incoming, Op, invalid, journal_lines,
-    read_frame, write_frame,
+    CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op, invalid,
+    journal_lines, read_frame, write_frame,
 };
 use super::zygote::{Exit, ExitWatch, Zygote};
 use crate::outbound::{Outbound, egress};
@@ -58,6 +58,8 @@ impl Journal {
 pub(super) struct Answer {
     pub(super) result: Result<JsonText, Failure>,
     pub(super) logs: Vec<LogLine>,
+    /// Whether the worker may serve another call.
+    pub(super) fitness: Fitness,
 }
 
 /// Why a module is not loaded.
@@ -157,9 +159,13 @@ impl Worker {
                     None => return Err(invalid("a failure without reason")),
                 },
             };
-            let logs = message.take_logs();
+            let (logs, fitness) = (message.take_logs(), message.take_fitness());
             self.trim_buffers();
-            return Ok(Answer { result, logs });
+            return Ok(Answer {
+                result,
+                logs,
+                fitness,
+            });
         }
     }
 

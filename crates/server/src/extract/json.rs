@@ -98,6 +98,8 @@ pub(super) fn checked(bytes: &[u8]) -> Result<&str, ApiError> {
         let place = error.valid_up_to();
         ApiError::bad_request(format!("The request body is not UTF-8 at byte {place}"))
     })?;
+    // Some programs begin every UTF-8 text with it (RFC 8259, section 8.1).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = if text.trim_ascii().is_empty() {
         "{}"
     } else {

@@ -1,5 +1,6 @@
 //! Subscribers, in the two shapes of the API document.
 
+use crate::words;
 use serde::Serialize;
 use tollgate_core::engine::{Explained, Hindrance};
 use tollgate_core::event::EventType;
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SubscriberView {
     id: i64,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     function: i64,
     function_name: String,
@@ -46,7 +47,7 @@ impl From<Subscriber> for SubscriberView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AppEventSubscriber {
     subscriber_id: i64,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     function_id: i64,
     function_name: String,
@@ -111,7 +112,7 @@ pub(super) struct OptionsView {
     priority: i32,
     filter: Option<String>,
     timeout_seconds: Option<f64>,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::on_timeout)]
     on_timeout: &'static str,
     max_attempts: Option<u32>,
     /// False: its function is not called. Events pass it over, unless it is `closed`.
