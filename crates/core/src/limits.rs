@@ -257,5 +257,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// Unused connections kept to one host.
 pub const IDLE_CONNECTIONS_PER_HOST: usize = 8;
+/// Sites of which one process keeps connections to others' hosts; of more, those that sent something last.
+pub const OUTBOUND_SITES: usize = 256;
 /// Headers of a reply.
 pub const REPLY_HEADERS: usize = 100;

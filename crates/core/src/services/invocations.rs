@@ -161,6 +161,12 @@ impl InvocationService {
                 found.function_slug
             )));
         }
+        if found.damaged.contains(&"params") {
+            return Err(Error::BadRequest(
+                "The stored parameters of this run are damaged, so it cannot be repeated"
+                    .to_owned(),
+            ));
+        }
         let call = Call {
             params: found.params,
             queued,

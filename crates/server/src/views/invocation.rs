@@ -119,9 +119,11 @@ struct VerdictView {
     #[schema(value_type = String)]
     kind: &'static str,
     /// Why not, for `denied` and `broken`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<String>,
-    /// What an enrichment changed, by dotted path; empty when the operation was refused.
-    fields: Vec<String>,
+    /// For `enriched`: what was changed, by dotted path; empty when the operation was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Vec<String>>,
     /// All of this on one line, for people.
     summary: String,
 }
@@ -286,15 +288,18 @@ impl VerdictView {
     fn of(invocation: &Invocation) -> Option<Self> {
         let verdict = invocation.verdict.as_ref()?;
         let (kind, message, fields) = match verdict.kind {
-            VerdictKind::Allow => ("allowed", None, Vec::new()),
-            VerdictKind::Enrich => ("enriched", None, changed(invocation.changes.as_ref())),
-            VerdictKind::Deny => ("denied", verdict.message.clone(), Vec::new()),
+            VerdictKind::Allow => ("allowed", None, None),
+            VerdictKind::Enrich => {
+                let fields = changed(invocation.changes.as_ref());
+                ("enriched", None, Some(fields))
+            }
+            VerdictKind::Deny => ("denied", verdict.message.clone(), None),
             VerdictKind::Broken => {
                 let failure = invocation.failure.as_ref();
-                ("broken", failure.map(|it| it.message.clone()), Vec::new())
+                ("broken", failure.map(|it| it.message.clone()), None)
             }
         };
-        let summary = match (&message, fields.as_slice()) {
+        let summary = match (&message, fields.as_deref().unwrap_or_default()) {
             (Some(message), _) => format!("{kind}: {message}"),
             (None, []) => kind.to_owned(),
             (None, fields) => format!("{kind} {}", fields.join(", ")),

@@ -94,7 +94,7 @@ pub async fn every_attempt_stays_on_record(world: World) {
 
     claim(&world).await;
     let newer = Completion {
-        version_id: second.id,
+        version_id: second.entry.id,
         version: 2,
         uncounted: true,
         ..failed(&world, &run, 2, State::Retrying, "two")

@@ -232,7 +232,7 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
     world.a.subscribe(PRE, &function, 0).await.unwrap();
     let (site, at, store) = (world.a.site.id, world.in_seconds(3), &world.a.store);
     let second = store.insert_version(function.id, code("def main(): pass"), at);
-    let second = second.await.unwrap().number;
+    let second = second.await.unwrap().entry.number;
     let closed = async || {
         let found = store.subscriptions(PRE).await.unwrap();
         let shown = store.subscriber(PRE, function.id).await.unwrap().unwrap();
