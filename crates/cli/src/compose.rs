@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Sandbox};
 use crate::keys;
+use crate::operator::Operator;
 use crate::random::OsEntropy;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
+use tollgate_core::site::Authority;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_core::webhook::SigningKeys;
@@ -19,7 +21,7 @@ use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
     LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
 };
-use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_store_sqlite::{SqliteOptions, SqliteStore, folder};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -42,6 +44,7 @@ impl Composition {
             clock: Arc::clone(&clock),
             ..SqliteOptions::default()
         };
+        folder::secure(&config.data_dir)?;
         let sqlite = SqliteStore::open(config.database_dir(), options)?;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_keys = keys::jwt_keys(&config.data_dir)?;
@@ -103,9 +106,31 @@ impl Composition {
         })
     }
 
+    /// What the operator's requests need. It keeps the folder in use.
+    pub(crate) fn operator(&self, config: &Config, url: Option<String>) -> Operator {
+        Operator {
+            platform: Arc::clone(&self.platform),
+            store: Arc::clone(&self.store),
+            config: config.clone(),
+            python: self.python.clone(),
+            url,
+        }
+    }
+
+    /// Tells of the runs under way.
+    pub(crate) fn executor(&self) -> Arc<Executor> {
+        Arc::clone(&self.executor)
+    }
+
     /// Takes up what an earlier process left, and begins to run queued work.
     pub(crate) async fn start(&self) -> Result<Recovered, StoreError> {
         self.executor.start(&self.coordinator).await
+    }
+
+    /// What those have to know who share this server, if there are several sites and a wall between
+    /// them is missing.
+    pub(crate) async fn between_sites(&self) -> Option<String> {
+        between_sites(&self.platform, self.python.as_deref()).await
     }
 
     /// Lets running work end, hands the rest back, ends the interpreters, closes the store.
@@ -126,6 +151,20 @@ impl Composition {
         }
         self.store.close();
     }
+}
+
+/// What those have to know who share a server, if there are several sites and a wall between them is
+/// missing.
+pub(crate) async fn between_sites(
+    platform: &Platform,
+    python: Option<&PythonRuntime>,
+) -> Option<String> {
+    let sites = platform.admin.sites(&Authority::of_this_program()).await;
+    if sites.map_or(0, |sites| sites.len()) < 2 {
+        return None;
+    }
+    // Why functions cannot run at all is told elsewhere.
+    python?.ready().await.ok()?.between_sites()
 }
 
 /// The client for requests that users ask for; says so when it reaches the operator's own network.
@@ -178,6 +217,7 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
+    process.hosts_max = config.python.hosts;
     process.sandbox = config.functions.sandbox == Sandbox::On;
     let memory = config.functions.memory_mb;
     process.memory_bytes = (memory > 0).then_some(memory << 20);

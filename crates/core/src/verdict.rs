@@ -24,7 +24,7 @@ pub enum Verdict {
         /// Its reason.
         message: String,
         /// Its reasons per field, as it gave them.
-        errors: Option<Value>,
+        errors: Option<JsonText>,
     },
     /// No: the function broke.
     Broken(Failure),
@@ -131,15 +131,22 @@ impl Verdict {
             let message = text_of(object.error)
                 .or_else(|| text_of(object.message))
                 .unwrap_or_else(|| "The function gave no reason".to_owned());
-            let errors = object
-                .errors
-                .and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let errors = object.errors.filter(|raw| raw.get() != "null");
+            let errors = errors.map(|raw| JsonText::from(raw.to_owned()));
             return Self::Deny { message, errors };
         }
-        let patch = object
-            .params
-            .map(|raw| serde_json::from_str::<Value>(raw.get()));
-        match patch {
+        let params = object.params.map(RawValue::get);
+        if let Some(params) = params
+            && params.len() > limits::ENRICHMENT_BYTES
+        {
+            let message = format!(
+                "The enrichment is {} bytes of JSON; the limit is {}",
+                params.len(),
+                limits::ENRICHMENT_BYTES
+            );
+            return Self::Broken(Failure::new(FailureKind::Enrichment, message));
+        }
+        match params.map(serde_json::from_str::<Value>) {
             Some(Ok(patch @ Value::Object(_))) => Self::Enrich(patch),
             // A patch that was meant and cannot be read must not be left out silently.
             Some(Err(error)) => unreadable("`params`", error),
@@ -158,13 +165,18 @@ pub fn refusal_in(object: &JsonText) -> Option<String> {
 
 /// A reason as text: a string as it is, anything else as its JSON; `null` is no reason.
 fn text_of(raw: Option<&RawValue>) -> Option<String> {
-    let raw = raw?;
-    match serde_json::from_str::<Value>(raw.get()).ok()? {
-        Value::Null => None,
-        Value::String(text) if text.trim().is_empty() => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
+    let raw = raw?.get();
+    if !raw.starts_with('"') {
+        // One that is long is shown as it came: as a tree it could be a hundred times as large.
+        let is_short = raw.len() <= limits::ERROR_BYTES;
+        let tree = is_short.then(|| serde_json::from_str::<Value>(raw).ok());
+        let text = tree
+            .flatten()
+            .map_or_else(|| raw.to_owned(), |it| it.to_string());
+        return (raw != "null").then_some(text);
     }
+    let text: String = serde_json::from_str(raw).ok()?;
+    (!text.trim().is_empty()).then_some(text)
 }
 
 /// Who refused, for the `errors` of the answer.
@@ -189,7 +201,7 @@ pub struct RefusedBy {
     pub message: String,
     /// The function's reasons per field.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fields: Option<Value>,
+    pub fields: Option<JsonText>,
 }
 
 /// Why the PRE stage did not agree.

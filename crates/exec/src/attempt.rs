@@ -10,8 +10,9 @@ use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::CallContext;
 use tollgate_core::ids::EventId;
 use tollgate_core::invocation::{Failure, FailureKind, Trigger, Waiter};
+use tollgate_core::limits;
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
-use tollgate_core::ports::runtime::{Call, Remains, RunReport, Runtime};
+use tollgate_core::ports::runtime::{Call, HostCalls, Remains, RunReport, Runtime};
 use tollgate_core::time::Timestamp;
 
 /// One of the runs that a function with a bound of its own may have at the same time.
@@ -56,7 +57,7 @@ pub(crate) async fn attempt(
     let finished_at = shared.clock.now();
     within(&mut report, started_at, finished_at);
     // Before anybody else sees it.
-    host.redact(&mut report);
+    report = redacted(host, report).await;
     if let Err(failure) = &mut report.result
         && failure.kind == FailureKind::Gone
         && let (Some(event), Some(coordinator)) = (event, shared.coordinator())
@@ -90,6 +91,23 @@ fn within(report: &mut RunReport, began: Timestamp, ended: Timestamp) {
     for line in &mut report.logs {
         line.timestamp = line.timestamp.max(began).min(ended.max(began));
     }
+}
+
+/// Takes secrets out of a report; of a long one where nobody waits meanwhile.
+async fn redacted(host: Arc<dyn HostCalls>, mut report: RunReport) -> RunReport {
+    if report.bytes() <= limits::REDACTED_BYTES_INLINE {
+        host.redact(&mut report);
+        return report;
+    }
+    let looked_through = tokio::task::spawn_blocking(move || {
+        host.redact(&mut report);
+        report
+    });
+    // What was not looked through is shown to nobody.
+    looked_through.await.unwrap_or_else(|_| {
+        let message = "What the function reported could not be looked through for secrets";
+        RunReport::failed(Failure::new(FailureKind::Crashed, message))
+    })
 }
 
 async fn in_turn(shared: &Shared, runtime: &dyn Runtime, call: Call, place: Place) -> RunReport {

@@ -35,7 +35,7 @@ async fn run(shared: &Shared, queued: Queued) {
     let Queued { run, room, held } = queued;
     let mut invocation = run.invocation.clone();
     let taken = run.taken.clone();
-    let (place, mut told) = shared.running.enter(invocation.id, invocation.function_id);
+    let (place, mut told) = shared.running.enter(invocation.id, &run.executable);
     if told.try_recv().is_ok() {
         // The server has stopped before it began, so that it goes back as it was.
         return;

@@ -6,10 +6,12 @@
 
 mod apps;
 mod attempts;
+mod backup;
 mod claims;
 mod credentials;
 mod dead_letters;
 mod error;
+pub mod folder;
 mod functions;
 mod grants;
 mod idempotency;
@@ -31,6 +33,7 @@ mod user_commit;
 mod users;
 mod writer;
 
+pub use backup::BackupError;
 pub use error::OpenError;
 pub use migrations::migrate;
 pub use open::{SqliteOptions, SqliteStore, WriterStats};

@@ -226,7 +226,8 @@ async fn an_unknown_site_takes_no_data() {
 
 fn attempts(folder: &Path) -> i64 {
     let sql = "SELECT COUNT(*) FROM attempts";
-    raw(folder).query_row(sql, [], |row| row.get(0)).unwrap()
+    let counted = raw(folder).query_row(sql, [], |row| row.get(0));
+    counted.expect("rows can be counted")
 }
 
 /// Nothing is paid for what most runs do not need, and nothing is left of a run that is gone.

@@ -248,8 +248,14 @@ impl EventService {
         let params = event.params();
         let user_data = Engine::user_data(principal);
         let at = engine.clock.now();
-        let occurrence = Occurrence::new(event_type, &params, user_data.as_ref(), at);
-        let chosen = chosen(&subscriptions, &occurrence);
+        let occurrence = Occurrence {
+            event: event_type,
+            params: params.clone(),
+            user: user_data.clone(),
+            at,
+        };
+        let passages = engine.gate.passages(&subscriptions, occurrence).await;
+        let chosen = chosen(event_type, &subscriptions, passages);
         let event_id = engine.entropy.event_id(at);
         let mut members = Vec::with_capacity(chosen.len());
         for (subscription, barred) in chosen {
@@ -284,17 +290,22 @@ impl EventService {
 
 /// Which subscriptions an event concerns, and which of them must not run.
 fn chosen(
+    event: EventType,
     subscriptions: &[Subscribed],
-    occurrence: &Occurrence<'_>,
+    passages: Vec<Passage>,
 ) -> Vec<(Subscription, Option<Failure>)> {
-    let choose = |subscribed: &Subscribed| {
-        let barred = match subscribed.passage(occurrence) {
+    let choose = |(subscribed, passage): (&Subscribed, Passage)| {
+        let barred = match passage {
             Passage::Held(_) => return None,
             Passage::Runs => None,
             Passage::Unclear(whose, reason) => Some(subscribed.unclear(whose, &reason)),
-            Passage::Closed => Some(subscribed.closed(occurrence.event)),
+            Passage::Closed => Some(subscribed.closed(event)),
         };
         Some((subscribed.subscription.clone(), barred))
     };
-    subscriptions.iter().filter_map(choose).collect()
+    subscriptions
+        .iter()
+        .zip(passages)
+        .filter_map(choose)
+        .collect()
 }

@@ -258,8 +258,11 @@ async fn a_run_that_was_told_to_end_keeps_its_logs() {
     let ended = changes.recv().await.unwrap();
     assert_eq!(ended.state, State::Cancelled);
     check(&get(&world, ended.id).await, FailureKind::Cancelled);
+}
 
-    // A function that was switched off.
+#[tokio::test]
+async fn a_run_of_a_function_that_was_switched_off_keeps_its_logs() {
+    let world = World::new().await;
     world
         .deploy(
             "paused",
@@ -268,7 +271,7 @@ async fn a_run_that_was_told_to_end_keeps_its_logs() {
         )
         .await;
     world.execute("paused", true).await.unwrap();
-    world.runtime.called(4).await;
+    world.runtime.called(1).await;
     let off = UpdateFunction {
         is_active: Some(false),
         ..UpdateFunction::default()
@@ -277,7 +280,9 @@ async fn a_run_that_was_told_to_end_keeps_its_logs() {
     let functions = &world.platform.functions;
     functions.update(&access, "paused", off).await.unwrap();
     world.until(State::Dead, 1).await;
-    check(&only(&world, "paused").await, FailureKind::Inactive);
+    let record = only(&world, "paused").await;
+    assert_eq!(record.failure.unwrap().kind, FailureKind::Inactive);
+    assert_eq!(record.logs[0].message, "checking");
 }
 
 #[tokio::test]

@@ -3,14 +3,15 @@
 //! Whoever runs a call owns the worker meanwhile and reads its socket directly; there is no task
 //! between them. After any breach of the protocol a worker must never be used again.
 
+use super::frames::{Taken, invalid, read_frame, write_frame};
 use super::protocol::{
-    CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op, invalid,
-    journal_lines, read_frame, write_frame,
+    CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op, journal_lines,
 };
 use super::zygote::{Exit, ExitWatch, Zygote};
 use crate::outbound::{Outbound, egress};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::Deserialize;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,12 +20,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tollgate_core::invocation::{Failure, LogLine};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::Call;
+use tollgate_core::ports::runtime::{Call, HostCalls};
 
 /// Memory shared with a worker, into which it copies its log lines.
 const JOURNAL_BYTES: usize = 256 * 1024;
 /// A buffer that a large frame made larger than this is given back.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// How often a journal is looked at whose lines somebody wants to see at once.
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 /// How long a report waits for the news of how a worker ended.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -71,8 +74,8 @@ pub(super) enum LoadError {
 }
 
 impl Worker {
-    /// Asks `zygote` for a process. It is usable after [`Self::load`].
-    pub(super) fn start(zygote: Zygote, id: u64) -> io::Result<Self> {
+    /// Asks `zygote` for a process with this much memory. It is usable after [`Self::load`].
+    pub(super) fn start(zygote: Zygote, id: u64, memory_mb: u32) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
@@ -86,7 +89,7 @@ impl Worker {
             &journal,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let exit = zygote.spawn(id, [OwnedFd::from(theirs), journal.try_clone()?]);
+        let exit = zygote.spawn(id, memory_mb, [OwnedFd::from(theirs), journal.try_clone()?]);
         let (incoming, outgoing) = (Vec::new(), Vec::new());
         Ok(Self {
             id,
@@ -112,15 +115,15 @@ impl Worker {
             .await
             .map_err(LoadError::Broken)?;
         self.outgoing = Vec::new();
-        let frame = read_frame(&mut self.stream, &mut self.incoming)
+        let frame = read_frame(&mut self.stream, &mut self.incoming, self.zygote.room())
             .await
             .map_err(LoadError::Broken)?;
-        let mut message: Incoming<'_> = parse(frame).map_err(LoadError::Broken)?;
+        let mut message: Incoming<'_> = parse(frame.body).map_err(LoadError::Broken)?;
         match (message.op, message.failure.take()) {
             (Op::Ready, None) => Ok(message.pid),
             (Op::Failed, Some(failure)) => Err(LoadError::Refused(
                 failure.into_failure(),
-                message.take_logs(),
+                message.take_logs().unwrap_or_default(),
             )),
             _ => Err(LoadError::Broken(invalid("no answer to a load"))),
         }
@@ -130,8 +133,8 @@ impl Worker {
     pub(super) async fn check(&mut self, first: &First<'_>) -> io::Result<Checked> {
         write_frame(&mut self.outgoing, first)?;
         self.stream.write_all(&self.outgoing).await?;
-        let frame = read_frame(&mut self.stream, &mut self.incoming).await?;
-        parse(frame)
+        let frame = read_frame(&mut self.stream, &mut self.incoming, self.zygote.room()).await?;
+        parse(frame.body)
     }
 
     /// Runs one call to its end, answering the function's requests meanwhile.
@@ -142,15 +145,24 @@ impl Worker {
         call: &Call,
         outbound: Option<&Outbound>,
     ) -> io::Result<Answer> {
+        let _busy = self.zygote.busy();
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
+        let mut told = 0;
         loop {
             self.stream.write_all(&self.outgoing).await?;
-            let frame = read_frame(&mut self.stream, &mut self.incoming).await?;
-            let mut message: Incoming<'_> = parse(frame)?;
+            let room = self.zygote.room();
+            let reading = read_frame(&mut self.stream, &mut self.incoming, room);
+            let frame = if call.host.follows() {
+                following(&self.journal, &*call.host, &mut told, reading).await?
+            } else {
+                reading.await?
+            };
+            let mut message: Incoming<'_> = parse(frame.body)?;
             let result = match message.op {
                 Op::Ready => return Err(invalid("a second `ready`")),
                 Op::Host => {
-                    answer_request(call, outbound, message, &mut self.outgoing).await?;
+                    answer_request(call, outbound, message, frame.taken, &mut self.outgoing)
+                        .await?;
                     continue;
                 }
                 Op::Result => message.take_result(),
@@ -159,7 +171,7 @@ impl Worker {
                     None => return Err(invalid("a failure without reason")),
                 },
             };
-            let (logs, fitness) = (message.take_logs(), message.take_fitness());
+            let (logs, fitness) = (message.take_logs()?, message.take_fitness());
             self.trim_buffers();
             return Ok(Answer {
                 result,
@@ -208,6 +220,29 @@ impl Drop for Worker {
     }
 }
 
+/// Waits for `reading`, and tells of log lines as they are written meanwhile.
+async fn following<T>(
+    journal: &Journal,
+    host: &dyn HostCalls,
+    told: &mut usize,
+    reading: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(reading);
+    let mut look = tokio::time::interval(FOLLOW_EVERY);
+    loop {
+        tokio::select! {
+            read = &mut reading => return read,
+            _ = look.tick() => {
+                let lines = journal.lines();
+                if let Some(new) = lines.get(*told..).filter(|new| !new.is_empty()) {
+                    host.logged(new);
+                    *told = lines.len();
+                }
+            }
+        }
+    }
+}
+
 fn parse<'f, T: Deserialize<'f>>(frame: &'f [u8]) -> io::Result<T> {
     serde_json::from_slice(frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
@@ -217,41 +252,32 @@ async fn answer_request(
     call: &Call,
     outbound: Option<&Outbound>,
     message: Incoming<'_>,
+    taken: Option<Taken>,
     outgoing: &mut Vec<u8>,
 ) -> io::Result<()> {
     let Incoming {
         id, method, args, ..
     } = message;
-    if !args.is_object() {
-        return Err(invalid("a request without arguments"));
-    }
+    let args = args.filter(|args| args.get().starts_with('{'));
+    let args = args.ok_or_else(|| invalid("a request without arguments"))?;
     let answered = match &*method {
         "http.request" => egress::answer(outbound, &call.executable, args).await,
-        method => call.host.call(method, args).await,
-    };
-    match answered {
-        Ok(value) => {
-            let answer = HostAnswer {
-                id,
-                ok: Some(&value),
-                error: None,
-            };
-            write_frame(outgoing, &answer)
+        method => {
+            // Not held while others are waited for, who may need room themselves.
+            drop(taken);
+            call.host.call(method, args).await
         }
+    };
+    let (ok, error) = match &answered {
+        Ok(value) => (Some(&**value), None),
         Err(refusal) => {
             let error = HostRefusal {
                 code: refusal.code,
                 status: refusal.status,
                 message: &refusal.message,
             };
-            write_frame(
-                outgoing,
-                &HostAnswer {
-                    id,
-                    ok: None,
-                    error: Some(error),
-                },
-            )
+            (None, Some(error))
         }
-    }
+    };
+    write_frame(outgoing, &HostAnswer { id, ok, error })
 }

@@ -12,5 +12,6 @@ mod openapi;
 mod routes;
 mod sdk;
 mod snapshots;
+mod spending;
 mod tenants;
 mod verdicts;

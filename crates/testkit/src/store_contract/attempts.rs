@@ -63,7 +63,7 @@ async fn claim(world: &World) {
     assert_eq!(claimed.len(), 1);
 }
 
-/// Why the first two failed is there after the third succeeded, in the record and in lists.
+/// Why the first two failed is there after the third succeeded.
 pub async fn every_attempt_stays_on_record(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
@@ -125,7 +125,16 @@ pub async fn every_attempt_stays_on_record(world: World) {
     assert_eq!(told, [(1, 1, true), (2, 2, false), (3, 2, true)]);
     assert_eq!(all[1].logs[0].message, "two");
     assert_eq!(all[2].failure, None);
+}
 
+/// In lists without their logs.
+pub async fn lists_tell_of_every_attempt(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.run(&function, Waiter::Nobody, None).await;
+    for (fence, why) in [(1, "one"), (2, "two")] {
+        claim(&world).await;
+        complete(&world, failed(&world, &run, fence, State::Retrying, why)).await;
+    }
     let listed = world
         .a
         .store

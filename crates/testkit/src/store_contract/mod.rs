@@ -59,6 +59,7 @@ contract! { $
     sites {
         sites_are_listed_with_their_domains,
         slugs_and_domains_are_taken_once,
+        a_domain_is_added_and_removed,
         ids_are_never_reserved_twice,
         the_vault_check_is_stored_once,
         a_sites_egress_goes_with_its_functions,
@@ -135,6 +136,7 @@ contract! { $
     }
     attempts {
         every_attempt_stays_on_record,
+        lists_tell_of_every_attempt,
         an_attempt_without_a_report_stays_on_record,
         a_redrive_keeps_the_attempts_before_it,
         what_is_kept_of_attempts_is_bounded,
