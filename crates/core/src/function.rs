@@ -87,6 +87,9 @@ pub struct FunctionOptions {
     pub memory_mb: Option<u32>,
     /// Most runs at the same time.
     pub max_concurrency: Option<u32>,
+    /// How often it may be called, as [`crate::rate::Rate`] reads it. Events are not calls.
+    #[serde(default)]
+    pub rate_limit: Option<String>,
     /// Attempts of a POST or queued run.
     pub max_attempts: Option<u32>,
     /// Network reach of an `app` function.

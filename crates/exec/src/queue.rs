@@ -1,14 +1,14 @@
 //! The loop that runs what is queued, as the turns come.
 
-use crate::attempt::{Place, attempt};
+use crate::attempt::{Entry, attempt};
 use crate::executor::Shared;
 use crate::recorder::{self, Record};
-use crate::running::Stop;
-use crate::turns::Queued;
+use crate::running::Stopped;
+use crate::turns::{Queued, Slot};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 use tollgate_core::engine::completion;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
 use tollgate_core::ports::dispatch::{FinishedRun, Taken, TaskRun};
 use tollgate_core::ports::runtime::{RunReport, Runtime};
@@ -23,20 +23,20 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         if shared.is_stopping() {
             return;
         }
+        failpoint::hit(Point::LoopQueue);
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            run(&shared, queued).await;
-            drop(slot);
+            run(&shared, queued, &slot).await;
         });
     }
 }
 
-async fn run(shared: &Shared, queued: Queued) {
+async fn run(shared: &Shared, queued: Queued, slot: &Slot) {
     let Queued { run, room, held } = queued;
     let mut invocation = run.invocation.clone();
     let taken = run.taken.clone();
-    let (place, mut told) = shared.running.enter(invocation.id, &run.executable);
-    if told.try_recv().is_ok() {
+    let (entered, told) = shared.running.enter(invocation.id, &run.executable);
+    if told.is_stopped() {
         // The server has stopped before it began, so that it goes back as it was.
         return;
     }
@@ -46,7 +46,7 @@ async fn run(shared: &Shared, queued: Queued) {
         Ok((run, runtime)) => {
             // What this attempt runs is what its record names.
             invocation = run.invocation.clone();
-            under_way(shared, run, runtime, told).await
+            under_way(shared, run, runtime, slot, told).await
         }
         Err(failure) => unrun(shared, failure),
     };
@@ -57,7 +57,7 @@ async fn run(shared: &Shared, queued: Queued) {
         _held: held,
     });
     // After the record is on its way, so that a stop waits for it.
-    drop(place);
+    drop(entered);
 }
 
 /// Finds what runs now, and who runs it.
@@ -75,7 +75,8 @@ async fn under_way(
     shared: &Shared,
     run: TaskRun,
     runtime: Arc<dyn Runtime>,
-    told: oneshot::Receiver<Stop>,
+    slot: &Slot,
+    told: Stopped,
 ) -> FinishedRun {
     let started = Started {
         site_id: run.invocation.site_id,
@@ -89,7 +90,7 @@ async fn under_way(
     if shown && let Err(failure) = note_start(shared, &started).await {
         return unrun(shared, failure);
     }
-    let attempt = attempt(shared, runtime, run, Place::Taken, told);
+    let attempt = attempt(shared, runtime, run, Entry::Slot(slot), told);
     tokio::pin!(attempt);
     match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
         Ok(finished) => finished,

@@ -309,6 +309,9 @@ impl From<Error> for ApiError {
             Error::QueueFull {
                 retry_after: wait, ..
             }
+            | Error::Busy {
+                retry_after: wait, ..
+            }
             | Error::RateLimited(wait) => {
                 let seconds = tollgate_core::text::whole_seconds(wait);
                 Self::new(S::TOO_MANY_REQUESTS, Code::RateLimited, message).retry_after(seconds)

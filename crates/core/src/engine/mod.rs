@@ -15,10 +15,12 @@ mod publish;
 mod resolve;
 mod response;
 mod stage;
+mod strangers;
 mod waited;
 mod workers;
 
 use backlog::Backlogs;
+pub(crate) use backlog::Queuer;
 pub(crate) use birth::{Cause, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
@@ -43,6 +45,7 @@ use crate::invocation::{Completion, InvocationChanged};
 use crate::ports::dispatch::{Acting, Dispatcher};
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
+use crate::rate::Rates;
 use crate::secrets::{OwnApp, Told};
 use crate::site::TenantScope;
 use crate::time::Clock;
@@ -51,6 +54,7 @@ use crate::vault::Vault;
 use ids::IdSource;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+pub(crate) use strangers::Strangers;
 use tokio::sync::broadcast;
 
 /// What an engine is made of.
@@ -108,6 +112,8 @@ pub struct Engine {
     changes: broadcast::Sender<InvocationChanged>,
     host: OnceLock<Arc<dyn HostFactory>>,
     pub(crate) backlogs: Backlogs,
+    pub(crate) rates: Rates,
+    pub(crate) strangers: Strangers,
     principals: Arc<Principals>,
     told: Arc<Told>,
     pub(crate) gate: Gate,
@@ -121,6 +127,7 @@ const CHANGES_KEPT: usize = 1024;
 impl Engine {
     /// Puts the parts together.
     pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
+        let rates = Rates::new(Arc::clone(&parts.clock));
         Arc::new(Self {
             store: parts.store,
             dispatcher: parts.dispatcher,
@@ -137,6 +144,8 @@ impl Engine {
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
             backlogs: Backlogs::default(),
+            rates,
+            strangers: Strangers::default(),
             principals,
             told: Arc::default(),
             gate: Gate::default(),

@@ -1,15 +1,16 @@
 //! A run that a caller waits for, with the promise that its record always ends.
 //!
-//! Whatever happens to the caller, also that it goes away in the middle, the record is completed:
-//! by whoever takes the completion, else on drop as cancelled, with what it logged until then.
+//! Whatever happens to the caller, also that it goes away in the middle, the record is completed, once:
+//! by whoever takes the completion, else as cancelled, when the run has ended. A run that goes on for a short
+//! while is waited for by nobody.
 
 use super::{Engine, completion};
 use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
+use crate::pause;
 use crate::ports::dispatch::{FinishedRun, RunHandle, Taken, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::ScopedStore;
 use std::sync::Arc;
-use tokio::runtime::Handle;
 
 /// A run under way or ended, not yet recorded.
 pub(crate) struct WaitedRun {
@@ -81,7 +82,7 @@ impl WaitedRun {
     pub(crate) async fn wait(&mut self) -> &FinishedRun {
         let finished = match self.finished.take() {
             Some(finished) => finished,
-            None => self.ended().await,
+            None => pause::waiting_for_a_run(self.ended()).await,
         };
         self.finished.insert(finished)
     }
@@ -97,22 +98,43 @@ impl WaitedRun {
         })
     }
 
-    /// Ends the run, for this reason, unless it has ended. What it logged stays.
-    pub(crate) async fn cancel(&mut self, reason: &str) {
-        if let (None, Some(handle)) = (&self.finished, self.handle.take()) {
-            let ended = self.ended_with(cancelled(reason));
-            self.finished = Some(told_to_end(handle, ended).await);
-        }
-    }
-
     /// The completion to be written, now the taker's duty. A run that has not ended is ended as
-    /// cancelled, for the reason given; who can wait calls [`Self::cancel`] before.
+    /// cancelled, for the reason given.
     pub(crate) fn take_completion(&mut self, if_unfinished: &str) -> Completion {
         self.recorded = true;
-        let finished = self.finished.take();
-        let finished = finished.unwrap_or_else(|| self.ended_with(cancelled(if_unfinished)));
+        let finished = self.finished.take().unwrap_or_else(|| {
+            self.ended_with(Failure::new(FailureKind::Cancelled, if_unfinished))
+        });
         self.handle = None;
         completion(&self.invocation, &self.taken, finished, 0)
+    }
+
+    /// Whether it has ended.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    /// Nobody waits any more: it may end by itself for a short while, and is recorded as cancelled, with
+    /// what it logged, whatever it returns.
+    pub(crate) fn let_go(&mut self, reason: &str) {
+        self.recorded = true;
+        let cancelled = Failure::new(FailureKind::Cancelled, reason);
+        let in_background = tokio::runtime::Handle::try_current().ok();
+        let (Some(mut handle), Some(background)) = (self.handle.take(), in_background) else {
+            let completion = self.take_completion(reason);
+            self.engine.complete_later(&*self.store, vec![completion]);
+            return;
+        };
+        handle.cancel();
+        let unreported = self.ended_with(cancelled.clone());
+        let (engine, store) = (Arc::clone(&self.engine), Arc::clone(&self.store));
+        let (invocation, taken) = (self.invocation.clone(), self.taken.clone());
+        background.spawn(async move {
+            let mut finished = handle.await.unwrap_or(unreported);
+            finished.report.result = Err(cancelled);
+            let completion = completion(&invocation, &taken, finished, 0);
+            engine.complete_later(&*store, vec![completion]);
+        });
     }
 
     /// Replaces the result by a failure that was found afterwards.
@@ -131,41 +153,17 @@ impl WaitedRun {
     }
 }
 
-fn cancelled(reason: &str) -> Failure {
-    Failure::new(FailureKind::Cancelled, reason)
-}
-
-/// Ends a run and has its report: as `ended` says, with what it logged; or its own, if that was faster.
-async fn told_to_end(handle: RunHandle, ended: FinishedRun) -> FinishedRun {
-    let Some(mut finished) = handle.cancel().await else {
-        return ended;
-    };
-    if let Err(failure) = &finished.report.result
-        && failure.kind == FailureKind::Cancelled
-    {
-        finished.report.result = ended.report.result;
-    }
-    finished
-}
-
 impl Drop for WaitedRun {
     fn drop(&mut self) {
         if self.recorded {
             return;
         }
         let reason = "The caller went away";
-        let handle = self.handle.take().filter(|_| self.finished.is_none());
-        let (Some(handle), Ok(runtime)) = (handle, Handle::try_current()) else {
+        if self.has_ended() {
             let completion = self.take_completion(reason);
-            return self.engine.complete_later(&*self.store, vec![completion]);
-        };
-        let ended = self.ended_with(cancelled(reason));
-        let (engine, store) = (Arc::clone(&self.engine), Arc::clone(&self.store));
-        let (invocation, taken) = (self.invocation.clone(), self.taken.clone());
-        runtime.spawn(async move {
-            let finished = told_to_end(handle, ended).await;
-            let completion = completion(&invocation, &taken, finished, 0);
-            engine.complete_later(&*store, vec![completion]);
-        });
+            self.engine.complete_later(&*self.store, vec![completion]);
+        } else {
+            self.let_go(reason);
+        }
     }
 }

@@ -9,7 +9,6 @@ use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId};
 use crate::invocation::{Failure, Hold, InvocationChanged, NewInvocation};
 use crate::json::JsonText;
-use crate::limits;
 use crate::task::Attempt;
 use crate::time::Timestamp;
 use async_trait::async_trait;
@@ -80,10 +79,12 @@ pub struct FinishedRun {
     pub finished_at: Timestamp,
 }
 
-/// Waits for one run. Dropping it cancels the run.
+/// Waits for one run. Dropping it cancels the run: it may end by itself for a short while, and is then
+/// ended by force.
 pub struct RunHandle {
     receiver: oneshot::Receiver<FinishedRun>,
-    cancel: CancelOnDrop,
+    /// None once it was cancelled.
+    cancel: Option<CancelOnDrop>,
 }
 
 /// Calls its closure when dropped.
@@ -98,12 +99,6 @@ impl CancelOnDrop {
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.cancel();
-    }
-}
-
-impl CancelOnDrop {
-    fn cancel(&mut self) {
         if let Some(cancel) = self.0.take() {
             cancel();
         }
@@ -113,15 +108,15 @@ impl CancelOnDrop {
 impl RunHandle {
     /// For dispatchers: the run will be reported through `receiver`'s other end.
     pub fn new(receiver: oneshot::Receiver<FinishedRun>, cancel: CancelOnDrop) -> Self {
-        Self { receiver, cancel }
+        Self {
+            receiver,
+            cancel: Some(cancel),
+        }
     }
 
-    /// Ends the run now and waits for its report, which has what it logged so far. None when the
-    /// dispatcher stopped, or the run does not end.
-    pub async fn cancel(mut self) -> Option<FinishedRun> {
-        self.cancel.cancel();
-        let report = tokio::time::timeout(limits::CANCEL_PATIENCE, &mut self.receiver).await;
-        report.ok()?.ok()
+    /// Cancels the run. Its end can still be waited for.
+    pub fn cancel(&mut self) {
+        self.cancel = None;
     }
 }
 

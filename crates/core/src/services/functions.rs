@@ -14,6 +14,7 @@ use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest, to_the_end};
+use crate::rate::Rate;
 use crate::site::TenantScope;
 use crate::time::Timestamp;
 use crate::users::FieldError;
@@ -78,6 +79,8 @@ pub struct UpdateFunction {
     pub memory_mb: Option<Option<u32>>,
     /// Most runs at the same time.
     pub max_concurrency: Option<Option<u32>>,
+    /// How often it may be called.
+    pub rate_limit: Option<Option<String>>,
     /// Attempts of a POST or queued run.
     pub max_attempts: Option<Option<u32>>,
     /// Network reach.
@@ -539,6 +542,7 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             timeout_seconds: input.timeout_seconds.unwrap_or(old.timeout_seconds),
             memory_mb: input.memory_mb.unwrap_or(old.memory_mb),
             max_concurrency: input.max_concurrency.unwrap_or(old.max_concurrency),
+            rate_limit: input.rate_limit.unwrap_or(old.rate_limit),
             max_attempts: input.max_attempts.unwrap_or(old.max_attempts),
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
@@ -606,6 +610,9 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
         ),
     ] {
         check_range(field, value, min, max, errors);
+    }
+    if let Some(Err(message)) = options.rate_limit.as_deref().map(str::parse::<Rate>) {
+        errors.push(FieldError::new("rate_limit", message));
     }
     check_filter(
         "filter_conditions",

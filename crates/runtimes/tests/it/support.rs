@@ -215,6 +215,8 @@ pub(crate) fn call(executable: &Arc<Executable>, params: &Value, deadline: Insta
         },
         timeout: executable.timeout(),
         deadline: Some(deadline),
+        depth: 0,
+        pauses: Arc::default(),
         host: Arc::new(Directory),
         caused_at: Timestamp::from_micros(1_736_937_000_000_000),
         remains: Remains::default(),
