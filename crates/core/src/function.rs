@@ -265,6 +265,8 @@ pub struct CodeError {
     pub line: Option<u32>,
     /// Column, from 1.
     pub column: Option<u32>,
+    /// The calls that led there, for code that was run.
+    pub traceback: Option<String>,
 }
 
 /// The part of `params["__function__"]` that tells a function which call this is.

@@ -72,6 +72,10 @@ pub const WORKER_OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
 pub const WORKER_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 /// Scratch space of one function worker.
 pub const SCRATCH_BYTES: u64 = 64 * 1024 * 1024;
+/// Files and folders in it.
+pub const SCRATCH_FILES: u64 = 16_384;
+/// Requests of one run to the platform and to other hosts at the same time.
+pub const REQUESTS_AT_ONCE: usize = 16;
 /// Of the machine's memory, what all function workers together may take, in hundredths.
 pub const FUNCTION_MEMORY_PERCENT: u64 = 75;
 /// User and group of function code where the server is root: nobody's on any system known to us.

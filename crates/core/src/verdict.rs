@@ -288,6 +288,11 @@ mod tests {
             verdict(r#"{"params": {"first_name": "J"}}"#),
             Verdict::Enrich(serde_json::json!({"first_name": "J"}))
         );
+        let vast = format!(
+            r#"{{"params": {{"attributes": {{"n": 1{}}}}}}}"#,
+            "0".repeat(400)
+        );
+        assert!(matches!(verdict(&vast), Verdict::Broken(_)));
         // A denial wins over an enrichment in the same object.
         assert_eq!(
             verdict(r#"{"success": false, "error": "x", "params": {}}"#),

@@ -54,7 +54,7 @@ use crate::vault::Vault;
 use ids::IdSource;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-pub(crate) use strangers::Strangers;
+pub(crate) use strangers::{Admitted, Strangers};
 use tokio::sync::broadcast;
 
 /// What an engine is made of.
@@ -208,6 +208,14 @@ impl Engine {
         let engine = Arc::clone(self);
         let announce = move || changes.into_iter().for_each(|it| engine.tell_watchers(it));
         store.complete_later(completions, Box::new(announce));
+    }
+
+    /// Numbers for a function and its first version, before they are written.
+    pub(crate) async fn new_function_ids(&self) -> Result<(FunctionId, VersionId), Error> {
+        let store = self.queue();
+        let function = store.reserve_ids(IdKind::Function, 1).await?;
+        let version = store.reserve_ids(IdKind::Version, 1).await?;
+        Ok((FunctionId(function.start), VersionId(version.start)))
     }
 
     /// A new user's record, with its number taken.

@@ -13,7 +13,7 @@ use crate::idempotency::Remember;
 use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::CheckError;
-use crate::ports::store::{FunctionChange, NewFunction, Page, PageRequest, to_the_end};
+use crate::ports::store::{Conflict, FunctionChange, NewFunction, Page, PageRequest, to_the_end};
 use crate::rate::Rate;
 use crate::site::TenantScope;
 use crate::time::Timestamp;
@@ -122,7 +122,8 @@ impl FunctionService {
     /// Creates a function with its version 1.
     ///
     /// # Errors
-    /// Values that cannot be stored, code that does not parse or has no `main`, a taken slug.
+    /// Values that cannot be stored, code that does not parse, has no `main` or does not load, a taken
+    /// slug.
     pub async fn create(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -172,13 +173,35 @@ impl FunctionService {
             source,
             webhook_secret,
             created_at: self.engine.clock.now(),
+            ids: Some(self.engine.new_function_ids().await?),
             remember,
         };
-        let function = self.engine.scoped(scope).insert_function(new).await?;
+        let function = self.insert(scope, new).await?;
         Ok(CreatedFunction {
             function,
             webhook_secret: shown,
         })
+    }
+
+    /// Stores a function once a worker has loaded its code, which then waits for its first call.
+    async fn insert(&self, scope: TenantScope, new: NewFunction) -> Result<Function, Error> {
+        let store = self.engine.scoped(scope);
+        if store.function(new.app_id, &new.slug).await?.is_some() {
+            return Err(Conflict::Slug.into());
+        }
+        // What only the operator's own program offers, or somebody else's address, has no code to load.
+        if new.is_active
+            && matches!(new.source, Source::App { .. })
+            && let Some(executable) = store.executable_of_new(&new).await?
+        {
+            self.engine.load(&Arc::new(executable)).await?;
+        }
+        let ids = new.ids;
+        let inserted = store.insert_function(new).await;
+        if let (Err(_), Some((id, _))) = (&inserted, ids) {
+            self.engine.retire(scope.site_id(), id, None);
+        }
+        Ok(inserted?)
     }
 
     /// A new signing secret: sealed for its function's row, and as it is shown once.

@@ -225,6 +225,19 @@ impl Reply {
         self.response.status()
     }
 
+    /// What the other side calls the status, or else what it is usually called.
+    pub fn reason(&self) -> String {
+        let own = self.response.extensions().get::<hyper::ext::ReasonPhrase>();
+        let own = own.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+        let usual = || {
+            self.status()
+                .canonical_reason()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        own.unwrap_or_else(usual)
+    }
+
     /// The headers.
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()

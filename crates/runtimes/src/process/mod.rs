@@ -6,9 +6,11 @@
 mod config;
 mod frames;
 mod groups;
+mod journal;
 mod launcher;
 mod pool;
 mod protocol;
+mod rest;
 mod scratch;
 mod watchdog;
 mod worker;
@@ -119,7 +121,7 @@ impl PythonRuntime {
         let worker = lease.begin();
         let name = worker.name();
         let journal = worker.journal();
-        call.remains.leave(name.clone(), move || journal.lines());
+        call.remains.leave(name.clone(), move || journal.read());
         let outcome = tokio::select! {
             biased;
             outcome = worker.call(call, self.outbound.as_ref()) => Some(outcome),
@@ -155,7 +157,7 @@ impl PythonRuntime {
                 };
                 RunReport {
                     result: Err(failure),
-                    logs: worker.journal().lines(),
+                    logs: worker.journal().read(),
                     worker: name,
                 }
             }
@@ -168,7 +170,7 @@ impl PythonRuntime {
                 worker.ended().await;
                 RunReport {
                     result: Err(failure),
-                    logs: worker.journal().lines(),
+                    logs: worker.journal().read(),
                     worker: name,
                 }
             }
@@ -353,6 +355,7 @@ impl Runtime for PythonRuntime {
             message,
             line: None,
             column: None,
+            traceback: None,
         };
         if code.len() > limits::CODE_BYTES {
             let (size, most) = (code.len(), limits::CODE_BYTES);
