@@ -45,6 +45,7 @@ const MIGRATIONS: &[Migration] = &[
         then: Some(identities::fill),
         ..migration!(10, "0010", "identity")
     },
+    migration!(12, "0012", "attempts"),
 ];
 
 const CREATE_TABLE: &str = "
