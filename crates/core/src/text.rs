@@ -38,6 +38,26 @@ pub fn slugify(name: &str) -> String {
     slug.trim_end_matches('-').to_owned()
 }
 
+/// The word of `words` that `word` was most likely meant to be, if one is near enough.
+pub fn did_you_mean<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    let near = |candidate: &&'a str| {
+        let (known, given) = (candidate.chars().count(), word.chars().count());
+        let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
+        // A third of the letters may be wrong, and a beginning may be all that is there.
+        let starts = given >= 3 && candidate.to_lowercase().starts_with(&word);
+        (starts || distance * 3 <= known.max(given)).then_some((distance, *candidate))
+    };
+    // Longer texts are nobody's slip, and comparing them costs their length squared.
+    let short = word.chars().count() <= SLIP_CHARS;
+    let found = words.into_iter().filter(|_| short);
+    let nearest = found.filter_map(|it| near(&it)).min_by_key(|it| it.0);
+    nearest.map(|it| it.1)
+}
+
+/// Longest word for which [`did_you_mean`] looks.
+const SLIP_CHARS: usize = 64;
+
 #[cfg(test)]
 mod tests {
     use super::*;

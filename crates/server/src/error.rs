@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use tollgate_core::error::Error;
+use tollgate_core::ids::TaskId;
 use tollgate_core::ports::store::{Conflict, StoreError};
 use utoipa::ToSchema;
 
@@ -116,6 +117,10 @@ pub(crate) struct ErrorBody {
     /// What there is besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<InvocationOnly>,
+    /// The run of a public function that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    task_id: Option<TaskId>,
 }
 
 /// An error on its way out.
@@ -149,6 +154,7 @@ impl ApiError {
             detail: None,
             errors: None,
             data: None,
+            task_id: None,
         };
         Self(Box::new(Parts {
             status,
@@ -223,6 +229,13 @@ impl ApiError {
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
         self.0.body.detail = Some(detail.into());
+        self
+    }
+
+    /// Names the run that is meant.
+    #[must_use]
+    pub(crate) fn task(mut self, id: TaskId) -> Self {
+        self.0.body.task_id = Some(id);
         self
     }
 

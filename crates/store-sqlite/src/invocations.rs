@@ -11,7 +11,7 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger, UNKNOWN,
+    Completion, Failure, FailureKind, Invocation, NewInvocation, OnBehalf, Trigger, UNKNOWN,
 };
 use tollgate_core::ports::store::{
     Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
@@ -34,9 +34,12 @@ macro_rules! select {
             " AS failure_traceback, i.failure_retry_after_us, i.verdict, i.changes, ",
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
-            "i.updated_at, i.replay_of, i.chain FROM invocations i ",
+            "i.updated_at, i.replay_of, i.chain, i.asker_id, i.acting_function_id, i.acting_from, ",
+            "b.username AS asker_username, h.slug AS acting_function_slug FROM invocations i ",
             "LEFT JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
-            "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id",
+            "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id ",
+            "LEFT JOIN users b ON b.id = i.asker_id AND b.site_id = i.site_id ",
+            "LEFT JOIN functions h ON h.id = i.acting_function_id AND h.site_id = i.site_id",
             $rest
         )
     };
@@ -76,6 +79,17 @@ fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {
         traceback,
         retry_after,
     }))
+}
+
+/// In whose name a run acts.
+pub(crate) fn read_behalf(row: &mut Record<'_, '_>) -> DbResult<OnBehalf> {
+    Ok(OnBehalf {
+        asker: row.get::<Option<i64>>("asker_id")?.map(UserId),
+        function: row
+            .get::<Option<i64>>("acting_function_id")?
+            .map(FunctionId),
+        from: row.get::<Option<u32>>("acting_from")?.unwrap_or_default(),
+    })
 }
 
 /// A damaged value must not hide its record from those who may discard it.
@@ -129,6 +143,9 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
         updated_at: row.time("updated_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
         chain: shown(row.json_opt("chain"), None)?.unwrap_or_default(),
+        behalf: read_behalf(&mut row)?,
+        asker_username: row.get("asker_username")?,
+        acting_function_slug: row.get("acting_function_slug")?,
     })
 }
 
@@ -152,7 +169,19 @@ pub(crate) fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
         match visible.user {
             Some(user) => {
                 let user = filter.bind(user.0);
-                filter.that(&format!("(i.user_id = {user} OR {of_apps})"));
+                let own = match visible.own_in {
+                    None => String::new(),
+                    Some(app) => {
+                        let app = filter.bind(app.0);
+                        format!(
+                            " AND i.function_id IN (SELECT id FROM functions \
+                             WHERE site_id = ?1 AND app_id = {app})"
+                        )
+                    }
+                };
+                filter.that(&format!(
+                    "((i.user_id = {user} OR i.asker_id = {user}){own} OR {of_apps})"
+                ));
             }
             None => filter.that(&of_apps),
         }

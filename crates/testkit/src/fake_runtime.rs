@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Notify, Semaphore};
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
@@ -146,7 +147,7 @@ impl Runtime for FakeRuntime {
         }
     }
 
-    async fn check(&self, _: &Source) -> Result<(), CheckError> {
+    async fn check(&self, _: &Source, _: &EgressHosts) -> Result<(), CheckError> {
         Ok(())
     }
 

@@ -117,7 +117,9 @@ async fn run_file(config: &Config, request: &RunRequest, json: bool) -> CommandR
     if request.egress {
         Arc::make_mut(&mut call.executable).options.network = Network::Egress;
     }
-    let checked = runtime.check(&call.executable.source).await;
+    let checked = runtime
+        .check(&call.executable.source, &EgressHosts::default())
+        .await;
     let report = match checked {
         Ok(()) => Ok(runtime.run(call).await),
         Err(error) => Err(error),
@@ -155,6 +157,7 @@ fn local_call(
             code: code.into(),
         },
         options: FunctionOptions::default(),
+        acts_as: tollgate_core::auth::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
     };
     let timeout = executable.timeout();

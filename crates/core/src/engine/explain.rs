@@ -5,8 +5,7 @@ use super::{Condition, Engine, Occurrence, Passage};
 use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
-use crate::json::JsonText;
-use crate::registry::{Event, UserParams};
+use crate::registry::Event;
 use crate::subscriber::{Inactive, Subscriber};
 use std::collections::HashMap;
 
@@ -79,7 +78,7 @@ impl Engine {
         let event_type = event.event_type();
         let subscribed = self.subscriptions(principal.scope(), event_type).await?;
         let params = event.params();
-        let user = JsonText::of(&UserParams::from(principal.user())).ok();
+        let user = Self::user_data(principal);
         let now = self.clock.now();
         let occurrence = Occurrence::new(event_type, &params, user.as_ref(), now);
         let mut known: HashMap<_, _> = subscribed

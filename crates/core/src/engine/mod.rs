@@ -19,7 +19,7 @@ mod waited;
 mod workers;
 
 use backlog::Backlogs;
-pub(crate) use birth::{Cause, redrive_limits};
+pub(crate) use birth::{Cause, on_behalf, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
@@ -32,15 +32,15 @@ pub use response::{PublishResponse, PublishedTask};
 pub use stage::{Agreement, PreStage};
 pub(crate) use waited::WaitedRun;
 
-use crate::auth::{Principal, Principals};
+use crate::auth::{Actor, Ceiling, Principals};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Executable;
-use crate::ids::{SiteId, UserId, VersionId};
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
-use crate::ports::dispatch::{Acting, Dispatcher};
+use crate::ports::dispatch::Dispatcher;
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
 use crate::secrets::{OwnApp, Told};
@@ -90,6 +90,7 @@ impl Default for Settings {
 }
 
 type Subscriptions = Arc<[Subscribed]>;
+type Ceilings = Cache<(SiteId, FunctionId, Option<VersionId>), Option<Arc<Ceiling>>>;
 
 /// The shared heart of all services.
 pub struct Engine {
@@ -104,6 +105,7 @@ pub struct Engine {
     pub(crate) invocation_ids: IdSource,
     subscriptions: Cache<(SiteId, EventType), Subscriptions>,
     versions: Cache<(SiteId, VersionId), Option<Arc<Executable>>>,
+    ceilings: Ceilings,
     changes: broadcast::Sender<InvocationChanged>,
     host: OnceLock<Arc<dyn HostFactory>>,
     pub(crate) backlogs: Backlogs,
@@ -111,7 +113,7 @@ pub struct Engine {
     told: Arc<Told>,
 }
 
-/// Sites × event types, and function versions, that are kept in memory.
+/// Sites × event types, function versions, and functions' rights that are kept in memory.
 const CACHED: usize = 50_000;
 /// Changes that a slow watcher may lag behind before it loses some.
 const CHANGES_KEPT: usize = 1024;
@@ -131,6 +133,7 @@ impl Engine {
             invocation_ids: IdSource::new(IdKind::Invocation),
             subscriptions: Cache::new(CACHED),
             versions: Cache::new(CACHED),
+            ceilings: Cache::new(CACHED),
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
             backlogs: Backlogs::default(),
@@ -252,6 +255,7 @@ impl Engine {
     pub(crate) fn functions_changed(&self, site: SiteId) {
         self.subscriptions.invalidate(|(of, _)| *of == site);
         self.versions.invalidate(|(of, _)| *of == site);
+        self.ceilings.invalidate(|(of, ..)| *of == site);
     }
 
     /// Lets running functions reach the API. Called once, when the API has been put together; a
@@ -260,24 +264,11 @@ impl Engine {
         let _ = self.host.set(host);
     }
 
-    /// Answers a function's `sdk_client` with the rights of `principal`, and of the function's own
-    /// app.
-    pub(crate) fn host_of(
-        &self,
-        principal: Option<Principal>,
-        executable: &Executable,
-    ) -> Arc<dyn HostCalls> {
+    /// Answers a function's `sdk_client`.
+    pub(crate) fn host_of(&self, actor: Actor, executable: &Executable) -> Arc<dyn HostCalls> {
         match self.host.get() {
-            Some(factory) => factory.host(principal, OwnApp::of(executable, &self.told)),
+            Some(factory) => factory.host(actor, OwnApp::of(executable, &self.told)),
             None => Arc::new(NobodysHost),
-        }
-    }
-
-    /// In nobody's name: public calls, and runs whose user is gone.
-    pub(crate) fn acting_for_nobody(&self, executable: &Executable) -> Acting {
-        Acting {
-            user_data: None,
-            host: self.host_of(None, executable),
         }
     }
 }

@@ -9,15 +9,19 @@ use serde_json::Value;
 
 /// Applies one function's patch to the proposed values and tells what it changed.
 ///
+/// `refusal` is why the function may not change this account, if so: what the request itself changed
+/// stays, what the patch would change beside is refused.
+///
 /// # Errors
 /// [`FailureKind::Enrichment`], naming the field and the function, when the patch reaches outside
-/// the event's enrichable fields or gives values that could not be saved. `proposed` is unchanged
-/// then.
+/// the event's enrichable fields, gives values that could not be saved, or changes an account that
+/// is not the function's to change. `proposed` is unchanged then.
 pub(super) fn enrich(
     spec: &EventSpec,
     function_name: &str,
     proposed: &mut Profile,
     patch: &Value,
+    refusal: Option<&str>,
 ) -> Result<JsonText, Failure> {
     let fail = |field: &str, reason: &str| {
         let message =
@@ -59,8 +63,12 @@ pub(super) fn enrich(
     }
     // As it will be saved: an absent field has its default again.
     let after = serde_json::to_value(&enriched).map_err(unreadable)?;
+    let changes = changes(&before, &after);
+    if let (Some(reason), Some(field)) = (refusal, changes.keys().next()) {
+        return Err(fail(field, &format!("is not allowed: {reason}")));
+    }
     *proposed = enriched;
-    Ok(JsonText::from(&Value::Object(changes(&before, &after))))
+    Ok(JsonText::from(&Value::Object(changes)))
 }
 
 #[cfg(test)]
@@ -79,9 +87,39 @@ mod tests {
 
     fn apply(patch: Value) -> Result<Profile, String> {
         let mut profile = proposed();
-        enrich(&spec(EventType::PreUserCreate), "F", &mut profile, &patch)
-            .map(|_| profile)
-            .map_err(|failure| failure.message)
+        enrich(
+            &spec(EventType::PreUserCreate),
+            "F",
+            &mut profile,
+            &patch,
+            None,
+        )
+        .map(|_| profile)
+        .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn of_a_protected_account_only_what_the_patch_changes_is_refused() {
+        let refused = |patch: Value| {
+            let (mut profile, why) = (proposed(), Some("it is a superuser's"));
+            let spec = spec(EventType::PreUserCreate);
+            let enriched = enrich(&spec, "F", &mut profile, &patch, why);
+            assert_eq!(profile, proposed());
+            enriched.map_err(|failure| failure.message)
+        };
+        let same = json!({"email": proposed().email, "attributes": {"plan": "free"}});
+        for patch in [json!({}), same] {
+            refused(patch).unwrap();
+        }
+        for (patch, field) in [
+            (json!({"email": "x@example.com"}), "'email'"),
+            (json!({"is_active": false}), "'is_active'"),
+            (json!({"attributes": {"plan": "paid"}}), "'attributes.plan'"),
+        ] {
+            let message = refused(patch).unwrap_err();
+            assert!(message.contains(field), "{message}");
+            assert!(message.contains("it is a superuser's"), "{message}");
+        }
     }
 
     #[test]

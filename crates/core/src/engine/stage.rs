@@ -4,12 +4,13 @@ use super::Engine;
 use super::patch::enrich;
 use super::waited::WaitedRun;
 use crate::error::Error;
+use crate::function::Executable;
 use crate::invocation::{Completion, Failure, FailureKind};
 use crate::json::JsonText;
 use crate::ports::store::ScopedStore;
 use crate::registry::EventSpec;
 use crate::subscriber::Subscription;
-use crate::users::Profile;
+use crate::users::{Profile, Standing, User, function_refusal};
 use crate::verdict::{Refusal, RefusedBy, Verdict, VerdictKind};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::Value;
@@ -60,6 +61,23 @@ impl Agreement {
     }
 }
 
+/// Why a function may not change an account that holds rights, if it does.
+async fn refusal(
+    engine: &Engine,
+    executable: &Executable,
+    standing: Standing<'_>,
+) -> Result<Option<String>, Error> {
+    if !standing.holds_rights() {
+        return Ok(None);
+    }
+    let (site, version) = (executable.site_id, Some(executable.version_id));
+    let ceiling = engine.ceiling(site, executable.function_id, version);
+    Ok(match ceiling.await? {
+        Some(ceiling) => function_refusal(&ceiling, standing),
+        None => Some("the function was deleted".to_owned()),
+    })
+}
+
 impl PreStage {
     pub(super) fn new(
         spec: EventSpec,
@@ -86,16 +104,21 @@ impl PreStage {
     }
 
     /// Waits for all verdicts, or the first refusal, and applies the enrichments to `profile`.
+    /// `before` is the account as it stands; what it holds decides which functions may change it.
     ///
     /// Dropping the future cancels what still runs.
     ///
     /// # Errors
     /// [`Error::PreStage`] when a function refused or broke; every run is on record by then.
-    pub async fn decide(mut self, mut profile: Profile) -> Result<Agreement, Error> {
+    pub async fn decide(
+        mut self,
+        mut profile: Profile,
+        before: Option<&User>,
+    ) -> Result<Agreement, Error> {
         if let Some((index, verdict)) = self.first_refusal().await {
             return Err(self.refuse(index, verdict).await);
         }
-        if let Err((index, failure)) = self.enrich(&mut profile) {
+        if let Err((index, failure)) = self.enrich(&mut profile, before).await? {
             self.members[index].run.fail(failure.clone());
             self.members[index].verdict = Some(VerdictKind::Broken);
             return Err(self.refuse(index, Verdict::Broken(failure)).await);
@@ -135,15 +158,33 @@ impl PreStage {
         None
     }
 
-    fn enrich(&mut self, profile: &mut Profile) -> Result<(), (usize, Failure)> {
+    async fn enrich(
+        &mut self,
+        profile: &mut Profile,
+        before: Option<&User>,
+    ) -> Result<Result<(), (usize, Failure)>, Error> {
+        if self.members.iter().all(|member| member.patch.is_none()) {
+            return Ok(Ok(()));
+        }
+        // The functions took their time: what counts is what the account holds now.
+        let now = match before {
+            Some(user) => self.store.user(user.id).await?,
+            None => None,
+        };
+        let standing = now.as_ref().or(before);
+        let standing = standing.map_or(Standing::none(), Standing::of);
         for (index, member) in self.members.iter_mut().enumerate() {
             if let Some(patch) = &member.patch {
-                let name = &member.subscription.executable.function_name;
-                let changes = enrich(&self.spec, name, profile, patch);
-                member.changes = Some(changes.map_err(|failure| (index, failure))?);
+                let executable = &member.subscription.executable;
+                let refusal = refusal(&self.engine, executable, standing.proposed(profile)).await?;
+                let (name, refusal) = (&executable.function_name, refusal.as_deref());
+                match enrich(&self.spec, name, profile, patch, refusal) {
+                    Ok(changes) => member.changes = Some(changes),
+                    Err(failure) => return Ok(Err((index, failure))),
+                }
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Cancels the rest, writes all results and names who refused.

@@ -1,7 +1,9 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
+use super::grants::{RightsInput, may_change_what_runs, must_hold};
 use super::{check_filter, check_range, check_texts, check_timeout, refuse, slug};
-use crate::auth::{AppAccess, right};
+use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
+use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::event::EventType;
@@ -50,6 +52,8 @@ pub struct CreateFunction {
     pub async_mode: bool,
     /// Limits and conditions.
     pub options: FunctionOptions,
+    /// What it may do.
+    pub rights: RightsInput,
 }
 
 /// New values for a function; what is none stays, and an option that is `Some(None)` is unset. Mode,
@@ -84,6 +88,8 @@ pub struct UpdateFunction {
     pub network: Option<Network>,
     /// A condition for running at all.
     pub filter_conditions: Option<Option<String>>,
+    /// What it may do.
+    pub rights: RightsInput,
 }
 
 /// A function that was made just now.
@@ -126,8 +132,7 @@ impl FunctionService {
         input: CreateFunction,
         remember: Option<Remember<Function>>,
     ) -> Result<CreatedFunction, Error> {
-        if input.execution_mode == ExecutionMode::System && !access.principal().user().is_superuser
-        {
+        if input.execution_mode == ExecutionMode::System && !access.principal().is_superuser() {
             let message = "Only a superuser may offer the operator's own functions";
             return Err(Error::Forbidden(message.to_owned()));
         }
@@ -150,8 +155,15 @@ impl FunctionService {
             }
         };
         refuse(errors)?;
-        self.check(&source).await?;
         let scope = access.principal().scope();
+        let now = self.engine.clock.now();
+        let rights = input.rights.applied_to(
+            &FunctionRights::default(),
+            access.principal(),
+            access.app().id,
+            now,
+        )?;
+        self.check(scope, &source).await?;
         let secret = (input.execution_mode == ExecutionMode::Proxy)
             .then(|| self.new_secret(scope, access.app().id, &slug));
         let (webhook_secret, shown) = secret.unzip();
@@ -166,9 +178,10 @@ impl FunctionService {
             is_public: input.is_public,
             async_mode: input.async_mode,
             options: input.options,
+            rights,
             source,
             webhook_secret,
-            created_at: self.engine.clock.now(),
+            created_at: now,
             remember,
         };
         let function = self.engine.scoped(scope).insert_function(new).await?;
@@ -235,7 +248,12 @@ impl FunctionService {
         page: PageRequest,
     ) -> Result<Page<Function>, Error> {
         let store = self.engine.scoped(access.principal().scope());
-        Ok(store.list_functions(access.app().id, page).await?)
+        let page = store.list_functions(access.app().id, page).await?;
+        let items = page.items.into_iter();
+        Ok(Page {
+            items: items.map(|it| shown(access.principal(), it)).collect(),
+            total: page.total,
+        })
     }
 
     /// One function, what it runs, and how its webhook does if it has one.
@@ -253,6 +271,7 @@ impl FunctionService {
             .await?;
         let runtime = self.engine.runtimes.of(&executable.source).ok();
         let webhook = runtime.and_then(|runtime| runtime.webhook(&executable));
+        let function = shown(access.principal(), function);
         Ok((function, executable.source, webhook))
     }
 
@@ -260,8 +279,8 @@ impl FunctionService {
     /// active one once a worker has loaded it.
     ///
     /// # Errors
-    /// As [`Self::create`]; code that does not load. The new version is on record then, and the
-    /// function is as it was.
+    /// As [`Self::create`]; [`Error::Forbidden`] to whoever does not hold what the function may do;
+    /// code that does not load. The new version is on record then, and the function is as it was.
     pub async fn update(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -272,7 +291,10 @@ impl FunctionService {
         let before = self.find(access, slug).await?;
         let was_active = before.is_active;
         let source = self.new_source(scope, &before, &input).await?;
-        let function = changed(before, input);
+        let principal = access.principal();
+        let now = self.engine.clock.now();
+        let function = changed(before.clone(), input, principal, now)?;
+        may_change_what_runs(principal, &before, &function, source.is_some())?;
         self.check_values(scope, &function).await?;
         let version = match source {
             Some(source) => Some(self.new_version(scope, &function, source).await?),
@@ -283,12 +305,17 @@ impl FunctionService {
             }
             None => None,
         };
-        let is_active = function.is_active;
         let change = FunctionChange {
             function,
             version,
-            at: self.engine.clock.now(),
+            at: now,
         };
+        self.write(scope, change).await
+    }
+
+    /// Writes a change, and lets everything that has kept the function know.
+    async fn write(&self, scope: TenantScope, change: FunctionChange) -> Result<Function, Error> {
+        let is_active = change.function.is_active;
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let written = to_the_end(async move {
             let function = store.update_function(change).await?;
@@ -333,7 +360,7 @@ impl FunctionService {
         function: &Function,
         source: Source,
     ) -> Result<u32, Error> {
-        self.check(&source).await?;
+        self.check(scope, &source).await?;
         let (store, now) = (self.engine.scoped(scope), self.engine.clock.now());
         let version = store.insert_version(function.id, source, now).await?;
         if function.is_active {
@@ -407,7 +434,8 @@ impl FunctionService {
     /// theirs.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the function or the version; code that does not load.
+    /// [`Error::NotFound`] for the function or the version; [`Error::Forbidden`] to whoever does not
+    /// hold what the function may do; code that does not load; a change by somebody else meanwhile.
     pub async fn activate(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -416,24 +444,31 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
+        if number != function.version {
+            let rights = &function.rights;
+            let doing = "change what runs with them";
+            if !rights.is_plain() {
+                must_hold(access.principal(), function.app_id, rights, doing)?;
+            }
+        }
+        let store = self.engine.scoped(scope);
+        let executable = store.executable_of(function.id, number).await?;
+        let executable = executable.ok_or_else(|| {
+            Error::NotFound(format!("Version {number} of function '{}'", function.slug))
+        })?;
+        if let Source::Proxy { .. } = executable.source {
+            // What may be called may have changed since it was stored.
+            self.check(scope, &executable.source).await?;
+        }
         if function.is_active {
             self.load(scope, &function, number).await?;
         }
-        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let activated = to_the_end(async move {
-            let found = store
-                .activate_version(function.id, number, engine.clock.now())
-                .await?;
-            engine.functions_changed(scope.site_id());
-            Ok(found)
-        });
-        if !activated.await? {
-            return Err(Error::NotFound(format!(
-                "Version {number} of function '{slug}'"
-            )));
-        }
-        self.engine.settle_workers(scope, function.id).await;
-        self.find(access, slug).await
+        let change = FunctionChange {
+            function,
+            version: Some(number),
+            at: self.engine.clock.now(),
+        };
+        self.write(scope, change).await
     }
 
     async fn find<R: crate::auth::Right>(
@@ -485,14 +520,21 @@ impl FunctionService {
         Ok((new != current).then_some(new))
     }
 
-    async fn check(&self, source: &Source) -> Result<(), Error> {
+    async fn check(&self, scope: TenantScope, source: &Source) -> Result<(), Error> {
+        let hosts = match source {
+            Source::Proxy { .. } => self.engine.queue().egress_hosts(scope.site_id()).await?,
+            Source::App { .. } | Source::System => EgressHosts::default(),
+        };
         let runtime = self.engine.runtimes.of(source);
         let runtime = runtime.map_err(|failure| Error::BadRequest(failure.message))?;
-        runtime.check(source).await.map_err(|error| match error {
-            CheckError::Code(error) => Error::Code(error),
-            CheckError::Field(error) => Error::Validation(vec![error]),
-            CheckError::Unavailable(reason) => Error::Unavailable(reason),
-        })
+        runtime
+            .check(source, &hosts)
+            .await
+            .map_err(|error| match error {
+                CheckError::Code(error) => Error::Code(error),
+                CheckError::Field(error) => Error::Validation(vec![error]),
+                CheckError::Unavailable(reason) => Error::Unavailable(reason),
+            })
     }
 }
 
@@ -512,9 +554,25 @@ fn new_headers(
     new
 }
 
-fn changed(before: Function, input: UpdateFunction) -> Function {
+/// What `principal` is shown of a function: conditions only where they may subscribe it.
+fn shown(principal: &Principal, mut function: Function) -> Function {
+    if !principal.may(Permission::EventsSubscribe, Some(function.app_id)) {
+        function.options.filter_conditions = None;
+    }
+    function
+}
+
+fn changed(
+    before: Function,
+    input: UpdateFunction,
+    principal: &Principal,
+    now: Timestamp,
+) -> Result<Function, Error> {
+    let rights = input
+        .rights
+        .applied_to(&before.rights, principal, before.app_id, now)?;
     let old = before.options;
-    Function {
+    Ok(Function {
         name: input.name.unwrap_or(before.name),
         description: input.description.unwrap_or(before.description),
         is_active: input.is_active.unwrap_or(before.is_active),
@@ -528,8 +586,9 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
         },
+        rights,
         ..before
-    }
+    })
 }
 
 /// What runs, if what was given fits the mode.

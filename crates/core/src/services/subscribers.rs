@@ -4,7 +4,7 @@ use super::invocations::visible;
 use crate::app::App;
 use crate::auth::{Permission, Principal};
 use crate::chain::Link;
-use crate::engine::{Engine, Explained};
+use crate::engine::{Engine, Explained, Hindrance};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
@@ -178,6 +178,8 @@ impl SubscriberService {
         let app = super::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
         let subscribers = store.list_subscribers(event, Some(app.id)).await?;
+        let subscribers = subscribers.into_iter();
+        let subscribers = subscribers.map(|it| shown(principal, it)).collect();
         Ok((app, subscribers))
     }
 
@@ -242,13 +244,15 @@ impl SubscriberService {
             return Err(Error::Validation(vec![error]));
         }
         let Some(id) = caused_by else {
-            return self.engine.explain(&event, principal).await;
+            let explained = self.engine.explain(&event, principal).await?;
+            return Ok(shown_explained(principal, explained));
         };
         let found = self.engine.scoped(principal.scope()).invocation(id).await?;
         let run = visible(principal, found, "Invocation")?;
         let chain = run.chain.with(Link(run.function_id, run.event));
-        let within = principal.clone().within_chain(chain);
-        self.engine.explain(&event, &within).await
+        let within = principal.clone().at_end_of(chain);
+        let explained = self.engine.explain(&event, &within).await?;
+        Ok(shown_explained(principal, explained))
     }
 
     async fn permitted(
@@ -304,6 +308,34 @@ impl SubscriberService {
             self.engine.settle_workers(scope, function).await;
         }
     }
+}
+
+/// What `principal` is shown of a subscription: its filter only where they may subscribe.
+fn shown(principal: &Principal, mut subscriber: Subscriber) -> Subscriber {
+    if !principal.may(Permission::EventsSubscribe, Some(subscriber.app_id)) {
+        subscriber.options.filter = None;
+    }
+    subscriber
+}
+
+/// The same of an explanation: why a filter could not be evaluated tells what stands in it.
+fn shown_explained(principal: &Principal, explained: Vec<Explained>) -> Vec<Explained> {
+    let explained = explained.into_iter().map(|it| {
+        let app = it.subscriber.app_id;
+        let may_see = principal.may(Permission::EventsSubscribe, Some(app));
+        Explained {
+            subscriber: shown(principal, it.subscriber),
+            hindrance: it.hindrance.map(|why| match why {
+                Hindrance::Unclear(whose, _) if !may_see => {
+                    let reason = "whoever may subscribe the function is told why";
+                    Hindrance::Unclear(whose, reason.to_owned())
+                }
+                why => why,
+            }),
+            ..it
+        }
+    });
+    explained.collect()
 }
 
 fn check(event: EventType, options: &SubscriberOptions, function: &Function) -> Result<(), Error> {

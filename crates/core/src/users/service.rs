@@ -67,7 +67,12 @@ impl UserService {
             .admit(EventType::PostUserCreate, principal)
             .await?;
         let agreement = self
-            .ask(&Event::PreUserCreate(profile.clone()), profile, principal)
+            .ask(
+                &Event::PreUserCreate(profile.clone()),
+                profile,
+                None,
+                principal,
+            )
             .await?;
 
         let password_hash = self.hash(input.password).await?;
@@ -96,9 +101,9 @@ impl UserService {
         input: UpdateUser,
     ) -> Result<User, Error> {
         let before = self.find(principal, username).await?;
-        if before.id == principal.user_id() && !principal.may(Permission::UsersManage, None) {
-            may_change_self(&before.profile, &input)?;
-        } else if before.id != principal.user_id() {
+        if Some(before.id) == principal.user_id() {
+            may_change_self(principal, &before, &input)?;
+        } else {
             may_change(principal, &before)?;
         }
         if input.password.is_some() {
@@ -121,7 +126,7 @@ impl UserService {
         self.events
             .admit(EventType::PostUserUpdate, principal)
             .await?;
-        let agreement = self.ask(&pre, proposed, principal).await?;
+        let agreement = self.ask(&pre, proposed, Some(&before), principal).await?;
 
         let password_hash = self.hash(input.password).await?;
 
@@ -155,7 +160,7 @@ impl UserService {
     ) -> Result<(), Error> {
         let principal = access.principal();
         let before = self.find(principal, username).await?;
-        if before.id == principal.user_id() {
+        if Some(before.id) == principal.user_id() {
             return Err(Error::BadRequest(
                 "You cannot delete your own account".to_owned(),
             ));
@@ -167,7 +172,7 @@ impl UserService {
         self.events
             .admit(EventType::PostUserDelete, principal)
             .await?;
-        let agreement = self.ask(&pre, profile, principal).await?;
+        let agreement = self.ask(&pre, profile, Some(&before), principal).await?;
 
         let user = User {
             is_deleted: true,
@@ -226,25 +231,31 @@ impl UserService {
             .collect())
     }
 
-    /// Somebody whom the caller may not see does not exist for the caller.
+    /// Somebody whom the caller may not see does not exist for the caller. Who may change users may see
+    /// whom.
     async fn find(&self, principal: &Principal, username: &str) -> Result<User, Error> {
         let store = self.engine.scoped(principal.scope());
         let found = store.user_by_username(username).await?.filter(|user| {
-            user.id == principal.user_id() || principal.may(Permission::UsersRead, None)
+            let may = |right| principal.may(right, None);
+            Some(user.id) == principal.user_id()
+                || may(Permission::UsersRead)
+                || may(Permission::UsersManage)
         });
         found.ok_or_else(|| Error::NotFound("User".to_owned()))
     }
 
-    /// Publishes the PRE event and waits until every function has agreed.
+    /// Publishes the PRE event and waits until every function has agreed. `before` is the account as
+    /// it stands.
     async fn ask(
         &self,
         event: &Event,
         proposed: Profile,
+        before: Option<&User>,
         principal: &Principal,
     ) -> Result<Agreement, Error> {
         let publication = self.events.publish_event(event, principal).await?;
         match publication.stage {
-            Some(stage) => stage.decide(proposed).await,
+            Some(stage) => stage.decide(proposed, before).await,
             None => Err(Error::Internal(
                 "a PRE event was published without a stage".to_owned(),
             )),

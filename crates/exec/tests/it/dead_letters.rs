@@ -263,7 +263,7 @@ async fn a_replay_is_a_new_run_of_the_same_parameters() {
             (Trigger::Replay, Some(first.id), version)
         );
         assert_eq!(run.params.to_value(), params);
-        assert_eq!(run.user_id, Some(world.admin.user_id()));
+        assert_eq!(run.user_id, world.admin.user_id());
     }
     let queued = service
         .replay(

@@ -2,6 +2,7 @@
 
 use crate::support::{failure, function, python, value};
 use serde_json::json;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CodeError, Environment, Source};
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
@@ -292,7 +293,11 @@ async fn a_source_is_checked_without_being_run() {
         "if True:\n    def main(p): pass",
         "\u{feff}raise SystemExit\ndef main(p): pass",
     ] {
-        python.runtime.check(&source(code)).await.unwrap();
+        python
+            .runtime
+            .check(&source(code), &EgressHosts::default())
+            .await
+            .unwrap();
     }
     for (code, message, line, column) in [
         (
@@ -316,7 +321,11 @@ async fn a_source_is_checked_without_being_run() {
         ),
         ("x = 1\0", "null byte", None, None),
     ] {
-        let error = python.runtime.check(&source(code)).await.unwrap_err();
+        let error = python
+            .runtime
+            .check(&source(code), &EgressHosts::default())
+            .await
+            .unwrap_err();
         let CheckError::Code(CodeError {
             message: found,
             line: at,
@@ -330,10 +339,17 @@ async fn a_source_is_checked_without_being_run() {
     }
     let deep = format!("def main(p): return {}", "(".repeat(100_000));
     assert!(matches!(
-        python.runtime.check(&source(&deep)).await,
+        python
+            .runtime
+            .check(&source(&deep), &EgressHosts::default())
+            .await,
         Err(CheckError::Code(_))
     ));
     let long = "#".repeat(limits::CODE_BYTES + 1);
-    let error = python.runtime.check(&source(&long)).await.unwrap_err();
+    let error = python
+        .runtime
+        .check(&source(&long), &EgressHosts::default())
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("the limit is 524288"), "{error}");
 }

@@ -11,9 +11,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tollgate_core::auth::right;
+use tollgate_core::auth::{ActsAs, GrantScope, right};
 use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Network};
-use tollgate_core::services;
+use tollgate_core::services::{self, RightsInput};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -53,6 +53,15 @@ pub(crate) struct CreateFunction {
     #[schema(value_type = Option<String>)]
     network: Option<Network>,
     filter_conditions: Option<String>,
+    /// Names of the permission table: what it may ask of the platform. You must hold each of them.
+    permissions: Option<Vec<String>>,
+    /// Where permissions of an app hold: `app` (unless set), its own, or `site`, every one.
+    #[schema(value_type = Option<String>)]
+    permissions_scope: Option<GrantScope>,
+    /// `caller` (unless set): whoever it acts for must hold them as well; or `function`: these alone
+    /// count, also where nobody acts.
+    #[schema(value_type = Option<String>)]
+    acts_as: Option<ActsAs>,
 }
 
 impl From<CreateFunction> for services::CreateFunction {
@@ -76,6 +85,11 @@ impl From<CreateFunction> for services::CreateFunction {
                 max_attempts: request.max_attempts,
                 network: request.network.unwrap_or_default(),
                 filter_conditions: request.filter_conditions,
+            },
+            rights: RightsInput {
+                permissions: request.permissions,
+                scope: request.permissions_scope,
+                acts_as: request.acts_as,
             },
         }
     }
@@ -174,6 +188,14 @@ pub(crate) struct UpdateFunction {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     filter_conditions: Option<Option<String>>,
+    /// All that it may ask of the platform; an empty list takes everything away.
+    permissions: Option<Vec<String>>,
+    /// `app` or `site`.
+    #[schema(value_type = Option<String>)]
+    permissions_scope: Option<GrantScope>,
+    /// `caller` or `function`.
+    #[schema(value_type = Option<String>)]
+    acts_as: Option<ActsAs>,
 }
 
 impl From<UpdateFunction> for services::UpdateFunction {
@@ -193,6 +215,11 @@ impl From<UpdateFunction> for services::UpdateFunction {
             max_attempts: request.max_attempts,
             network: request.network,
             filter_conditions: request.filter_conditions,
+            rights: RightsInput {
+                permissions: request.permissions,
+                scope: request.permissions_scope,
+                acts_as: request.acts_as,
+            },
         }
     }
 }
@@ -201,6 +228,9 @@ impl From<UpdateFunction> for services::UpdateFunction {
 ///
 /// A change of code, address or headers is a new version, which becomes the active one once a worker
 /// has loaded it. Code that does not load is refused, and the function is as it was.
+///
+/// Of a function with `permissions`, only who holds them changes what runs: code, address, headers,
+/// name, network, public reach, what it may do.
 #[utoipa::path(patch, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
     operation_id = "functions_update",
     params(("app" = String, Path, description = "App slug"),
@@ -285,6 +315,8 @@ pub(crate) async fn versions(
 }
 
 /// Activate a Function Version
+///
+/// Of a function with `permissions`, only who holds them does so.
 #[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/versions/{version}/activate/",
     tag = "functions", operation_id = "functions_activate",
     params(("app" = String, Path, description = "App slug"),

@@ -8,6 +8,7 @@ mod events;
 mod functions;
 mod health;
 mod invocations;
+mod public;
 mod roles;
 mod run;
 pub(crate) mod secrets;
@@ -68,7 +69,7 @@ fn apps() -> OpenApiRouter<AppState> {
 fn runs() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(run::execute))
-        .routes(routes!(run::execute_public))
+        .routes(routes!(public::execute_public))
         .routes(routes!(invocations::list))
         .routes(routes!(invocations::get))
         .routes(routes!(run::replay))

@@ -158,8 +158,9 @@ pub(crate) async fn list(
 /// Get Current User
 #[utoipa::path(get, path = "/users/me/", tag = "users", operation_id = "users_me",
     responses((status = OK, body = Reply<UserView>), ApiError))]
-pub(crate) async fn me(Caller(caller): Caller) -> Reply<UserView> {
-    Reply::new("User retrieved successfully", caller.user().clone().into())
+pub(crate) async fn me(Caller(caller): Caller) -> Result<Reply<UserView>, ApiError> {
+    let user = caller.somebody()?.clone();
+    Ok(Reply::new("User retrieved successfully", user.into()))
 }
 
 /// Get User

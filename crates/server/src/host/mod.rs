@@ -1,9 +1,10 @@
 //! What a running function's `sdk_client` asks for, answered by the same routes as over HTTP, with
-//! the rights of whoever caused the run.
+//! the rights that count at that moment: the function's, and those of whoever it acts for.
 //!
-//! Must never give a function more than the same request from outside would give that user, the
+//! Must never keep rights between two calls, nor give a function more than it has declared, the
 //! secrets of its own app excepted.
 
+use crate::error::ApiError;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -12,8 +13,9 @@ use http_body_util::BodyExt as _;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
-use tollgate_core::auth::Principal;
-use tollgate_core::engine::{HostFactory, NobodysHost};
+use tollgate_core::auth::Actor;
+use tollgate_core::engine::HostFactory;
+use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
 use tollgate_core::secrets::OwnApp;
@@ -28,11 +30,11 @@ pub(crate) struct ApiHosts {
 }
 
 impl HostFactory for ApiHosts {
-    fn host(&self, principal: Option<Principal>, own: OwnApp) -> Arc<dyn HostCalls> {
+    fn host(&self, actor: Actor, own: OwnApp) -> Arc<dyn HostCalls> {
         Arc::new(ApiHost {
             routes: Weak::clone(&self.routes),
             platform: Weak::clone(&self.platform),
-            principal,
+            actor,
             own,
         })
     }
@@ -41,7 +43,7 @@ impl HostFactory for ApiHosts {
 struct ApiHost {
     routes: Weak<Router>,
     platform: Weak<Platform>,
-    principal: Option<Principal>,
+    actor: Actor,
     own: OwnApp,
 }
 
@@ -51,14 +53,12 @@ impl HostCalls for ApiHost {
         let Value::Object(args) = args else {
             return Err(HostError::bad_request("The arguments are no object"));
         };
+        let platform = self.platform.upgrade().ok_or_else(stopping)?;
         if method.starts_with("secrets.") {
-            let platform = self.platform.upgrade().ok_or_else(stopping)?;
             return secrets::answer(&platform, &self.own, method, args).await;
         }
         let asked = translate(method, args)?;
-        let Some(principal) = self.principal.clone() else {
-            return NobodysHost.call(method, Value::Null).await;
-        };
+        let principal = platform.principal_of(&self.actor).await.map_err(refused)?;
         let routes = self.routes.upgrade().ok_or_else(stopping)?;
         let mut request = Request::builder().method(asked.method).uri(asked.path);
         if asked.body.is_some() {
@@ -83,6 +83,16 @@ impl HostCalls for ApiHost {
     fn redact(&self, report: &mut RunReport) {
         self.own.redact(report);
     }
+}
+
+/// What a function is told of an error.
+fn refused(error: Error) -> HostError {
+    let why = error.to_string();
+    let (status, code, message) = ApiError::from(error).told();
+    if status.is_server_error() {
+        tracing::error!(error = why, "a function's request failed");
+    }
+    HostError::new(code.as_str(), status.as_u16(), message.into_owned())
 }
 
 fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Value, HostError> {

@@ -107,6 +107,7 @@ impl From<Explained> for ExplainedView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OptionsView {
     priority: i32,
+    /// Shown to those who may subscribe the function.
     filter: Option<String>,
     timeout_seconds: Option<f64>,
     #[schema(value_type = String)]

@@ -9,6 +9,8 @@ mod hostile;
 mod idempotency;
 mod official_client;
 mod openapi;
+mod public;
+mod rights;
 mod routes;
 mod sdk;
 mod snapshots;

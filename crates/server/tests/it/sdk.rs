@@ -19,6 +19,8 @@ async fn a_function_acts_with_its_callers_rights() {
     let root = app.root().await;
     app.user_management(&root).await;
     app.function(&root, "Ask").await;
+    let rights = json!({"permissions": ["users.manage"]});
+    app.change(&root, "ask", &rights).await.ok();
     let ann = app.user(&root, "ann", &["user-management:developer"]).await;
 
     let me = ask(&app, &ann, "auth.get_current_user", json!({}))
@@ -143,6 +145,8 @@ async fn a_function_that_causes_its_own_event_is_stopped() {
     let root = app.root().await;
     app.user_management(&root).await;
     let copy = app.function(&root, "Copy").await;
+    let rights = json!({"permissions": ["users.manage"]});
+    app.change(&root, "copy", &rights).await.ok();
     app.subscribe(&root, "POST_USER_CREATE", copy).await;
     let mut changes = app.platform.invocations.watch();
     app.user(&root, "ann", &[]).await;

@@ -100,11 +100,6 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
     let deployed = b.insert_version(function.id, code("x"), world.now());
     assert_conflict!(deployed.await, Gone);
     assert_eq!(b.executable_of(function.id, 1).await.unwrap(), None);
-    assert!(
-        !b.activate_version(function.id, 1, world.in_seconds(1))
-            .await
-            .unwrap()
-    );
     assert!(!b.delete_function(function.id, world.now()).await.unwrap());
     let site = world.b.site.id;
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::{Page, PageRequest, StoreError};
 use crate::app::App;
+use crate::auth::FunctionRights;
 use crate::event::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
@@ -70,6 +71,8 @@ pub struct NewFunction {
     pub async_mode: bool,
     /// Limits and conditions.
     pub options: FunctionOptions,
+    /// What it may do.
+    pub rights: FunctionRights,
     /// Version 1.
     pub source: Source,
     /// What signs its deliveries, for a proxy.
@@ -137,14 +140,6 @@ pub trait FunctionStore: Send + Sync {
         source: Source,
         at: Timestamp,
     ) -> Result<FunctionVersion, StoreError>;
-
-    /// Makes version `number` the one that runs. False when there is no such version.
-    async fn activate_version(
-        &self,
-        id: FunctionId,
-        number: u32,
-        at: Timestamp,
-    ) -> Result<bool, StoreError>;
 
     /// What runs when the function is called now: its active version, active or not.
     async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError>;
