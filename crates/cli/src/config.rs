@@ -133,6 +133,7 @@ pub(crate) struct Python {
     pub(crate) program: PathBuf,
     pub(crate) idle_seconds: Seconds,
     pub(crate) workers: usize,
+    pub(crate) hosts: usize,
 }
 
 impl Retention {
@@ -155,7 +156,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// A positive number of seconds, at most a day.
+/// A number of seconds: not so few that nothing could ever be in time, and at most a day.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "f64", into = "f64")]
 pub(crate) struct Seconds(Duration);
@@ -170,11 +171,12 @@ impl TryFrom<f64> for Seconds {
     type Error = String;
 
     fn try_from(seconds: f64) -> Result<Self, String> {
-        if seconds > 0.0 && seconds <= 86_400.0 {
+        let least = limits::TIMEOUT_MIN.as_secs_f64();
+        if seconds >= least && seconds <= 86_400.0 {
             Ok(Self(Duration::from_secs_f64(seconds)))
         } else {
             Err(format!(
-                "{seconds} is not a number of seconds above 0 and at most 86400"
+                "{seconds} is not a number of seconds from {least} to 86400"
             ))
         }
     }
@@ -283,6 +285,10 @@ impl Config {
             let reason = format!("use 1 to {}", limits::WORKER_PROCESSES);
             return wrong("python.workers", &self.python.workers, &reason);
         }
+        if self.python.hosts == 0 || self.python.hosts > limits::HOSTS {
+            let reason = format!("use 1 to {}", limits::HOSTS);
+            return wrong("python.hosts", &self.python.hosts, &reason);
+        }
         if let Err(reason) = self.outbound.dns() {
             return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
         }
@@ -368,6 +374,7 @@ mod tests {
         assert_eq!(u64::try_from(waiting).unwrap(), limits::QUEUE_PER_SITE);
         assert_eq!(config.execution.lease_seconds.get(), limits::LEASE);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
+        assert_eq!(config.python.hosts, limits::HOSTS);
         assert_eq!(
             config.retention.periods(),
             tollgate_core::retention::Retention::default()
@@ -382,6 +389,7 @@ mod tests {
             (json!({"listen": "nowhere"}), "listen"),
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
+            (json!({"python": {"hosts": 0}}), "python.hosts"),
             (
                 json!({"execution": {"lease_seconds": 0.5}}),
                 "execution.lease_seconds",

@@ -7,6 +7,7 @@ use crate::function::CodeError;
 use crate::ids::FunctionId;
 use crate::invocation::Invocation;
 use crate::ports::store::{Conflict, StoreError};
+use crate::subscriber::Inactive;
 use crate::users::FieldError;
 use crate::verdict::Refusal;
 use std::time::Duration;
@@ -24,12 +25,17 @@ pub enum Error {
     #[error(transparent)]
     InvalidEventType(#[from] InvalidEventType),
     /// A function subscribes at most once to each event type.
-    #[error("Function {function} is already subscribed to event '{event}'")]
+    #[error(
+        "Function {function} is already subscribed to event '{event}'{}",
+        switched_off(.inactive.as_ref(), *.function)
+    )]
     AlreadySubscribed {
         /// The function.
         function: FunctionId,
         /// The event type.
         event: EventType,
+        /// Why that subscription is passed over, if it is.
+        inactive: Option<Inactive>,
     },
     /// The subscription to be ended does not exist.
     #[error("Function {function} was not subscribed to event '{event}'")]
@@ -78,7 +84,7 @@ pub enum Error {
         retry_after: Duration,
     },
     /// Too many attempts.
-    #[error("Too many attempts; try again in {} seconds", .0.as_secs().max(1))]
+    #[error("Too many attempts; try again in {}", crate::text::seconds(*.0))]
     RateLimited(Duration),
     /// This server cannot do it now.
     #[error("{0}")]
@@ -98,6 +104,18 @@ impl From<StoreError> for Error {
             other => Self::Store(other),
         }
     }
+}
+
+/// Subscribing again would not switch it on: whoever switched it off had a reason.
+fn switched_off(inactive: Option<&Inactive>, function: FunctionId) -> String {
+    let Some(inactive) = inactive else {
+        return String::new();
+    };
+    format!(
+        ", but the subscription is switched off. {}. To switch it on again, send PATCH with \
+         {{\"function_id\": {function}, \"is_active\": true}} to the same path",
+        inactive.reason()
+    )
 }
 
 fn first_message(errors: &[FieldError]) -> String {

@@ -139,14 +139,21 @@ pub struct Function {
 /// One immutable version of what a function runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FunctionVersion {
+    /// What lists show of it.
+    pub entry: VersionEntry,
+    /// What runs.
+    pub source: Source,
+}
+
+/// A version without what it runs: a page of them stays small, however large their code is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionEntry {
     /// Its number within the installation.
     pub id: VersionId,
     /// The function.
     pub function_id: FunctionId,
     /// 1, 2, 3 … within the function.
     pub number: u32,
-    /// What runs.
-    pub source: Source,
     /// When it was stored.
     pub created_at: Timestamp,
     /// Whether this is the version that runs.

@@ -215,7 +215,19 @@ pub const fn spec(event: EventType) -> EventSpec {
 impl EventSpec {
     /// JSON Schema (draft 2020-12) of the parameters.
     pub fn schema(&self) -> Value {
-        let mut generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
+        self.schema_with(SchemaSettings::draft2020_12())
+    }
+
+    /// The same in one piece, to stand within another document.
+    pub fn inline_schema(&self) -> Value {
+        self.schema_with(SchemaSettings::draft2020_12().with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        }))
+    }
+
+    fn schema_with(&self, settings: SchemaSettings) -> Value {
+        let mut generator = SchemaGenerator::new(settings);
         let schema = match self.event {
             EventType::PreUserCreate => generator.root_schema_for::<Profile>(),
             EventType::PostUserCreate | EventType::PreUserDelete | EventType::PostUserDelete => {

@@ -1,6 +1,8 @@
 //! Small text helpers that more than one module needs. No domain rule belongs here.
 
 use std::fmt::Write as _;
+use std::time::Duration;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
@@ -25,33 +27,67 @@ pub fn prefix(text: &str, max_bytes: usize) -> &str {
     &text[..end]
 }
 
-/// `"Validate User Data"` → `"validate-user-data"`: letters and digits, single dashes between.
+/// A span of time as people write it: `250ms`, `1.5s`, `300s`. Measured spans are a hair beside what was
+/// set, so they are rounded.
+pub fn span(duration: Duration) -> String {
+    let millis = duration.as_nanos().saturating_add(500_000) / 1_000_000;
+    let tenths = duration.as_nanos().saturating_add(50_000_000) / 100_000_000;
+    match (millis, tenths) {
+        (0, _) if duration.is_zero() => "0s".to_owned(),
+        (0, _) => "1ms".to_owned(),
+        (..1000, _) => format!("{millis}ms"),
+        (_, ..600) if !tenths.is_multiple_of(10) => format!("{}.{}s", tenths / 10, tenths % 10),
+        _ => format!("{}s", (tenths + 5) / 10),
+    }
+}
+
+/// A wait in whole seconds, never shorter than it is: `1 second`, `12 seconds`.
+pub fn seconds(wait: Duration) -> String {
+    match whole_seconds(wait) {
+        1 => "1 second".to_owned(),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
+/// A wait in whole seconds, never shorter than it is and at least one.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+/// `"Üñïcode App"` → `"unicode-app"`, as Django's `slugify` does it: letters lose their marks, what is
+/// then not ASCII or neither letter, digit, `_`, `-` nor blank is left out, and blanks and dashes
+/// become single dashes.
 pub fn slugify(name: &str) -> String {
     let mut slug = String::with_capacity(name.len());
-    for c in name.chars() {
-        if c.is_ascii_alphanumeric() {
+    for c in name.nfkd().filter(char::is_ascii) {
+        if c.is_ascii_alphanumeric() || c == '_' {
             slug.push(c.to_ascii_lowercase());
-        } else if !slug.is_empty() && !slug.ends_with('-') {
+        } else if (c == '-' || is_blank(c)) && !slug.ends_with('-') {
             slug.push('-');
         }
     }
-    slug.trim_end_matches('-').to_owned()
+    slug.trim_matches(['-', '_']).to_owned()
+}
+
+/// What Python's `\s` takes for a blank, of ASCII.
+const fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r' | '\x1c'..='\x1f')
 }
 
 /// The word of `words` that `word` was most likely meant to be, if one is near enough.
 pub fn did_you_mean<'a>(word: &str, words: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
-    let near = |candidate: &&'a str| {
+    let near = |candidate: &'a str| {
         let (known, given) = (candidate.chars().count(), word.chars().count());
         let distance = strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
         // A third of the letters may be wrong, and a beginning may be all that is there.
         let starts = given >= 3 && candidate.to_lowercase().starts_with(&word);
-        (starts || distance * 3 <= known.max(given)).then_some((distance, *candidate))
+        (starts || distance * 3 <= known.max(given)).then_some((distance, candidate))
     };
     // Longer texts are nobody's slip, and comparing them costs their length squared.
     let short = word.chars().count() <= SLIP_CHARS;
     let found = words.into_iter().filter(|_| short);
-    let nearest = found.filter_map(|it| near(&it)).min_by_key(|it| it.0);
+    let nearest = found.filter_map(near).min_by_key(|it| it.0);
     nearest.map(|it| it.1)
 }
 
@@ -65,8 +101,71 @@ mod tests {
     #[test]
     fn slugs_are_plain() {
         assert_eq!(slugify("Validate User Data"), "validate-user-data");
-        assert_eq!(slugify("  --Ünïcode & more!! "), "n-code-more");
         assert_eq!(slugify("!!!"), "");
+    }
+
+    /// What Django 5's `slugify` gives.
+    #[test]
+    fn slugs_are_made_of_unicode_names_as_django_does() {
+        for (name, slug) in [
+            ("Üñïcode App", "unicode-app"),
+            ("  --Ünïcode & more!! ", "unicode-more"),
+            ("Ann's App", "anns-app"),
+            ("v1.2 (beta)", "v12-beta"),
+            ("my_func", "my_func"),
+            ("__init__", "init"),
+            ("a - b -- c", "a-b-c"),
+            ("ﬁona", "fiona"),
+            ("ｆｕｌｌ　ｗｉｄｔｈ", "full-width"),
+            ("e\u{301}te\u{301}", "ete"),
+            ("Straße", "strae"),
+            ("½ cup", "12-cup"),
+            ("日本語", ""),
+            ("日本語 app", "app"),
+            ("a\u{a0}b", "a-b"),
+            ("a\nb\u{b}c", "a-b-c"),
+        ] {
+            assert_eq!(slugify(name), slug, "{name}");
+            assert_eq!(slugify(slug), slug, "a slug is its own");
+        }
+    }
+
+    #[test]
+    fn spans_are_rounded() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (249_999_999, "250ms"),
+            (999_700_000, "1s"),
+            (1_500_000_000, "1.5s"),
+            (4_999_999_000, "5s"),
+            (59_960_000_000, "60s"),
+            (299_999_999_999, "300s"),
+            (300_000_000_001, "300s"),
+        ] {
+            assert_eq!(span(Duration::from_nanos(nanos)), text, "{nanos}");
+        }
+        assert_eq!(seconds(Duration::from_millis(200)), "1 second");
+        assert_eq!(seconds(Duration::from_millis(2200)), "3 seconds");
+    }
+
+    #[test]
+    fn slips_are_recognised_and_other_words_are_not() {
+        let words = ["is_active", "is_staff", "username", "email"];
+        for (word, meant) in [
+            ("is_activ", Some("is_active")),
+            ("isactive", Some("is_active")),
+            ("usrename", Some("username")),
+            ("USERNAME", Some("username")),
+            ("e-mail", Some("email")),
+            ("user", Some("username")),
+            ("plan", None),
+            ("x", None),
+            ("", None),
+        ] {
+            assert_eq!(did_you_mean(word, words), meant, "{word}");
+        }
+        assert_eq!(did_you_mean(&"a".repeat(1_000_000), words), None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// A moment in UTC, in microseconds since 1970; written as RFC 3339 with a trailing `Z`.
+/// A moment in UTC, in microseconds since 1970; written as RFC 3339 with six digits and a
+/// trailing `Z`: so texts sort as the moments do, and readers that know no other length can read them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -45,7 +46,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(moment) => write!(f, "{moment}"),
+            Ok(moment) => write!(f, "{moment:.6}"),
             // Outside jiff's years -9999..9999: show the number, never fail.
             Err(_) => write!(f, "{}us", self.0),
         }
@@ -122,17 +123,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_written_as_the_user_document_shows_it() {
+    fn is_written_with_six_digits_and_read_with_any() {
         let moment: Timestamp = "2025-01-15T10:30:00Z".parse().unwrap();
-        assert_eq!(moment.to_string(), "2025-01-15T10:30:00Z");
+        assert_eq!(moment.to_string(), "2025-01-15T10:30:00.000000Z");
         assert_eq!(
             serde_json::to_string(&moment).unwrap(),
-            "\"2025-01-15T10:30:00Z\""
+            "\"2025-01-15T10:30:00.000000Z\""
         );
         assert_eq!(
-            moment.plus(Duration::from_micros(5)).to_string(),
-            "2025-01-15T10:30:00.000005Z"
+            moment.plus(Duration::from_micros(120_000)).to_string(),
+            "2025-01-15T10:30:00.120000Z"
         );
+        for same in [
+            "2025-01-15T10:30:00.0Z",
+            "2025-01-15T11:30:00.000+01:00",
+            "2025-01-15 10:30:00Z",
+        ] {
+            assert_eq!(same.parse::<Timestamp>().unwrap(), moment, "{same}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_moment_has_one_length_sorts_as_text_and_is_read_back(
+            micros in -62_135_596_800_000_000..253_402_300_799_999_999_i64,
+            later in 0..86_400_000_000_i64,
+        ) {
+            let moment = Timestamp(micros);
+            let text = moment.to_string();
+            proptest::prop_assert_eq!(text.len(), "2025-01-15T10:30:00.000000Z".len());
+            proptest::prop_assert!(text.ends_with('Z'));
+            proptest::prop_assert_eq!(text.as_bytes()[19], b'.');
+            proptest::prop_assert_eq!(text.parse::<Timestamp>().unwrap(), moment);
+            let after = Timestamp((micros + later).min(253_402_300_799_999_999));
+            proptest::prop_assert_eq!(text.cmp(&after.to_string()), moment.cmp(&after));
+        }
     }
 
     #[test]

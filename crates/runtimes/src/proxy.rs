@@ -20,6 +20,7 @@ use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::text::span;
 use tollgate_core::time::{Clock, Timestamp};
 use tollgate_core::users::FieldError;
 use tollgate_core::webhook::{FindSecrets, WebhookState, signature};
@@ -91,7 +92,7 @@ impl ProxyRuntime {
         let ended = match tokio::time::timeout(limit, self.deliver(request, of_event)).await {
             Ok(ended) => ended,
             Err(_) => {
-                let message = format!("The webhook did not answer within {limit:?}");
+                let message = format!("The webhook did not answer within {}", span(limit));
                 let failure = Failure::new(FailureKind::Timeout, message);
                 if limit < call.timeout / 2 {
                     // The caller's time had gone elsewhere, and the endpoint was hardly asked: that
@@ -283,7 +284,12 @@ impl Runtime for ProxyRuntime {
         }
     }
 
-    async fn check(&self, source: &Source, hosts: &EgressHosts) -> Result<(), CheckError> {
+    async fn check(
+        &self,
+        _: SiteId,
+        source: &Source,
+        hosts: &EgressHosts,
+    ) -> Result<(), CheckError> {
         if let Source::Proxy {
             webhook_url,
             headers,

@@ -20,6 +20,7 @@ use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, HostCalls, RunReport, Runtime};
+use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
 /// What a registered function is given.
@@ -135,7 +136,10 @@ fn params_of(call: &Call) -> Value {
 }
 
 fn timed_out(limit: Duration) -> Failure {
-    let message = format!("The function did not end within its time limit of {limit:?}");
+    let message = format!(
+        "The function did not end within its time limit of {}",
+        span(limit)
+    );
     Failure::new(FailureKind::Timeout, message)
 }
 
@@ -174,7 +178,7 @@ impl Runtime for SystemRuntime {
     }
 
     /// Which slug a source will get is not known here, so a missing function shows when it runs.
-    async fn check(&self, _: &Source, _: &EgressHosts) -> Result<(), CheckError> {
+    async fn check(&self, _: SiteId, _: &Source, _: &EgressHosts) -> Result<(), CheckError> {
         Ok(())
     }
 

@@ -323,7 +323,7 @@ impl From<Error> for ApiError {
                 retry_after: wait, ..
             }
             | Error::RateLimited(wait) => {
-                let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                let seconds = tollgate_core::text::whole_seconds(wait);
                 Self::new(S::TOO_MANY_REQUESTS, Code::RateLimited, message).retry_after(seconds)
             }
             Error::Unavailable(_) => {

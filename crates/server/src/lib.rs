@@ -21,6 +21,8 @@ mod state;
 mod strict_json;
 mod unread;
 mod views;
+mod webhooks;
+mod words;
 
 pub use config::ServerConfig;
 pub use metrics::recorder as metrics_recorder;

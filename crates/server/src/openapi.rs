@@ -4,10 +4,12 @@ use crate::api;
 use crate::edge::edge;
 use crate::error::{ApiError, Code, ErrorBody};
 use crate::state::AppState;
+use crate::webhooks::webhooks;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use std::collections::BTreeMap;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -59,21 +61,19 @@ fn finished(mut document: OpenApi) -> OpenApi {
     let mut schemas = Vec::new();
     ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
-    document.security = Some(
-        schemes()
-            .map(|(name, _)| SecurityRequirement::new::<_, [&str; 0], &str>(name, []))
-            .into(),
-    );
     for (path, item) in &mut document.paths.paths {
-        if path.starts_with(SECOND_PREFIX) {
-            rename_second(item);
+        for operation in operations(item) {
+            secure(operation);
+            if path.starts_with(SECOND_PREFIX) {
+                rename_second(operation);
+            }
         }
     }
+    document.webhooks = Some(webhooks());
     document
 }
 
-/// An operation's id must be unique, and the second prefix repeats some.
-fn rename_second(item: &mut PathItem) {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     let operations = [
         &mut item.get,
         &mut item.put,
@@ -81,14 +81,25 @@ fn rename_second(item: &mut PathItem) {
         &mut item.patch,
         &mut item.delete,
     ];
-    for operation in operations.into_iter().flatten() {
-        let repeated = operation
-            .operation_id
-            .as_mut()
-            .filter(|id| id.starts_with("users_") || id.starts_with("token_"));
-        if let Some(id) = repeated {
-            id.insert_str(0, "cloud_");
-        }
+    operations.into_iter().flatten()
+}
+
+/// Every operation says for itself which credentials it takes: each of ours, unless it says that it
+/// needs none.
+fn secure(operation: &mut Operation) {
+    let needs_none = operation.security.is_some();
+    let all = schemes().map(|(name, _)| SecurityRequirement::new::<_, [&str; 0], &str>(name, []));
+    operation.security = Some(if needs_none { Vec::new() } else { all.into() });
+}
+
+/// An operation's id must be unique, and the second prefix repeats some.
+fn rename_second(operation: &mut Operation) {
+    let repeated = operation
+        .operation_id
+        .as_mut()
+        .filter(|id| id.starts_with("users_") || id.starts_with("token_"));
+    if let Some(id) = repeated {
+        id.insert_str(0, "cloud_");
     }
 }
 

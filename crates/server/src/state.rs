@@ -4,7 +4,8 @@ use crate::config::ServerConfig;
 use axum::http::HeaderValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tollgate_core::time::Clock;
 
@@ -20,6 +21,8 @@ struct Shared {
     requests: AtomicU64,
     /// Turns true when the server stops: streams end then.
     stopping: watch::Sender<bool>,
+    /// Room for large bodies, in KiB.
+    bodies: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -33,6 +36,7 @@ impl AppState {
             start,
             requests,
             stopping,
+            bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES / 1024)),
         }))
     }
 
@@ -42,6 +46,11 @@ impl AppState {
 
     pub(crate) fn config(&self) -> &ServerConfig {
         &self.0.config
+    }
+
+    /// Room for large bodies, in KiB.
+    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
+        &self.0.bodies
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use tollgate_core::auth::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionVersion, Source,
+    Environment, Executable, ExecutionMode, Function, FunctionVersion, Source, VersionEntry,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
 use tollgate_core::ports::store::{
@@ -96,11 +96,28 @@ pub(crate) use delete_functions;
 
 const DELETE: &str = delete_functions!("id = ?2");
 const DELETE_SUBSCRIBERS: &str = "DELETE FROM subscribers WHERE site_id = ?1 AND function_id = ?2";
-const VERSIONS: &str = "
-    SELECT v.id, v.function_id, v.number, v.source, v.created_at, v.number = f.version AS is_active
-    FROM function_versions v JOIN functions f ON f.id = v.function_id AND f.site_id = v.site_id
-    WHERE v.site_id = ?1 AND v.function_id = ?2 AND f.deleted_at IS NULL
-    ORDER BY v.number DESC";
+macro_rules! versions {
+    ($columns:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM function_versions v ",
+            "JOIN functions f ON f.id = v.function_id AND f.site_id = v.site_id ",
+            "WHERE v.site_id = ?1 AND v.function_id = ?2 AND f.deleted_at IS NULL ",
+            $rest
+        )
+    };
+}
+
+const VERSIONS: &str = versions!(
+    "v.id, v.function_id, v.number, v.created_at, v.number = f.version AS is_active",
+    "ORDER BY v.number DESC LIMIT ?3 OFFSET ?4"
+);
+const VERSION: &str = versions!(
+    "v.id, v.function_id, v.number, v.created_at, v.number = f.version AS is_active, v.source",
+    "AND v.number = ?3"
+);
+const COUNT_VERSIONS: &str = versions!("COUNT(*)", "");
 const SOURCE: &str = "
     SELECT v.id, v.source
     FROM function_versions v JOIN functions f ON f.id = v.function_id AND f.site_id = v.site_id
@@ -227,15 +244,21 @@ fn read(row: &Row<'_>) -> DbResult<Function> {
     })
 }
 
-fn read_version(row: &Row<'_>) -> DbResult<FunctionVersion> {
-    let mut row = Record::new("function_versions", row);
-    Ok(FunctionVersion {
+fn read_entry(row: &mut Record<'_, '_>) -> DbResult<VersionEntry> {
+    Ok(VersionEntry {
         id: VersionId(row.get("id")?),
         function_id: FunctionId(row.get("function_id")?),
         number: row.u32("number")?,
-        source: row.json("source")?,
         created_at: row.time("created_at")?,
         is_active: row.get("is_active")?,
+    })
+}
+
+fn read_version(row: &Row<'_>) -> DbResult<FunctionVersion> {
+    let mut row = Record::new("function_versions", row);
+    Ok(FunctionVersion {
+        entry: read_entry(&mut row)?,
+        source: row.json("source")?,
     })
 }
 
@@ -343,12 +366,14 @@ fn insert_version(
     let rows = write(connection, INSERT_VERSION, values)?;
     ensure_rows("insert version", rows, 1)?;
     Ok(FunctionVersion {
-        id: VersionId(inserted(connection)?),
-        function_id: id,
-        number,
+        entry: VersionEntry {
+            id: VersionId(inserted(connection)?),
+            function_id: id,
+            number,
+            created_at: at,
+            is_active: false,
+        },
         source: source.clone(),
-        created_at: at,
-        is_active: false,
     })
 }
 
@@ -460,12 +485,35 @@ impl FunctionStore for Scoped {
             .await
     }
 
-    async fn versions(&self, id: FunctionId) -> Result<Vec<FunctionVersion>, StoreError> {
+    async fn versions(
+        &self,
+        id: FunctionId,
+        page: PageRequest,
+    ) -> Result<Page<VersionEntry>, StoreError> {
         let site = self.site();
         self.inner
             .readers
-            .list(move |connection| all(connection, VERSIONS, params![site, id.0], read_version))
+            .list(move |connection| {
+                let (limit, offset) = bounds(page);
+                let values = params![site, id.0, limit, offset];
+                let read = |row: &Row<'_>| read_entry(&mut Record::new("function_versions", row));
+                Ok(Page {
+                    items: all(connection, VERSIONS, values, read)?,
+                    total: count(connection, COUNT_VERSIONS, params![site, id.0])?,
+                })
+            })
             .await
+    }
+
+    async fn version(
+        &self,
+        id: FunctionId,
+        number: u32,
+    ) -> Result<Option<FunctionVersion>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            let values = params![self.site(), id.0, number];
+            first(connection, VERSION, values, read_version)
+        })
     }
 
     async fn insert_version(

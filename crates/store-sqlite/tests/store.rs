@@ -179,9 +179,9 @@ async fn a_damaged_value_is_named() {
     connection
         .execute("UPDATE function_versions SET source = '{'", [])
         .unwrap();
-    let versions = world.a.store.versions(function.id).await;
+    let version = world.a.store.version(function.id, 1).await;
     assert!(matches!(
-        versions,
+        version,
         Err(StoreError::Corrupt {
             table: "function_versions",
             column: "source",

@@ -147,7 +147,7 @@ impl Runtime for FakeRuntime {
         }
     }
 
-    async fn check(&self, _: &Source, _: &EgressHosts) -> Result<(), CheckError> {
+    async fn check(&self, _: SiteId, _: &Source, _: &EgressHosts) -> Result<(), CheckError> {
         Ok(())
     }
 

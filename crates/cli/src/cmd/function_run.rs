@@ -118,7 +118,11 @@ async fn run_file(config: &Config, request: &RunRequest, json: bool) -> CommandR
         Arc::make_mut(&mut call.executable).options.network = Network::Egress;
     }
     let checked = runtime
-        .check(&call.executable.source, &EgressHosts::default())
+        .check(
+            call.executable.site_id,
+            &call.executable.source,
+            &EgressHosts::default(),
+        )
         .await;
     let report = match checked {
         Ok(()) => Ok(runtime.run(call).await),

@@ -49,8 +49,8 @@ def main(params):
 ";
 
 const APP: &str = "bad";
-/// The processes of a server that does nothing: the launcher, the zygote and its spare worker.
-const STANDING: usize = 3;
+/// What stays of hosts: for the site and for none yet, a launcher, its zygote and a spare worker.
+const STANDING: usize = 6;
 
 /// A server whose idle interpreters end at once, so that what is left is left behind.
 async fn server() -> Server {
@@ -72,8 +72,8 @@ fn nothing_was_left_behind(server: &Server) {
 async fn run_beside_a_neighbour(name: &str, code: &str, options: Value) -> Value {
     let server = server().await;
     let api = &server.api;
-    let options = json!({"permissions": ["users.read"]});
-    api.function(APP, "neighbour", UNTIL_USER, &options).await;
+    let reads = json!({"permissions": ["users.read"]});
+    api.function(APP, "neighbour", UNTIL_USER, &reads).await;
     api.function(APP, "echo", ECHO, &json!({})).await;
     api.function(APP, name, code, &options).await;
     let mut watch = Watch::open(api).await;

@@ -9,7 +9,7 @@ use crate::ports::runtime::{HostCalls, HostError};
 use crate::secrets::OwnApp;
 use crate::site::TenantScope;
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// The answer to what asks for the rights of somebody who has none any more.
@@ -27,7 +27,7 @@ pub struct NobodysHost;
 
 #[async_trait]
 impl HostCalls for NobodysHost {
-    async fn call(&self, method: &str, _: Value) -> Result<Value, HostError> {
+    async fn call(&self, method: &str, _: &RawValue) -> Result<Box<RawValue>, HostError> {
         let message = format!("{method}: there is no platform here that could answer");
         Err(HostError::new("UNAUTHORIZED", 401, message))
     }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
-    Network, Source,
+    Network, Source, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::AppId;
@@ -362,7 +362,7 @@ impl FunctionService {
     ) -> Result<u32, Error> {
         self.check(scope, &source).await?;
         let (store, now) = (self.engine.scoped(scope), self.engine.clock.now());
-        let version = store.insert_version(function.id, source, now).await?;
+        let version = store.insert_version(function.id, source, now).await?.entry;
         if function.is_active {
             self.load(scope, function, version.number).await?;
         }
@@ -381,9 +381,7 @@ impl FunctionService {
             .scoped(scope)
             .executable_of(function.id, number)
             .await?;
-        let executable = executable.ok_or_else(|| {
-            Error::NotFound(format!("Version {number} of function '{}'", function.slug))
-        })?;
+        let executable = executable.ok_or_else(|| no_version(number, &function.slug))?;
         let executable = Executable {
             options: function.options.clone(),
             ..executable
@@ -413,7 +411,7 @@ impl FunctionService {
         Ok(deleted.await?)
     }
 
-    /// All versions, newest first.
+    /// Versions without what they run, newest first.
     ///
     /// # Errors
     /// [`Error::NotFound`].
@@ -421,13 +419,27 @@ impl FunctionService {
         &self,
         access: &AppAccess<right::FunctionsRead>,
         slug: &str,
-    ) -> Result<Vec<FunctionVersion>, Error> {
+        page: PageRequest,
+    ) -> Result<Page<VersionEntry>, Error> {
         let function = self.find(access, slug).await?;
-        Ok(self
-            .engine
-            .scoped(access.principal().scope())
-            .versions(function.id)
-            .await?)
+        let store = self.engine.scoped(access.principal().scope());
+        Ok(store.versions(function.id, page).await?)
+    }
+
+    /// One version with what it runs.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the function or the version.
+    pub async fn version(
+        &self,
+        access: &AppAccess<right::FunctionsRead>,
+        slug: &str,
+        number: u32,
+    ) -> Result<FunctionVersion, Error> {
+        let function = self.find(access, slug).await?;
+        let store = self.engine.scoped(access.principal().scope());
+        let found = store.version(function.id, number).await?;
+        found.ok_or_else(|| no_version(number, &function.slug))
     }
 
     /// Makes another version the one that runs, once a worker has loaded it. Runs under way end on
@@ -527,15 +539,17 @@ impl FunctionService {
         };
         let runtime = self.engine.runtimes.of(source);
         let runtime = runtime.map_err(|failure| Error::BadRequest(failure.message))?;
-        runtime
-            .check(source, &hosts)
-            .await
-            .map_err(|error| match error {
-                CheckError::Code(error) => Error::Code(error),
-                CheckError::Field(error) => Error::Validation(vec![error]),
-                CheckError::Unavailable(reason) => Error::Unavailable(reason),
-            })
+        let checked = runtime.check(scope.site_id(), source, &hosts).await;
+        checked.map_err(|error| match error {
+            CheckError::Code(error) => Error::Code(error),
+            CheckError::Field(error) => Error::Validation(vec![error]),
+            CheckError::Unavailable(reason) => Error::Unavailable(reason),
+        })
     }
+}
+
+fn no_version(number: u32, slug: &str) -> Error {
+    Error::NotFound(format!("Version {number} of function '{slug}'"))
 }
 
 /// The new headers; a value that was only shown hidden stays what it was.
@@ -614,8 +628,11 @@ fn source(
         }
         ExecutionMode::Proxy => {
             let url = webhook_url.filter(|url| {
+                let scheme = url.split_once("://").map(|(scheme, _)| scheme);
                 url.len() <= limits::URL_BYTES
-                    && (url.starts_with("https://") || url.starts_with("http://"))
+                    && scheme.is_some_and(|it| {
+                        it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http")
+                    })
                     && !url.chars().any(|c| c.is_whitespace() || c.is_control())
             });
             let needed = "A proxy function needs an http or https address";

@@ -53,10 +53,21 @@ fn own_in(principal: &Principal) -> Option<AppId> {
 
 /// The slug to use: the given one if it is well-formed, else one made of the name.
 fn slug(given: Option<String>, name: &str, errors: &mut Vec<FieldError>) -> String {
-    let slug = given.unwrap_or_else(|| text::slugify(name));
+    let Some(slug) = given else {
+        let made = text::slugify(text::prefix(name, limits::NAME_CHARS * 4));
+        let made = text::slugify(text::prefix(&made, limits::SLUG_CHARS));
+        // A name that is blank was refused as such.
+        if made.is_empty() && !name.trim().is_empty() {
+            let message = "No slug can be made of this name: use a Latin letter or a digit in it, \
+                           or set slug yourself";
+            errors.push(FieldError::new("name", message));
+        }
+        return made;
+    };
     if slug.is_empty() || slug.len() > limits::SLUG_CHARS || text::slugify(&slug) != slug {
         let message = format!(
-            "Use 1 to {} lower-case letters, digits and single dashes",
+            "Use 1 to {} lower-case letters a to z, digits, single dashes and underscores, and \
+             begin and end with a letter or digit",
             limits::SLUG_CHARS
         );
         errors.push(FieldError::new("slug", message));
@@ -97,9 +108,10 @@ fn check_texts(name: &str, description: &str, errors: &mut Vec<FieldError>) {
 
 /// A time limit of a function or subscription.
 fn check_timeout(seconds: Option<f64>, errors: &mut Vec<FieldError>) {
-    let seconds_max = limits::TIMEOUT_MAX.as_secs_f64();
-    if seconds.is_some_and(|it| !(it > 0.0 && it <= seconds_max)) {
-        let message = format!("Use more than 0 and at most {seconds_max} seconds");
+    let (least, most) = (limits::TIMEOUT_MIN, limits::TIMEOUT_MAX);
+    let (least, most) = (least.as_secs_f64(), most.as_secs_f64());
+    if seconds.is_some_and(|it| !(it >= least && it <= most)) {
+        let message = format!("Use {least} to {most} seconds");
         errors.push(FieldError::new("timeout_seconds", message));
     }
 }

@@ -93,16 +93,22 @@ impl SubscriberService {
             remember,
         };
         let write = async move { store.insert_subscriber(new).await };
-        let subscriber = self
-            .write(principal, write)
-            .await
-            .map_err(|error| match error {
-                StoreError::Conflict(Conflict::Subscription) => {
-                    Error::AlreadySubscribed { function, event }
-                }
-                StoreError::Conflict(Conflict::Gone) => Error::FunctionDoesNotExist(function),
-                other => other.into(),
-            })?;
+        let subscriber = match self.write(principal, write).await {
+            Ok(subscriber) => subscriber,
+            Err(StoreError::Conflict(Conflict::Subscription)) => {
+                let store = self.engine.scoped(principal.scope());
+                let found = store.subscriber(event, function).await?;
+                return Err(Error::AlreadySubscribed {
+                    function,
+                    event,
+                    inactive: found.and_then(|it| it.inactive),
+                });
+            }
+            Err(StoreError::Conflict(Conflict::Gone)) => {
+                return Err(Error::FunctionDoesNotExist(function));
+            }
+            Err(other) => return Err(other.into()),
+        };
         self.settle(principal, event, function).await;
         Ok(subscriber)
     }

@@ -4,9 +4,12 @@
 //! that is thrown away.
 
 mod config;
+mod frames;
+mod groups;
 mod launcher;
 mod pool;
 mod protocol;
+mod scratch;
 mod watchdog;
 mod worker;
 mod zygote;
@@ -15,9 +18,9 @@ pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool};
-use self::protocol::{Checked, First};
+use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
-use self::zygote::Exit;
+use self::zygote::{Beyond, Exit};
 use crate::outbound::Outbound;
 use async_trait::async_trait;
 use std::io;
@@ -33,6 +36,7 @@ use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
 /// Exit status with which the host says that it ran out of memory while it had to answer.
@@ -87,7 +91,7 @@ impl PythonRuntime {
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
-        runtime.spawn(async move { warming.keeper().get().await.map(drop) });
+        runtime.spawn(async move { warming.keeper().ready().await.map(drop) });
         Ok(Arc::new(Self {
             pool,
             outbound,
@@ -108,8 +112,7 @@ impl PythonRuntime {
     /// # Errors
     /// Why it cannot start, for the operator.
     pub async fn ready(&self) -> Result<Confinement, String> {
-        let zygote = self.pool.keeper().get().await?;
-        Ok(zygote.confinement().clone())
+        self.pool.keeper().ready().await
     }
 
     /// Runs `call` on `lease`'s worker for at most `allotted`.
@@ -122,11 +125,10 @@ impl PythonRuntime {
             () = tokio::time::sleep(allotted) => None,
         };
         match outcome {
-            Some(Ok(Answer { result, logs })) => {
-                // What used up a limit may still hold it.
-                if !matches!(&result, Err(failure) if failure.kind == FailureKind::Limit) {
-                    lease.finish();
-                }
+            Some(Ok(answer)) => {
+                let fitness = fitness_after(&answer);
+                let Answer { result, logs, .. } = answer;
+                lease.finish(&fitness);
                 RunReport {
                     result,
                     logs,
@@ -145,11 +147,9 @@ impl PythonRuntime {
                         FailureKind::Crashed,
                         "The worker sent what is no answer, and was killed",
                     ),
-                    Some(Exit::Signal(9)) if worker.zygote.ran_out_of_memory() => Failure::new(
-                        FailureKind::Limit,
-                        "All functions together needed more memory than they may have, and this \
-                         one was stopped",
-                    ),
+                    Some(Exit::OutOfMemory(beyond)) => {
+                        out_of_memory(beyond, call.executable.memory_mb(), "")
+                    }
                     exit => crash(exit.as_ref(), "during the run", FailureKind::Crashed),
                 };
                 RunReport {
@@ -174,7 +174,7 @@ impl PythonRuntime {
         }
     }
 
-    async fn checked(&self, code: &str) -> Result<Checked, CheckError> {
+    async fn checked(&self, site: SiteId, code: &str) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
             CheckError::Unavailable(format!(
                 "The code could not be checked: {reason}; see `tollgate doctor`"
@@ -185,10 +185,11 @@ impl PythonRuntime {
             .acquire()
             .await
             .map_err(|error| unavailable(error.to_string()))?;
-        let mut worker = self.pool.checker().await.map_err(unavailable)?;
+        let mut worker = self.pool.checker(site).await.map_err(unavailable)?;
         let first = First::Check {
             code,
             memory_mb: limits::MEMORY_MB_DEFAULT,
+            reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
         };
         let outcome = tokio::time::timeout(self.check_limit, worker.check(&first)).await;
         match outcome {
@@ -204,8 +205,8 @@ impl PythonRuntime {
             },
             Err(_) => Ok(Checked {
                 message: Some(format!(
-                    "The code took longer than {:?} to compile",
-                    self.check_limit
+                    "The code took longer than {} to compile",
+                    span(self.check_limit)
                 )),
                 ..Checked::default()
             }),
@@ -216,6 +217,31 @@ impl PythonRuntime {
 impl Drop for PythonRuntime {
     fn drop(&mut self) {
         self.pool.abandon();
+    }
+}
+
+/// A worker that was killed for want of memory.
+fn out_of_memory(beyond: Beyond, memory_mb: u32, when: &str) -> Failure {
+    let message = match beyond {
+        Beyond::Own => format!(
+            "The function needed more than its {memory_mb} MiB of memory{when} and was stopped; raise \
+             memory_mb"
+        ),
+        Beyond::Together => format!(
+            "All functions together needed more memory than they may have, and this one was \
+             stopped{when}"
+        ),
+    };
+    Failure::new(FailureKind::Limit, message)
+}
+
+/// Whether a worker that answered may serve another call: what used up a limit may still hold it.
+fn fitness_after(answer: &Answer) -> Fitness {
+    match &answer.result {
+        Err(failure) if failure.kind == FailureKind::Limit => {
+            Fitness::Unfit("it reached a limit".to_owned())
+        }
+        _ => answer.fitness.clone(),
     }
 }
 
@@ -230,8 +256,15 @@ fn crash(exit: Option<&Exit>, when: &str, kind: FailureKind) -> Failure {
         Some(Exit::Signal(signal)) => {
             format!("was ended by signal {signal} ({})", signal_name(*signal))
         }
+        Some(Exit::OutOfMemory(_)) => "ran out of memory".to_owned(),
         Some(Exit::NotStarted(reason)) => format!("did not start: {reason}"),
-        Some(Exit::ZygoteGone) => "went down with the Python host".to_owned(),
+        Some(Exit::ZygoteGone) => {
+            // The server's fault, which uses no attempt of a queued run.
+            let message = format!(
+                "The Python host ended {when}, and the worker with it; the function may have run in part"
+            );
+            return Failure::new(FailureKind::Unavailable, message);
+        }
         None => "closed its connection".to_owned(),
     };
     Failure::new(kind, format!("The worker process {how} {when}"))
@@ -256,12 +289,14 @@ fn signal_name(signal: i32) -> &'static str {
 fn too_long(executable: &Executable, allotted: Duration) -> Failure {
     let limit = executable.timeout();
     // Moments pass between setting a deadline and getting here.
-    let message = if allotted + Duration::from_millis(50) >= limit {
-        format!("The function ran longer than its time limit of {limit:?} and was stopped")
+    let at_limit = allotted + Duration::from_millis(50) >= limit;
+    let (limit, allotted) = (span(limit), span(allotted));
+    let message = if at_limit {
+        format!("The function ran longer than its time limit of {limit} and was stopped")
     } else {
         format!(
-            "The function was stopped at the caller's deadline, {allotted:.1?} into the call; \
-             its own time limit is {limit:?}"
+            "The function was stopped at the caller's deadline, {allotted} into the call; \
+             its own time limit is {limit}"
         )
     };
     Failure::new(FailureKind::Timeout, message)
@@ -275,7 +310,7 @@ impl Runtime for PythonRuntime {
                 let patience = call.allotted(self.clock.monotonic());
                 let granted = self.pool.acquire(&call.executable);
                 let Ok(granted) = tokio::time::timeout(patience, granted).await else {
-                    let message = format!("No worker was free or ready within {patience:.1?}");
+                    let message = format!("No worker was free or ready within {}", span(patience));
                     return RunReport::failed(Failure::new(FailureKind::Timeout, message));
                 };
                 granted
@@ -295,7 +330,12 @@ impl Runtime for PythonRuntime {
         }
     }
 
-    async fn check(&self, source: &Source, _: &EgressHosts) -> Result<(), CheckError> {
+    async fn check(
+        &self,
+        site: SiteId,
+        source: &Source,
+        _: &EgressHosts,
+    ) -> Result<(), CheckError> {
         let Source::App { code, .. } = source else {
             return Ok(());
         };
@@ -313,7 +353,7 @@ impl Runtime for PythonRuntime {
             message,
             line,
             column,
-        } = self.checked(code).await?;
+        } = self.checked(site, code).await?;
         match message {
             None => Ok(()),
             Some(message) => Err(CodeError {
@@ -328,7 +368,10 @@ impl Runtime for PythonRuntime {
     async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure> {
         let warmed = tokio::time::timeout(self.warm_limit, self.pool.warm(executable)).await;
         warmed.unwrap_or_else(|_| {
-            let message = format!("No worker was free or ready within {:?}", self.warm_limit);
+            let message = format!(
+                "No worker was free or ready within {}",
+                span(self.warm_limit)
+            );
             Err(Failure::new(FailureKind::Unavailable, message))
         })
     }

@@ -165,7 +165,11 @@ async fn an_address_is_checked_before_it_is_stored() {
         let executable = proxy_function(url.into(), BTreeMap::new());
         assert_eq!(
             runtime
-                .check(&executable.source, &EgressHosts::default())
+                .check(
+                    executable.site_id,
+                    &executable.source,
+                    &EgressHosts::default()
+                )
                 .await
                 .is_ok(),
             good,
@@ -176,7 +180,11 @@ async fn an_address_is_checked_before_it_is_stored() {
     let executable = proxy_function("https://example.com/".into(), headers);
     assert!(
         runtime
-            .check(&executable.source, &EgressHosts::default())
+            .check(
+                executable.site_id,
+                &executable.source,
+                &EgressHosts::default()
+            )
             .await
             .is_err()
     );
@@ -200,7 +208,7 @@ async fn only_a_sites_hosts_are_called() {
         ("https://example.com/hook", &[], true),
     ] {
         let source = proxy_function(url.into(), BTreeMap::new()).source.clone();
-        let checked = runtime.check(&source, &hosts(listed)).await;
+        let checked = runtime.check(SITE, &source, &hosts(listed)).await;
         assert_eq!(checked.is_ok(), may, "{url} of {listed:?}");
         if let Err(CheckError::Field(error)) = checked {
             assert_eq!(error.field, "webhook_url");

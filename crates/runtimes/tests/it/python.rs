@@ -1,6 +1,6 @@
 //! What a function sees, and what becomes of what it returns, raises and prints.
 
-use crate::support::{failure, function, python, value};
+use crate::support::{SITE, failure, function, python, value};
 use serde_json::json;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CodeError, Environment, Source};
@@ -85,7 +85,8 @@ async fn the_environment_names_the_call_and_nothing_of_the_server() {
     }
     for name in environment.as_object().unwrap().keys() {
         let own = ["PATH", "LANG", "HOME", "TMPDIR"];
-        let known = name.starts_with("TARUVI_") || own.contains(&name.as_str());
+        let numeric = name.ends_with("_NUM_THREADS");
+        let known = numeric || name.starts_with("TARUVI_") || own.contains(&name.as_str());
         assert!(known, "{name} was inherited");
     }
 }
@@ -295,7 +296,7 @@ async fn a_source_is_checked_without_being_run() {
     ] {
         python
             .runtime
-            .check(&source(code), &EgressHosts::default())
+            .check(SITE, &source(code), &EgressHosts::default())
             .await
             .unwrap();
     }
@@ -323,7 +324,7 @@ async fn a_source_is_checked_without_being_run() {
     ] {
         let error = python
             .runtime
-            .check(&source(code), &EgressHosts::default())
+            .check(SITE, &source(code), &EgressHosts::default())
             .await
             .unwrap_err();
         let CheckError::Code(CodeError {
@@ -341,14 +342,14 @@ async fn a_source_is_checked_without_being_run() {
     assert!(matches!(
         python
             .runtime
-            .check(&source(&deep), &EgressHosts::default())
+            .check(SITE, &source(&deep), &EgressHosts::default())
             .await,
         Err(CheckError::Code(_))
     ));
     let long = "#".repeat(limits::CODE_BYTES + 1);
     let error = python
         .runtime
-        .check(&source(&long), &EgressHosts::default())
+        .check(SITE, &source(&long), &EgressHosts::default())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("the limit is 524288"), "{error}");

@@ -72,8 +72,8 @@ pub(crate) async fn list(
 }
 
 /// Get App
-#[utoipa::path(get, path = "/api/apps/{app}/", tag = "apps", operation_id = "apps_get",
-    params(("app" = String, Path, description = "App slug")),
+#[utoipa::path(get, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_get",
+    params(("app_slug" = String, Path, description = "App slug")),
     responses((status = OK, body = Reply<AppView>), ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
@@ -93,8 +93,8 @@ pub(crate) struct UpdateApp {
 }
 
 /// Update App
-#[utoipa::path(patch, path = "/api/apps/{app}/", tag = "apps", operation_id = "apps_update",
-    params(("app" = String, Path, description = "App slug")), request_body = UpdateApp,
+#[utoipa::path(patch, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_update",
+    params(("app_slug" = String, Path, description = "App slug")), request_body = UpdateApp,
     responses((status = OK, body = Reply<AppView>), ApiError))]
 pub(crate) async fn update(
     State(app): State<AppState>,
@@ -108,8 +108,8 @@ pub(crate) async fn update(
 }
 
 /// Delete App
-#[utoipa::path(delete, path = "/api/apps/{app}/", tag = "apps", operation_id = "apps_delete",
-    params(("app" = String, Path, description = "App slug")),
+#[utoipa::path(delete, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_delete",
+    params(("app_slug" = String, Path, description = "App slug")),
     responses((status = OK, body = Reply<Nothing>), ApiError))]
 pub(crate) async fn delete(
     State(app): State<AppState>,

@@ -6,6 +6,7 @@ use crate::extract::{Caller, Creation, Json, Path, given};
 use crate::once::Once;
 use crate::state::AppState;
 use crate::views::{AppEventSubscriber, ExplainedView, SubscriberView};
+use crate::words::{self, EventName};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -21,8 +22,12 @@ use utoipa::ToSchema;
 /// The names of all events.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Events {
-    #[schema(value_type = Vec<String>)]
+    #[schema(schema_with = event_list)]
     events: [&'static str; EventType::ALL.len()],
+}
+
+fn event_list() -> utoipa::openapi::schema::Array {
+    utoipa::openapi::schema::Array::new(words::event())
 }
 
 /// List All Events
@@ -36,10 +41,10 @@ pub(crate) async fn list(_: Caller) -> EventReply<Events> {
 /// One entry of the catalogue.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EventDetails {
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     /// `PRE` or `POST`.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::phase)]
     phase: Phase,
     blocking: bool,
     #[schema(value_type = String)]
@@ -56,8 +61,8 @@ pub(crate) struct EventDetails {
 }
 
 /// Event Details
-#[utoipa::path(get, path = "/api/cloud/events/{event}/", tag = "events",
-    operation_id = "events_get", params(("event" = String, Path, description = "Event type")),
+#[utoipa::path(get, path = "/api/cloud/events/{event_name}/", tag = "events",
+    operation_id = "events_get", params(EventName),
     responses((status = OK, body = EventReply<EventDetails>), ApiError))]
 pub(crate) async fn details(
     State(app): State<AppState>,
@@ -95,16 +100,16 @@ pub(crate) struct Subscribe {
     /// Time limit of one run; the function's own unless set.
     timeout_seconds: Option<f64>,
     /// `deny` (unless set) or `allow`; PRE events only.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::on_timeout)]
     on_timeout: Option<OnTimeout>,
     /// Attempts; POST events only.
     max_attempts: Option<u32>,
 }
 
 /// Subscribe to Event
-#[utoipa::path(post, path = "/api/cloud/events/{event}/subscribe/", tag = "events",
+#[utoipa::path(post, path = "/api/cloud/events/{event_name}/subscribe/", tag = "events",
     operation_id = "events_subscribe", request_body = Subscribe,
-    params(("event" = String, Path, description = "Event type"), Once),
+    params(EventName, Once),
     responses((status = OK, body = EventReply<SubscriberView>), Once, ApiError))]
 pub(crate) async fn subscribe(
     State(app): State<AppState>,
@@ -150,7 +155,7 @@ pub(crate) struct ChangeSubscription {
     #[schema(value_type = Option<f64>)]
     timeout_seconds: Option<Option<f64>>,
     /// `deny` or `allow`; PRE events only.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::on_timeout)]
     on_timeout: Option<OnTimeout>,
     /// Attempts; POST events only.
     #[serde(default, deserialize_with = "given")]
@@ -161,9 +166,9 @@ pub(crate) struct ChangeSubscription {
 }
 
 /// Change a Subscription
-#[utoipa::path(patch, path = "/api/cloud/events/{event}/subscribe/", tag = "events",
+#[utoipa::path(patch, path = "/api/cloud/events/{event_name}/subscribe/", tag = "events",
     operation_id = "events_change_subscription", request_body = ChangeSubscription,
-    params(("event" = String, Path, description = "Event type")),
+    params(EventName),
     responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
 pub(crate) async fn change_subscription(
     State(app): State<AppState>,
@@ -198,9 +203,9 @@ pub(crate) struct Unsubscribe {
 }
 
 /// Unsubscribe from Event
-#[utoipa::path(post, path = "/api/cloud/events/{event}/unsubscribe/", tag = "events",
+#[utoipa::path(post, path = "/api/cloud/events/{event_name}/unsubscribe/", tag = "events",
     operation_id = "events_unsubscribe", request_body = Unsubscribe,
-    params(("event" = String, Path, description = "Event type")),
+    params(EventName),
     responses((status = OK, body = EventReply<Nothing>), ApiError))]
 pub(crate) async fn unsubscribe(
     State(app): State<AppState>,
@@ -232,7 +237,7 @@ pub(crate) struct Explain {
 /// What an event would run.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Explanation {
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     /// How many would run.
     would_run: usize,
@@ -244,9 +249,9 @@ pub(crate) struct Explanation {
 ///
 /// Which subscriptions would run if you caused this event now, in which order, and why each other
 /// one would not. Nothing runs.
-#[utoipa::path(post, path = "/api/cloud/events/{event}/explain/", tag = "events",
+#[utoipa::path(post, path = "/api/cloud/events/{event_name}/explain/", tag = "events",
     operation_id = "events_explain", request_body = Explain,
-    params(("event" = String, Path, description = "Event type")),
+    params(EventName),
     responses((status = OK, body = EventReply<Explanation>), ApiError))]
 pub(crate) async fn explain(
     State(app): State<AppState>,
@@ -297,14 +302,14 @@ pub(crate) struct AppEvents {
 
 #[derive(Serialize, ToSchema)]
 struct AppEventCount {
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     total_subscribers: usize,
 }
 
 /// List App Events
-#[utoipa::path(get, path = "/api/apps/{app}/events/", tag = "events",
-    operation_id = "app_events_list", params(("app" = String, Path, description = "App slug")),
+#[utoipa::path(get, path = "/api/apps/{app_slug}/events/", tag = "events",
+    operation_id = "app_events_list", params(("app_slug" = String, Path, description = "App slug")),
     responses((status = OK, body = EventReply<AppEvents>), ApiError))]
 pub(crate) async fn app_events(
     State(app): State<AppState>,
@@ -333,7 +338,7 @@ pub(crate) async fn app_events(
 /// One event of an app with its subscribers.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AppEvent {
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     app: AppRef,
     total_subscribers: usize,
@@ -341,10 +346,10 @@ pub(crate) struct AppEvent {
 }
 
 /// Get App Event Details
-#[utoipa::path(get, path = "/api/apps/{app}/events/{event}/", tag = "events",
+#[utoipa::path(get, path = "/api/apps/{app_slug}/events/{event_name}/", tag = "events",
     operation_id = "app_events_get",
-    params(("app" = String, Path, description = "App slug"),
-        ("event" = String, Path, description = "Event type")),
+    params(("app_slug" = String, Path, description = "App slug"),
+        EventName),
     responses((status = OK, body = EventReply<AppEvent>), ApiError))]
 pub(crate) async fn app_event(
     State(app): State<AppState>,

@@ -5,7 +5,8 @@ use crate::error::ApiError;
 use crate::extract::{Creation, InApp, Json, PageQuery, Paging, Path, given};
 use crate::once::Once;
 use crate::state::AppState;
-use crate::views::{FunctionView, VersionView};
+use crate::views::{FunctionView, VersionEntryView, VersionView};
+use crate::words;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -27,10 +28,10 @@ pub(crate) struct CreateFunction {
     #[serde(default)]
     description: String,
     /// `app` (unless set), `proxy` or `system`.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::execution_mode)]
     execution_mode: Option<ExecutionMode>,
     /// `python` (unless set) or `node`.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::environment)]
     environment: Option<Environment>,
     /// Of `app` functions: it defines `main`.
     code: Option<String>,
@@ -50,7 +51,7 @@ pub(crate) struct CreateFunction {
     max_concurrency: Option<u32>,
     max_attempts: Option<u32>,
     /// `none` (unless set) or `egress`.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::network)]
     network: Option<Network>,
     filter_conditions: Option<String>,
     /// Names of the permission table: what it may ask of the platform. You must hold each of them.
@@ -99,9 +100,9 @@ impl From<CreateFunction> for services::CreateFunction {
 ///
 /// The answer shows a proxy function's `webhook_secret`, and none after it does: a repeated request
 /// with the same `Idempotency-Key` is answered without it.
-#[utoipa::path(post, path = "/api/apps/{app}/functions/", tag = "functions",
+#[utoipa::path(post, path = "/api/apps/{app_slug}/functions/", tag = "functions",
     operation_id = "functions_create",
-    params(("app" = String, Path, description = "App slug"), Once), request_body = CreateFunction,
+    params(("app_slug" = String, Path, description = "App slug"), Once), request_body = CreateFunction,
     responses((status = CREATED, body = FunctionView), Once, ApiError))]
 pub(crate) async fn create(
     State(app): State<AppState>,
@@ -125,9 +126,9 @@ fn kept(function: Function) -> (StatusCode, FunctionView) {
 }
 
 /// List Functions
-#[utoipa::path(get, path = "/api/apps/{app}/functions/", tag = "functions",
+#[utoipa::path(get, path = "/api/apps/{app_slug}/functions/", tag = "functions",
     operation_id = "functions_list",
-    params(("app" = String, Path, description = "App slug"), PageQuery),
+    params(("app_slug" = String, Path, description = "App slug"), PageQuery),
     responses((status = OK, body = ListReply<FunctionView>), ApiError))]
 pub(crate) async fn list(
     State(app): State<AppState>,
@@ -144,9 +145,9 @@ pub(crate) async fn list(
 }
 
 /// Get Function
-#[utoipa::path(get, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
+#[utoipa::path(get, path = "/api/apps/{app_slug}/functions/{slug}/", tag = "functions",
     operation_id = "functions_get",
-    params(("app" = String, Path, description = "App slug"),
+    params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug")),
     responses((status = OK, body = FunctionView), ApiError))]
 pub(crate) async fn get(
@@ -183,7 +184,7 @@ pub(crate) struct UpdateFunction {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     max_attempts: Option<Option<u32>>,
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::network)]
     network: Option<Network>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
@@ -231,9 +232,9 @@ impl From<UpdateFunction> for services::UpdateFunction {
 ///
 /// Of a function with `permissions`, only who holds them changes what runs: code, address, headers,
 /// name, network, public reach, what it may do.
-#[utoipa::path(patch, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
+#[utoipa::path(patch, path = "/api/apps/{app_slug}/functions/{slug}/", tag = "functions",
     operation_id = "functions_update",
-    params(("app" = String, Path, description = "App slug"),
+    params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug")),
     request_body = UpdateFunction, responses((status = OK, body = FunctionView), ApiError))]
 pub(crate) async fn update(
@@ -251,9 +252,9 @@ pub(crate) async fn update(
 }
 
 /// Delete Function
-#[utoipa::path(delete, path = "/api/apps/{app}/functions/{slug}/", tag = "functions",
+#[utoipa::path(delete, path = "/api/apps/{app_slug}/functions/{slug}/", tag = "functions",
     operation_id = "functions_delete",
-    params(("app" = String, Path, description = "App slug"),
+    params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug")),
     responses((status = OK, body = Reply<Nothing>), ApiError))]
 pub(crate) async fn delete(
@@ -279,9 +280,9 @@ pub(crate) struct NewSecret {
 ///
 /// Gives a proxy function a new signing secret. For a day its deliveries carry two signatures, so
 /// that the receiver can change over.
-#[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/rotate-secret/",
+#[utoipa::path(post, path = "/api/apps/{app_slug}/functions/{slug}/rotate-secret/",
     tag = "functions", operation_id = "functions_rotate_secret",
-    params(("app" = String, Path, description = "App slug"),
+    params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug")),
     responses((status = OK, body = Reply<NewSecret>), ApiError))]
 pub(crate) async fn rotate_secret(
@@ -299,27 +300,54 @@ pub(crate) async fn rotate_secret(
 }
 
 /// List Function Versions
-#[utoipa::path(get, path = "/api/apps/{app}/functions/{slug}/versions/", tag = "functions",
+///
+/// Newest first, without their code.
+#[utoipa::path(get, path = "/api/apps/{app_slug}/functions/{slug}/versions/", tag = "functions",
     operation_id = "functions_versions",
-    params(("app" = String, Path, description = "App slug"),
-        ("slug" = String, Path, description = "Function slug")),
-    responses((status = OK, body = ListReply<VersionView>), ApiError))]
+    params(("app_slug" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug"), PageQuery),
+    responses((status = OK, body = ListReply<VersionEntryView>), ApiError))]
 pub(crate) async fn versions(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsRead>,
     Path((_, slug)): Path<(String, String)>,
-) -> Result<ListReply<VersionView>, ApiError> {
-    let versions = app.platform().functions.versions(&access, &slug).await?;
-    let versions = versions.into_iter().map(VersionView::from).collect();
-    Ok(ListReply::all("Versions retrieved successfully", versions))
+    Paging(page): Paging,
+) -> Result<ListReply<VersionEntryView>, ApiError> {
+    let functions = &app.platform().functions;
+    let page = functions.versions(&access, &slug, page).await?;
+    let versions = page.items.into_iter().map(VersionEntryView::from).collect();
+    Ok(ListReply::new(
+        "Versions retrieved successfully",
+        versions,
+        page.total,
+    ))
+}
+
+/// Get Function Version
+///
+/// With its code, or its address.
+#[utoipa::path(get, path = "/api/apps/{app_slug}/functions/{slug}/versions/{version}/",
+    tag = "functions", operation_id = "functions_version",
+    params(("app_slug" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug"),
+        ("version" = u32, Path, description = "The version's number")),
+    responses((status = OK, body = Reply<VersionView>), ApiError))]
+pub(crate) async fn version(
+    State(app): State<AppState>,
+    InApp(access): InApp<right::FunctionsRead>,
+    Path((_, slug, number)): Path<(String, String, u32)>,
+) -> Result<Reply<VersionView>, ApiError> {
+    let functions = &app.platform().functions;
+    let version = functions.version(&access, &slug, number).await?;
+    Ok(Reply::new("Version retrieved successfully", version.into()))
 }
 
 /// Activate a Function Version
 ///
 /// Of a function with `permissions`, only who holds them does so.
-#[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/versions/{version}/activate/",
+#[utoipa::path(post, path = "/api/apps/{app_slug}/functions/{slug}/versions/{version}/activate/",
     tag = "functions", operation_id = "functions_activate",
-    params(("app" = String, Path, description = "App slug"),
+    params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug"),
         ("version" = u32, Path, description = "The version's number")),
     responses((status = OK, body = FunctionView), ApiError))]

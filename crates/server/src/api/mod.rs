@@ -63,6 +63,7 @@ fn apps() -> OpenApiRouter<AppState> {
         ))
         .routes(routes!(functions::rotate_secret))
         .routes(routes!(functions::versions))
+        .routes(routes!(functions::version))
         .routes(routes!(functions::activate))
 }
 

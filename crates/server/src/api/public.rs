@@ -39,9 +39,9 @@ pub(crate) struct PublicReply {
 /// Needs no credential; only active functions with `is_public` exist here. The answer has `data`, or
 /// `code`, `message` and `task_id`: logs, errors and the rest of the record are for those who may read
 /// invocations. An `Idempotency-Key` is refused, because nobody could tell whose it is.
-#[utoipa::path(post, path = "/api/public/apps/{app}/functions/{slug}/execute/",
+#[utoipa::path(post, path = "/api/public/apps/{app_slug}/functions/{slug}/execute/",
     tag = "functions", operation_id = "functions_execute_public", security(()),
-    params(("app" = String, Path, description = "App slug"),
+    params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug")),
     request_body = Execute,
     responses((status = OK, description = "The function has run", body = PublicReply),

@@ -86,8 +86,8 @@ pub(crate) async fn revoke(
 }
 
 /// List App Roles
-#[utoipa::path(get, path = "/api/apps/{app}/roles/", tag = "roles",
-    operation_id = "roles_of_app", params(("app" = String, Path, description = "App slug")),
+#[utoipa::path(get, path = "/api/apps/{app_slug}/roles/", tag = "roles",
+    operation_id = "roles_of_app", params(("app_slug" = String, Path, description = "App slug")),
     responses((status = OK, body = ListReply<AppRoleView>), ApiError))]
 pub(crate) async fn app_roles(
     State(app): State<AppState>,

@@ -56,9 +56,9 @@ pub(crate) struct ExecuteReply {
 }
 
 /// Execute Function
-#[utoipa::path(post, path = "/api/apps/{app}/functions/{slug}/execute/", tag = "functions",
+#[utoipa::path(post, path = "/api/apps/{app_slug}/functions/{slug}/execute/", tag = "functions",
     operation_id = "functions_execute",
-    params(("app" = String, Path, description = "App slug"),
+    params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug"), Once),
     request_body = Execute,
     responses((status = OK, description = "The function has run", body = ExecuteReply),

@@ -25,7 +25,8 @@ pub(crate) struct Login {
 impl Login {
     fn sign_in(&self, ClientAddress(address): ClientAddress) -> Result<SignIn<'_>, ApiError> {
         let login = self.email.as_deref().or(self.username.as_deref());
-        let login = login.filter(|login| !login.is_empty());
+        // No name has any; people paste them.
+        let login = login.map(str::trim).filter(|login| !login.is_empty());
         let login = login.ok_or_else(|| ApiError::invalid("username", "This field is required"))?;
         Ok(SignIn {
             login,

@@ -10,10 +10,11 @@ use crate::views::{AppView, UserView};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tollgate_core::auth::{Password, right};
 use tollgate_core::function::Object;
+use tollgate_core::limits;
 use tollgate_core::ports::store::{UserOrder, UserQuery};
 use tollgate_core::users;
 use utoipa::{IntoParams, ToSchema};
@@ -34,9 +35,8 @@ pub(crate) struct CreateUser {
     is_active: Option<bool>,
     is_staff: Option<bool>,
     /// An object, or a string that holds one.
-    #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<Object>)]
-    attributes: Option<Object>,
+    attributes: Option<Box<RawValue>>,
 }
 
 /// Create User
@@ -58,7 +58,7 @@ pub(crate) async fn create(
         last_name: request.last_name.unwrap_or_default(),
         is_active: request.is_active.unwrap_or(true),
         is_staff: request.is_staff.unwrap_or(false),
-        attributes: request.attributes.unwrap_or_default(),
+        attributes: attributes(request.attributes.as_deref())?.unwrap_or_default(),
     };
     let users = &app.platform().users;
     let create = |remember| users.create(&access, input, remember);
@@ -190,9 +190,8 @@ pub(crate) struct UpdateUser {
     is_active: Option<bool>,
     is_staff: Option<bool>,
     /// An object, or a string that holds one; it replaces the old one.
-    #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<Object>)]
-    attributes: Option<Object>,
+    attributes: Option<Box<RawValue>>,
 }
 
 /// Update User
@@ -215,7 +214,7 @@ pub(crate) async fn update(
         last_name: request.last_name,
         is_active: request.is_active,
         is_staff: request.is_staff,
-        attributes: request.attributes,
+        attributes: attributes(request.attributes.as_deref())?,
     };
     let user = app
         .platform()
@@ -278,19 +277,50 @@ fn password(given: Option<String>, again: Option<&str>) -> Result<Option<Passwor
     Ok(given.map(Password::new))
 }
 
-/// An object, or a string that holds one: the official client sends the latter.
-fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Object>, D::Error> {
-    let text = match Option::<Value>::deserialize(deserializer)? {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(object)) => return Ok(Some(object)),
-        Some(Value::String(text)) => text,
-        Some(_) => return Err(de::Error::custom("attributes: use an object")),
+/// An object, or a string that holds one: the official client sends the latter. As text, until it is
+/// known to be small enough to be read.
+fn attributes(given: Option<&RawValue>) -> Result<Option<Object>, ApiError> {
+    let Some(given) = given.map(RawValue::get).filter(|text| *text != "null") else {
+        return Ok(None);
     };
-    let wrong = |error| {
-        de::Error::custom(format_args!(
-            "attributes: the string holds no object: {error}"
-        ))
+    let inside: String;
+    let text = if given.starts_with('"') {
+        let wrong = |error: serde_json::Error| {
+            let message = format!("The string holds no object: {error}");
+            ApiError::invalid("attributes", &message)
+        };
+        inside = serde_json::from_str(given).map_err(wrong)?;
+        strict_json::check(&inside).map_err(wrong)?;
+        inside.trim()
+    } else {
+        given
     };
-    strict_json::check(&text).map_err(wrong)?;
-    serde_json::from_str(&text).map(Some).map_err(wrong)
+    if !text.starts_with('{') {
+        return Err(ApiError::invalid("attributes", "Use an object"));
+    }
+    let bytes = compact_bytes(text).map_err(|error| ApiError::internal(error.to_string()))?;
+    if bytes > limits::ATTRIBUTES_BYTES {
+        let message = format!("Keep it below {} KiB", limits::ATTRIBUTES_BYTES / 1024);
+        return Err(ApiError::invalid("attributes", &message));
+    }
+    let object = serde_json::from_str(text);
+    object.map_err(|error| ApiError::internal(format!("a checked object: {error}")))
+}
+
+/// How long a JSON text is without its blanks.
+fn compact_bytes(text: &str) -> Result<usize, serde_json::Error> {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_transcode::transcode(&mut reader, &mut serde_json::Serializer::new(&mut count))?;
+    Ok(count.0)
 }

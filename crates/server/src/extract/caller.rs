@@ -117,7 +117,7 @@ impl<R: Right> FromRequestParts<AppState> for Can<R> {
     }
 }
 
-/// A caller who holds `R` in the app that the path names as `{app}`.
+/// A caller who holds `R` in the app that the path names as `{app_slug}`.
 pub(crate) struct InApp<R>(pub(crate) AppAccess<R>);
 
 impl<R: Right> FromRequestParts<AppState> for InApp<R> {
@@ -130,8 +130,8 @@ impl<R: Right> FromRequestParts<AppState> for InApp<R> {
             .map_err(|_| ApiError::not_found("Path"))?;
         let slug = params
             .iter()
-            .find_map(|(name, value)| (name == "app").then_some(value));
-        let slug = slug.ok_or_else(|| ApiError::internal("the route has no {app}"))?;
+            .find_map(|(name, value)| (name == "app_slug").then_some(value));
+        let slug = slug.ok_or_else(|| ApiError::internal("the route has no {app_slug}"))?;
         Ok(Self(app.platform().apps.enter(principal, slug).await?))
     }
 }

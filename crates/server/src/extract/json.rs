@@ -3,12 +3,14 @@
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
 use crate::strict_json;
-use axum::body::{Body, Bytes};
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tollgate_core::limits;
 
 /// A JSON body. An empty one counts as `{}`.
@@ -18,8 +20,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
-        let bytes = body(request, app).await?;
-        read(checked(&bytes)?).map(Self)
+        let Body { bytes, .. } = &body(request, app).await?;
+        read(checked(bytes)?).map(Self)
     }
 }
 
@@ -33,13 +35,37 @@ where
     Option::deserialize(deserializer).map(Some)
 }
 
+/// A body, and its part of what bodies may take up together, to be kept until it has been read.
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
 /// The body of a request that says that it is JSON.
-pub(super) async fn body(request: Request, app: &AppState) -> Result<Bytes, ApiError> {
+pub(super) async fn body(request: Request, app: &AppState) -> Result<Body, ApiError> {
     check_head(request.headers())?;
-    let collecting = collect(request.into_body());
-    tokio::time::timeout(app.config().body_timeout, collecting)
+    // What is announced, else what is allowed.
+    let length = request.body().size_hint().upper();
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let arriving = async {
+        let room = room(app, length.unwrap_or(limits::REQUEST_BODY_BYTES)).await?;
+        let bytes = collect(request.into_body()).await?;
+        Ok(Body { bytes, _room: room })
+    };
+    tokio::time::timeout(app.config().body_timeout, arriving)
         .await
         .map_err(|_| too_slow())?
+}
+
+/// Waits until a body of this size may arrive; a small one needs not.
+async fn room(app: &AppState, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    if bytes <= limits::SMALL_BODY_BYTES {
+        return Ok(None);
+    }
+    let pieces = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    let room = Arc::clone(app.bodies()).acquire_many_owned(pieces).await;
+    room.map(Some)
+        .map_err(|error| ApiError::internal(error.to_string()))
 }
 
 fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -74,7 +100,7 @@ fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
     ))
 }
 
-async fn collect(body: Body) -> Result<Bytes, ApiError> {
+async fn collect(body: axum::body::Body) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, limits::REQUEST_BODY_BYTES);
     match limited.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
@@ -98,6 +124,8 @@ pub(super) fn checked(bytes: &[u8]) -> Result<&str, ApiError> {
         let place = error.valid_up_to();
         ApiError::bad_request(format!("The request body is not UTF-8 at byte {place}"))
     })?;
+    // Some programs begin every UTF-8 text with it (RFC 8259, section 8.1).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let text = if text.trim_ascii().is_empty() {
         "{}"
     } else {

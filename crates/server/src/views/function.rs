@@ -1,8 +1,9 @@
 //! Functions and their versions.
 
+use crate::words;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tollgate_core::function::{Function, FunctionVersion, HIDDEN, Source};
+use tollgate_core::function::{Function, FunctionVersion, HIDDEN, Source, VersionEntry};
 use tollgate_core::time::Timestamp;
 use tollgate_core::webhook::{Circuit, WebhookState};
 use utoipa::ToSchema;
@@ -15,9 +16,9 @@ pub(crate) struct FunctionView {
     name: String,
     slug: String,
     description: String,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::environment)]
     environment: &'static str,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::execution_mode)]
     execution_mode: &'static str,
     app: i64,
     app_name: String,
@@ -30,7 +31,7 @@ pub(crate) struct FunctionView {
     memory_mb: Option<u32>,
     max_concurrency: Option<u32>,
     max_attempts: Option<u32>,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::network)]
     network: &'static str,
     /// Shown to those who may subscribe the function.
     filter_conditions: Option<String>,
@@ -108,14 +109,21 @@ pub(super) struct SourceView {
     headers: Option<BTreeMap<String, &'static str>>,
 }
 
-/// A version of a function.
+/// A version of a function, as lists show it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct VersionView {
+pub(crate) struct VersionEntryView {
     id: i64,
     version: u32,
     is_active: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+}
+
+/// A version of a function with what it runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct VersionView {
+    #[serde(flatten)]
+    entry: VersionEntryView,
     #[serde(flatten)]
     source: SourceView,
 }
@@ -207,13 +215,21 @@ impl From<Source> for SourceView {
     }
 }
 
+impl From<VersionEntry> for VersionEntryView {
+    fn from(entry: VersionEntry) -> Self {
+        Self {
+            id: entry.id.0,
+            version: entry.number,
+            is_active: entry.is_active,
+            created_at: entry.created_at,
+        }
+    }
+}
+
 impl From<FunctionVersion> for VersionView {
     fn from(version: FunctionVersion) -> Self {
         Self {
-            id: version.id.0,
-            version: version.number,
-            is_active: version.is_active,
-            created_at: version.created_at,
+            entry: version.entry.into(),
             source: version.source.into(),
         }
     }

@@ -9,7 +9,7 @@ mod subscriber;
 mod user;
 
 pub(crate) use app::{AppRoleView, AppView};
-pub(crate) use function::{FunctionView, VersionView};
+pub(crate) use function::{FunctionView, VersionEntryView, VersionView};
 pub(crate) use invocation::{InvocationOnly, InvocationView, TaskResultView};
 pub(crate) use secret::SecretView;
 pub(crate) use subscriber::{AppEventSubscriber, ExplainedView, SubscriberView};

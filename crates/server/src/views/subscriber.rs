@@ -1,5 +1,6 @@
 //! Subscribers, in the two shapes of the API document.
 
+use crate::words;
 use serde::Serialize;
 use tollgate_core::engine::{Explained, Hindrance};
 use tollgate_core::subscriber::{Inactive, Subscriber, SubscriberOptions};
@@ -10,7 +11,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SubscriberView {
     id: i64,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     function: i64,
     function_name: String,
@@ -45,7 +46,7 @@ impl From<Subscriber> for SubscriberView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct AppEventSubscriber {
     subscriber_id: i64,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::event)]
     event: &'static str,
     function_id: i64,
     function_name: String,
@@ -110,7 +111,7 @@ pub(super) struct OptionsView {
     /// Shown to those who may subscribe the function.
     filter: Option<String>,
     timeout_seconds: Option<f64>,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::on_timeout)]
     on_timeout: &'static str,
     max_attempts: Option<u32>,
     /// False: events pass it over.

@@ -405,7 +405,7 @@ impl TestApp {
         let version = store.insert_version(id, Source::System, at).await.unwrap();
         let change = FunctionChange {
             function: store.function_by_id(id).await.unwrap().unwrap(),
-            version: Some(version.number),
+            version: Some(version.entry.number),
             at,
         };
         store.update_function(change).await.unwrap();
@@ -466,7 +466,7 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
             call.params["username"].as_str().unwrap_or_default()
         );
         let data = json!({"username": name, "email": format!("{name}@example.com")});
-        let answer = call.host.call("users.create", json!({"data": data})).await;
+        let answer = call.host.ask("users.create", &json!({"data": data})).await;
         answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
     });
     // Looks at somebody else once it is let, and says what it saw and who it was told caused it.
@@ -477,7 +477,7 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
             held.entered.add_permits(1);
             held.let_go.acquire().await.unwrap().forget();
             let args = json!({"username": "target"});
-            let answer = call.host.call("users.get", args).await;
+            let answer = call.host.ask("users.get", &args).await;
             let said = answer.map_or_else(|error| error.code.to_owned(), |_| "seen".to_owned());
             Ok(json!({"said": said, "who": call.user_data["username"]}))
         }
@@ -488,7 +488,7 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
                 .as_str()
                 .unwrap_or_default()
                 .to_owned();
-            let answer = call.host.call(&method, call.params["args"].clone()).await;
+            let answer = call.host.ask(&method, &call.params["args"]).await;
             answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
         });
     }

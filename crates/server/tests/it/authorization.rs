@@ -95,6 +95,7 @@ const CASES: &[Row] = &[
     ("functions_delete", "A/functions/none/", "", DEVELOPERS),
     ("functions_rotate_secret", "F/rotate-secret/", "{}", DEVELOPERS),
     ("functions_versions", "F/versions/", "", READERS),
+    ("functions_version", "F/versions/1/", "", READERS),
     ("functions_activate", "F/versions/1/activate/", "{}", DEVELOPERS),
     ("functions_execute", "F/execute/", "{}", DEVELOPERS),
     ("functions_execute_public", "/api/public/apps/user-management/functions/validate-user-data/execute/", "{}", ANYONE),

@@ -14,5 +14,6 @@ mod rights;
 mod routes;
 mod sdk;
 mod snapshots;
+mod spending;
 mod tenants;
 mod verdicts;

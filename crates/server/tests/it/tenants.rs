@@ -17,6 +17,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("DELETE", "F", ""),
     ("POST", "Frotate-secret/", ""),
     ("GET", "Fversions/", ""),
+    ("GET", "Fversions/1/", ""),
     ("POST", "Fversions/1/activate/", "{}"),
     ("POST", "Fexecute/", "{}"),
     ("POST", "/api/public/apps/user-management/functions/validate-user-data/execute/", "{}"),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tollgate_core::auth::{ActsAs, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::function::{ExecutionMode, Function, Source};
 use tollgate_core::ids::{AppId, FunctionId, VersionId};
-use tollgate_core::ports::store::{FunctionChange, NewFunction};
+use tollgate_core::ports::store::{FunctionChange, NewFunction, Page, PageRequest};
 use tollgate_core::vault::Sealed;
 use tollgate_core::webhook::SealedSecrets;
 
@@ -38,10 +38,19 @@ pub async fn a_function_is_stored_with_version_one(world: World) {
         .unwrap();
     assert_eq!((list.items, list.total), (vec![function.clone()], 1));
 
-    let versions = world.a.store.versions(function.id).await.unwrap();
-    assert_eq!(versions.len(), 1);
-    assert!(versions[0].is_active);
-    assert_eq!((versions[0].number, &versions[0].source), (1, &new.source));
+    let versions = world.a.store.versions(function.id, everything()).await;
+    let Page { items, total } = versions.unwrap();
+    assert_eq!((items.len(), total), (1, 1));
+    assert!(items[0].is_active);
+    let version = world.a.store.version(function.id, 1).await.unwrap();
+    let version = version.unwrap();
+    assert_eq!((&version.entry, &version.source), (&items[0], &new.source));
+    for none in [0, 2, u32::MAX] {
+        assert_eq!(
+            world.a.store.version(function.id, none).await.unwrap(),
+            None
+        );
+    }
     let executable = world
         .a
         .store
@@ -51,7 +60,7 @@ pub async fn a_function_is_stored_with_version_one(world: World) {
         .unwrap();
     assert_eq!(
         (executable.version_id, executable.version),
-        (versions[0].id, 1)
+        (items[0].id, 1)
     );
     assert_eq!(executable.site_id, world.a.site.id);
     assert_eq!(
@@ -88,7 +97,8 @@ pub async fn function_slugs_are_unique_within_an_app(world: World) {
         at: world.now(),
     };
     assert_conflict!(world.a.store.update_function(change).await, Slug);
-    assert_eq!(world.a.store.versions(other.id).await.unwrap().len(), 1);
+    let versions = world.a.store.versions(other.id, everything()).await;
+    assert_eq!(versions.unwrap().total, 1);
     world
         .a
         .store
@@ -129,12 +139,15 @@ pub async fn new_code_is_a_new_version(world: World) {
     let store = &world.a.store;
     let new = store.insert_version(function.id, source.clone(), world.now());
     let new = new.await.unwrap();
-    assert_eq!((new.number, new.is_active), (2, false));
+    assert_eq!((new.entry.number, new.entry.is_active), (2, false));
     // Stored, and not yet what runs.
     let active = store.executable(function.id).await.unwrap().unwrap();
     assert_eq!(active.version, 1);
     let waiting = store.executable_of(function.id, 2).await.unwrap().unwrap();
-    assert_eq!((waiting.version_id, &waiting.source), (new.id, &source));
+    assert_eq!(
+        (waiting.version_id, &waiting.source),
+        (new.entry.id, &source)
+    );
     assert_eq!(store.executable_of(function.id, 3).await.unwrap(), None);
     let nowhere = store.insert_version(FunctionId(999_999), source.clone(), world.now());
     assert_conflict!(nowhere.await, Gone);
@@ -152,9 +165,7 @@ pub async fn new_code_is_a_new_version(world: World) {
     };
     let changed = world.a.store.update_function(change).await.unwrap();
     assert_eq!(changed.version, 2);
-    let versions = world.a.store.versions(function.id).await.unwrap();
-    let seen: Vec<_> = versions.iter().map(|v| (v.number, v.is_active)).collect();
-    assert_eq!(seen, [(2, true), (1, false)]);
+    versions_are(&world, function.id).await;
     let executable = world
         .a
         .store
@@ -170,7 +181,7 @@ pub async fn an_older_version_can_be_activated(world: World) {
     let function = world.a.some_function().await;
     let store = &world.a.store;
     let second = store.insert_version(function.id, Source::System, world.now());
-    assert_eq!(second.await.unwrap().number, 2);
+    assert_eq!(second.await.unwrap().entry.number, 2);
     let change = FunctionChange {
         function: function.clone(),
         version: Some(2),
@@ -188,7 +199,7 @@ pub async fn an_older_version_can_be_activated(world: World) {
     assert_eq!((back.version, back.execution_mode), (1, ExecutionMode::App));
     assert_eq!(back.updated_at, at);
     let third = store.insert_version(function.id, code("3"), at);
-    assert_eq!(third.await.unwrap().number, 3);
+    assert_eq!(third.await.unwrap().entry.number, 3);
 }
 
 /// By path, number, list, version or code.
@@ -235,7 +246,9 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
             .total,
         0
     );
-    assert_eq!(store.versions(function.id).await.unwrap(), []);
+    let versions = store.versions(function.id, everything()).await;
+    assert_eq!(versions.unwrap().total, 0);
+    assert_eq!(store.version(function.id, 1).await.unwrap(), None);
     assert!(store.executable(function.id).await.unwrap().is_none());
     let site = world.a.site.id;
     assert!(
@@ -281,7 +294,9 @@ pub async fn a_functions_rights_are_kept(world: World) {
     let first = store.executable(function.id).await.unwrap().unwrap();
     assert_eq!(first.acts_as, ActsAs::Function);
     let second = store.insert_version(function.id, code("2"), world.now());
-    let second = second.await.unwrap().id;
+    second.await.unwrap();
+    let second = store.executable_of(function.id, 2).await.unwrap().unwrap();
+    let second = second.version_id;
     let (site, id) = (world.a.site.id, function.id);
     let approved = async |version| {
         let ceiling = world.system.ceiling(site, id, version).await;
@@ -455,4 +470,23 @@ pub async fn signing_secrets_overlap(world: World) {
     a.store.delete_function(proxy.id, until).await.unwrap();
     assert_eq!(secrets(a, proxy.id).await.unwrap(), None);
     assert!(!rotate(a, proxy.id, 3).await);
+}
+
+/// Two versions, the second active: newest first, and in pages.
+async fn versions_are(world: &World, function: FunctionId) {
+    let versions = world.a.store.versions(function, everything()).await;
+    let seen: Vec<_> = versions
+        .unwrap()
+        .items
+        .iter()
+        .map(|v| (v.number, v.is_active))
+        .collect();
+    assert_eq!(seen, [(2, true), (1, false)]);
+    let second = PageRequest {
+        limit: 1,
+        offset: 1,
+    };
+    let page = world.a.store.versions(function, second).await.unwrap();
+    assert_eq!((page.items.len(), page.total), (1, 2));
+    assert_eq!(page.items[0].number, 1);
 }

@@ -83,7 +83,9 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
         None
     );
     assert_eq!(b.function_by_id(function.id).await.unwrap(), None);
-    assert_eq!(b.versions(function.id).await.unwrap(), []);
+    let versions = b.versions(function.id, everything()).await.unwrap();
+    assert_eq!((versions.items.len(), versions.total), (0, 0));
+    assert_eq!(b.version(function.id, 1).await.unwrap(), None);
     assert_eq!(b.executable(function.id).await.unwrap(), None);
     let new = world.b.new_function(function.app_id, "mine");
     assert_conflict!(b.insert_function(new).await, Gone);
@@ -114,7 +116,8 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
         world.a.store.function_by_id(function.id).await.unwrap(),
         Some(function.clone())
     );
-    assert_eq!(world.a.store.versions(function.id).await.unwrap().len(), 1);
+    let versions = world.a.store.versions(function.id, everything()).await;
+    assert_eq!(versions.unwrap().total, 1);
     let list = world
         .a
         .store

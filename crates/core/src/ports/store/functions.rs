@@ -6,6 +6,7 @@ use crate::auth::FunctionRights;
 use crate::event::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
+    VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::{AppId, FunctionId};
@@ -130,8 +131,19 @@ pub trait FunctionStore: Send + Sync {
         until: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// All versions, newest first.
-    async fn versions(&self, id: FunctionId) -> Result<Vec<FunctionVersion>, StoreError>;
+    /// Versions without what they run, newest first.
+    async fn versions(
+        &self,
+        id: FunctionId,
+        page: PageRequest,
+    ) -> Result<Page<VersionEntry>, StoreError>;
+
+    /// One version with what it runs.
+    async fn version(
+        &self,
+        id: FunctionId,
+        number: u32,
+    ) -> Result<Option<FunctionVersion>, StoreError>;
 
     /// Stores a version that is not the active one. Conflict: `Gone`.
     async fn insert_version(

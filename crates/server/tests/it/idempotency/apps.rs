@@ -1,4 +1,4 @@
-//! `POST /api/apps/` and `POST /api/apps/{app}/functions/`
+//! `POST /api/apps/` and `POST /api/apps/{app_slug}/functions/`
 
 use super::{assert_repeats, keyed, total};
 use crate::app::TestApp;

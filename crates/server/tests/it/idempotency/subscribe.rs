@@ -1,4 +1,4 @@
-//! `POST /api/cloud/events/{event}/subscribe/`
+//! `POST /api/cloud/events/{event_name}/subscribe/`
 
 use super::{assert_repeats, keyed, replayed};
 use crate::app::{TestApp, assert_key_order};

@@ -57,9 +57,9 @@ async fn a_keys_use_is_noted_to_the_hour() {
     };
     assert_eq!(last_used().await, json!(null));
     for (minutes, noted) in [
-        (0, "2025-01-15T10:30:00Z"),
-        (59, "2025-01-15T10:30:00Z"),
-        (1, "2025-01-15T11:30:00Z"),
+        (0, "2025-01-15T10:30:00.000000Z"),
+        (59, "2025-01-15T10:30:00.000000Z"),
+        (1, "2025-01-15T11:30:00.000000Z"),
     ] {
         app.clock.advance(Duration::from_secs(minutes * 60));
         let asking = app.get("/api/users/me/").header("authorization", &key);

@@ -1,4 +1,4 @@
-//! `/api/apps/{app}/events/` and `/api/apps/{app}/events/{event}/`
+//! `/api/apps/{app_slug}/events/` and `/api/apps/{app_slug}/events/{event_name}/`
 
 use crate::app::{TestApp, assert_key_order};
 use crate::snapshots::assert_answer;

@@ -1,4 +1,4 @@
-//! `/api/apps/` and `/api/apps/{app}/`
+//! `/api/apps/` and `/api/apps/{app_slug}/`
 
 use crate::app::TestApp;
 use crate::snapshots::assert_answer;

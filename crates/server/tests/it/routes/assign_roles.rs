@@ -1,4 +1,4 @@
-//! `/api/assign/roles/`, `/api/revoke/roles/` and `/api/apps/{app}/roles/`
+//! `/api/assign/roles/`, `/api/revoke/roles/` and `/api/apps/{app_slug}/roles/`
 
 use crate::app::TestApp;
 use crate::snapshots::assert_answer;

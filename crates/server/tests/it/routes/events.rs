@@ -1,4 +1,4 @@
-//! `/api/cloud/events/` and `/api/cloud/events/{event}/`
+//! `/api/cloud/events/` and `/api/cloud/events/{event_name}/`
 
 use crate::app::{TestApp, assert_key_order};
 use crate::snapshots::assert_answer;

@@ -1,4 +1,4 @@
-//! `/api/cloud/events/{event}/explain/`, filters, and versions that do not load.
+//! `/api/cloud/events/{event_name}/explain/`, filters, and versions that do not load.
 
 use crate::app::TestApp;
 use crate::snapshots::assert_answer;

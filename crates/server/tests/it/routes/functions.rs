@@ -1,4 +1,4 @@
-//! `/api/apps/{app}/functions/…`
+//! `/api/apps/{app_slug}/functions/…`
 
 use crate::app::TestApp;
 use crate::snapshots::assert_answer;
@@ -67,6 +67,86 @@ async fn a_function_changes_and_ends() {
         .send()
         .await
         .is_error(404, "NOT_FOUND");
+}
+
+#[tokio::test]
+async fn versions_are_listed_in_pages_without_code_and_shown_one_by_one_with_it() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let code = |n: u32| format!("def main(params):\n    return {n}\n");
+    let body = json!({"name": "Many", "code": code(1)});
+    app.post(PATH, &body).bearer(&root).send().await.ok();
+    let path = format!("{PATH}many/");
+    for n in 2..=5 {
+        let body = json!({"code": code(n)});
+        let change = app.ask("PATCH", &path).json(&body).bearer(&root);
+        assert_eq!(change.send().await.ok()["version"], n);
+    }
+    let get = |path: String| app.get(&path).bearer(&root).send();
+    let list = get(format!("{path}versions/?page_size=2&page=2"))
+        .await
+        .ok();
+    assert_eq!(list["total"], 5);
+    assert_eq!(list["data"].as_array().unwrap().len(), 2);
+    assert_eq!(list["data"][0]["version"], 3);
+    assert_eq!(list["data"][0].get("code"), None);
+    assert_eq!(list["data"][0]["is_active"], false);
+    for n in [1, 3, 5] {
+        let one = get(format!("{path}versions/{n}/")).await.ok();
+        assert_eq!(one["data"]["code"], code(n));
+        assert_eq!(one["data"]["version"], n);
+        assert_eq!(one["data"]["is_active"], n == 5);
+    }
+    for none in ["6", "0", "x", "-1", "99999999999"] {
+        let answer = get(format!("{path}versions/{none}/")).await;
+        answer.is_error(404, "NOT_FOUND");
+    }
+}
+
+#[tokio::test]
+async fn slugs_are_made_of_unicode_names_and_what_leaves_nothing_is_said_of_the_name() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    let made = |body| app.post("/api/apps/", &body).bearer(&root).send();
+    let answer = made(json!({"name": "Üñïcode App"})).await;
+    assert_eq!(answer.ok()["data"]["slug"], "unicode-app");
+    let long = "Ünï ".repeat(37);
+    let slug = made(json!({"name": long})).await.ok()["data"]["slug"].clone();
+    assert_eq!(slug, "uni-".repeat(16).trim_end_matches('-'));
+    for nothing in ["日本語", "!!!", "—"] {
+        let answer = made(json!({"name": nothing})).await;
+        let message = answer.is_error(400, "VALIDATION_ERROR");
+        assert!(message.starts_with("name: No slug"), "{message}");
+        assert_eq!(answer.body["errors"][0]["field"], "name");
+        let given = json!({"name": nothing, "slug": "given"});
+        assert_eq!(
+            made(given).await.status,
+            if nothing == "日本語" { 201 } else { 409 }
+        );
+    }
+    app.user_management(&root).await;
+    let body = json!({"name": "日本語", "execution_mode": "system"});
+    let answer = app.post(PATH, &body).bearer(&root).send().await;
+    assert_eq!(answer.body["errors"][0]["field"], "name", "{}", answer.body);
+}
+
+#[tokio::test]
+async fn a_time_limit_has_a_floor_and_a_scheme_any_case() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    for seconds in [1e-9, 0.049, 300.1] {
+        let body = json!({"name": "x", "execution_mode": "system", "timeout_seconds": seconds});
+        let answer = app.post(PATH, &body).bearer(&root).send().await;
+        let message = answer.is_error(400, "VALIDATION_ERROR");
+        assert_eq!(message, "timeout_seconds: Use 0.05 to 300 seconds");
+    }
+    let body = json!({"name": "x", "execution_mode": "proxy", "webhook_url": "HTTP://x.test/"});
+    let answer = app.post(PATH, &body).bearer(&root).send().await;
+    // No proxy runtime here: the address itself was taken.
+    let message = answer.is_error(400, "BAD_REQUEST");
+    assert!(!message.contains("address"), "{message}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `/api/cloud/events/{event}/subscribe/`
+//! `/api/cloud/events/{event_name}/subscribe/`
 
 use crate::app::{TestApp, assert_key_order};
 use crate::snapshots::assert_answer;
@@ -85,6 +85,31 @@ async fn a_second_subscription_is_refused() {
     assert_answer!(app.post(PATH, &body).bearer(&root).send().await);
     // To another event it may subscribe.
     app.subscribe(&root, "POST_USER_CREATE", id).await;
+}
+
+#[tokio::test]
+async fn subscribing_again_says_that_it_is_switched_off_and_how_to_switch_it_on() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let id = app.function(&root, "Validate User Data").await;
+    app.subscribe(&root, "PRE_USER_CREATE", id).await;
+    let change = |body| app.ask("PATCH", PATH).json(&body).bearer(&root).send();
+    change(json!({"function_id": id, "is_active": false}))
+        .await
+        .ok();
+    let body = json!({"function_id": id});
+    let again = app.post(PATH, &body).bearer(&root).send().await;
+    let message = again.is_error(400, "BAD_REQUEST");
+    let seeds = format!("Function {id} is already subscribed to event 'PRE_USER_CREATE'");
+    assert!(message.starts_with(&seeds), "{message}");
+    assert!(message.contains("It was switched off. "), "{message}");
+    assert!(message.contains("\"is_active\": true"), "{message}");
+    change(json!({"function_id": id, "is_active": true}))
+        .await
+        .ok();
+    let again = app.post(PATH, &body).bearer(&root).send().await;
+    assert_eq!(again.is_error(400, "BAD_REQUEST"), seeds);
 }
 
 #[tokio::test]

@@ -24,7 +24,22 @@ async fn name_and_password_give_a_pair() {
     }
     let access = pair(&app).await["access"].as_str().unwrap().to_owned();
     let me = app.get("/api/users/me/").bearer(&access).send().await.ok();
-    assert_eq!(me["data"]["last_login"], "2025-01-15T10:30:00Z");
+    assert_eq!(me["data"]["last_login"], "2025-01-15T10:30:00.000000Z");
+}
+
+#[tokio::test]
+async fn blanks_around_a_name_and_a_byte_order_mark_do_not_matter() {
+    let app = TestApp::new().await;
+    for login in [" root", "root \n", "\tRoot@default.example "] {
+        for name in ["username", "email"] {
+            let body = json!({name: login, "password": PASSWORD}).to_string();
+            let body = format!("\u{feff}{body}").into_bytes();
+            app.ask("POST", TOKEN).raw(body).send().await.ok();
+        }
+    }
+    let body = json!({"username": " ", "password": PASSWORD});
+    let answer = app.post(TOKEN, &body).send().await;
+    answer.is_error(400, "VALIDATION_ERROR");
 }
 
 async fn refresh(app: &TestApp, token: &Value) -> Answer {

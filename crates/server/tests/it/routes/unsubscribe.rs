@@ -1,4 +1,4 @@
-//! `/api/cloud/events/{event}/unsubscribe/`
+//! `/api/cloud/events/{event_name}/unsubscribe/`
 
 use crate::app::TestApp;
 use crate::snapshots::assert_answer;
