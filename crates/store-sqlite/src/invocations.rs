@@ -15,6 +15,7 @@ use tollgate_core::invocation::{
 };
 use tollgate_core::ports::store::{
     Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
+    Visibility,
 };
 use tollgate_core::task::State;
 use tollgate_core::verdict::VerdictKind;
@@ -149,6 +150,36 @@ fn read(row: &Row<'_>) -> DbResult<Invocation> {
     })
 }
 
+/// Leaves what a caller may see.
+fn only_visible(filter: &mut Filter, visible: &Visibility) -> DbResult<()> {
+    let apps: Vec<i64> = visible.apps.iter().map(|app| app.0).collect();
+    let apps = filter.bind(json(&apps)?);
+    let of_apps = format!(
+        "i.function_id IN (SELECT id FROM functions \
+         WHERE site_id = ?1 AND app_id IN (SELECT value FROM json_each({apps})))"
+    );
+    match visible.user {
+        Some(user) => {
+            let user = filter.bind(user.0);
+            let own = match visible.own_in {
+                None => String::new(),
+                Some(app) => {
+                    let app = filter.bind(app.0);
+                    format!(
+                        " AND i.function_id IN (SELECT id FROM functions \
+                         WHERE site_id = ?1 AND app_id = {app})"
+                    )
+                }
+            };
+            filter.that(&format!(
+                "((i.user_id = {user} OR i.asker_id = {user}){own} OR {of_apps})"
+            ));
+        }
+        None => filter.that(&of_apps),
+    }
+    Ok(())
+}
+
 /// States that end badly have an index of their own; its condition must be repeated word by word.
 pub(crate) fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
     let mut filter = Filter::default();
@@ -160,31 +191,7 @@ pub(crate) fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
         );
     }
     if let Some(visible) = &query.visible_to {
-        let apps: Vec<i64> = visible.apps.iter().map(|app| app.0).collect();
-        let apps = filter.bind(json(&apps)?);
-        let of_apps = format!(
-            "i.function_id IN (SELECT id FROM functions \
-             WHERE site_id = ?1 AND app_id IN (SELECT value FROM json_each({apps})))"
-        );
-        match visible.user {
-            Some(user) => {
-                let user = filter.bind(user.0);
-                let own = match visible.own_in {
-                    None => String::new(),
-                    Some(app) => {
-                        let app = filter.bind(app.0);
-                        format!(
-                            " AND i.function_id IN (SELECT id FROM functions \
-                             WHERE site_id = ?1 AND app_id = {app})"
-                        )
-                    }
-                };
-                filter.that(&format!(
-                    "((i.user_id = {user} OR i.asker_id = {user}){own} OR {of_apps})"
-                ));
-            }
-            None => filter.that(&of_apps),
-        }
+        only_visible(&mut filter, visible)?;
     }
     if let Some(event) = query.event {
         filter.with("i.event = ?N", event.as_str());

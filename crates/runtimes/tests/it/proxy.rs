@@ -1,6 +1,6 @@
 //! The proxy runtime against a server on this machine.
 
-use crate::support::{call, failure, proxy_function, value};
+use crate::support::{SITE, call, failure, proxy_function, value};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

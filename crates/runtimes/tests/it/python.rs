@@ -282,6 +282,7 @@ async fn requests_to_the_platform_are_answered() {
 
 #[tokio::test]
 async fn a_source_is_checked_without_being_run() {
+    let hosts = EgressHosts::default();
     let python = python_or_skip!();
     let source = |code: &str| Source::App {
         environment: Environment::Python,
@@ -296,7 +297,7 @@ async fn a_source_is_checked_without_being_run() {
     ] {
         python
             .runtime
-            .check(SITE, &source(code), &EgressHosts::default())
+            .check(SITE, &source(code), &hosts)
             .await
             .unwrap();
     }
@@ -324,7 +325,7 @@ async fn a_source_is_checked_without_being_run() {
     ] {
         let error = python
             .runtime
-            .check(SITE, &source(code), &EgressHosts::default())
+            .check(SITE, &source(code), &hosts)
             .await
             .unwrap_err();
         let CheckError::Code(CodeError {
@@ -340,16 +341,13 @@ async fn a_source_is_checked_without_being_run() {
     }
     let deep = format!("def main(p): return {}", "(".repeat(100_000));
     assert!(matches!(
-        python
-            .runtime
-            .check(SITE, &source(&deep), &EgressHosts::default())
-            .await,
+        python.runtime.check(SITE, &source(&deep), &hosts).await,
         Err(CheckError::Code(_))
     ));
     let long = "#".repeat(limits::CODE_BYTES + 1);
     let error = python
         .runtime
-        .check(SITE, &source(&long), &EgressHosts::default())
+        .check(SITE, &source(&long), &hosts)
         .await
         .unwrap_err();
     assert!(error.to_string().contains("the limit is 524288"), "{error}");

@@ -9,6 +9,8 @@ use tollgate_core::auth::{ActsAs, FunctionRights, GrantScope, Granted, Permissio
 use tollgate_core::function::{ExecutionMode, Function, Source};
 use tollgate_core::ids::{AppId, FunctionId, VersionId};
 use tollgate_core::ports::store::{FunctionChange, NewFunction, Page, PageRequest};
+use tollgate_core::time::Timestamp;
+use tollgate_core::users::User;
 use tollgate_core::vault::Sealed;
 use tollgate_core::webhook::SealedSecrets;
 
@@ -269,21 +271,24 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
     assert_eq!(ceiling.unwrap(), None);
 }
 
+fn granted_by(user: &User, at: Timestamp) -> FunctionRights {
+    FunctionRights {
+        permissions: vec![Permission::UsersRead, Permission::UsersManage],
+        scope: GrantScope::Site,
+        acts_as: ActsAs::Function,
+        granted: Some(Granted {
+            by: user.id,
+            by_username: Some(user.profile.username.clone()),
+            at,
+        }),
+    }
+}
+
 /// With who declared them; of versions, only what was active since then has them.
 pub async fn a_functions_rights_are_kept(world: World) {
     let ann = world.a.user("ann").await;
     let app = world.a.app("crm").await;
-    let granted = Granted {
-        by: ann.id,
-        by_username: Some(ann.profile.username.clone()),
-        at: world.now(),
-    };
-    let rights = FunctionRights {
-        permissions: vec![Permission::UsersRead, Permission::UsersManage],
-        scope: GrantScope::Site,
-        acts_as: ActsAs::Function,
-        granted: Some(granted.clone()),
-    };
+    let rights = granted_by(&ann, world.now());
     let new = NewFunction {
         rights: rights.clone(),
         ..world.a.new_function(app.id, "check")
@@ -320,10 +325,7 @@ pub async fn a_functions_rights_are_kept(world: World) {
         permissions: vec![Permission::RolesAssign],
         scope: GrantScope::App,
         acts_as: ActsAs::Caller,
-        granted: Some(Granted {
-            at: world.in_seconds(2),
-            ..granted
-        }),
+        ..granted_by(&ann, world.in_seconds(2))
     };
     let change = FunctionChange {
         function: Function {
