@@ -151,6 +151,7 @@ mod tests {
             app_slug: Some("a".to_owned()),
             visible_to: Some(Visibility {
                 user: None,
+                own_in: None,
                 apps: vec![AppId(1)],
             }),
             ..InvocationQuery::default()
