@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 
 /// What an operator may change about the HTTP server.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct ServerConfig {
     /// Whether the client's address is taken from `X-Forwarded-For`. Only behind a proxy that
     /// writes that header itself: anybody else could send a made-up one.
     pub trust_forwarded_for: bool,
+    /// Watches the loops of this process: after a fault the server is not ready.
+    pub supervisor: Supervisor,
 }
 
 impl Default for ServerConfig {
@@ -30,6 +33,7 @@ impl Default for ServerConfig {
             grace: Duration::from_secs(30),
             connections: limits::CONNECTIONS,
             trust_forwarded_for: false,
+            supervisor: Supervisor::default(),
         }
     }
 }
