@@ -161,6 +161,12 @@ impl InvocationService {
                 found.function_slug
             )));
         }
+        if found.damaged.contains(&"params") {
+            return Err(Error::BadRequest(
+                "The stored parameters of this run are damaged, so it cannot be repeated"
+                    .to_owned(),
+            ));
+        }
         let call = Call {
             params: found.params,
             queued,
@@ -228,6 +234,7 @@ impl InvocationService {
             chain,
             params: call.params,
             replay_of: origin.as_ref().map(|origin| origin.of),
+            pinned: version.is_some(),
             at: self.engine.clock.now(),
         };
         let run = self.engine.new_run(executable, cause, acting).await?;

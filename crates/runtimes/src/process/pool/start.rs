@@ -87,7 +87,7 @@ impl Pool {
             }
             Ok(Err(LoadError::Refused(failure, logs))) => StartFailure { failure, logs },
             Ok(Err(LoadError::Broken(error))) => {
-                let (exit, logs) = (worker.ended().await, worker.journal());
+                let (exit, logs) = (worker.ended().await, worker.journal().read());
                 tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
                 StartFailure {
                     failure: died_loading(exit, executable.memory_mb()),
@@ -102,7 +102,7 @@ impl Pool {
                 let failure = Failure::new(FailureKind::Load, message);
                 StartFailure {
                     failure,
-                    logs: worker.journal(),
+                    logs: worker.journal().read(),
                 }
             }
         };
