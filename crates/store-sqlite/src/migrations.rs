@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(8, "0008", "token_families"),
     migration!(9, "0009", "lines"),
     migration!(11, "0011", "permissions"),
+    migration!(12, "0012", "attempts"),
 ];
 
 const CREATE_TABLE: &str = "

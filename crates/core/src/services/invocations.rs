@@ -3,7 +3,7 @@
 use super::{VersionChoice, own_in, readable_by};
 use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::chain::Link;
-use crate::engine::{Cause, Engine, Queuer, WaitedRun};
+use crate::engine::{Admitted, Cause, Engine, Queuer, WaitedRun};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Function;
@@ -198,6 +198,12 @@ impl InvocationService {
                 found.function_slug
             )));
         }
+        if found.damaged.contains(&"params") {
+            return Err(Error::BadRequest(
+                "The stored parameters of this run are damaged, so it cannot be repeated"
+                    .to_owned(),
+            ));
+        }
         let call = Call {
             params: found.params,
             queued,
@@ -249,24 +255,7 @@ impl InvocationService {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
-        if let Some(rate) = &function.options.rate_limit {
-            self.engine.rates.count(function.id, &slug, rate)?;
-        }
-        let queuer = match caller.principal {
-            Some(_) => Queuer::Caller,
-            None => Queuer::Stranger,
-        };
-        let mut _admitted = None;
-        match (waiter, queuer) {
-            (Waiter::Nobody, queuer) => {
-                self.engine.admit(caller.scope.site_id(), queuer, 1).await?;
-            }
-            (Waiter::Caller, Queuer::Stranger) => {
-                let strangers = &self.engine.strangers;
-                _admitted = Some(strangers.enter(function.id, &slug).await?);
-            }
-            (Waiter::Caller, _) => {}
-        }
+        let _admitted = self.admit(&caller, &function, waiter).await?;
         let (user, user_data, behalf) = self.causer(&caller, origin.as_ref()).await?;
         let cause = Cause {
             trigger: origin.as_ref().map_or(Trigger::Api, |_| Trigger::Replay),
@@ -279,6 +268,7 @@ impl InvocationService {
             chain,
             params: call.params,
             replay_of: origin.as_ref().map(|origin| origin.of),
+            pinned: version.is_some(),
             at: self.engine.clock.now(),
         };
         let run = self.engine.new_run(executable, cause).await?;
@@ -315,6 +305,33 @@ impl InvocationService {
             ..principal.behalf()
         };
         Ok((origin.user, user_data, behalf))
+    }
+
+    /// Lets a call in, or says what there is too much of.
+    async fn admit(
+        &self,
+        caller: &Caller<'_>,
+        function: &Function,
+        waiter: Waiter,
+    ) -> Result<Option<Admitted>, Error> {
+        let (engine, slug) = (&self.engine, &function.slug);
+        if let Some(rate) = &function.options.rate_limit {
+            engine.rates.count(function.id, slug, rate)?;
+        }
+        let queuer = match caller.principal {
+            Some(_) => Queuer::Caller,
+            None => Queuer::Stranger,
+        };
+        match (waiter, queuer) {
+            (Waiter::Nobody, queuer) => {
+                engine.admit(caller.scope.site_id(), queuer, 1).await?;
+                Ok(None)
+            }
+            (Waiter::Caller, Queuer::Stranger) => {
+                Ok(Some(engine.strangers.enter(function.id, slug).await?))
+            }
+            (Waiter::Caller, _) => Ok(None),
+        }
     }
 
     async fn queue(
