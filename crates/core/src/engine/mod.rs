@@ -49,6 +49,7 @@ use crate::time::Clock;
 use crate::users::{Profile, User};
 use crate::vault::Vault;
 use ids::IdSource;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -109,6 +110,7 @@ pub struct Engine {
     pub(crate) backlogs: Backlogs,
     principals: Arc<Principals>,
     told: Arc<Told>,
+    stopping: AtomicBool,
 }
 
 /// Sites × event types, and function versions, that are kept in memory.
@@ -117,6 +119,20 @@ const CACHED: usize = 50_000;
 const CHANGES_KEPT: usize = 1024;
 
 impl Engine {
+    /// From now on, who stops waiting does so because the server stops.
+    pub(crate) fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Why a run ends for which nobody waits any more.
+    pub(crate) fn why_abandoned(&self) -> &'static str {
+        if self.stopping.load(Ordering::Relaxed) {
+            "The server stopped before this run ended"
+        } else {
+            "The caller went away"
+        }
+    }
+
     /// Puts the parts together.
     pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
         Arc::new(Self {
@@ -136,6 +152,7 @@ impl Engine {
             backlogs: Backlogs::default(),
             principals,
             told: Arc::default(),
+            stopping: AtomicBool::new(false),
         })
     }
 

@@ -6,6 +6,7 @@ use super::waited::WaitedRun;
 use crate::error::Error;
 use crate::invocation::{Completion, Failure, FailureKind};
 use crate::json::JsonText;
+use crate::numbers::{self, Inexact, Integers};
 use crate::ports::store::ScopedStore;
 use crate::registry::EventSpec;
 use crate::subscriber::Subscription;
@@ -28,6 +29,8 @@ struct Member {
     run: WaitedRun,
     patch: Option<Value>,
     verdict: Option<VerdictKind>,
+    /// A number in it that would be changed.
+    inexact: Option<Inexact>,
     /// What its patch came to.
     changes: Option<JsonText>,
 }
@@ -60,6 +63,20 @@ impl Agreement {
     }
 }
 
+/// A number of the returned parameters that would be changed on its way into the record.
+fn inexact(result: &JsonText) -> Option<Inexact> {
+    let found = numbers::check(result.as_str(), Integers::Bits64).err()?;
+    found.path.starts_with("params.").then_some(found)
+}
+
+fn cannot_be_kept(function_name: &str, inexact: &Inexact) -> Failure {
+    let field = inexact.path.trim_start_matches("params.");
+    let message = format!(
+        "Function '{function_name}' returned an enrichment of '{field}' that cannot be saved: {inexact}"
+    );
+    Failure::new(FailureKind::Enrichment, message)
+}
+
 impl PreStage {
     pub(super) fn new(
         spec: EventSpec,
@@ -74,6 +91,7 @@ impl PreStage {
                 run,
                 patch: None,
                 verdict: None,
+                inexact: None,
                 changes: None,
             })
             .collect();
@@ -120,6 +138,7 @@ impl PreStage {
                 match verdict {
                     Verdict::Allow => None,
                     Verdict::Enrich(patch) => {
+                        member.inexact = finished.report.result.as_ref().ok().and_then(inexact);
                         member.patch = Some(patch);
                         None
                     }
@@ -139,7 +158,11 @@ impl PreStage {
         for (index, member) in self.members.iter_mut().enumerate() {
             if let Some(patch) = &member.patch {
                 let name = &member.subscription.executable.function_name;
-                let changes = enrich(&self.spec, name, profile, patch);
+                let given = &member.run.invocation().params;
+                let changes = match &member.inexact {
+                    Some(inexact) => Err(cannot_be_kept(name, inexact)),
+                    None => enrich(&self.spec, name, profile, patch, given),
+                };
                 member.changes = Some(changes.map_err(|failure| (index, failure))?);
             }
         }

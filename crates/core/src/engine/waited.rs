@@ -126,7 +126,7 @@ impl WaitedRun {
 impl Drop for WaitedRun {
     fn drop(&mut self) {
         if !self.recorded {
-            let completion = self.take_completion("The caller went away");
+            let completion = self.take_completion(self.engine.clone().why_abandoned());
             self.engine.complete_later(&*self.store, vec![completion]);
         }
     }

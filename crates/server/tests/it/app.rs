@@ -402,6 +402,9 @@ fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
     system.register("broken", |_: SystemCall| async {
         Err("it broke".to_owned())
     });
+    system.register("return-all", |call: SystemCall| async move {
+        Ok(json!({"params": call.params}))
+    });
     system.register("hang", |_: SystemCall| std::future::pending());
     system.register("copy", |call: SystemCall| async move {
         let name = format!(

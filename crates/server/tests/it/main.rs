@@ -9,6 +9,7 @@ mod hostile;
 mod idempotency;
 mod official_client;
 mod openapi;
+mod requests;
 mod routes;
 mod sdk;
 mod snapshots;
