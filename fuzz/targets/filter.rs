@@ -36,7 +36,7 @@ fuzz_target!(|data: &[u8]| {
         let params = given.unwrap_or_else(|| spec(event).sample());
         let user = JsonText::from(&spec(EventType::PostUserCreate).sample());
         let now = Timestamp::from_micros(1_764_060_000_000_000);
-        let activation = Activation::new(event, &params, Some(&user), now);
+        let activation = Activation::new(event, params, Some(&user), now);
         let first = filter.matches(&activation);
         if let Err(reason) = &first {
             assert!(!reason.is_empty() && reason.len() <= limits::FILTER_REASON_BYTES);

@@ -12,6 +12,7 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
+use tollgate_core::site::Authority;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_core::webhook::SigningKeys;
@@ -108,6 +109,22 @@ impl Composition {
         self.executor.start(&self.coordinator).await
     }
 
+    /// What those have to know who share this server, if there are several sites and a wall between
+    /// them is missing.
+    pub(crate) async fn between_sites(&self) -> Option<String> {
+        let python = self.python.as_ref()?;
+        let sites = self
+            .platform
+            .admin
+            .sites(&Authority::of_this_program())
+            .await;
+        if sites.map_or(0, |sites| sites.len()) < 2 {
+            return None;
+        }
+        // Why functions cannot run at all is told elsewhere.
+        python.ready().await.ok()?.between_sites()
+    }
+
     /// Lets running work end, hands the rest back, ends the interpreters, closes the store.
     pub(crate) async fn stop(self, grace: Duration) {
         match self.executor.stop(grace).await {
@@ -178,6 +195,7 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
+    process.hosts_max = config.python.hosts;
     process.sandbox = config.functions.sandbox == Sandbox::On;
     let memory = config.functions.memory_mb;
     process.memory_bytes = (memory > 0).then_some(memory << 20);

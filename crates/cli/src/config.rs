@@ -142,6 +142,7 @@ pub(crate) struct Python {
     pub(crate) program: PathBuf,
     pub(crate) idle_seconds: Seconds,
     pub(crate) workers: usize,
+    pub(crate) hosts: usize,
 }
 
 impl Retention {
@@ -300,6 +301,10 @@ impl Config {
                 &reason,
             );
         }
+        if self.python.hosts == 0 || self.python.hosts > limits::HOSTS {
+            let reason = format!("use 1 to {}", limits::HOSTS);
+            return wrong("python.hosts", &self.python.hosts, &reason);
+        }
         if let Err(reason) = self.outbound.dns() {
             return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
         }
@@ -385,6 +390,7 @@ mod tests {
         assert_eq!(u64::try_from(waiting).unwrap(), limits::QUEUE_PER_SITE);
         assert_eq!(config.execution.lease_seconds.get(), limits::LEASE);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
+        assert_eq!(config.python.hosts, limits::HOSTS);
         assert_eq!(
             config.retention.periods(),
             tollgate_core::retention::Retention::default()
@@ -399,6 +405,7 @@ mod tests {
             (json!({"listen": "nowhere"}), "listen"),
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
+            (json!({"python": {"hosts": 0}}), "python.hosts"),
             (
                 json!({"execution": {"lease_seconds": 0.5}}),
                 "execution.lease_seconds",

@@ -64,6 +64,52 @@ impl Wall {
         }
     }
 
+    /// What it means that it does not stand.
+    pub const fn without(self) -> &'static str {
+        match self {
+            Self::SystemCalls | Self::Files => "no function runs",
+            Self::User => {
+                "functions run as the server's own user, and the other walls alone keep them \
+                           from what that user may do"
+            }
+            Self::Root => {
+                "functions see the machine's file tree, and file rules alone keep them from it"
+            }
+            Self::Processes => {
+                "functions share the machine's processes, and the list of system calls \
+                                alone keeps them from signalling others"
+            }
+            Self::Network => {
+                "functions share the machine's network, and the list of system calls alone \
+                              keeps them from it"
+            }
+            Self::Scratch => {
+                "functions' files lie in one folder for all, apart by file rules alone, and \
+                              their number is not bounded"
+            }
+            Self::Threads => {
+                "threads are counted for all functions together, so one can take those of \
+                              all others"
+            }
+            Self::Memory => {
+                "a function that takes too much memory is ended some hundredths of a second \
+                             late, and meanwhile it is the machine's"
+            }
+            Self::Signals => {
+                "the list of system calls alone keeps functions from signals and sockets of \
+                              others"
+            }
+        }
+    }
+
+    /// Whether sites rely on it to be left alone by each other.
+    pub const fn is_between_sites(self) -> bool {
+        matches!(
+            self,
+            Self::Processes | Self::Scratch | Self::Threads | Self::Memory | Self::Signals
+        )
+    }
+
     /// Whether function code never runs without it while confinement is on.
     pub const fn is_required(self) -> bool {
         matches!(self, Self::SystemCalls | Self::Files)
@@ -117,15 +163,60 @@ pub enum Confinement {
     On(Walls),
 }
 
-impl fmt::Display for Confinement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Confinement {
+    /// One line for each wall that is missing: what that means, and why it is missing.
+    pub fn missing(&self) -> Vec<String> {
+        match self {
+            Self::Off => vec![
+                "functions.sandbox = \"off\": functions do whatever the server's user may do"
+                    .to_owned(),
+            ],
+            Self::On(walls) => walls.missing().map(|(wall, why)| told(wall, why)).collect(),
+        }
+    }
+
+    /// The walls that stand.
+    pub fn standing(&self) -> String {
         let walls = match self {
-            Self::Off => return f.write_str("sandbox off"),
+            Self::Off => return "sandbox off".to_owned(),
             Self::On(walls) => walls,
         };
         let standing = Wall::ALL.into_iter().filter(|&wall| walls.stands(wall));
         let names: Vec<_> = standing.map(Wall::as_str).collect();
-        write!(f, "sandbox on: {}", names.join(", "))?;
+        format!("sandbox on: {}", names.join(", "))
+    }
+
+    /// What several sites have to know of each other, if anything.
+    pub fn between_sites(&self) -> Option<String> {
+        let walls = match self {
+            Self::Off => {
+                return Some(
+                    "several sites run functions without any wall between them: whoever deploys in one \
+                     reads and changes all others"
+                        .to_owned(),
+                );
+            }
+            Self::On(walls) => walls,
+        };
+        let missing = walls.missing().filter(|(wall, _)| wall.is_between_sites());
+        let lines: Vec<_> = missing.map(|(wall, why)| told(wall, why)).collect();
+        (!lines.is_empty()).then(|| {
+            let lines = lines.join("; ");
+            format!("several sites run functions, and walls between them are missing: {lines}")
+        })
+    }
+}
+
+fn told(wall: Wall, why: &str) -> String {
+    format!("no wall {wall}: {} ({why})", wall.without())
+}
+
+impl fmt::Display for Confinement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.standing())?;
+        let Self::On(walls) = self else {
+            return Ok(());
+        };
         for (position, (wall, reason)) in walls.missing().enumerate() {
             let lead = if position == 0 { "; missing: " } else { ", " };
             write!(f, "{lead}{wall} ({reason})")?;
@@ -151,6 +242,32 @@ mod tests {
         );
         assert!(!walls.stands(Wall::Memory) && walls.stands(Wall::Root));
         assert_eq!(Confinement::Off.to_string(), "sandbox off");
+    }
+
+    #[test]
+    fn each_missing_wall_is_one_line_that_says_what_it_means() {
+        let mut walls = Walls::default();
+        assert_eq!(
+            Confinement::On(walls.clone()).missing(),
+            Vec::<String>::new()
+        );
+        assert_eq!(Confinement::On(walls.clone()).between_sites(), None);
+        walls.lacks(Wall::User, "not root");
+        assert_eq!(Confinement::On(walls.clone()).between_sites(), None);
+        walls.lacks(Wall::Memory, "no cgroup");
+        let confinement = Confinement::On(walls);
+        let lines = confinement.missing();
+        assert_eq!(lines.len(), 2);
+        assert!(lines.iter().all(|line| !line.contains('\n')), "{lines:?}");
+        assert!(lines[1].contains("hundredths of a second") && lines[1].ends_with("(no cgroup)"));
+        let told = confinement.between_sites().unwrap();
+        assert!(
+            told.contains("several sites") && told.contains("no wall memory"),
+            "{told}"
+        );
+        assert!(!told.contains("no wall user"), "{told}");
+        assert!(Confinement::Off.between_sites().is_some());
+        assert_eq!(Confinement::Off.missing().len(), 1);
     }
 
     #[test]

@@ -8,6 +8,10 @@ use std::time::Duration;
 pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
 /// Largest head of a request: its line and headers.
 pub const REQUEST_HEAD_BYTES: usize = 64 * 1024;
+/// Most bytes of the large request bodies that one process takes in at the same time; further ones wait.
+pub const BODIES_BYTES: usize = 16 * 1024 * 1024;
+/// A body up to this size waits for nobody.
+pub const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// How long a request's head may take to arrive, counted from the end of the request before: an idle
 /// connection ends after it too.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +57,15 @@ pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
 pub const PROCESSES: u64 = 4096;
 /// Threads of one function worker, its first included.
 pub const WORKER_THREADS: u64 = 64;
+/// Stack of a worker's first thread.
+pub const STACK_BYTES: u64 = 8 * 1024 * 1024;
+/// Stack of a thread that a function starts, unless it asks for another one.
+pub const THREAD_STACK_BYTES: u64 = 2 * 1024 * 1024;
+/// What a worker takes itself, beside the memory that its function may have.
+pub const WORKER_OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// What a worker may reserve beyond its memory without using it, as numeric libraries do: beyond it
+/// Python raises `MemoryError`.
+pub const WORKER_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 /// Scratch space of one function worker.
 pub const SCRATCH_BYTES: u64 = 64 * 1024 * 1024;
 /// Of the machine's memory, what all function workers together may take, in hundredths.
@@ -61,8 +74,18 @@ pub const FUNCTION_MEMORY_PERCENT: u64 = 75;
 pub const FUNCTION_USER: u32 = 61_000;
 /// Most worker processes of one server.
 pub const WORKER_PROCESSES: usize = 512;
-/// Largest frame on the pipe between server and worker.
+/// Most Python hosts of one server: one for each site that runs functions, and one that is ready.
+pub const HOSTS: usize = 256;
+/// How long a Python host without workers is kept.
+pub const HOST_IDLE: Duration = Duration::from_secs(300);
+/// Largest frame on the pipe between server and worker: a result with its logs.
 pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
+/// Largest frame from a worker that holds neither a result nor a body.
+pub const SMALL_FRAME_BYTES: usize = 64 * 1024;
+/// Largest frame with a request of a function to another host: its body is in base64.
+pub const EGRESS_REQUEST_FRAME_BYTES: usize = EGRESS_REQUEST_BYTES / 3 * 4 + 256 * 1024;
+/// Memory for the large frames of all workers at the same time; those of one site have half.
+pub const FRAMES_BYTES: usize = 24 * 1024 * 1024;
 
 /// Attempts of a POST invocation when neither function nor subscription sets any.
 pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;
@@ -85,6 +108,15 @@ pub const FILTER_PATTERN_BYTES: usize = 64 * 1024;
 pub const FILTER_VALUES: usize = 5_000;
 /// Most text that a filter looks at: a user's attributes and the rest of the record.
 pub const FILTER_TEXT_BYTES: usize = ATTRIBUTES_BYTES + 16 * 1024;
+/// Most steps of one evaluation of a filter, each about what comparing two numbers takes.
+pub const FILTER_STEPS: u64 = 100_000;
+/// Most steps, and most bytes of an event, that the filters of one event may look at on a thread that
+/// serves others.
+pub const FILTER_STEPS_INLINE: u64 = 4_000;
+/// See [`FILTER_STEPS_INLINE`].
+pub const FILTER_BYTES_INLINE: usize = 8 * 1024;
+/// Events whose filters take longer than that and are looked at at the same time.
+pub const FILTERS_AT_ONCE: usize = 2;
 /// Longest reason that is kept of a filter that could not be evaluated.
 pub const FILTER_REASON_BYTES: usize = 500;
 
@@ -157,6 +189,8 @@ pub const SLUG_CHARS: usize = 64;
 pub const DESCRIPTION_CHARS: usize = 2000;
 /// Largest `attributes` object of a user, as JSON.
 pub const ATTRIBUTES_BYTES: usize = 64 * 1024;
+/// Largest enrichment of a PRE function, as JSON: what it may change, and some blanks.
+pub const ENRICHMENT_BYTES: usize = 2 * ATTRIBUTES_BYTES;
 /// Shortest password.
 pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Longest password: hashing cost is bounded by it.
@@ -201,6 +235,8 @@ pub const REDACTED_CHARS_MIN: usize = 8;
 /// Texts of one app's secrets that are remembered to be taken out. To find them takes some 13 times
 /// as much memory, for a moment 80 times, and some 60 ms to prepare.
 pub const REDACTED_BYTES: usize = 512 * 1024;
+/// Most of them, and most text of one report, that is looked at on a thread that serves others.
+pub const REDACTED_BYTES_INLINE: usize = 64 * 1024;
 /// Length of the pieces in which long texts are looked for; the last piece has up to twice as much.
 pub const REDACTED_PIECE_BYTES: usize = 128;
 /// Memory for what is taken out of one site's logs and errors, before its largest apps' is forgotten.

@@ -5,6 +5,7 @@ use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
+use crate::limits;
 use crate::subscriber::OnTimeout;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,7 +24,7 @@ pub enum Verdict {
         /// Its reason.
         message: String,
         /// Its reasons per field, as it gave them.
-        errors: Option<Value>,
+        errors: Option<JsonText>,
     },
     /// No: the function broke.
     Broken(Failure),
@@ -106,15 +107,22 @@ impl Verdict {
             let message = text_of(object.error)
                 .or_else(|| text_of(object.message))
                 .unwrap_or_else(|| "The function gave no reason".to_owned());
-            let errors = object
-                .errors
-                .and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let errors = object.errors.filter(|raw| raw.get() != "null");
+            let errors = errors.map(|raw| JsonText::from(raw.to_owned()));
             return Self::Deny { message, errors };
         }
-        match object
-            .params
-            .and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok())
+        let params = object.params.map(RawValue::get);
+        if let Some(params) = params
+            && params.len() > limits::ENRICHMENT_BYTES
         {
+            let message = format!(
+                "The enrichment is {} bytes of JSON; the limit is {}",
+                params.len(),
+                limits::ENRICHMENT_BYTES
+            );
+            return Self::Broken(Failure::new(FailureKind::Enrichment, message));
+        }
+        match params.and_then(|params| serde_json::from_str::<Value>(params).ok()) {
             Some(patch @ Value::Object(_)) => Self::Enrich(patch),
             Some(_) | None => Self::Allow,
         }
@@ -123,13 +131,12 @@ impl Verdict {
 
 /// A reason as text: a string as it is, anything else as its JSON; `null` is no reason.
 fn text_of(raw: Option<&RawValue>) -> Option<String> {
-    let raw = raw?;
-    match serde_json::from_str::<Value>(raw.get()).ok()? {
-        Value::Null => None,
-        Value::String(text) if text.trim().is_empty() => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
+    let raw = raw?.get();
+    if !raw.starts_with('"') {
+        return (raw != "null").then(|| raw.to_owned());
     }
+    let text: String = serde_json::from_str(raw).ok()?;
+    (!text.trim().is_empty()).then_some(text)
 }
 
 /// Who refused, for the `errors` of the answer.
@@ -154,7 +161,7 @@ pub struct RefusedBy {
     pub message: String,
     /// The function's reasons per field.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fields: Option<Value>,
+    pub fields: Option<JsonText>,
 }
 
 /// Why the PRE stage did not agree.

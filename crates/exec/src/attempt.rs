@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::CallContext;
 use tollgate_core::invocation::{Failure, FailureKind, Waiter};
+use tollgate_core::limits;
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
-use tollgate_core::ports::runtime::{Call, RunReport, Runtime};
+use tollgate_core::ports::runtime::{Call, HostCalls, RunReport, Runtime};
 
 /// One of the runs that a function with a bound of its own may have at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) async fn attempt(
         },
     };
     // Before anybody else sees it.
-    host.redact(&mut report);
+    report = redacted(host, report).await;
     if let Err(failure) = &report.result
         && failure.kind == FailureKind::Gone
         && let (Some(event), Some(coordinator)) = (event, shared.coordinator())
@@ -59,6 +60,23 @@ pub(crate) async fn attempt(
         report,
         started_at,
         finished_at: shared.clock.now(),
+    })
+}
+
+/// Takes secrets out of a report; of a long one where nobody waits meanwhile.
+async fn redacted(host: Arc<dyn HostCalls>, mut report: RunReport) -> RunReport {
+    if report.bytes() <= limits::REDACTED_BYTES_INLINE {
+        host.redact(&mut report);
+        return report;
+    }
+    let looked_through = tokio::task::spawn_blocking(move || {
+        host.redact(&mut report);
+        report
+    });
+    // What was not looked through is shown to nobody.
+    looked_through.await.unwrap_or_else(|_| {
+        let message = "What the function reported could not be looked through for secrets";
+        RunReport::failed(Failure::new(FailureKind::Crashed, message))
     })
 }
 

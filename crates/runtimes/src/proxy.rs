@@ -284,7 +284,7 @@ impl Runtime for ProxyRuntime {
         }
     }
 
-    async fn check(&self, source: &Source) -> Result<(), CheckError> {
+    async fn check(&self, _: SiteId, source: &Source) -> Result<(), CheckError> {
         if let Source::Proxy {
             webhook_url,
             headers,

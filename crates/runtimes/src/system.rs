@@ -177,7 +177,7 @@ impl Runtime for SystemRuntime {
     }
 
     /// Which slug a source will get is not known here, so a missing function shows when it runs.
-    async fn check(&self, _: &Source) -> Result<(), CheckError> {
+    async fn check(&self, _: SiteId, _: &Source) -> Result<(), CheckError> {
         Ok(())
     }
 

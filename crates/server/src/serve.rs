@@ -224,7 +224,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
-            Ok(response.map(|body| Leaving::new(body, progress)))
+            Ok(response.map(|body| Leaving::around(body, progress)))
         })
     }
 }

@@ -4,7 +4,8 @@ use crate::config::ServerConfig;
 use axum::http::HeaderValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tollgate_core::time::Clock;
 
@@ -22,6 +23,8 @@ struct Shared {
     stopping: watch::Sender<bool>,
     /// Turns true when the time for open requests is over.
     given_up: watch::Sender<bool>,
+    /// Room for large bodies, in KiB.
+    bodies: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -37,6 +40,7 @@ impl AppState {
             requests,
             stopping,
             given_up,
+            bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES / 1024)),
         }))
     }
 
@@ -46,6 +50,11 @@ impl AppState {
 
     pub(crate) fn config(&self) -> &ServerConfig {
         &self.0.config
+    }
+
+    /// Room for large bodies, in KiB.
+    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
+        &self.0.bodies
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

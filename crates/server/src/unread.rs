@@ -162,7 +162,7 @@ pub(crate) struct Leaving {
 
 impl Leaving {
     /// Around the body of an answer.
-    pub(crate) fn new(body: Body, progress: Progress) -> Body {
+    pub(crate) fn around(body: Body, progress: Progress) -> Body {
         Body::new(Self { body, progress })
     }
 }

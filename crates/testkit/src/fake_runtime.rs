@@ -146,7 +146,7 @@ impl Runtime for FakeRuntime {
         }
     }
 
-    async fn check(&self, _: &Source) -> Result<(), CheckError> {
+    async fn check(&self, _: SiteId, _: &Source) -> Result<(), CheckError> {
         Ok(())
     }
 

@@ -74,6 +74,9 @@ async fn change(config: &Config, composition: &Composition, command: Admin) -> C
                 .create_site(&authority, &slug, domain)
                 .await?;
             println!("created site {}", site.slug);
+            if let Some(warning) = composition.between_sites().await {
+                eprintln!("warning: {warning}");
+            }
         }
         Admin::Egress {
             site: slug,

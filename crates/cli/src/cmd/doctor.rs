@@ -108,7 +108,15 @@ async fn isolation(config: &Config) -> Finding {
                           user can, so run only code that you trust";
             finding(false, true, detail.to_owned())
         }
-        Ok(confinement @ Confinement::On(_)) => finding(true, false, confinement.to_string()),
+        Ok(confinement @ Confinement::On(_)) => {
+            let mut lines = vec![confinement.standing()];
+            lines.extend(confinement.missing());
+            let between = confinement.between_sites();
+            lines.extend(between.map(|_| {
+                "with several sites, one more reason to give each a machine of its own".to_owned()
+            }));
+            finding(true, false, lines.join("\n"))
+        }
         Err(error) => finding(false, false, format!("functions cannot run: {error}")),
     }
 }

@@ -117,7 +117,9 @@ async fn run_file(config: &Config, request: &RunRequest, json: bool) -> CommandR
     if request.egress {
         Arc::make_mut(&mut call.executable).options.network = Network::Egress;
     }
-    let checked = runtime.check(&call.executable.source).await;
+    let checked = runtime
+        .check(call.executable.site_id, &call.executable.source)
+        .await;
     let report = match checked {
         Ok(()) => Ok(runtime.run(call).await),
         Err(error) => Err(error),

@@ -109,6 +109,9 @@ fn raise_open_files() {
 /// Starts workers for PRE functions, so that no first request pays for it; a start that takes too
 /// long goes on without.
 async fn warm_up(composition: &Composition) {
+    if let Some(warning) = composition.between_sites().await {
+        tracing::warn!("{warning}");
+    }
     let authority = Authority::of_this_program();
     match tokio::time::timeout(WARM_UP_MAX, composition.platform.admin.warm_up(&authority)).await {
         Ok(Ok(())) => {}

@@ -49,8 +49,8 @@ def main(params):
 ";
 
 const APP: &str = "bad";
-/// The processes of a server that does nothing: the launcher, the zygote and its spare worker.
-const STANDING: usize = 3;
+/// What stays of hosts: for the site and for none yet, a launcher, its zygote and a spare worker.
+const STANDING: usize = 6;
 
 /// A server whose idle interpreters end at once, so that what is left is left behind.
 async fn server() -> Server {

@@ -81,13 +81,20 @@ impl Engine {
         let params = event.params();
         let user = JsonText::of(&UserParams::from(principal.user())).ok();
         let now = self.clock.now();
-        let occurrence = Occurrence::new(event_type, &params, user.as_ref(), now);
+        let occurrence = Occurrence {
+            event: event_type,
+            params: params.clone(),
+            user,
+            at: now,
+        };
+        let passages = self.gate.passages(&subscribed, occurrence).await;
         let mut known: HashMap<_, _> = subscribed
             .iter()
-            .map(|it| {
+            .zip(passages)
+            .map(|(it, passage)| {
                 let executable = &it.subscription.executable;
                 let link = Link(executable.function_id, Some(event_type));
-                let hindrance = match it.passage(&occurrence) {
+                let hindrance = match passage {
                     Passage::Runs => principal
                         .chain()
                         .refusal(link, &executable.function_name)

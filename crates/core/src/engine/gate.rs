@@ -6,10 +6,12 @@ use crate::event::EventType;
 use crate::filter::{Activation, Filter};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
+use crate::limits;
 use crate::subscriber::Subscription;
 use crate::time::Timestamp;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Whose condition it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,10 +72,10 @@ impl Subscribed {
     }
 
     /// Asks the conditions, the function's first.
-    pub(crate) fn passage(&self, event: &Occurrence<'_>) -> Passage {
+    fn passage(&self, event: &Activation) -> Passage {
         for (whose, filter) in &self.conditions {
             let matches = match filter {
-                Ok(filter) => filter.matches(event.activation()),
+                Ok(filter) => filter.matches(event),
                 Err(reason) => Err(reason.clone()),
             };
             match matches {
@@ -85,6 +87,16 @@ impl Subscribed {
         Passage::Runs
     }
 
+    /// How many steps its conditions take at most.
+    fn steps(&self, event: &Activation) -> u64 {
+        let filters = self
+            .conditions
+            .iter()
+            .filter_map(|(_, it)| it.as_ref().ok());
+        let steps = filters.map(|filter| filter.cost(event));
+        steps.fold(0, u64::saturating_add)
+    }
+
     /// What the record says of a condition that could not be evaluated.
     pub(crate) fn unclear(&self, whose: Condition, reason: &str) -> Failure {
         let name = &self.subscription.executable.function_name;
@@ -94,33 +106,78 @@ impl Subscribed {
 }
 
 /// One event as its filters see it; its values are only made when a filter asks.
-pub(crate) struct Occurrence<'a> {
+#[derive(Clone)]
+pub(crate) struct Occurrence {
     pub(crate) event: EventType,
-    pub(crate) params: &'a JsonText,
-    pub(crate) user: Option<&'a JsonText>,
+    pub(crate) params: JsonText,
+    pub(crate) user: Option<JsonText>,
     pub(crate) at: Timestamp,
-    activation: OnceLock<Activation>,
 }
 
-impl<'a> Occurrence<'a> {
-    pub(crate) fn new(
-        event: EventType,
-        params: &'a JsonText,
-        user: Option<&'a JsonText>,
-        at: Timestamp,
-    ) -> Self {
-        Self {
-            event,
-            params,
-            user,
-            at,
-            activation: OnceLock::new(),
-        }
+impl Occurrence {
+    fn activation(&self) -> Activation {
+        let params = self.params.to_value();
+        Activation::new(self.event, params, self.user.as_ref(), self.at)
     }
 
-    fn activation(&self) -> &Activation {
-        self.activation.get_or_init(|| {
-            Activation::new(self.event, &self.params.to_value(), self.user, self.at)
+    /// Bytes that its filters look at.
+    fn size(&self) -> usize {
+        let user = self.user.as_ref();
+        self.params.as_str().len() + user.map_or(0, |user| user.as_str().len())
+    }
+}
+
+/// Asks subscriptions whether they run. One that may take long has a turn of its own, on a thread
+/// that serves nobody else.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(limits::FILTERS_AT_ONCE)),
+        }
+    }
+}
+
+impl Gate {
+    /// What the conditions of each say, in their order.
+    pub(crate) async fn passages(
+        &self,
+        subscribed: &Arc<[Subscribed]>,
+        event: Occurrence,
+    ) -> Vec<Passage> {
+        if subscribed.iter().all(|it| it.conditions.is_empty()) {
+            return subscribed.iter().map(|_| Passage::Runs).collect();
+        }
+        if event.size() <= limits::FILTER_BYTES_INLINE {
+            let activation = event.activation();
+            let steps = subscribed.iter().map(|it| it.steps(&activation));
+            if steps.fold(0, u64::saturating_add) <= limits::FILTER_STEPS_INLINE {
+                return subscribed
+                    .iter()
+                    .map(|it| it.passage(&activation))
+                    .collect();
+            }
+        }
+        // It is never closed.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let all = Arc::clone(subscribed);
+        let asked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let activation = event.activation();
+            all.iter().map(|it| it.passage(&activation)).collect()
+        });
+        asked.await.unwrap_or_else(|error| {
+            // A bug of the library's, or the end of the process. Nobody can tell, then.
+            let unclear = |it: &Subscribed| {
+                it.conditions.first().map_or(Passage::Runs, |(whose, _)| {
+                    Passage::Unclear(*whose, format!("its evaluation broke off: {error}"))
+                })
+            };
+            subscribed.iter().map(unclear).collect()
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::auth::Principal;
 use crate::ports::runtime::{HostCalls, HostError};
 use crate::secrets::OwnApp;
 use async_trait::async_trait;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// Makes the platform's side of a function's `sdk_client`.
@@ -21,7 +21,7 @@ pub struct NobodysHost;
 
 #[async_trait]
 impl HostCalls for NobodysHost {
-    async fn call(&self, method: &str, _: Value) -> Result<Value, HostError> {
+    async fn call(&self, method: &str, _: &RawValue) -> Result<Box<RawValue>, HostError> {
         let message = format!(
             "{method}: nobody who is signed in caused this run, so sdk_client has no rights"
         );

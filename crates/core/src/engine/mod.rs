@@ -23,7 +23,7 @@ pub(crate) use birth::{Cause, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
-pub(crate) use gate::{Occurrence, Passage, Subscribed};
+pub(crate) use gate::{Gate, Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
 pub use publish::{EventService, Prepared, Publication};
 pub use resolve::QueueCoordinator;
@@ -111,6 +111,7 @@ pub struct Engine {
     principals: Arc<Principals>,
     told: Arc<Told>,
     stopping: AtomicBool,
+    pub(crate) gate: Gate,
 }
 
 /// Sites × event types, and function versions, that are kept in memory.
@@ -153,6 +154,7 @@ impl Engine {
             principals,
             told: Arc::default(),
             stopping: AtomicBool::new(false),
+            gate: Gate::default(),
         })
     }
 
@@ -239,10 +241,15 @@ impl Engine {
     ) -> Result<Subscriptions, Error> {
         let load = async {
             let stored = self.scoped(scope).subscriptions(event).await?;
-            Ok(stored
-                .into_iter()
-                .map(|subscription| Subscribed::new(event, subscription))
-                .collect())
+            let compile = move || {
+                let compiled = stored.into_iter();
+                compiled
+                    .map(|subscription| Subscribed::new(event, subscription))
+                    .collect()
+            };
+            // Many conditions take a while to compile, in which this thread serves others.
+            let compiled = tokio::task::spawn_blocking(compile).await;
+            compiled.map_err(|error| Error::Unavailable(format!("conditions not read: {error}")))
         };
         self.subscriptions
             .get_or_load((scope.site_id(), event), load)

@@ -247,8 +247,14 @@ impl EventService {
         let params = event.params();
         let user_data = Engine::user_data(principal);
         let at = engine.clock.now();
-        let occurrence = Occurrence::new(event_type, &params, user_data.as_ref(), at);
-        let chosen = chosen(&subscriptions, &occurrence);
+        let occurrence = Occurrence {
+            event: event_type,
+            params: params.clone(),
+            user: user_data.clone(),
+            at,
+        };
+        let passages = engine.gate.passages(&subscriptions, occurrence).await;
+        let chosen = chosen(&subscriptions, passages);
         let event_id = engine.entropy.event_id(at);
         let mut members = Vec::with_capacity(chosen.len());
         for (subscription, unclear) in chosen {
@@ -283,15 +289,19 @@ impl EventService {
 /// Which subscriptions an event concerns, and of which nobody can tell.
 fn chosen(
     subscriptions: &[Subscribed],
-    occurrence: &Occurrence<'_>,
+    passages: Vec<Passage>,
 ) -> Vec<(Subscription, Option<Failure>)> {
-    let choose = |subscribed: &Subscribed| {
-        let unclear = match subscribed.passage(occurrence) {
+    let choose = |(subscribed, passage): (&Subscribed, Passage)| {
+        let unclear = match passage {
             Passage::Held(_) => return None,
             Passage::Runs => None,
             Passage::Unclear(whose, reason) => Some(subscribed.unclear(whose, &reason)),
         };
         Some((subscribed.subscription.clone(), unclear))
     };
-    subscriptions.iter().filter_map(choose).collect()
+    subscriptions
+        .iter()
+        .zip(passages)
+        .filter_map(choose)
+        .collect()
 }

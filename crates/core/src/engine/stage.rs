@@ -13,7 +13,9 @@ use crate::subscriber::Subscription;
 use crate::users::Profile;
 use crate::verdict::{Refusal, RefusedBy, Verdict, VerdictKind};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// The functions of one PRE event, under way, in the order in which their patches apply.
@@ -65,12 +67,17 @@ impl Agreement {
 
 /// A number of the returned parameters that would be changed on its way into the record.
 fn inexact(result: &JsonText) -> Option<Inexact> {
-    let found = numbers::check(result.as_str(), Integers::Bits64).err()?;
-    found.path.starts_with("params.").then_some(found)
+    #[derive(Deserialize)]
+    struct Returned<'a> {
+        #[serde(borrow)]
+        params: Option<&'a RawValue>,
+    }
+    let returned: Returned<'_> = result.read().ok()?;
+    numbers::check(returned.params?.get(), Integers::Bits64).err()
 }
 
 fn cannot_be_kept(function_name: &str, inexact: &Inexact) -> Failure {
-    let field = inexact.path.trim_start_matches("params.");
+    let field = &inexact.path;
     let message = format!(
         "Function '{function_name}' returned an enrichment of '{field}' that cannot be saved: {inexact}"
     );
@@ -214,6 +221,30 @@ impl PreStage {
             kind,
             message,
             fields,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_enrichment_keeps_its_numbers_or_is_broken() {
+        let result = |text: &str| JsonText::parse(text.to_owned()).unwrap();
+        let kept = r#"{"other": 36893488147419103232, "params": {"attributes": {"n": 0.1}}}"#;
+        assert_eq!(inexact(&result(kept)), None);
+        for number in ["36893488147419103232", "1e400", "1.00000000000000000001"] {
+            let text = format!(
+                r#"{{"other": 1e400, "params": {{"attributes": {{"n": [1, {number}]}}}}}}"#
+            );
+            let found = inexact(&result(&text)).unwrap();
+            let failure = cannot_be_kept("F", &found);
+            assert!(
+                failure.message.contains("'attributes.n.1'"),
+                "{}",
+                failure.message
+            );
         }
     }
 }

@@ -3,13 +3,15 @@
 //! A filter is compiled and checked against its event's schema when it is set, so that a misspelt
 //! field is an answer to the one who wrote it and not a function that silently never runs. It sees
 //! `event` (`type`, `params`, and `previous` for updates), `user` (who acted) and `time`. It must
-//! never have an effect, and its cost is bounded: by its length and depth, by the size of what it looks
-//! at, and because nothing in it multiplies: list macros do not nest, make no lists, and neither join
-//! texts nor match patterns in their rounds.
+//! never have an effect, and its cost is bounded: what an evaluation takes at most is computed from the
+//! sizes of what it would look at, and what is beyond the budget is not evaluated. Besides, nothing in it
+//! multiplies: list macros do not nest, make no lists, and neither join texts nor match patterns in
+//! their rounds.
 //!
 //! Language: <https://github.com/google/cel-spec/blob/master/doc/langdef.md>.
 
 mod check;
+mod cost;
 mod kind;
 mod operators;
 mod signatures;
@@ -79,7 +81,23 @@ impl Filter {
             .compile(text)
             .map_err(|errors| unreadable(&errors))?;
         check::check(&program, event)?;
+        if cost::cost(&program, &cost::Given::NOTHING) > limits::FILTER_STEPS {
+            return Err(FilterError {
+                message:
+                    "no event is small enough for this filter to be evaluated in time; make it \
+                          simpler, or split it over several functions"
+                        .to_owned(),
+                line: 1,
+                column: 1,
+            });
+        }
         Ok(Self(Arc::new(program)))
+    }
+
+    /// How many steps an evaluation takes at most; none where there is nothing to evaluate.
+    pub fn cost(&self, activation: &Activation) -> u64 {
+        let given = activation.context();
+        given.map_or(0, |(_, given)| cost::cost(&self.0, given))
     }
 
     /// Whether the filter lets the event through.
@@ -87,7 +105,10 @@ impl Filter {
     /// # Errors
     /// Why it cannot be told: a key that is missing, types that do not fit, an overflow.
     pub fn matches(&self, activation: &Activation) -> Result<bool, String> {
-        let context = activation.context()?;
+        let (context, given) = activation.context()?;
+        if cost::cost(&self.0, given) > limits::FILTER_STEPS {
+            return Err("with the values of this event it would take too long".to_owned());
+        }
         match self.0.execute(context) {
             Ok(Value::Bool(matches)) => Ok(matches),
             Ok(other) => Err(format!("it gave a {}, not true or false", other.type_of())),

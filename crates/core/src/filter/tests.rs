@@ -18,7 +18,7 @@ fn activation(change: Json) -> Activation {
     let user = spec(EventType::PostUserCreate).sample();
     let user: UserParams = serde_json::from_value(user).unwrap();
     let now = Timestamp::from_micros(1_736_937_000_000_000);
-    Activation::new(event, &params, Some(&JsonText::of(&user).unwrap()), now)
+    Activation::new(event, params, Some(&JsonText::of(&user).unwrap()), now)
 }
 
 #[test]
@@ -269,4 +269,84 @@ fn every_bound_is_kept_and_no_text_breaks_the_stack() {
             .join()
             .unwrap();
     }
+}
+
+/// An event whose attributes hold two lists of this many different numbers.
+fn lists(items: usize) -> Activation {
+    let list: Vec<usize> = (0..items).collect();
+    activation(json!({"attributes": {"a": list, "b": list}}))
+}
+
+#[test]
+fn the_cost_grows_as_the_work_does() {
+    let cost = |text: &str, items| compiled(text).unwrap().cost(&lists(items));
+    let each = "event.params.attributes.a.all(x, x >= 0)";
+    let pairs = "event.params.attributes.a.all(x, x in event.params.attributes.b)";
+    let equal =
+        "event.params.attributes.a.all(x, event.params.attributes.a == event.params.attributes.b)";
+    for items in [10, 100, 1000] {
+        let count = u64::try_from(items).unwrap();
+        let (least, most) = (count * 2, count * 20 + 100);
+        let found = cost(each, items);
+        assert!((least..most).contains(&found), "{items}: {found}");
+        for quadratic in [pairs, equal] {
+            let found = cost(quadratic, items);
+            assert!(found >= count * count, "{items}: {found}");
+            assert!(
+                found <= count * count * 2 + count * 20 + 100,
+                "{items}: {found}"
+            );
+        }
+    }
+    // A short list is no longer for standing beside a long one.
+    let short = "event.params.attributes.a.all(x, x >= 0) && event.params.attributes.plan != 'b'";
+    let beside = activation(json!({"attributes": {"a": [1], "long": vec![0; 4000]}}));
+    assert!(compiled(short).unwrap().cost(&beside) < 100);
+}
+
+#[test]
+fn what_would_take_too_long_is_not_evaluated() {
+    let one = "event.params.attributes.a.all(x, x in event.params.attributes.b)";
+    let filter = compiled(one).unwrap();
+    assert_eq!(filter.matches(&lists(200)), Ok(true));
+    let reason = filter.matches(&lists(2000)).unwrap_err();
+    assert!(reason.contains("too long"), "{reason}");
+    // As many as the bound of the text lets stand beside each other.
+    let many = vec![one; limits::FILTER_BYTES / (one.len() + 4)].join(" && ");
+    assert!(compiled(&many).unwrap().matches(&lists(1000)).is_err());
+    let named = "user.attributes.a.all(x, user.attributes.a == user.attributes.a)";
+    assert!(compiled(named).unwrap().cost(&lists(10)) < 100);
+    let text = activation(json!({"attributes": {"a": "x".repeat(60_000), "b": vec!["y"; 500]}}));
+    for text_filter in [
+        "event.params.attributes.b.all(x, event.params.attributes.a.contains(x))",
+        "event.params.attributes.b.all(x, string(event.params.attributes.a) != x)",
+        "event.params.attributes.b.all(x, size(event.params.attributes.a) > 1)",
+    ] {
+        let reason = compiled(text_filter).unwrap().matches(&text).unwrap_err();
+        assert!(reason.contains("too long"), "{text_filter}: {reason}");
+    }
+}
+
+#[test]
+fn what_takes_too_long_for_every_event_is_refused_when_it_is_set() {
+    let list = format!("[{}]", vec!["1"; 220].join(","));
+    let pairs = format!("{list}.all(x, x in {list})");
+    let refused = compiled(&pairs).unwrap_err();
+    assert!(
+        refused.message.contains("no event is small enough"),
+        "{refused}"
+    );
+    compiled(&format!("{list}.all(x, x in [1, 2])")).unwrap();
+}
+
+/// A step is bounded: the dearest filters of some kinds, each just within the budget.
+#[test]
+fn what_is_within_the_budget_is_done_soon() {
+    let one = "event.params.attributes.a.all(x, x in event.params.attributes.b)";
+    let filter = compiled(one).unwrap();
+    let largest = (1..4000).rev().map(|items| (items / 2, lists(items / 2)));
+    let mut within = largest.filter(|(_, given)| filter.cost(given) <= limits::FILTER_STEPS);
+    let (items, given) = within.next().unwrap();
+    assert!(items > 200, "{items}");
+    assert_eq!(filter.matches(&given), Ok(true));
 }

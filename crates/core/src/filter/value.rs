@@ -1,5 +1,6 @@
 //! What a filter sees, as CEL values.
 
+use super::cost::Given;
 use crate::event::EventType;
 use crate::json::JsonText;
 use crate::limits;
@@ -12,17 +13,21 @@ use std::sync::Arc;
 
 /// The names of one publication, made once for all its filters; none when its values are more than
 /// a filter may look at.
-pub struct Activation(Option<Context<'static, 'static>>);
+pub struct Activation(Option<(Context<'static, 'static>, Given)>);
 
 impl Activation {
     /// For an event of this type with these parameters, caused by `user` at `now`.
-    pub fn new(event: EventType, params: &Json, user: Option<&JsonText>, now: Timestamp) -> Self {
+    pub fn new(event: EventType, params: Json, user: Option<&JsonText>, now: Timestamp) -> Self {
         let mut size = Size::default();
-        if !size.fits(params) {
+        if !size.fits(&params) {
             return Self(None);
         }
         let mut context = Context::with_env(Arc::clone(&super::LANGUAGE));
-        let params = of_json(params);
+        let given = Given {
+            params,
+            user: user.map_or(Json::Null, JsonText::to_value),
+        };
+        let params = of_json(&given.params);
         let mut fields = HashMap::from([(key("type"), Value::from(event.as_str()))]);
         if let Value::Map(known) = &params
             && let Some(previous) = known.map.get(&key("previous"))
@@ -31,14 +36,14 @@ impl Activation {
         }
         fields.insert(key("params"), params);
         context.add_variable_from_value("event", map(fields));
-        let user = user.map_or(Value::Null, |user| of_json(&user.to_value()));
-        context.add_variable_from_value("user", user);
+        context.add_variable_from_value("user", of_json(&given.user));
         context.add_variable_from_value("time", moment(now));
-        Self(Some(context))
+        Self(Some((context, given)))
     }
 
-    pub(super) fn context(&self) -> Result<&Context<'static, 'static>, String> {
-        self.0.as_ref().ok_or_else(|| {
+    pub(super) fn context(&self) -> Result<(&Context<'static, 'static>, &Given), String> {
+        let known = self.0.as_ref().map(|(context, given)| (context, given));
+        known.ok_or_else(|| {
             format!(
                 "the event holds more than {} values or {} KiB of text",
                 limits::FILTER_VALUES,

@@ -4,10 +4,12 @@
 //! the other. Only effects are stored: a refused request may be repeated and runs again. This module
 //! must never keep an answer in memory instead of the database.
 
+mod canonical;
 mod flights;
 mod remember;
 mod service;
 
+use canonical::Canonical;
 pub use flights::Turn;
 pub use remember::{Remember, Remembered};
 pub use service::{Begun, IdempotencyService, KeyOwner};
@@ -16,7 +18,6 @@ use crate::json::JsonText;
 use crate::limits;
 use crate::time::Timestamp;
 use serde::Serialize;
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
@@ -48,33 +49,21 @@ impl RequestHash {
     /// # Errors
     /// When the body is not JSON.
     pub fn of(method: &str, path: &str, body: &str) -> Result<Self, serde_json::Error> {
-        let value: Value = serde_json::from_str(body)?;
+        let value: Canonical = serde_json::from_str(body)?;
         let mut hash = Sha256::new();
         // Neither a method nor a path can contain a line break.
         for part in [method, "\n", path, "\n"] {
             hash.update(part);
         }
-        // Keys are sorted: a `Value`'s objects are ordered maps.
-        hash.update(value.to_string());
-        if is_rounded(&value) {
+        // Keys are sorted.
+        let mut text = String::with_capacity(body.len());
+        value.write(&mut text);
+        hash.update(text);
+        if value.is_rounded() {
             hash.update("\n");
             hash.update(body);
         }
         Ok(Self(hash.finalize().into()))
-    }
-}
-
-/// Whether a `Value` may have lost digits that a function would see: those of an integer beyond 64
-/// bits, which it keeps as a float.
-fn is_rounded(value: &Value) -> bool {
-    const BITS_64: f64 = 18_446_744_073_709_551_616.0;
-    match value {
-        Value::Number(number) if number.is_f64() => {
-            number.as_f64().is_none_or(|it| it.abs() >= BITS_64 / 2.0)
-        }
-        Value::Array(items) => items.iter().any(is_rounded),
-        Value::Object(fields) => fields.values().any(is_rounded),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 

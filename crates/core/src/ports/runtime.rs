@@ -13,6 +13,7 @@ use crate::users::FieldError;
 use crate::webhook::WebhookState;
 use async_trait::async_trait;
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,18 @@ pub struct RunReport {
 }
 
 impl RunReport {
+    /// How much text it holds.
+    pub fn bytes(&self) -> usize {
+        let logs = self.logs.iter().map(|line| line.message.len());
+        let outcome = match &self.result {
+            Ok(result) => result.as_str().len(),
+            Err(failure) => {
+                failure.message.len() + failure.traceback.as_ref().map_or(0, |trace| trace.len())
+            }
+        };
+        logs.sum::<usize>() + outcome
+    }
+
     /// A report of a call that never reached a worker.
     pub fn failed(failure: Failure) -> Self {
         Self {
@@ -71,11 +84,24 @@ impl RunReport {
 /// What a function's `sdk_client` may ask for, with the rights of whoever caused the call.
 #[async_trait]
 pub trait HostCalls: Send + Sync {
-    /// Answers one request. `method` is dotted: `"users.get"`; `args` is an object.
+    /// Answers one request. `method` is dotted: `"users.get"`; `args` is an object. It stays text as
+    /// long as it can: of a small text hostile code can make a large tree.
     ///
     /// # Errors
     /// A message for the function's author, raised inside the function.
-    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError>;
+    async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError>;
+
+    /// The same with values, for the operator's own code.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    async fn ask(&self, method: &str, args: &Value) -> Result<Value, HostError> {
+        let broken = |error: serde_json::Error| HostError::internal(&error);
+        let answer = self
+            .call(method, &to_raw_value(args).map_err(broken)?)
+            .await?;
+        serde_json::from_str(answer.get()).map_err(broken)
+    }
 
     /// Takes secrets that the function was told out of what it reports.
     fn redact(&self, _report: &mut RunReport) {}
@@ -135,7 +161,7 @@ pub trait Runtime: Send + Sync {
     ///
     /// # Errors
     /// [`CheckError`].
-    async fn check(&self, source: &Source) -> Result<(), CheckError>;
+    async fn check(&self, site: SiteId, source: &Source) -> Result<(), CheckError>;
 
     /// Makes sure that the next call of `executable` finds a ready worker. Never waits longer than
     /// the limit for loading and a little for a place.

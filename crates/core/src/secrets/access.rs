@@ -90,8 +90,8 @@ impl OwnApp {
     }
 
     /// A function is told these.
-    pub(crate) fn tell(&self, shown: &[Shown]) {
+    pub(crate) async fn tell(&self, shown: &[Shown]) {
         let values = shown.iter().filter_map(|shown| shown.value.as_ref());
-        self.told.note(self.scope.site_id(), self.app, values);
+        self.told.note(self.scope.site_id(), self.app, values).await;
     }
 }

@@ -14,15 +14,20 @@ use crate::ids::{AppId, SiteId};
 use crate::json::JsonText;
 use crate::limits;
 use crate::ports::runtime::RunReport;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use daachorse::DoubleArrayAhoCorasick;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What stands in a secret's place.
 const MASK: &str = "***";
+
+/// Finds texts in one pass.
+type Finder = DoubleArrayAhoCorasick<u32>;
 
 /// What functions were told, by app.
 #[derive(Default)]
@@ -35,23 +40,42 @@ type Apps = HashMap<AppId, Arc<Texts>>;
 /// finder that is being built.
 struct Texts {
     texts: BTreeSet<String>,
-    finder: Option<AhoCorasick>,
+    /// How long they are together.
+    bytes: usize,
+    finder: Option<Finder>,
     /// Bytes that all of it takes.
     memory: usize,
 }
 
 impl Told {
     /// Remembers values that a function of this app was told.
-    pub(super) fn note<'v>(
-        &self,
+    pub(super) async fn note<'v>(
+        self: &Arc<Self>,
         site: SiteId,
         app: AppId,
         values: impl Iterator<Item = &'v SecretValue>,
     ) {
         let new = shortest(values.flat_map(|value| spellings(value.json())).collect());
+        let old = self.of(site, app);
+        let known = old.as_deref().map_or(0, |texts| texts.bytes);
+        if old.is_some_and(|texts| new.is_subset(&texts.texts)) {
+            return;
+        }
+        if known + bytes(&new) <= limits::REDACTED_BYTES_INLINE {
+            return self.remember(site, app, &new);
+        }
+        // To prepare for so many takes a while, in which this thread serves others.
+        let told = Arc::clone(self);
+        let remembered = tokio::task::spawn_blocking(move || told.remember(site, app, &new));
+        if let Err(error) = remembered.await {
+            tracing::error!(%error, "redaction.not_remembered");
+        }
+    }
+
+    fn remember(&self, site: SiteId, app: AppId, new: &BTreeSet<String>) {
         loop {
             let old = self.of(site, app);
-            let Some(texts) = Texts::with(old.as_deref(), &new) else {
+            let Some(texts) = Texts::with(old.as_deref(), new) else {
                 return;
             };
             // Whoever fails starts again from what another call has noted meanwhile.
@@ -94,7 +118,7 @@ impl Told {
                     mask(finder, traceback);
                 }
             }
-            Ok(result) if finder.is_match(result.as_str()) => {
+            Ok(result) if is_match(finder, result.as_str()) => {
                 if let Some(refusal) = masked_refusal(finder, result) {
                     *result = refusal;
                 }
@@ -113,20 +137,25 @@ impl Texts {
             return None;
         }
         let mut texts = old | new;
-        if texts.iter().map(String::len).sum::<usize>() > limits::REDACTED_BYTES {
+        if bytes(&texts) > limits::REDACTED_BYTES {
             // The old ones are what secrets held that are changed all the time.
             texts.clone_from(new);
         }
         let finder = finder(&texts);
         let text = |text: &String| size_of::<String>() + text.len();
-        let memory = texts.iter().map(text).sum::<usize>()
-            + finder.as_ref().map_or(0, AhoCorasick::memory_usage);
+        let memory =
+            texts.iter().map(text).sum::<usize>() + finder.as_ref().map_or(0, Finder::heap_bytes);
         Some(Self {
+            bytes: bytes(&texts),
             texts,
             finder,
             memory,
         })
     }
+}
+
+fn bytes(texts: &BTreeSet<String>) -> usize {
+    texts.iter().map(String::len).sum()
 }
 
 /// As many texts as one app may have, the shortest before all others: passwords and keys are short.
@@ -154,30 +183,63 @@ fn forget(apps: &mut Apps, newest: AppId) {
     }
 }
 
-/// The result without the values, if it is a refusal: its reasons are shown to others.
-fn masked_refusal(finder: &AhoCorasick, result: &JsonText) -> Option<JsonText> {
-    let mut value: Value = serde_json::from_str(result.as_str()).ok()?;
-    if value.get("success") != Some(&Value::Bool(false)) {
-        return None;
-    }
-    mask_all(finder, &mut value);
-    JsonText::of(&value).ok()
+/// What of a result says whether it is a refusal.
+#[derive(Deserialize)]
+struct Outcome<'a> {
+    #[serde(borrow)]
+    success: Option<&'a RawValue>,
 }
 
-fn mask_all(finder: &AhoCorasick, value: &mut Value) {
-    match value {
-        Value::String(text) => mask(finder, text),
-        Value::Array(items) => items.iter_mut().for_each(|item| mask_all(finder, item)),
-        Value::Object(fields) => fields.values_mut().for_each(|item| mask_all(finder, item)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+/// The result without the values, if it is a refusal: its reasons are shown to others.
+fn masked_refusal(finder: &Finder, result: &JsonText) -> Option<JsonText> {
+    let outcome: Outcome<'_> = result.read().ok()?;
+    let refused = outcome
+        .success
+        .is_some_and(|success| success.get() == "false");
+    JsonText::parse(masked_texts(finder, result.as_str()).filter(|_| refused)?).ok()
+}
+
+/// A JSON text in which every string is masked, names included. It stays text: as a tree it could be
+/// a hundred times as large.
+fn masked_texts(finder: &Finder, json: &str) -> Option<String> {
+    let mut masked = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(start) = rest.find('"') {
+        let (before, from) = rest.split_at(start);
+        let (string, after) = from.split_at(length_of_string(from)?);
+        let mut text: String = serde_json::from_str(string).ok()?;
+        mask(finder, &mut text);
+        masked.push_str(before);
+        masked.push_str(&Value::String(text).to_string());
+        rest = after;
     }
+    masked.push_str(rest);
+    Some(masked)
+}
+
+/// How long the string is with which a text begins, quotes included.
+fn length_of_string(text: &str) -> Option<usize> {
+    let mut bytes = text.bytes().enumerate().skip(1);
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'"' => return Some(at + 1),
+            b'\\' => {
+                bytes.next();
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// Masks all that is found anywhere; what touches or overlaps is one.
-fn mask(finder: &AhoCorasick, text: &mut String) {
+///
+/// One pass, whatever the texts are: at each place only the longest that ends there is looked at,
+/// since the others that end there lie in it.
+fn mask(finder: &Finder, text: &mut String) {
     let mut spans: Vec<Range<usize>> = Vec::new();
     // In the order of their ends.
-    for found in finder.find_overlapping_iter(text.as_str()) {
+    for found in finder.find_overlapping_no_suffix_iter(text.as_str()) {
         let mut start = found.start();
         while let Some(last) = spans.pop_if(|last| last.end >= start) {
             start = start.min(last.start);
@@ -197,14 +259,16 @@ fn mask(finder: &AhoCorasick, text: &mut String) {
     }
 }
 
-fn finder(texts: &BTreeSet<String>) -> Option<AhoCorasick> {
-    let built = AhoCorasick::builder()
-        .match_kind(MatchKind::Standard)
-        // What the library chooses itself may take kilobytes for each byte of text.
-        .kind(Some(AhoCorasickKind::ContiguousNFA))
-        .build(texts);
+fn finder(texts: &BTreeSet<String>) -> Option<Finder> {
     // Too large for the library is far above the bound.
-    built.ok()
+    Finder::new(texts).ok()
+}
+
+fn is_match(finder: &Finder, text: &str) -> bool {
+    finder
+        .find_overlapping_no_suffix_iter(text)
+        .next()
+        .is_some()
 }
 
 /// How a value may look in a log: each of its texts, line by line, plain and escaped.
@@ -216,8 +280,7 @@ fn spellings(json: &str) -> Vec<String> {
     found
 }
 
-/// A line in pieces of bounded length, of which as many can end at one place as there are lengths:
-/// without this the time for hostile secrets and logs would be their lengths multiplied.
+/// A line in pieces of bounded length: who is told a long text may log a part of it.
 fn pieces(line: &str) -> impl Iterator<Item = String> {
     let mut rest = line;
     std::iter::from_fn(move || {
@@ -274,7 +337,102 @@ mod tests {
 
     fn tell(told: &Told, (site, app): (SiteId, AppId), value: &Value) {
         let value = SecretValue::of(Revealed::new(value.to_string().into_bytes())).unwrap();
-        told.note(site, app, std::iter::once(&value));
+        told.remember(
+            site,
+            app,
+            &shortest(spellings(value.json()).into_iter().collect()),
+        );
+    }
+
+    #[tokio::test]
+    async fn many_texts_are_remembered_when_it_returns_as_few_are() {
+        let told = Arc::new(Told::default());
+        for value in [json!("sk_live_12345678"), much("long").remove(0)] {
+            let secret = SecretValue::of(Revealed::new(value.to_string().into_bytes())).unwrap();
+            told.note(HERE.0, HERE.1, std::iter::once(&secret)).await;
+            assert_eq!(logged(&told, value.as_str().unwrap()), MASK);
+        }
+    }
+
+    /// All that is found anywhere, in the plainest way.
+    fn masked_plainly(texts: &BTreeSet<String>, text: &str) -> String {
+        let mut hidden = vec![false; text.len() + 1];
+        for secret in texts {
+            for at in 0..text.len() {
+                if text.as_bytes()[at..].starts_with(secret.as_bytes()) {
+                    hidden[at..at + secret.len()].fill(true);
+                }
+            }
+        }
+        // What touches is one; so it is where nothing is shown between two.
+        let mut shown = String::new();
+        for (at, character) in text.char_indices() {
+            if !hidden[at] {
+                shown.push(character);
+            } else if at == 0 || !hidden[at - 1] {
+                shown.push_str(MASK);
+            }
+        }
+        shown
+    }
+
+    /// Numbers that look random and are the same each time.
+    fn numbers() -> impl FnMut(usize) -> usize {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        move |below| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap()
+        }
+    }
+
+    #[test]
+    fn what_is_masked_is_what_a_plain_search_finds() {
+        let mut number = numbers();
+        for _ in 0..500 {
+            let mut word = |letters: usize, most: usize| -> String {
+                let length = 8 + number(most);
+                (0..length)
+                    .map(|_| ['a', 'b', 'é', '\n'][number(letters)])
+                    .collect()
+            };
+            // Two letters: one text in another, overlaps and repetitions everywhere.
+            let secrets: Vec<Value> = (0..6).map(|_| json!(word(2, 12))).collect();
+            let text = word(3, 300);
+            let told = told(&secrets);
+            let texts = &told.of(HERE.0, HERE.1).unwrap().texts;
+            assert_eq!(
+                logged(&told, &text),
+                masked_plainly(texts, &text),
+                "{secrets:?}"
+            );
+        }
+    }
+
+    /// Every line, of every length, ends where each other one ends: what made the time for a text the
+    /// product of its length and theirs. Counted are the places that the finder stops at.
+    #[test]
+    fn the_work_grows_with_the_text_alone() {
+        let lines: Vec<String> = (8..=256).map(|length| "a".repeat(length)).collect();
+        let told = told(&[json!(lines.join("\n"))]);
+        let texts = told.of(HERE.0, HERE.1).unwrap();
+        let finder = texts.finder.as_ref().unwrap();
+        for length in [10_000, 100_000, 1_000_000] {
+            let text = "a".repeat(length);
+            let stops = finder.find_overlapping_no_suffix_iter(&text).count();
+            assert!(stops <= length, "{stops} stops in {length} bytes");
+            assert_eq!(logged(&told, &text), MASK);
+        }
+        // Neither does what is prepared: one long text before each of theirs.
+        let heads = (0..1_000).map(|number| format!("{number:04}{}", "a".repeat(250)));
+        let all: BTreeSet<String> = heads.chain(lines).collect();
+        let memory = finder_of(&all).heap_bytes();
+        assert!(memory <= 32 * bytes(&all), "{memory}");
+    }
+
+    fn finder_of(texts: &BTreeSet<String>) -> Finder {
+        finder(texts).unwrap()
     }
 
     fn memory(told: &Told, site: SiteId) -> usize {

@@ -213,7 +213,7 @@ impl SecretService {
     /// As [`Self::get`].
     pub async fn get_own(&self, own: &OwnApp, key: &str, tags: &[String]) -> Result<Shown, Error> {
         let shown = self.find(own.scope(), Some(own.app()), key, tags).await?;
-        own.tell(std::slice::from_ref(&shown));
+        own.tell(std::slice::from_ref(&shown)).await;
         Ok(shown)
     }
 
@@ -229,7 +229,7 @@ impl SecretService {
     ) -> Result<Page<Shown>, Error> {
         let app = Some(own.app());
         let shown = self.find_all(own.scope(), app, query, page).await?;
-        own.tell(&shown.items);
+        own.tell(&shown.items).await;
         Ok(shown)
     }
 

@@ -161,8 +161,8 @@ impl FunctionService {
             }
         };
         refuse(errors)?;
-        self.check(&source).await?;
         let scope = access.principal().scope();
+        self.check(scope, &source).await?;
         let secret = (input.execution_mode == ExecutionMode::Proxy)
             .then(|| self.new_secret(scope, access.app().id, &slug));
         let (webhook_secret, shown) = secret.unzip();
@@ -357,7 +357,7 @@ impl FunctionService {
         function: &Function,
         source: Source,
     ) -> Result<u32, Error> {
-        self.check(&source).await?;
+        self.check(scope, &source).await?;
         let (store, now) = (self.engine.scoped(scope), self.engine.clock.now());
         let version = store.insert_version(function.id, source, now).await?.entry;
         if function.is_active {
@@ -520,10 +520,11 @@ impl FunctionService {
         Ok((new != current).then_some(new))
     }
 
-    async fn check(&self, source: &Source) -> Result<(), Error> {
+    async fn check(&self, scope: TenantScope, source: &Source) -> Result<(), Error> {
         let runtime = self.engine.runtimes.of(source);
         let runtime = runtime.map_err(|failure| Error::BadRequest(failure.message))?;
-        runtime.check(source).await.map_err(|error| match error {
+        let checked = runtime.check(scope.site_id(), source).await;
+        checked.map_err(|error| match error {
             CheckError::Code(error) => Error::Code(error),
             CheckError::Field(error) => Error::Validation(vec![error]),
             CheckError::Unavailable(reason) => Error::Unavailable(reason),

@@ -5,12 +5,16 @@
 
 use super::{Outbound, OutboundError, Refusal, Request, Target, header_map};
 use base64::Engine as _;
+use base64::display::Base64Display;
+use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 use tollgate_core::function::{Executable, Network};
 use tollgate_core::limits;
@@ -20,17 +24,32 @@ use tollgate_core::text::span;
 /// What a function asks for.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Wanted {
+struct Wanted<'a> {
     method: String,
     url: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     /// Base64.
-    body: Option<String>,
+    #[serde(borrow)]
+    body: Option<Cow<'a, str>>,
     /// Seconds.
     timeout: Option<f64>,
     #[serde(default)]
     redirects: u8,
+}
+
+/// What it gets. The body is written in base64 once, where it goes.
+#[derive(Serialize)]
+struct Reply<'a> {
+    status: u16,
+    url: &'a str,
+    headers: &'a [(String, String)],
+    #[serde(serialize_with = "displayed")]
+    body: Base64Display<'a, 'a, GeneralPurpose>,
+}
+
+fn displayed<S: Serializer>(body: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(body)
 }
 
 /// Makes the request that a running function asks for. The whole is bounded by the run's own end.
@@ -40,8 +59,8 @@ struct Wanted {
 pub(crate) async fn answer(
     outbound: Option<&Outbound>,
     executable: &Executable,
-    args: Value,
-) -> Result<Value, HostError> {
+    args: &RawValue,
+) -> Result<Box<RawValue>, HostError> {
     if executable.options.network != Network::Egress {
         let message = "This function has no network: set its `network` to \"egress\" to let it make \
                        requests";
@@ -49,8 +68,8 @@ pub(crate) async fn answer(
     }
     let outbound =
         outbound.ok_or_else(|| HostError::forbidden("Functions reach no network here"))?;
-    let wanted =
-        Wanted::deserialize(args).map_err(|error| HostError::bad_request(error.to_string()))?;
+    let wanted: Wanted<'_> = serde_json::from_str(args.get())
+        .map_err(|error| HostError::bad_request(error.to_string()))?;
     let patience = wanted.timeout.map(|seconds| {
         Duration::try_from_secs_f64(seconds)
             .map_err(|_| HostError::bad_request("timeout must be seconds above 0"))
@@ -65,8 +84,8 @@ pub(crate) async fn answer(
 async fn exchange(
     outbound: &Outbound,
     executable: &Executable,
-    wanted: Wanted,
-) -> Result<Value, HostError> {
+    wanted: Wanted<'_>,
+) -> Result<Box<RawValue>, HostError> {
     let mut hops = wanted.redirects.min(limits::EGRESS_REDIRECTS);
     let target = outbound.check(&wanted.url).map_err(refused)?;
     let mut request = Request {
@@ -110,12 +129,13 @@ async fn exchange(
             );
             return Err(HostError::new("PAYLOAD_TOO_LARGE", 413, message));
         }
-        return Ok(json!({
-            "status": status,
-            "url": target.url().as_str(),
-            "headers": headers,
-            "body": BASE64.encode(body),
-        }));
+        let reply = Reply {
+            status,
+            url: target.url().as_str(),
+            headers: &headers,
+            body: Base64Display::new(&body, &BASE64),
+        };
+        return to_raw_value(&reply).map_err(|error| HostError::internal(&error));
     }
 }
 

@@ -33,6 +33,8 @@ pub struct ProcessConfig {
     pub sandbox: bool,
     /// Memory of all workers together, in bytes; none for three quarters of the machine's.
     pub memory_bytes: Option<u64>,
+    /// Whether control groups are made where they can be had.
+    pub control_groups: bool,
     /// What no function may come to see: a start is refused if the interpreter's files contain it.
     pub hidden: Vec<PathBuf>,
     /// Makes the requests of functions with `network: egress`; none lets nobody out.
@@ -45,6 +47,10 @@ pub struct ProcessConfig {
     pub check: Duration,
     /// Most workers, of all functions together. At most [`limits::WORKER_PROCESSES`].
     pub workers_max: usize,
+    /// Most Python hosts: one for each site that runs functions. At most [`limits::HOSTS`].
+    pub hosts_max: usize,
+    /// How long a host without workers is kept.
+    pub host_idle: Duration,
     /// Workers of one version that are started without waiting whether the first ones keep up.
     pub start_eagerly: usize,
 }
@@ -87,12 +93,15 @@ impl ProcessConfig {
             scratch_dir,
             sandbox: true,
             memory_bytes: None,
+            control_groups: true,
             hidden: Vec::new(),
             outbound: None,
             idle: Duration::from_secs(60),
             load: Duration::from_secs(10),
             check: Duration::from_secs(5),
             workers_max: limits::WORKER_PROCESSES,
+            hosts_max: limits::HOSTS,
+            host_idle: limits::HOST_IDLE,
             start_eagerly: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -136,18 +145,32 @@ impl ProcessConfig {
                 ));
             }
         }
-        let memory = rustix::system::sysinfo();
-        let machine = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
+        if let Some(shown) = readable.iter().find(|path| path.starts_with(SCRATCH_ALIAS)) {
+            return Err(format!(
+                "{} is needed to run Python and lies below {SCRATCH_ALIAS}, which is where functions \
+                 have their own files; install the interpreter or virtual environment elsewhere",
+                shown.display()
+            ));
+        }
         Ok(Some(Sandbox {
             readable,
-            memory_bytes: self
-                .memory_bytes
-                .unwrap_or(machine / 100 * limits::FUNCTION_MEMORY_PERCENT),
             threads: limits::WORKER_THREADS,
             scratch_bytes: limits::SCRATCH_BYTES,
         }))
     }
+
+    /// Memory of all workers together, in bytes.
+    pub(super) fn memory_together(&self) -> u64 {
+        let memory = rustix::system::sysinfo();
+        let machine = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
+        self.memory_bytes
+            .unwrap_or(machine / 100 * limits::FUNCTION_MEMORY_PERCENT)
+    }
 }
+
+/// What functions take for a folder for files of their own, which must therefore not be the
+/// interpreter's.
+const SCRATCH_ALIAS: &str = "/tmp";
 
 /// What every program needs besides its own files: shared libraries and how to find them, time
 /// zones, and the certificates that Python's `ssl` looks for.

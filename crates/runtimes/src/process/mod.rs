@@ -4,9 +4,12 @@
 //! that is thrown away.
 
 mod config;
+mod frames;
+mod groups;
 mod launcher;
 mod pool;
 mod protocol;
+mod scratch;
 mod watchdog;
 mod worker;
 mod zygote;
@@ -17,7 +20,7 @@ pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 use self::pool::{Lease, Pool};
 use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
-use self::zygote::Exit;
+use self::zygote::{Beyond, Exit};
 use crate::outbound::Outbound;
 use async_trait::async_trait;
 use std::io;
@@ -87,7 +90,7 @@ impl PythonRuntime {
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
-        runtime.spawn(async move { warming.keeper().get().await.map(drop) });
+        runtime.spawn(async move { warming.keeper().ready().await.map(drop) });
         Ok(Arc::new(Self {
             pool,
             outbound,
@@ -108,8 +111,7 @@ impl PythonRuntime {
     /// # Errors
     /// Why it cannot start, for the operator.
     pub async fn ready(&self) -> Result<Confinement, String> {
-        let zygote = self.pool.keeper().get().await?;
-        Ok(zygote.confinement().clone())
+        self.pool.keeper().ready().await
     }
 
     /// Runs `call` on `lease`'s worker for at most `allotted`.
@@ -144,11 +146,9 @@ impl PythonRuntime {
                         FailureKind::Crashed,
                         "The worker sent what is no answer, and was killed",
                     ),
-                    Some(Exit::Signal(9)) if worker.zygote.ran_out_of_memory() => Failure::new(
-                        FailureKind::Limit,
-                        "All functions together needed more memory than they may have, and this \
-                         one was stopped",
-                    ),
+                    Some(Exit::OutOfMemory(beyond)) => {
+                        out_of_memory(beyond, call.executable.memory_mb(), "")
+                    }
                     exit => crash(exit.as_ref(), "during the run", FailureKind::Crashed),
                 };
                 RunReport {
@@ -173,7 +173,7 @@ impl PythonRuntime {
         }
     }
 
-    async fn checked(&self, code: &str) -> Result<Checked, CheckError> {
+    async fn checked(&self, site: SiteId, code: &str) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
             CheckError::Unavailable(format!(
                 "The code could not be checked: {reason}; see `tollgate doctor`"
@@ -184,10 +184,11 @@ impl PythonRuntime {
             .acquire()
             .await
             .map_err(|error| unavailable(error.to_string()))?;
-        let mut worker = self.pool.checker().await.map_err(unavailable)?;
+        let mut worker = self.pool.checker(site).await.map_err(unavailable)?;
         let first = First::Check {
             code,
             memory_mb: limits::MEMORY_MB_DEFAULT,
+            reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
         };
         let outcome = tokio::time::timeout(self.check_limit, worker.check(&first)).await;
         match outcome {
@@ -218,6 +219,21 @@ impl Drop for PythonRuntime {
     }
 }
 
+/// A worker that was killed for want of memory.
+fn out_of_memory(beyond: Beyond, memory_mb: u32, when: &str) -> Failure {
+    let message = match beyond {
+        Beyond::Own => format!(
+            "The function needed more than its {memory_mb} MiB of memory{when} and was stopped; raise \
+             memory_mb"
+        ),
+        Beyond::Together => format!(
+            "All functions together needed more memory than they may have, and this one was \
+             stopped{when}"
+        ),
+    };
+    Failure::new(FailureKind::Limit, message)
+}
+
 /// Whether a worker that answered may serve another call: what used up a limit may still hold it.
 fn fitness_after(answer: &Answer) -> Fitness {
     match &answer.result {
@@ -239,8 +255,15 @@ fn crash(exit: Option<&Exit>, when: &str, kind: FailureKind) -> Failure {
         Some(Exit::Signal(signal)) => {
             format!("was ended by signal {signal} ({})", signal_name(*signal))
         }
+        Some(Exit::OutOfMemory(_)) => "ran out of memory".to_owned(),
         Some(Exit::NotStarted(reason)) => format!("did not start: {reason}"),
-        Some(Exit::ZygoteGone) => "went down with the Python host".to_owned(),
+        Some(Exit::ZygoteGone) => {
+            // The server's fault, which uses no attempt of a queued run.
+            let message = format!(
+                "The Python host ended {when}, and the worker with it; the function may have run in part"
+            );
+            return Failure::new(FailureKind::Unavailable, message);
+        }
         None => "closed its connection".to_owned(),
     };
     Failure::new(kind, format!("The worker process {how} {when}"))
@@ -306,7 +329,7 @@ impl Runtime for PythonRuntime {
         }
     }
 
-    async fn check(&self, source: &Source) -> Result<(), CheckError> {
+    async fn check(&self, site: SiteId, source: &Source) -> Result<(), CheckError> {
         let Source::App { code, .. } = source else {
             return Ok(());
         };
@@ -324,7 +347,7 @@ impl Runtime for PythonRuntime {
             message,
             line,
             column,
-        } = self.checked(code).await?;
+        } = self.checked(site, code).await?;
         match message {
             None => Ok(()),
             Some(message) => Err(CodeError {

@@ -7,7 +7,7 @@
 use super::config::ProcessConfig;
 use super::protocol::{Environment, First, Fitness, Limits};
 use super::worker::{LoadError, Worker};
-use super::zygote::{Exit, Keeper};
+use super::zygote::{self, Exit, Keeper};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::limits;
 use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
@@ -63,7 +64,7 @@ type Grant = Result<Lease, StartFailure>;
 pub(super) struct Pool {
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
-    keeper: Keeper,
+    keeper: Arc<Keeper>,
     runtime: Handle,
     ids: AtomicU64,
     state: Mutex<State>,
@@ -219,7 +220,7 @@ impl Pool {
     pub(super) fn new(config: ProcessConfig, clock: Arc<dyn Clock>, runtime: Handle) -> Arc<Self> {
         let config = Arc::new(config);
         let pool = Arc::new(Self {
-            keeper: Keeper::new(Arc::clone(&config)),
+            keeper: Keeper::new(Arc::clone(&config), Arc::clone(&clock)),
             clock,
             runtime,
             ids: AtomicU64::new(1),
@@ -228,6 +229,8 @@ impl Pool {
         });
         pool.runtime
             .spawn(evict_idle(Arc::downgrade(&pool), pool.config.idle));
+        pool.runtime
+            .spawn(zygote::tend(Arc::downgrade(&pool.keeper)));
         pool
     }
 
@@ -254,7 +257,7 @@ impl Pool {
         outcome
     }
 
-    pub(super) fn keeper(&self) -> &Keeper {
+    pub(super) fn keeper(&self) -> &Arc<Keeper> {
         &self.keeper
     }
 
@@ -404,10 +407,11 @@ impl Pool {
         self.keeper.close().await;
     }
 
-    /// A process for one check, outside every group and count.
-    pub(super) async fn checker(&self) -> Result<Worker, String> {
-        let zygote = self.keeper.get().await?;
-        Worker::start(zygote, self.next_id()).map_err(|error| error.to_string())
+    /// A process for one check of a site's code, outside every group and count.
+    pub(super) async fn checker(&self, site: SiteId) -> Result<Worker, String> {
+        let zygote = self.keeper.get(site).await?;
+        Worker::start(zygote, self.next_id(), limits::MEMORY_MB_DEFAULT)
+            .map_err(|error| error.to_string())
     }
 
     fn next_id(&self) -> u64 {
@@ -618,22 +622,22 @@ impl Pool {
                 "No Python worker could be started: {reason}; see `tollgate doctor`"
             ))
         };
-        let zygote = self.keeper.get().await.map_err(broken)?;
-        let mut worker =
-            Worker::start(zygote, self.next_id()).map_err(|error| broken(error.to_string()))?;
+        let zygote = self.keeper.get(key.site).await.map_err(broken)?;
+        let mut worker = Worker::start(zygote, self.next_id(), executable.memory_mb())
+            .map_err(|error| broken(error.to_string()))?;
         self.runtime
             .spawn(Arc::clone(self).follow(slot, worker.id, worker.exit.clone()));
         let first = First::Load {
             code,
             slug: &executable.function_slug,
             memory_mb: executable.memory_mb(),
+            reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
             env: Environment::of(executable),
             limits: Limits::of_engine(),
         };
         let loaded = tokio::time::timeout(self.config.load, worker.load(&first)).await;
         let refused = match loaded {
             Ok(Ok(pid)) => {
-                self.keeper.proved();
                 let took = self.clock.monotonic().saturating_duration_since(started);
                 tracing::debug!(
                     worker.id = worker.id,
@@ -650,7 +654,7 @@ impl Pool {
                 let (exit, logs) = (worker.ended().await, worker.journal());
                 tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
                 StartFailure {
-                    failure: died_loading(exit),
+                    failure: died_loading(exit, executable.memory_mb()),
                     logs,
                 }
             }
@@ -733,8 +737,11 @@ impl Group {
     }
 }
 
-fn died_loading(exit: Option<Exit>) -> Failure {
+fn died_loading(exit: Option<Exit>, memory_mb: u32) -> Failure {
     match exit {
+        Some(Exit::OutOfMemory(beyond)) => {
+            super::out_of_memory(beyond, memory_mb, " while it loaded")
+        }
         Some(Exit::NotStarted(reason)) => Failure::new(
             FailureKind::Unavailable,
             format!("No Python worker could be started: {reason}"),

@@ -1,14 +1,14 @@
-//! The frames between server and worker, and how far a worker's word is trusted.
+//! What frames between server and worker say, and how far a worker's word is trusted.
 //!
-//! A frame is a big-endian 32-bit length and that many bytes of JSON. Everything that a worker
-//! sends may come from hostile code that has taken it over: sizes are bounded again here, and what
-//! does not fit the protocol is an error, never a guess.
+//! Everything that a worker sends may come from hostile code that has taken it over: sizes are bounded
+//! again here, what does not fit the protocol is an error, never a guess, and nothing is built of it
+//! whose size is not bounded by what it is for.
 
+use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::io;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use std::fmt;
 use tollgate_core::function::{CallContext, Executable};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
@@ -28,11 +28,16 @@ pub(super) enum First<'a> {
         code: &'a str,
         slug: &'a str,
         memory_mb: u32,
+        reserve_mb: u64,
         env: Environment<'a>,
         limits: Limits,
     },
     /// Compile the code, say what is wrong with it, and end.
-    Check { code: &'a str, memory_mb: u32 },
+    Check {
+        code: &'a str,
+        memory_mb: u32,
+        reserve_mb: u64,
+    },
 }
 
 /// The environment variables of a version; those of a call are set by the host.
@@ -108,7 +113,7 @@ impl<'a> CallFrame<'a> {
 pub(super) struct HostAnswer<'a> {
     pub(super) id: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ok: Option<&'a serde_json::Value>,
+    pub(super) ok: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<HostRefusal<'a>>,
 }
@@ -131,15 +136,16 @@ pub(super) struct Incoming<'a> {
     pub(super) id: u64,
     #[serde(default, borrow)]
     pub(super) method: Cow<'a, str>,
-    #[serde(default)]
-    pub(super) args: serde_json::Value,
+    /// As text until it is known what it is for.
+    #[serde(default, borrow)]
+    pub(super) args: Option<&'a RawValue>,
     /// Absent as well as `null` for the result `null`.
     #[serde(default, borrow)]
     pub(super) result: Option<&'a RawValue>,
     #[serde(default, borrow)]
     pub(super) failure: Option<WireFailure<'a>>,
     #[serde(default, borrow)]
-    logs: Vec<WireLine<'a>>,
+    logs: Option<&'a RawValue>,
     /// Why the worker must serve no other call, as it says itself; absent when it may.
     #[serde(default, borrow)]
     unfit: Option<Cow<'a, str>>,
@@ -211,14 +217,13 @@ impl WireFailure<'_> {
 
 impl Incoming<'_> {
     /// The log lines, within the limits whatever the worker did.
-    pub(super) fn take_logs(&mut self) -> Vec<LogLine> {
-        let mut bytes = 0;
-        // One line more than the limit: the host's note that the rest was cut.
-        std::mem::take(&mut self.logs)
-            .into_iter()
-            .take(limits::LOG_LINES + 1)
-            .map_while(|line| line.bounded(&mut bytes))
-            .collect()
+    ///
+    /// # Errors
+    /// When they are none.
+    pub(super) fn take_logs(&mut self) -> serde_json::Result<Vec<LogLine>> {
+        let lines = self.logs.take().map(RawValue::get);
+        let lines = lines.map(serde_json::from_str::<Lines>).transpose()?;
+        Ok(lines.unwrap_or_default().0)
     }
 
     /// What the worker says of itself. Who lies about it is found out from outside.
@@ -252,12 +257,97 @@ impl Incoming<'_> {
             return Err(Failure::new(FailureKind::NotJson, message));
         }
         if shape.doubtful
-            && let Err(error) = serde_json::from_str::<serde_json::Value>(raw.get())
+            && let Err(error) = serde_json::from_str::<Sound>(raw.get())
         {
             let message = format!("The result holds a value that JSON cannot carry: {error}");
             return Err(Failure::new(FailureKind::NotJson, message));
         }
         Ok(JsonText::from(raw.to_owned()))
+    }
+}
+
+/// Log lines, read one by one: what is beyond the limits is never kept.
+#[derive(Default)]
+struct Lines(Vec<LogLine>);
+
+impl<'de> Deserialize<'de> for Lines {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(LinesVisitor)
+    }
+}
+
+struct LinesVisitor;
+
+impl<'de> Visitor<'de> for LinesVisitor {
+    type Value = Lines;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of log lines")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Lines, A::Error> {
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        // One line more than the limit: the host's note that the rest was cut.
+        while lines.len() <= limits::LOG_LINES
+            && let Some(line) = items.next_element::<WireLine<'_>>()?
+            && let Some(line) = line.bounded(&mut bytes)
+        {
+            lines.push(line);
+        }
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Lines(lines))
+    }
+}
+
+/// Any JSON that every reader of the engine can read: no number out of range, no half of a surrogate
+/// pair. Nothing is built. Its depth has been looked at before.
+struct Sound;
+
+impl<'de> Deserialize<'de> for Sound {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sound {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
+        while entries.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
     }
 }
 
@@ -357,91 +447,10 @@ impl Shape {
     }
 }
 
-/// Writes `value` as one frame into `buffer`, replacing what it held.
-pub(super) fn write_frame(buffer: &mut Vec<u8>, value: &impl Serialize) -> io::Result<()> {
-    buffer.clear();
-    buffer.extend_from_slice(&[0; 4]);
-    serde_json::to_writer(&mut *buffer, value)?;
-    let length = u32::try_from(buffer.len() - 4).map_err(io::Error::other)?;
-    buffer[..4].copy_from_slice(&length.to_be_bytes());
-    Ok(())
-}
-
-/// Reads one frame into `buffer`, replacing what it held, and returns its body.
-///
-/// # Errors
-/// `UnexpectedEof` when the worker is gone, `InvalidData` when it breaks the protocol.
-pub(super) async fn read_frame<'b>(
-    stream: &mut (impl AsyncRead + Unpin),
-    buffer: &'b mut Vec<u8>,
-) -> io::Result<&'b [u8]> {
-    buffer.clear();
-    buffer.reserve(4096);
-    while buffer.len() < 4 {
-        if stream.read_buf(buffer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
-    let end = 4 + usize::try_from(length).map_err(io::Error::other)?;
-    if end > 4 + limits::FRAME_BYTES {
-        return Err(invalid("a frame is larger than the limit"));
-    }
-    while buffer.len() < end {
-        // Grows with what arrives, not with what is announced.
-        if buffer.len() == buffer.capacity() {
-            buffer.reserve(buffer.len().min(end - buffer.len()));
-        }
-        if stream.read_buf(buffer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    // A worker speaks when spoken to, one frame at a time.
-    if buffer.len() > end {
-        return Err(invalid("bytes follow a frame"));
-    }
-    Ok(&buffer[4..])
-}
-
-pub(super) fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    async fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let mut buffer = Vec::new();
-        let mut stream = bytes;
-        read_frame(&mut stream, &mut buffer)
-            .await
-            .map(<[u8]>::to_vec)
-    }
-
-    #[tokio::test]
-    async fn frames_come_back_as_written() {
-        let mut frame = Vec::new();
-        write_frame(&mut frame, &json!({"a": "x".repeat(100_000)})).unwrap();
-        assert_eq!(read(&frame).await.unwrap(), &frame[4..]);
-    }
-
-    #[tokio::test]
-    async fn broken_frames_are_errors() {
-        let too_large = u32::try_from(limits::FRAME_BYTES + 1)
-            .unwrap()
-            .to_be_bytes();
-        for (bytes, kind) in [
-            (&b""[..], io::ErrorKind::UnexpectedEof),
-            (b"\0\0", io::ErrorKind::UnexpectedEof),
-            (b"\0\0\0\x05abc", io::ErrorKind::UnexpectedEof),
-            (b"\0\0\0\x02{}x", io::ErrorKind::InvalidData),
-            (&too_large, io::ErrorKind::InvalidData),
-        ] {
-            assert_eq!(read(bytes).await.unwrap_err().kind(), kind, "{bytes:?}");
-        }
-    }
 
     fn result_of(frame: &str) -> Result<JsonText, Failure> {
         serde_json::from_str::<Incoming<'_>>(frame)
@@ -487,7 +496,7 @@ mod tests {
         let lines = vec![json!([1.5, "LOUD", "root", "hello"]); limits::LOG_LINES + 50];
         let frame = json!({"op": "result", "logs": lines}).to_string();
         let mut message: Incoming<'_> = serde_json::from_str(&frame).unwrap();
-        let logs = message.take_logs();
+        let logs = message.take_logs().unwrap();
         assert_eq!(logs.len(), limits::LOG_LINES + 1);
         assert_eq!(
             (logs[0].level.as_str(), logs[0].logger.as_str()),
@@ -499,6 +508,7 @@ mod tests {
         let mut message: Incoming<'_> = serde_json::from_str(&frame).unwrap();
         let bytes: usize = message
             .take_logs()
+            .unwrap()
             .iter()
             .map(|line| line.message.len())
             .sum();

@@ -1,109 +1,255 @@
-//! Bounds the memory of all workers together where no control group does: it looks several times a
-//! second and kills the largest.
+//! Bounds the memory of workers where no control group does: looks at each, the more often the less
+//! room it has left, and kills what is beyond.
 //!
-//! Each worker has a bound of its own, which the kernel holds; this one protects the machine. It must
-//! never count twice what workers share with the host that forked them, and never signal a process
-//! that is not the host's.
+//! A worker's files in memory count as its memory. It must never count twice what workers share
+//! with the host that forked them, and never signal a process that is not the host's. It has a
+//! thread of its own, because it reads files while others wait.
 
+use super::groups::Beyond;
+use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, PidfdFlags, Signal};
+use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+use tollgate_core::time::Clock;
 
-/// Between two looks. Filling memory takes about a second for each gigabyte, so this lets some
-/// hundred megabytes pass.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// Longest and shortest time between two looks at one worker.
+const SELDOM: Duration = Duration::from_millis(100);
+const OFTEN: Duration = Duration::from_millis(4);
+/// How fast a worker may fill memory, in bytes for each millisecond: some threads at once.
+const PACE: u64 = 4 << 20;
 /// A launcher, a host and its workers are three generations; whoever starts the launcher through
 /// other programs adds some.
 const GENERATIONS_MAX: usize = 8;
+/// `f_type` of a file system in memory.
+const TMPFS: u64 = 0x0102_1994;
 
-/// One process and what it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Process {
-    pid: u32,
-    parent: u32,
-    /// Bytes beyond its parent's: what it has itself, since the rest came with the fork.
-    own: u64,
-    leaf: bool,
+/// Watches the workers of one runtime. Ends with its last handle.
+pub(super) struct Watchdog {
+    state: Mutex<State>,
+    news: Condvar,
+    ended: AtomicBool,
+    clock: Arc<dyn Clock>,
+    /// Bytes that all workers may have together.
+    together: u64,
 }
 
-/// Watches everything below `root` until that has ended. `kills` counts what was killed.
-pub(super) async fn watch(
-    root: u32,
+#[derive(Default)]
+struct State {
+    workers: HashMap<u64, Worker>,
+}
+
+/// A worker that is watched.
+struct Worker {
+    launcher: u32,
+    /// Its number in its own PID namespace.
+    inner: u32,
+    /// Its number here, and its host's, once they are known.
+    outer: Option<(u32, u32)>,
+    /// Where its own files in memory lie, as it sees them; none where it has no such place.
+    scratch: Option<Arc<Path>>,
     bound: u64,
-    kills: Arc<AtomicU64>,
-    mut ended: watch::Receiver<Option<String>>,
-) {
-    let mut ticks = tokio::time::interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ended.wait_for(Option::is_some) => return,
-            _ = ticks.tick() => {}
-        }
-        if let Some(victim) = too_large(&below(root), bound) {
-            kill(victim, bound, &kills);
+    own: u64,
+    due: Instant,
+    verdict: Arc<Verdict>,
+}
+
+/// Whether, and for which bound, a worker was killed.
+#[derive(Debug, Default)]
+pub(super) struct Verdict(AtomicU8);
+
+impl Verdict {
+    fn set(&self, beyond: Beyond) {
+        let number = match beyond {
+            Beyond::Own => 1,
+            Beyond::Together => 2,
+        };
+        self.0.store(number, Ordering::SeqCst);
+    }
+
+    /// The bound, if it was.
+    pub(super) fn beyond(&self) -> Option<Beyond> {
+        match self.0.load(Ordering::SeqCst) {
+            1 => Some(Beyond::Own),
+            2 => Some(Beyond::Together),
+            _ => None,
         }
     }
 }
 
-/// The one that has to go.
-fn too_large(processes: &[Process], bound: u64) -> Option<Process> {
-    let total: u64 = processes.iter().map(|process| process.own).sum();
-    let workers = processes.iter().filter(|process| process.leaf);
-    workers
-        .max_by_key(|process| process.own)
-        .filter(|_| total > bound)
-        .copied()
-}
-
-fn kill(victim: Process, bound: u64, kills: &AtomicU64) {
-    let Some(pid) = i32::try_from(victim.pid).ok().and_then(Pid::from_raw) else {
-        return;
-    };
-    // The descriptor first, then the question whose child it is: a number may have been given to
-    // another process meanwhile, a descriptor may not.
-    let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
-        return;
-    };
-    if parent(victim.pid) != Some(victim.parent) {
-        return;
+impl Watchdog {
+    /// Starts watching.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub(super) fn start(together: u64, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Self>> {
+        let watchdog = Arc::new(Self {
+            state: Mutex::default(),
+            news: Condvar::new(),
+            ended: AtomicBool::new(false),
+            clock,
+            together,
+        });
+        let watching = Arc::clone(&watchdog);
+        std::thread::Builder::new()
+            .name("tollgate-watchdog".to_owned())
+            .stack_size(256 * 1024)
+            .spawn(move || watching.watch())?;
+        Ok(watchdog)
     }
-    // Before the end can be noticed, which asks for this number.
-    kills.fetch_add(1, Ordering::SeqCst);
-    tracing::warn!(
-        worker.pid = victim.pid,
-        worker.bytes = victim.own,
-        bound,
-        "workers.out_of_memory"
-    );
-    // Gone already, then.
-    let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+
+    /// Ends it.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.news.notify_all();
+    }
+
+    /// Watches a worker from now on: the one that `launcher`'s host knows by the number `inner`.
+    pub(super) fn add(
+        &self,
+        id: u64,
+        (launcher, inner): (u32, u32),
+        bound: u64,
+        scratch: Option<Arc<Path>>,
+        verdict: Arc<Verdict>,
+    ) {
+        let worker = Worker {
+            launcher,
+            inner,
+            outer: None,
+            scratch,
+            bound,
+            own: 0,
+            due: self.clock.monotonic(),
+            verdict,
+        };
+        self.state.lock().workers.insert(id, worker);
+        self.news.notify_all();
+    }
+
+    /// Watches it no longer.
+    pub(super) fn remove(&self, id: u64) {
+        self.state.lock().workers.remove(&id);
+    }
+
+    fn watch(&self) {
+        let mut state = self.state.lock();
+        while !self.ended.load(Ordering::SeqCst) {
+            let now = self.clock.monotonic();
+            for worker in state
+                .workers
+                .values_mut()
+                .filter(|worker| worker.due <= now)
+            {
+                worker.look(now);
+            }
+            self.bound_together(&mut state);
+            let next = state.workers.values().map(|worker| worker.due).min();
+            let now = self.clock.monotonic();
+            match next {
+                Some(next) => {
+                    let pause = next.saturating_duration_since(now).max(OFTEN);
+                    self.news.wait_for(&mut state, pause);
+                }
+                None => self.news.wait(&mut state),
+            }
+        }
+    }
+
+    /// Kills the largest while all are too large together.
+    fn bound_together(&self, state: &mut State) {
+        let alive = |worker: &&mut Worker| worker.verdict.beyond().is_none();
+        let total: u64 = state.workers.values().map(|worker| worker.own).sum();
+        if total <= self.together {
+            return;
+        }
+        let workers = state.workers.values_mut().filter(alive);
+        if let Some(largest) = workers.max_by_key(|worker| worker.own) {
+            largest.kill(Beyond::Together, self.together);
+        }
+    }
 }
 
-/// `root` and everything below it.
-fn below(root: u32) -> Vec<Process> {
-    let mut found = Vec::new();
-    let mut level = vec![(root, 0, 0)];
+impl Worker {
+    fn look(&mut self, now: Instant) {
+        self.due = now + SELDOM;
+        if self.outer.is_none() {
+            self.outer = find(self.launcher, self.inner);
+        }
+        let Some((pid, host)) = self.outer else {
+            self.due = now + OFTEN;
+            return;
+        };
+        let Some(resident) = resident(pid) else {
+            self.own = 0;
+            return;
+        };
+        // The rest came with the fork.
+        let beyond_host = resident.saturating_sub(self::resident(host).unwrap_or(0));
+        let files = self
+            .scratch
+            .as_deref()
+            .map_or(0, |place| in_memory(pid, place));
+        self.own = beyond_host + files;
+        self.due = now + pause(self.bound.saturating_sub(self.own));
+        if self.own > self.bound && self.verdict.beyond().is_none() {
+            self.kill(Beyond::Own, self.bound);
+        }
+    }
+
+    fn kill(&mut self, beyond: Beyond, bound: u64) {
+        let Some((number, host)) = self.outer else {
+            return;
+        };
+        let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else {
+            return;
+        };
+        // The descriptor first, then the question whose child it is: a number may have been given to
+        // another process meanwhile, a descriptor may not.
+        let Ok(process) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
+            return;
+        };
+        if parent(number) != Some(host) {
+            return;
+        }
+        // Before the end can be noticed, which asks for this.
+        self.verdict.set(beyond);
+        tracing::warn!(
+            worker.pid = number,
+            worker.bytes = self.own,
+            bound,
+            "worker.out_of_memory"
+        );
+        // Gone already, then.
+        let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+    }
+}
+
+/// How long a worker cannot fill this room.
+fn pause(room: u64) -> Duration {
+    Duration::from_millis(room / PACE).clamp(OFTEN, SELDOM)
+}
+
+/// The worker that a launcher's host knows by a number, and the host.
+fn find(launcher: u32, inner: u32) -> Option<(u32, u32)> {
+    let mut level = vec![launcher];
     for _ in 0..GENERATIONS_MAX {
         let mut next = Vec::new();
-        for (pid, parent, inherited) in level {
-            let resident = resident(pid).unwrap_or(0);
-            let children = children(pid);
-            found.push(Process {
-                pid,
-                parent,
-                own: resident.saturating_sub(inherited),
-                leaf: children.is_empty() && parent != 0,
-            });
-            next.extend(children.into_iter().map(|child| (child, pid, resident)));
+        for parent in level {
+            for child in children(parent) {
+                // The launcher's child may have been given the same number, but it has children.
+                if number_inside(child) == Some(inner) && children(child).is_empty() {
+                    return Some((child, parent));
+                }
+                next.push(child);
+            }
         }
         level = next;
     }
-    found
+    None
 }
 
 /// Whether the kernel tells whose child a process is, without which there is nothing to watch.
@@ -120,18 +266,42 @@ fn children(pid: u32) -> Vec<u32> {
         .filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     let mut found = Vec::new();
     for list in lists {
-        found.extend(
-            list.split_whitespace()
-                .filter_map(|pid| pid.parse::<u32>().ok()),
-        );
+        let pids = list.split_whitespace();
+        found.extend(pids.filter_map(|pid| pid.parse::<u32>().ok()));
     }
     found
+}
+
+/// What a process is called in its innermost PID namespace.
+fn number_inside(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let numbers = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    numbers.split_whitespace().last()?.parse().ok()
 }
 
 fn resident(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
+}
+
+/// Bytes of files in memory at `place`, as the process sees it; 0 where that lies on disk.
+fn in_memory(pid: u32, place: &Path) -> u64 {
+    let place = place.strip_prefix("/").unwrap_or(place);
+    let seen = Path::new("/proc")
+        .join(pid.to_string())
+        .join("root")
+        .join(place);
+    let Ok(system) = rustix::fs::statfs(&seen) else {
+        return 0;
+    };
+    if u64::try_from(system.f_type).unwrap_or(0) != TMPFS {
+        return 0;
+    }
+    let used = system.f_blocks.saturating_sub(system.f_bfree);
+    used.saturating_mul(u64::try_from(system.f_bsize).unwrap_or(0))
 }
 
 fn parent(pid: u32) -> Option<u32> {
@@ -145,44 +315,23 @@ fn parent(pid: u32) -> Option<u32> {
 mod tests {
     use super::*;
 
-    fn process(pid: u32, parent: u32, own: u64, leaf: bool) -> Process {
-        Process {
-            pid,
-            parent,
-            own,
-            leaf,
-        }
+    #[test]
+    fn the_less_room_the_sooner_the_next_look() {
+        assert_eq!(pause(0), OFTEN);
+        assert_eq!(pause(64 << 20), Duration::from_millis(16));
+        assert_eq!(pause(u64::MAX), SELDOM);
     }
 
     #[test]
-    fn the_largest_worker_goes_once_all_are_over_the_bound() {
-        let all = [
-            process(1, 0, 900, false),
-            process(2, 1, 40, true),
-            process(3, 1, 70, true),
-        ];
-        assert_eq!(too_large(&all, 1010), None);
-        assert_eq!(too_large(&all, 1009), Some(all[2]));
-        // The host alone is never the one.
-        assert_eq!(too_large(&all[..1], 1), None);
-    }
-
-    #[test]
-    fn a_child_counts_with_what_it_has_itself() {
+    fn a_child_is_found_by_its_number() {
         let mut child = std::process::Command::new("sleep")
             .arg("60")
             .spawn()
             .unwrap();
         let own = std::process::id();
         assert_eq!(parent(child.id()), Some(own));
-        let found = below(own);
-        let of = |pid| found.iter().find(|process| process.pid == pid).copied();
-        assert!(of(own).is_some_and(|own| own.own > 0 && !own.leaf));
-        let child_seen = of(child.id()).unwrap();
-        assert!(
-            child_seen.leaf && child_seen.parent == own,
-            "{child_seen:?}"
-        );
+        assert_eq!(find(own, child.id()), Some((child.id(), own)));
+        assert!(resident(child.id()).is_some_and(|bytes| bytes > 0));
         child.kill().unwrap();
         child.wait().unwrap();
     }

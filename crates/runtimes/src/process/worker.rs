@@ -3,9 +3,9 @@
 //! Whoever runs a call owns the worker meanwhile and reads its socket directly; there is no task
 //! between them. After any breach of the protocol a worker must never be used again.
 
+use super::frames::{Taken, invalid, read_frame, write_frame};
 use super::protocol::{
-    CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op, invalid,
-    journal_lines, read_frame, write_frame,
+    CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op, journal_lines,
 };
 use super::zygote::{Exit, ExitWatch, Zygote};
 use crate::outbound::{Outbound, egress};
@@ -55,8 +55,8 @@ pub(super) enum LoadError {
 }
 
 impl Worker {
-    /// Asks `zygote` for a process. It is usable after [`Self::load`].
-    pub(super) fn start(zygote: Zygote, id: u64) -> io::Result<Self> {
+    /// Asks `zygote` for a process with this much memory. It is usable after [`Self::load`].
+    pub(super) fn start(zygote: Zygote, id: u64, memory_mb: u32) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
@@ -70,7 +70,7 @@ impl Worker {
             &journal,
             SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
         )?;
-        let exit = zygote.spawn(id, [OwnedFd::from(theirs), journal.try_clone()?]);
+        let exit = zygote.spawn(id, memory_mb, [OwnedFd::from(theirs), journal.try_clone()?]);
         let (incoming, outgoing) = (Vec::new(), Vec::new());
         Ok(Self {
             id,
@@ -96,15 +96,15 @@ impl Worker {
             .await
             .map_err(LoadError::Broken)?;
         self.outgoing = Vec::new();
-        let frame = read_frame(&mut self.stream, &mut self.incoming)
+        let frame = read_frame(&mut self.stream, &mut self.incoming, self.zygote.room())
             .await
             .map_err(LoadError::Broken)?;
-        let mut message: Incoming<'_> = parse(frame).map_err(LoadError::Broken)?;
+        let mut message: Incoming<'_> = parse(frame.body).map_err(LoadError::Broken)?;
         match (message.op, message.failure.take()) {
             (Op::Ready, None) => Ok(message.pid),
             (Op::Failed, Some(failure)) => Err(LoadError::Refused(
                 failure.into_failure(),
-                message.take_logs(),
+                message.take_logs().unwrap_or_default(),
             )),
             _ => Err(LoadError::Broken(invalid("no answer to a load"))),
         }
@@ -114,8 +114,8 @@ impl Worker {
     pub(super) async fn check(&mut self, first: &First<'_>) -> io::Result<Checked> {
         write_frame(&mut self.outgoing, first)?;
         self.stream.write_all(&self.outgoing).await?;
-        let frame = read_frame(&mut self.stream, &mut self.incoming).await?;
-        parse(frame)
+        let frame = read_frame(&mut self.stream, &mut self.incoming, self.zygote.room()).await?;
+        parse(frame.body)
     }
 
     /// Runs one call to its end, answering the function's requests meanwhile.
@@ -126,15 +126,18 @@ impl Worker {
         call: &Call,
         outbound: Option<&Outbound>,
     ) -> io::Result<Answer> {
+        let _busy = self.zygote.busy();
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
         loop {
             self.stream.write_all(&self.outgoing).await?;
-            let frame = read_frame(&mut self.stream, &mut self.incoming).await?;
-            let mut message: Incoming<'_> = parse(frame)?;
+            let frame =
+                read_frame(&mut self.stream, &mut self.incoming, self.zygote.room()).await?;
+            let mut message: Incoming<'_> = parse(frame.body)?;
             let result = match message.op {
                 Op::Ready => return Err(invalid("a second `ready`")),
                 Op::Host => {
-                    answer_request(call, outbound, message, &mut self.outgoing).await?;
+                    answer_request(call, outbound, message, frame.taken, &mut self.outgoing)
+                        .await?;
                     continue;
                 }
                 Op::Result => message.take_result(),
@@ -143,7 +146,7 @@ impl Worker {
                     None => return Err(invalid("a failure without reason")),
                 },
             };
-            let (logs, fitness) = (message.take_logs(), message.take_fitness());
+            let (logs, fitness) = (message.take_logs()?, message.take_fitness());
             self.trim_buffers();
             return Ok(Answer {
                 result,
@@ -205,41 +208,32 @@ async fn answer_request(
     call: &Call,
     outbound: Option<&Outbound>,
     message: Incoming<'_>,
+    taken: Option<Taken>,
     outgoing: &mut Vec<u8>,
 ) -> io::Result<()> {
     let Incoming {
         id, method, args, ..
     } = message;
-    if !args.is_object() {
-        return Err(invalid("a request without arguments"));
-    }
+    let args = args.filter(|args| args.get().starts_with('{'));
+    let args = args.ok_or_else(|| invalid("a request without arguments"))?;
     let answered = match &*method {
         "http.request" => egress::answer(outbound, &call.executable, args).await,
-        method => call.host.call(method, args).await,
-    };
-    match answered {
-        Ok(value) => {
-            let answer = HostAnswer {
-                id,
-                ok: Some(&value),
-                error: None,
-            };
-            write_frame(outgoing, &answer)
+        method => {
+            // Not held while others are waited for, who may need room themselves.
+            drop(taken);
+            call.host.call(method, args).await
         }
+    };
+    let (ok, error) = match &answered {
+        Ok(value) => (Some(&**value), None),
         Err(refusal) => {
             let error = HostRefusal {
                 code: refusal.code,
                 status: refusal.status,
                 message: &refusal.message,
             };
-            write_frame(
-                outgoing,
-                &HostAnswer {
-                    id,
-                    ok: None,
-                    error: Some(error),
-                },
-            )
+            (None, Some(error))
         }
-    }
+    };
+    write_frame(outgoing, &HostAnswer { id, ok, error })
 }

@@ -9,7 +9,7 @@ pub(crate) struct Process {
     pub(crate) pid: i64,
     /// Its number in its own PID namespace.
     pub(crate) inner: i64,
-    parent: i64,
+    pub(crate) parent: i64,
     started: u64,
 }
 

@@ -163,14 +163,22 @@ async fn an_address_is_checked_before_it_is_stored() {
     ] {
         let executable = proxy_function(url.into(), BTreeMap::new());
         assert_eq!(
-            runtime.check(&executable.source).await.is_ok(),
+            runtime
+                .check(executable.site_id, &executable.source)
+                .await
+                .is_ok(),
             good,
             "{url}"
         );
     }
     let headers = BTreeMap::from([("bad name".to_owned(), "x".to_owned())]);
     let executable = proxy_function("https://example.com/".into(), headers);
-    assert!(runtime.check(&executable.source).await.is_err());
+    assert!(
+        runtime
+            .check(executable.site_id, &executable.source)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What a function sees, and what becomes of what it returns, raises and prints.
 
-use crate::support::{failure, function, python, value};
+use crate::support::{SITE, failure, function, python, value};
 use serde_json::json;
 use tollgate_core::function::{CodeError, Environment, Source};
 use tollgate_core::invocation::FailureKind;
@@ -84,7 +84,8 @@ async fn the_environment_names_the_call_and_nothing_of_the_server() {
     }
     for name in environment.as_object().unwrap().keys() {
         let own = ["PATH", "LANG", "HOME", "TMPDIR"];
-        let known = name.starts_with("TARUVI_") || own.contains(&name.as_str());
+        let numeric = name.ends_with("_NUM_THREADS");
+        let known = numeric || name.starts_with("TARUVI_") || own.contains(&name.as_str());
         assert!(known, "{name} was inherited");
     }
 }
@@ -292,7 +293,7 @@ async fn a_source_is_checked_without_being_run() {
         "if True:\n    def main(p): pass",
         "\u{feff}raise SystemExit\ndef main(p): pass",
     ] {
-        python.runtime.check(&source(code)).await.unwrap();
+        python.runtime.check(SITE, &source(code)).await.unwrap();
     }
     for (code, message, line, column) in [
         (
@@ -316,7 +317,7 @@ async fn a_source_is_checked_without_being_run() {
         ),
         ("x = 1\0", "null byte", None, None),
     ] {
-        let error = python.runtime.check(&source(code)).await.unwrap_err();
+        let error = python.runtime.check(SITE, &source(code)).await.unwrap_err();
         let CheckError::Code(CodeError {
             message: found,
             line: at,
@@ -330,10 +331,14 @@ async fn a_source_is_checked_without_being_run() {
     }
     let deep = format!("def main(p): return {}", "(".repeat(100_000));
     assert!(matches!(
-        python.runtime.check(&source(&deep)).await,
+        python.runtime.check(SITE, &source(&deep)).await,
         Err(CheckError::Code(_))
     ));
     let long = "#".repeat(limits::CODE_BYTES + 1);
-    let error = python.runtime.check(&source(&long)).await.unwrap_err();
+    let error = python
+        .runtime
+        .check(SITE, &source(&long))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("the limit is 524288"), "{error}");
 }

@@ -2,6 +2,7 @@
 
 use crate::processes::{self, Process};
 use async_trait::async_trait;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -17,6 +18,9 @@ use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, RunReport, Runtime as _};
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig, PythonRuntime};
+
+/// The site of every function here that is not told otherwise.
+pub(crate) const SITE: SiteId = SiteId(7);
 
 static NEXT: AtomicI64 = AtomicI64::new(1);
 
@@ -72,16 +76,21 @@ pub(crate) fn python() -> Option<Python> {
 impl Python {
     /// The processes of this runtime: the launcher, the zygote, the workers.
     pub(crate) fn processes(&self) -> Vec<Process> {
-        let health = self.runtime.health().unwrap_or_default();
-        let launcher = health.split("zygote ").nth(1).unwrap_or_default();
-        let pid = launcher.split(',').next().and_then(|pid| pid.parse().ok());
-        let Some(launcher) = pid.and_then(Process::read) else {
-            return Vec::new();
-        };
-        processes::with_descendants(launcher)
+        let launchers = self.launchers().into_iter();
+        launchers.flat_map(processes::with_descendants).collect()
     }
 
-    /// The process that functions know by this number.
+    /// The launchers of this runtime.
+    pub(crate) fn launchers(&self) -> Vec<Process> {
+        let health = self.runtime.health().unwrap_or_default();
+        let pids = health.split("zygotes ").nth(1).unwrap_or_default();
+        let pids = pids.split(',').next().unwrap_or_default();
+        let pids = pids.split(' ').filter_map(|pid| pid.parse().ok());
+        pids.filter_map(Process::read).collect()
+    }
+
+    /// The process that functions know by this number. It must not be asked for where several sites
+    /// run functions: each counts from 1.
     pub(crate) fn process(&self, pid: i64) -> Process {
         let mut processes = self.processes();
         processes.retain(|process| process.inner == pid);
@@ -145,6 +154,18 @@ pub(crate) fn function_with(code: &str, options: FunctionOptions) -> Arc<Executa
     })
 }
 
+/// A new function of another site.
+pub(crate) fn function_of(site: i64, code: &str) -> Arc<Executable> {
+    let source = Source::App {
+        environment: Environment::Python,
+        code: code.into(),
+    };
+    Arc::new(Executable {
+        site_id: SiteId(site),
+        ..executable("probe", source)
+    })
+}
+
 pub(crate) fn proxy_function(url: String, headers: BTreeMap<String, String>) -> Arc<Executable> {
     Arc::new(executable(
         "probe",
@@ -158,7 +179,7 @@ pub(crate) fn proxy_function(url: String, headers: BTreeMap<String, String>) -> 
 pub(crate) fn executable(slug: &str, source: Source) -> Executable {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     Executable {
-        site_id: SiteId(7),
+        site_id: SITE,
         site_slug: "acme".into(),
         app_id: AppId(3),
         app_slug: "crm".into(),
@@ -203,8 +224,9 @@ pub(crate) struct Directory;
 
 #[async_trait]
 impl HostCalls for Directory {
-    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
-        match (method, args["username"].as_str()) {
+    async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
+        let args: Value = serde_json::from_str(args.get()).unwrap();
+        let answer = match (method, args["username"].as_str()) {
             ("users.get", Some("ada")) => Ok(json!({"username": "ada", "id": 5})),
             ("users.get", _) => Err(HostError {
                 code: "NOT_FOUND",
@@ -212,7 +234,8 @@ impl HostCalls for Directory {
                 message: "There is no such user".into(),
             }),
             _ => Ok(json!({"method": method, "args": args})),
-        }
+        };
+        answer.map(|answer| to_raw_value(&answer).unwrap())
     }
 }
 

@@ -16,7 +16,7 @@ async fn run(slug: &str) -> RunReport {
         call.log("INFO", "echoing");
         let user = call
             .host
-            .call("users.get", json!({"username": "ada"}))
+            .ask("users.get", &json!({"username": "ada"}))
             .await;
         Ok(json!([
             call.params["a"],

@@ -55,6 +55,8 @@ struct ConfinementView {
 #[derive(Serialize, ToSchema)]
 struct MissingWall {
     wall: String,
+    /// What it means that it is missing.
+    meaning: &'static str,
     reason: String,
 }
 
@@ -75,6 +77,7 @@ impl ConfinementView {
                 .missing()
                 .map(|(wall, reason)| MissingWall {
                     wall: wall.to_string(),
+                    meaning: wall.without(),
                     reason: reason.to_owned(),
                 })
                 .collect(),

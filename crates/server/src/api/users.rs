@@ -14,10 +14,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tollgate_core::auth::{Password, right};
 use tollgate_core::function::Object;
 use tollgate_core::json::ObjectChange;
+use tollgate_core::limits;
 use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::store::{UserOrder, UserQuery};
 use tollgate_core::users;
@@ -41,7 +42,7 @@ pub(crate) struct CreateUser {
     /// An object, or a string that holds one.
     #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<Object>)]
-    attributes: Option<Object>,
+    attributes: Option<Box<RawValue>>,
 }
 
 /// Create User
@@ -63,7 +64,7 @@ pub(crate) async fn create(
         last_name: request.last_name.unwrap_or_default(),
         is_active: request.is_active.unwrap_or(true),
         is_staff: request.is_staff.unwrap_or(false),
-        attributes: request.attributes.unwrap_or_default(),
+        attributes: attributes(request.attributes.as_deref())?,
     };
     let users = &app.platform().users;
     let create = |remember| users.create(&access, input, remember);
@@ -218,7 +219,7 @@ pub(crate) struct UpdateUser {
     /// patch.
     #[serde(default, deserialize_with = "changed_object")]
     #[schema(value_type = Option<Object>)]
-    attributes: Option<Option<Object>>,
+    attributes: Option<Option<Box<RawValue>>>,
 }
 
 impl Updates for UpdateUser {
@@ -238,10 +239,13 @@ impl Updates for UpdateUser {
 
 impl UpdateUser {
     fn input(self, merges: bool, expected: Option<i64>) -> Result<users::UpdateUser, ApiError> {
-        let attributes = self.attributes.map(|object| match object {
-            Some(object) if merges => ObjectChange::Merge(object),
-            object => ObjectChange::Replace(object.unwrap_or_default()),
-        });
+        let attributes = match self.attributes {
+            None => None,
+            Some(given) => Some(match attributes(given.as_deref())? {
+                patch if merges && given.is_some() => ObjectChange::Merge(patch),
+                object => ObjectChange::Replace(object),
+            }),
+        };
         Ok(users::UpdateUser {
             password: password(self.password, self.confirm_password.as_deref())?,
             username: self.username,
@@ -352,23 +356,69 @@ fn password(given: Option<String>, again: Option<&str>) -> Result<Option<Passwor
     Ok(given.map(Password::new))
 }
 
-/// An object, or a string that holds one: the official client sends the latter.
-fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Object>, D::Error> {
-    let text = match Option::<Value>::deserialize(deserializer)? {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(object)) => return Ok(Some(object)),
-        Some(Value::String(text)) => text,
-        Some(_) => return Err(de::Error::custom("Use an object")),
+/// An object, or a string that holds one: the official client sends the latter. It stays text until it
+/// is known to be small enough to be read.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    let Some(given) = Option::<Box<RawValue>>::deserialize(deserializer)? else {
+        return Ok(None);
     };
     let wrong = || de::Error::custom("Use an object; the text that was sent holds none");
-    strict_json::check(&text).map_err(|_| wrong())?;
-    numbers::check(&text, Integers::Bits64).map_err(de::Error::custom)?;
-    serde_json::from_str(&text).map(Some).map_err(|_| wrong())
+    let object = if given.get().starts_with('"') {
+        let inside: String = serde_json::from_str(given.get()).map_err(|_| wrong())?;
+        strict_json::check(&inside).map_err(|_| wrong())?;
+        let inside = inside.trim();
+        if !inside.starts_with('{') {
+            return Err(wrong());
+        }
+        RawValue::from_string(inside.to_owned()).map_err(|_| wrong())?
+    } else {
+        given
+    };
+    if !object.get().starts_with('{') {
+        return Err(de::Error::custom("Use an object"));
+    }
+    let bytes = compact_bytes(object.get()).map_err(|_| wrong())?;
+    if bytes > limits::ATTRIBUTES_BYTES {
+        let most = limits::ATTRIBUTES_BYTES / 1024;
+        return Err(de::Error::custom(format_args!("Keep it below {most} KiB")));
+    }
+    Ok(Some(object))
 }
 
 /// The same where `null` means something.
 fn changed_object<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<Option<Object>>, D::Error> {
+) -> Result<Option<Option<Box<RawValue>>>, D::Error> {
     object(deserializer).map(Some)
+}
+
+/// Reads a checked object, whose numbers must all be kept.
+fn attributes(given: Option<&RawValue>) -> Result<Object, ApiError> {
+    let Some(text) = given.map(RawValue::get) else {
+        return Ok(Object::new());
+    };
+    numbers::check(text, Integers::Bits64).map_err(|inexact| {
+        let path = format!("attributes.{}", inexact.path);
+        ApiError::invalid(&path, &inexact.to_string())
+    })?;
+    let object = serde_json::from_str(text);
+    object.map_err(|error| ApiError::internal(format!("a checked object: {error}")))
+}
+
+/// How long a JSON text is without its blanks.
+fn compact_bytes(text: &str) -> Result<usize, serde_json::Error> {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_transcode::transcode(&mut reader, &mut serde_json::Serializer::new(&mut count))?;
+    Ok(count.0)
 }

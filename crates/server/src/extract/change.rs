@@ -40,8 +40,8 @@ impl<T: Updates> FromRequest<AppState> for Change<T> {
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
         let conditions = Conditions::of(request.headers())?;
-        let (bytes, meaning) = json::body(request, app).await?;
-        let read = reading::object(json::checked(&bytes)?, T::READ_ONLY);
+        let (sent, meaning) = json::body(request, app).await?;
+        let read = reading::object(json::checked(&sent.bytes)?, T::READ_ONLY);
         let (body, besides) = read.map_err(ApiError::faults)?;
         Ok(Self {
             body,

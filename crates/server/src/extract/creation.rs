@@ -25,8 +25,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Creation<T> {
         };
         let method = request.method().clone();
         let uri = asked(&request);
-        let (bytes, _) = json::body(request, app).await?;
-        let text = json::checked(&bytes)?;
+        let (body, _) = json::body(request, app).await?;
+        let text = json::checked(&body.bytes)?;
         let request = json::read(text)?;
         // A query may say where it is created: `?app=` does for secrets.
         let target = uri.path_and_query().map_or(uri.path(), |it| it.as_str());

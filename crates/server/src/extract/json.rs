@@ -4,12 +4,14 @@ use crate::error::{ApiError, Code};
 use crate::reading;
 use crate::state::AppState;
 use crate::strict_json;
-use axum::body::{Body, Bytes};
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use axum::http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tollgate_core::limits;
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -23,8 +25,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
-        let (bytes, _) = body(request, app).await?;
-        read(checked(&bytes)?).map(Self)
+        let (body, _) = body(request, app).await?;
+        read(checked(&body.bytes)?).map(Self)
     }
 }
 
@@ -57,14 +59,37 @@ pub(super) enum Meaning {
     MergePatch,
 }
 
+/// A body, and its part of what bodies may take up together, to be kept until it has been read.
+pub(super) struct Body {
+    pub(super) bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
 /// The body of a request that says that it is JSON.
-pub(super) async fn body(request: Request, app: &AppState) -> Result<(Bytes, Meaning), ApiError> {
+pub(super) async fn body(request: Request, app: &AppState) -> Result<(Body, Meaning), ApiError> {
     let meaning = check_head(request.method(), request.headers())?;
-    let collecting = collect(request.into_body());
-    let bytes = tokio::time::timeout(app.config().body_timeout, collecting)
-        .await
-        .map_err(|_| too_slow())??;
-    Ok((bytes, meaning))
+    // What is announced, else what is allowed.
+    let length = request.body().size_hint().upper();
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let arriving = async {
+        let room = room(app, length.unwrap_or(limits::REQUEST_BODY_BYTES)).await?;
+        let bytes = collect(request.into_body()).await?;
+        Ok(Body { bytes, _room: room })
+    };
+    let arrived = tokio::time::timeout(app.config().body_timeout, arriving).await;
+    let body: Result<Body, ApiError> = arrived.map_err(|_| too_slow())?;
+    Ok((body?, meaning))
+}
+
+/// Waits until a body of this size may arrive; a small one needs not.
+async fn room(app: &AppState, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+    if bytes <= limits::SMALL_BODY_BYTES {
+        return Ok(None);
+    }
+    let pieces = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    let room = Arc::clone(app.bodies()).acquire_many_owned(pieces).await;
+    room.map(Some)
+        .map_err(|error| ApiError::internal(error.to_string()))
 }
 
 fn check_head(method: &Method, headers: &HeaderMap) -> Result<Meaning, ApiError> {
@@ -113,7 +138,7 @@ fn not_understood(method: &Method) -> ApiError {
     ApiError::new(status, Code::BadRequest, message).header(ACCEPT, HeaderValue::from_static(JSON))
 }
 
-async fn collect(body: Body) -> Result<Bytes, ApiError> {
+async fn collect(body: axum::body::Body) -> Result<Bytes, ApiError> {
     let limited = Limited::new(body, limits::REQUEST_BODY_BYTES);
     match limited.collect().await {
         Ok(collected) => Ok(collected.to_bytes()),

@@ -9,7 +9,11 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use serde_json::{Map, Value, json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 use tollgate_core::auth::Principal;
@@ -47,26 +51,24 @@ struct ApiHost {
 
 #[async_trait::async_trait]
 impl HostCalls for ApiHost {
-    async fn call(&self, method: &str, args: Value) -> Result<Value, HostError> {
-        let Value::Object(args) = args else {
-            return Err(HostError::bad_request("The arguments are no object"));
-        };
+    async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
         if method.starts_with("secrets.") {
             let platform = self.platform.upgrade().ok_or_else(stopping)?;
-            return secrets::answer(&platform, &self.own, method, args).await;
+            let answer = secrets::answer(&platform, &self.own, method, object(args)?).await?;
+            return raw(&answer);
         }
-        let asked = translate(method, args)?;
+        let asked = translate(method, object(args)?)?;
         let Some(principal) = self.principal.clone() else {
-            return NobodysHost.call(method, Value::Null).await;
+            return NobodysHost.call(method, args).await;
         };
         let routes = self.routes.upgrade().ok_or_else(stopping)?;
         let mut request = Request::builder().method(asked.method).uri(asked.path);
         if asked.body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let body = asked
-            .body
-            .map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        let body = asked.body.map_or_else(Body::empty, |body| {
+            Body::from(String::from(Box::<str>::from(body)))
+        });
         let request = request.extension(principal).body(body);
         let request = request.map_err(|error| HostError::bad_request(error.to_string()))?;
         let Ok(response) = Router::clone(&routes).oneshot(request).await;
@@ -85,31 +87,60 @@ impl HostCalls for ApiHost {
     }
 }
 
-fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Value, HostError> {
-    let mut answer: Value =
-        serde_json::from_slice(answer).map_err(|error| HostError::internal(&error))?;
+/// An object, whose members are read as `T`.
+fn object<T: DeserializeOwned>(args: &RawValue) -> Result<T, HostError> {
+    serde_json::from_str(args.get())
+        .map_err(|error| HostError::bad_request(format!("The arguments are no object: {error}")))
+}
+
+fn raw(value: &impl Serialize) -> Result<Box<RawValue>, HostError> {
+    to_raw_value(value).map_err(|error| HostError::internal(&error))
+}
+
+/// What the official client wants of an answer.
+#[derive(Deserialize)]
+struct Data {
+    data: Box<RawValue>,
+}
+
+/// What a refusal says.
+#[derive(Deserialize)]
+struct Refusal {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Box<RawValue>, HostError> {
+    let strange = |error: serde_json::Error| HostError::internal(&error);
     if status.is_success() {
-        return Ok(if only_data {
-            answer["data"].take()
+        return if only_data {
+            let answer: Data = serde_json::from_slice(answer).map_err(strange)?;
+            Ok(answer.data)
         } else {
-            answer
-        });
+            serde_json::from_slice(answer).map_err(strange)
+        };
     }
-    let code = answer["code"].as_str().unwrap_or_default();
-    let code = crate::error::Code::from_word(code).map_or("INTERNAL_ERROR", |code| code.as_str());
-    let message = answer["message"]
-        .as_str()
-        .unwrap_or("The request failed")
-        .to_owned();
+    let Refusal { code, message } = serde_json::from_slice(answer).map_err(strange)?;
+    let code = crate::error::Code::from_word(&code).map_or("INTERNAL_ERROR", |code| code.as_str());
+    let message = if message.is_empty() {
+        "The request failed".to_owned()
+    } else {
+        message
+    };
     Err(HostError::new(code, status.as_u16(), message))
 }
 
+/// Arguments by name, each as it came.
+type Args = BTreeMap<String, Box<RawValue>>;
+
 /// A request of the HTTP API.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Asked {
     method: Method,
     path: String,
-    body: Option<Value>,
+    body: Option<Box<RawValue>>,
     /// The official client gives the list alone.
     only_data: bool,
 }
@@ -128,7 +159,7 @@ impl Asked {
         Self::new(Method::GET, path)
     }
 
-    fn with(self, body: Value) -> Self {
+    fn with(self, body: Box<RawValue>) -> Self {
         Self {
             body: Some(body),
             ..self
@@ -137,7 +168,7 @@ impl Asked {
 }
 
 /// The official client's methods as requests of the HTTP API.
-fn translate(method: &str, mut args: Map<String, Value>) -> Result<Asked, HostError> {
+fn translate(method: &str, mut args: Args) -> Result<Asked, HostError> {
     let args = &mut args;
     Ok(match method {
         "auth.get_current_user" => Asked::get("/api/users/me/".to_owned()),
@@ -152,10 +183,12 @@ fn translate(method: &str, mut args: Map<String, Value>) -> Result<Asked, HostEr
             only_data: true,
             ..Asked::get(format!("{}apps/", user_path(args)?))
         },
-        "users.assign_roles" => Asked::new(Method::POST, "/api/assign/roles/".to_owned())
-            .with(Value::Object(std::mem::take(args))),
-        "users.revoke_roles" => Asked::new(Method::DELETE, "/api/revoke/roles/".to_owned())
-            .with(Value::Object(std::mem::take(args))),
+        "users.assign_roles" => {
+            Asked::new(Method::POST, "/api/assign/roles/".to_owned()).with(raw(args)?)
+        }
+        "users.revoke_roles" => {
+            Asked::new(Method::DELETE, "/api/revoke/roles/".to_owned()).with(raw(args)?)
+        }
         "functions.execute" => execute(args)?,
         "functions.list" => {
             let app = app_path(args)?;
@@ -173,42 +206,47 @@ fn translate(method: &str, mut args: Map<String, Value>) -> Result<Asked, HostEr
     })
 }
 
-fn execute(args: &mut Map<String, Value>) -> Result<Asked, HostError> {
+fn execute(args: &mut Args) -> Result<Asked, HostError> {
     let path = format!("{}execute/", function_path(args)?);
-    let mut body = Map::new();
-    body.insert(
-        "params".to_owned(),
-        args.remove("params").unwrap_or_else(|| json!({})),
-    );
-    if let Some(queued) = args.remove("is_async") {
-        body.insert("async".to_owned(), queued);
+    let mut body = Args::new();
+    for (given, sent) in [("params", "params"), ("is_async", "async")] {
+        body.extend(args.remove(given).map(|value| (sent.to_owned(), value)));
     }
-    Ok(Asked::new(Method::POST, path).with(Value::Object(body)))
+    Ok(Asked::new(Method::POST, path).with(raw(&body)?))
 }
 
-fn user_path(args: &mut Map<String, Value>) -> Result<String, HostError> {
+fn user_path(args: &mut Args) -> Result<String, HostError> {
     Ok(format!("/api/users/{}/", part(args, "username")?))
 }
 
-fn app_path(args: &mut Map<String, Value>) -> Result<String, HostError> {
+fn app_path(args: &mut Args) -> Result<String, HostError> {
     Ok(format!("/api/apps/{}/", part(args, "app_slug")?))
 }
 
-fn function_path(args: &mut Map<String, Value>) -> Result<String, HostError> {
+fn function_path(args: &mut Args) -> Result<String, HostError> {
     let app = app_path(args)?;
     Ok(format!("{app}functions/{}/", part(args, "function_slug")?))
 }
 
-fn take(args: &mut Map<String, Value>, name: &str) -> Result<Value, HostError> {
+fn take(args: &mut Args, name: &str) -> Result<Box<RawValue>, HostError> {
     args.remove(name)
         .ok_or_else(|| HostError::bad_request(format!("{name} is required")))
 }
 
+/// A value that holds no others; none for lists and objects.
+fn plain(value: &RawValue) -> Option<Value> {
+    let text = value.get();
+    if text.starts_with(['[', '{']) {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
 /// An argument as one part of a path.
-fn part(args: &mut Map<String, Value>, name: &str) -> Result<String, HostError> {
-    let text = match take(args, name)? {
-        Value::String(text) => text,
-        Value::Number(number) => number.to_string(),
+fn part(args: &mut Args, name: &str) -> Result<String, HostError> {
+    let text = match plain(&take(args, name)?) {
+        Some(Value::String(text)) => text,
+        Some(Value::Number(number)) => number.to_string(),
         _ => return Err(HostError::bad_request(format!("{name} must be text"))),
     };
     // "." and ".." would be folded away by others; here they simply name nothing.
@@ -220,13 +258,13 @@ fn part(args: &mut Map<String, Value>, name: &str) -> Result<String, HostError> 
 }
 
 /// The remaining arguments as a query string.
-fn query(args: &Map<String, Value>) -> String {
+fn query(args: &Args) -> String {
     let mut query = String::new();
     for (name, value) in args {
-        let value = match value {
-            Value::String(text) => text.clone(),
-            Value::Null => continue,
-            other => other.to_string(),
+        let value = match plain(value) {
+            Some(Value::String(text)) => text,
+            Some(Value::Null) => continue,
+            _ => value.get().to_owned(),
         };
         query.push(if query.is_empty() { '?' } else { '&' });
         query.push_str(&encode(name));
@@ -257,13 +295,15 @@ fn stopping() -> HostError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn asked(method: &str, args: Value) -> Result<(String, Option<Value>), String> {
-        let Value::Object(args) = args else {
-            panic!("an object")
-        };
+        let args = serde_json::from_value(args).unwrap();
         let asked = translate(method, args).map_err(|error| error.message)?;
-        Ok((format!("{} {}", asked.method, asked.path), asked.body))
+        let body = asked
+            .body
+            .map(|body| serde_json::from_str(body.get()).unwrap());
+        Ok((format!("{} {}", asked.method, asked.path), body))
     }
 
     #[test]

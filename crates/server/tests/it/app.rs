@@ -412,7 +412,7 @@ fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
             call.params["username"].as_str().unwrap_or_default()
         );
         let data = json!({"username": name, "email": format!("{name}@example.com")});
-        let answer = call.host.call("users.create", json!({"data": data})).await;
+        let answer = call.host.ask("users.create", &json!({"data": data})).await;
         answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
     });
     system.register("ask", |call: SystemCall| async move {
@@ -420,7 +420,7 @@ fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        let answer = call.host.call(&method, call.params["args"].clone()).await;
+        let answer = call.host.ask(&method, &call.params["args"]).await;
         answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
     });
     system

@@ -13,5 +13,6 @@ mod requests;
 mod routes;
 mod sdk;
 mod snapshots;
+mod spending;
 mod tenants;
 mod verdicts;

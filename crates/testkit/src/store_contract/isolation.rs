@@ -110,20 +110,11 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
             .await
             .unwrap()
     );
-    assert!(
-        !b.delete_function(function.id, world.now(), None)
-            .await
-            .unwrap()
-    );
+    let deleted = b.delete_function(function.id, world.now(), None).await;
+    assert!(!deleted.unwrap());
     let site = world.b.site.id;
-    assert_eq!(
-        world
-            .system
-            .executable_version(site, version)
-            .await
-            .unwrap(),
-        None
-    );
+    let found = world.system.executable_version(site, version).await;
+    assert_eq!(found.unwrap(), None);
     assert_eq!(
         world.a.store.function_by_id(function.id).await.unwrap(),
         Some(function.clone())

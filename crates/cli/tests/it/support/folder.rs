@@ -41,8 +41,16 @@ impl Folder {
 
     /// The program, with none of the settings of whoever runs the tests.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        self.command_through(&[], args)
+    }
+
+    /// The same, started by other programs that become it.
+    pub(crate) fn command_through(&self, wrapper: &[String], args: &[&str]) -> Command {
+        let program = env!("CARGO_BIN_EXE_tollgate").to_owned();
+        let mut words = wrapper.iter().chain([&program]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(args)
             .current_dir(self.path())
             .env("TMPDIR", self.path());

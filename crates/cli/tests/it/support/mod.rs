@@ -10,6 +10,7 @@ pub(crate) mod processes;
 pub(crate) mod server;
 pub(crate) mod watch;
 pub(crate) mod wire;
+pub(crate) mod world;
 
 use std::future::Future;
 use std::io::Write as _;

@@ -12,7 +12,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 /// A running server and requests in its superuser's name.
@@ -91,6 +91,19 @@ impl Server {
         }
     }
 
+    /// A server that other programs start, each becoming the next.
+    pub(crate) async fn start_through(
+        folder: &Arc<Folder>,
+        wrapper: &[String],
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let command = folder.command_through(wrapper, &["serve", "--listen", "127.0.0.1:0"]);
+        match Self::try_start(folder, command, settings).await {
+            Ok(server) => server,
+            Err((status, said)) => panic!("{status} instead of listening:\n{said}"),
+        }
+    }
+
     /// The same for a server that may end before it listens: how it ended, and what it said.
     pub(crate) async fn try_start_in(
         folder: &Arc<Folder>,
@@ -98,11 +111,16 @@ impl Server {
         settings: &[(&str, &str)],
     ) -> Result<Self, (ExitStatus, String)> {
         let mut command = folder.command(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut child = command
-            .args(args)
-            .envs(settings.iter().copied())
-            .spawn()
-            .unwrap();
+        command.args(args);
+        Self::try_start(folder, command, settings).await
+    }
+
+    async fn try_start(
+        folder: &Arc<Folder>,
+        mut command: Command,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, (ExitStatus, String)> {
+        let mut child = command.envs(settings.iter().copied()).spawn().unwrap();
         let pid = i32::try_from(child.id().unwrap()).unwrap();
         let stdout = Lines::of(child.stdout.take().unwrap());
         let mut stderr = Lines::of(child.stderr.take().unwrap());

@@ -14,7 +14,6 @@ import math
 import mmap
 import os
 import random
-import resource
 import sys
 import traceback
 import types
@@ -24,6 +23,7 @@ from tollgate_client import Client, Platform, PlatformError
 from tollgate_frames import Channel, encode
 from tollgate_http import install
 from tollgate_logs import LogHandler, Logs, OutputLimit, Stream, make_log
+from tollgate_walls import bound_memory
 
 # Descriptors of a worker.
 SOCKET_FD = 3
@@ -43,14 +43,13 @@ def rehearse():
     positional_count(module.main)
 
 
-def work(base_bytes):
+def work(data_bytes):
     """The life of a worker: one `check`, or one `load` and then calls until the server lets go."""
     channel = Channel(SOCKET_FD)
     journal = mmap.mmap(JOURNAL_FD, 0)
     os.close(JOURNAL_FD)
     request = channel.receive()
-    limit = base_bytes + (request["memory_mb"] << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    bound_memory(data_bytes, request)
     if request["op"] == "check":
         channel.send(encode(check(request["code"])))
         os._exit(0)

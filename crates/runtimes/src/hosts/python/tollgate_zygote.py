@@ -61,7 +61,6 @@ class Zygote:
         self.pid_of = {}
         self.id_of = {}
         self.folder_of = {}
-        self.base_bytes = self.address_space()
         self.wake_reader, self.wake_writer = socket.socketpair()
         self.wake_reader.setblocking(False)
         self.wake_writer.setblocking(False)
@@ -97,7 +96,7 @@ class Zygote:
     def obey(self):
         """Does what one message asks for. False once the server is gone."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, 2)
+            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, 3)
         except OSError:
             return False
         if not message:
@@ -110,7 +109,8 @@ class Zygote:
         return True
 
     def spawn(self, ident, descriptors):
-        """Gives the descriptors to the spare worker, or to a new one if there is none."""
+        """Gives its two descriptors to the spare worker, or to a new one if there is none. A third
+        is the entrance of the worker's control group."""
         try:
             # A spare one that has died refuses; a fresh one has had no time to.
             if self.assign(ident, descriptors):
@@ -127,6 +127,7 @@ class Zygote:
 
     def assign(self, ident, descriptors):
         """Gives the descriptors to the spare worker. Returns what is wrong with it, or None."""
+        given, entrance = descriptors[:2], descriptors[2:]
         if self.spare is None:
             return "there is no spare worker"
         (pid, line), self.spare = self.spare, None
@@ -136,7 +137,11 @@ class Zygote:
                 word = line.recv(1000)
                 if word != READY:
                     return word.decode(errors="replace") or "a new worker died"
-                socket.send_fds(line, [b"!"], descriptors)
+                for group in entrance:
+                    os.write(group, str(pid).encode())
+                # Before it can be used, so that it is watched from then on.
+                self.tell({"op": "spawned", "id": ident, "pid": pid})
+                socket.send_fds(line, [b"!"], given)
             except OSError as error:
                 return f"a new worker died: {error.strerror}"
         self.pid_of[ident] = pid
@@ -156,7 +161,7 @@ class Zygote:
             if pid == 0:
                 try:
                     self.become_worker(other, folder)
-                    work(self.base_bytes)
+                    work(self.data_bytes())
                 except MemoryError:
                     os._exit(EXIT_OUT_OF_MEMORY)
                 finally:
@@ -177,6 +182,8 @@ class Zygote:
         PRCTL(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.pid:
             os._exit(0)
+        # Where others have their files is nothing for it to know.
+        self.folder_of.clear()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -259,10 +266,10 @@ class Zygote:
         """The pids of our children."""
         return [int(pid) for pid in self.read_proc("thread-self/children")]
 
-    def address_space(self):
-        """Bytes of address space in use, which a worker's limit comes on top of."""
+    def data_bytes(self):
+        """Bytes of writable memory reserved by a new worker, on top of which its function's come."""
         words = self.read_proc("self/statm")
-        return int(words[0]) * resource.getpagesize() if words else 256 << 20
+        return int(words[5]) * resource.getpagesize() if words else 64 << 20
 
     def tell(self, message):
         with contextlib.suppress(OSError):
@@ -315,6 +322,9 @@ def describe(status):
 
 
 def main(walls):
+    # The C library has read what other threads get; this one's may grow further.
+    most = resource.getrlimit(resource.RLIMIT_STACK)[1]
+    resource.setrlimit(resource.RLIMIT_STACK, (most, most))
     for name in COMMON:
         __import__(name)
     gc.disable()

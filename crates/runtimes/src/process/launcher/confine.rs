@@ -6,8 +6,7 @@
 
 use super::host::{Calls, Script, Walls as HostWalls};
 use super::namespaces::{self, OWN, SCRATCH};
-use super::{Failed, Plan, Sandbox, Step as _, Word, cgroup, host, landlock, seccomp, steps};
-use crate::process::watchdog;
+use super::{Failed, Plan, Sandbox, Step as _, Word, host, landlock, seccomp, steps};
 use rustix::io::FdFlags;
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -39,8 +38,6 @@ struct Ground {
     /// Workers can have a user namespace and a scratch folder in memory.
     own_scratch: bool,
     scratch: PathBuf,
-    /// Where the control group counts what was killed for want of memory.
-    events: Option<PathBuf>,
 }
 
 impl Ground {
@@ -75,6 +72,7 @@ pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Faile
         steps::parent_death().step("parent_death")?;
     }
     steps::resource_limits(plan).step("resource_limits")?;
+    steps::thread_stacks().step("resource_limits")?;
     steps::process_limit(plan, outside).step("process_limit")?;
     std::env::set_current_dir("/").step("folder")?;
     let rules = file_rules(&sandbox.readable, &ground.scratch).required("landlock")?;
@@ -88,13 +86,13 @@ pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Faile
     for kept in [proc.as_fd(), rules.as_fd()] {
         rustix::io::fcntl_setfd(kept, FdFlags::empty()).step("descriptors")?;
     }
-    let events = ground.events.as_deref();
+    let own = ground.own_scratch.then(|| ground.scratch.join(OWN));
     Word::Walls {
         walls: &walls,
-        events,
+        scratch: own.as_deref(),
     }
     .say();
-    for program in seccomp::host(ground.alone()).required("seccomp")? {
+    for program in seccomp::host().required("seccomp")? {
         seccompiler::apply_filter(&program)
             .map_err(io::Error::other)
             .required("seccomp")?;
@@ -147,7 +145,7 @@ fn identity() -> Identity {
     }
 }
 
-/// Group, namespaces and file tree: whatever of them can be had.
+/// Namespaces and file tree: whatever of them can be had.
 fn enter(
     plan: &Plan,
     sandbox: &Sandbox,
@@ -156,11 +154,6 @@ fn enter(
     walls: &mut Walls,
 ) -> Result<Ground, Failed> {
     let Identity { user, group, .. } = identity;
-    let bounds = cgroup::Bounds {
-        memory_bytes: sandbox.memory_bytes,
-        processes: plan.processes,
-    };
-    let control_group = cgroup::Group::make(bounds, std::process::id());
     let own_scratch = workers_can(proc, identity, walls);
     if !identity.was_root {
         let entered = namespaces::unshare(libc::CLONE_NEWUSER)
@@ -180,13 +173,6 @@ fn enter(
     if own_processes {
         namespaces::continue_in_child().step("child")?;
     }
-    let entered = control_group.and_then(|it| {
-        it.enter().map_err(|error| error.to_string())?;
-        Ok(it.events().to_owned())
-    });
-    let events = entered
-        .map_err(|reason| walls.lacks(Wall::Memory, watched_instead(reason)))
-        .ok();
     let apart = libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
     if noted(walls, Wall::Network, namespaces::unshare(apart)) {
         // A name that tells nothing. What it was would tell little more.
@@ -211,17 +197,7 @@ fn enter(
         own_processes,
         own_scratch,
         scratch,
-        events,
     })
-}
-
-/// What takes the place of a control group, if anything does.
-fn watched_instead(reason: String) -> String {
-    if watchdog::can_watch() {
-        format!("{reason}; the server watches their memory and kills the largest worker instead")
-    } else {
-        reason
-    }
 }
 
 /// Whether workers can have a user namespace and a scratch folder in memory.
@@ -259,11 +235,15 @@ fn folder_for_scratch(plan: &Plan, identity: Identity) -> io::Result<PathBuf> {
 }
 
 fn file_rules(readable: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
-    landlock::rules(&landlock::Files {
+    landlock::rules(&files(readable, scratch))
+}
+
+const fn files<'a>(readable: &'a [PathBuf], scratch: &'a Path) -> landlock::Files<'a> {
+    landlock::Files {
         readable,
         devices: DEVICES,
         scratch,
-    })
+    }
 }
 
 /// What the host has to know.
@@ -293,8 +273,18 @@ fn told(
             .to_owned(),
         scratch_bytes: ground.own_scratch.then_some(sandbox.scratch_bytes),
         threads: ground.own_scratch.then_some(sandbox.threads),
+        own_folder: if ground.own_scratch {
+            None
+        } else {
+            Some(landlock::own_folder(&files(
+                &sandbox.readable,
+                &ground.scratch,
+            )))
+        },
         calls: Calls {
             capset: libc::SYS_capset,
+            landlock_add_rule: libc::SYS_landlock_add_rule,
+            landlock_create_ruleset: libc::SYS_landlock_create_ruleset,
             landlock_restrict_self: libc::SYS_landlock_restrict_self,
         },
     })

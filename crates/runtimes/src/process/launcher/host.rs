@@ -3,12 +3,16 @@
 //! The script lies in memory, so that there is no file to tamper with.
 
 use super::Plan;
+use super::landlock::OwnFolder;
 use rustix::fs::MemfdFlags;
 use serde::Serialize;
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+
+/// Threads that a numeric library starts by itself, at most.
+const NUMERIC_THREADS: usize = 4;
 
 /// Reads the host's modules from the descriptor of [`Script`], and runs the last.
 const BOOTSTRAP: &str = "\
@@ -57,6 +61,8 @@ pub(super) struct Walls {
     pub(super) scratch_bytes: Option<u64>,
     /// Threads of one worker; none where they cannot be counted for one alone.
     pub(super) threads: Option<u64>,
+    /// The layer of file rules that each worker makes for itself, where it has a folder among others'.
+    pub(super) own_folder: Option<OwnFolder>,
     /// System calls that Python's library has no function for.
     pub(super) calls: Calls,
 }
@@ -65,6 +71,8 @@ pub(super) struct Walls {
 #[derive(Debug, Serialize)]
 pub(super) struct Calls {
     pub(super) capset: libc::c_long,
+    pub(super) landlock_add_rule: libc::c_long,
+    pub(super) landlock_create_ruleset: libc::c_long,
     pub(super) landlock_restrict_self: libc::c_long,
 }
 
@@ -90,6 +98,8 @@ impl Script {
 
 /// Replaces this process by the interpreter. Returns only if that fails.
 pub(super) fn exec(plan: &Plan) -> io::Error {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(NUMERIC_THREADS).to_string();
     Command::new(&plan.python)
         // Isolated from environment and user packages, unbuffered, no byte code written.
         .args([
@@ -105,7 +115,11 @@ pub(super) fn exec(plan: &Plan) -> io::Error {
         .env_clear()
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("LANG", "C.UTF-8")
-        // One allocator arena: others each reserve 64 MiB of a worker's address space.
+        // One allocator arena: each further one reserves 64 MiB of a worker's address space.
         .env("MALLOC_ARENA_MAX", "1")
+        // Numeric libraries start a thread for each core when they are imported, which on a large
+        // machine is more than a worker may have.
+        .env("OMP_NUM_THREADS", &threads)
+        .env("OPENBLAS_NUM_THREADS", &threads)
         .exec()
 }

@@ -6,14 +6,17 @@
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, PathBeneath,
-    PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope,
+    PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, Scope, make_bitflags,
 };
+use serde::Serialize;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The newest interface whose rights are all known here; an older kernel enforces what it knows.
 const NEWEST: ABI = ABI::V7;
+/// To read, with everything below.
+const READ: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 /// The first that knows signals and abstract sockets.
 pub(super) const SIGNALS_SINCE: i32 = 6;
 
@@ -48,7 +51,6 @@ pub(super) fn version() -> i32 {
 /// # Errors
 /// When the kernel has no Landlock, or a path cannot be opened.
 pub(super) fn rules(files: &Files<'_>) -> io::Result<OwnedFd> {
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let made = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))
@@ -58,7 +60,7 @@ pub(super) fn rules(files: &Files<'_>) -> io::Result<OwnedFd> {
         .map_err(other)?;
     let mut made = made;
     for path in files.readable {
-        made = allow(made, path, read)?;
+        made = allow(made, path, READ)?;
     }
     for path in files.devices {
         made = allow(
@@ -67,16 +69,59 @@ pub(super) fn rules(files: &Files<'_>) -> io::Result<OwnedFd> {
             AccessFs::ReadFile | AccessFs::WriteFile,
         )?;
     }
-    let all = AccessFs::from_all(NEWEST);
-    let scratch = all
-        & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeChar)
-        & !(AccessFs::MakeSock | AccessFs::IoctlDev);
-    made = allow(made, files.scratch, scratch)?;
+    made = allow(made, files.scratch, in_scratch())?;
     Option::<OwnedFd>::from(made).ok_or_else(|| {
         io::Error::other(
             "this kernel enforces no Landlock rules (Linux 5.13 with CONFIG_SECURITY_LANDLOCK, and \
              landlock in its list lsm=)",
         )
+    })
+}
+
+/// A second layer, for a worker whose folder lies among others': the same, but its own folder alone.
+/// The worker makes it, because only it knows its folder.
+#[derive(Debug, Serialize)]
+pub(super) struct OwnFolder {
+    /// What the layer decides about.
+    handled: u64,
+    /// What is allowed in the worker's folder.
+    own: u64,
+    /// What else is allowed where.
+    shown: Vec<(PathBuf, u64)>,
+}
+
+/// What the worker needs for its layer.
+pub(super) fn own_folder(files: &Files<'_>) -> OwnFolder {
+    let known = AccessFs::from_all(ABI::from(version()));
+    let readable = files.readable.iter().map(|path| (path.as_path(), READ));
+    let devices = files.devices.iter();
+    let devices = devices.map(|path| (Path::new(path), AccessFs::ReadFile | AccessFs::WriteFile));
+    let shown = readable.chain(devices).filter_map(|(path, access)| {
+        let access = suited(path, access)? & known;
+        Some((path.to_owned(), access.bits()))
+    });
+    OwnFolder {
+        handled: known.bits(),
+        own: (in_scratch() & known).bits(),
+        shown: shown.collect(),
+    }
+}
+
+/// Everything but running programs, and what is no file.
+fn in_scratch() -> BitFlags<AccessFs> {
+    AccessFs::from_all(NEWEST)
+        & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeChar)
+        & !(AccessFs::MakeSock | AccessFs::IoctlDev)
+}
+
+/// What of these rights there is for a path; none if it does not exist. Rights to a folder mean
+/// nothing for a file, and the kernel refuses them.
+fn suited(path: &Path, access: BitFlags<AccessFs>) -> Option<BitFlags<AccessFs>> {
+    let metadata = path.metadata().ok()?;
+    Some(if metadata.is_dir() {
+        access
+    } else {
+        access & AccessFs::from_file(NEWEST)
     })
 }
 
@@ -86,14 +131,8 @@ fn allow(
     path: &Path,
     access: BitFlags<AccessFs>,
 ) -> io::Result<landlock::RulesetCreated> {
-    let Ok(metadata) = path.metadata() else {
+    let Some(access) = suited(path, access) else {
         return Ok(rules);
-    };
-    // Rights to a folder mean nothing for a file, and the kernel refuses them.
-    let access = if metadata.is_dir() {
-        access
-    } else {
-        access & AccessFs::from_file(NEWEST)
     };
     let open = PathFd::new(path).map_err(io::Error::other)?;
     rules

@@ -5,7 +5,6 @@
 //! code, open a file of the server's, or keep a descriptor besides its control socket (0),
 //! `/dev/null` (1), the error pipe (2), the host script (3), and what that script names.
 
-mod cgroup;
 mod confine;
 mod host;
 mod landlock;
@@ -13,12 +12,12 @@ mod namespaces;
 mod seccomp;
 mod steps;
 
-pub(super) use cgroup::kills;
-
-use rustix::net::{RecvFlags, SendFlags};
+use super::scratch;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +29,10 @@ pub const LAUNCH_ARG: &str = "__launch";
 
 /// Set in a launcher's environment, and in no other process's.
 const LAUNCH_VARIABLE: &str = "TOLLGATE_LAUNCH";
+
+/// Where the folder for workers' folders is made if the launcher is root: the server's own folder is
+/// closed to the user that functions run as.
+const SHARED: &str = "/tmp";
 
 /// The name that a test of an ordinary test binary must have to serve as launcher.
 const TEST_ENTRY: &str = "launcher_entry";
@@ -104,8 +107,6 @@ pub(in crate::process) struct Plan {
 pub(in crate::process) struct Sandbox {
     /// What the interpreter reads, with everything below.
     pub(super) readable: Vec<PathBuf>,
-    /// Memory of all workers together, in bytes.
-    pub(super) memory_bytes: u64,
     /// Threads of one worker, its first included.
     pub(super) threads: u64,
     /// Scratch space of one worker, in bytes.
@@ -119,8 +120,8 @@ enum Word<'a> {
     /// It is about to become the interpreter, behind these walls.
     Walls {
         walls: &'a Walls,
-        /// Where its control group counts what was killed for want of memory.
-        events: Option<&'a Path>,
+        /// Where each worker has memory of its own for files, as it sees that.
+        scratch: Option<&'a Path>,
     },
     /// It ends without becoming the interpreter.
     Fatal {
@@ -213,8 +214,23 @@ pub fn launcher_main() -> ! {
 
 fn receive_plan() -> io::Result<Plan> {
     let mut buffer = vec![0_u8; 64 * 1024];
-    let (length, _) = rustix::net::recv(io::stdin(), &mut buffer, RecvFlags::empty())?;
-    Ok(serde_json::from_slice(&buffer[..length])?)
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::net::recvmsg(
+        io::stdin(),
+        &mut [IoSliceMut::new(&mut buffer)],
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )?;
+    // The entrances of the control groups that this process and all it starts are to be in.
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(entrances) = message {
+            for entrance in entrances {
+                rustix::io::write(&entrance, b"0")?;
+            }
+        }
+    }
+    Ok(serde_json::from_slice(&buffer[..received.bytes])?)
 }
 
 /// Everything that is done before the interpreter starts where the operator wants no walls.
@@ -225,6 +241,7 @@ fn open(plan: &Plan) -> Result<Infallible, Failed> {
     steps::subreaper().step("subreaper")?;
     steps::parent_death().step("parent_death")?;
     steps::resource_limits(plan).step("resource_limits")?;
+    steps::thread_stacks().step("resource_limits")?;
     if !rustix::process::geteuid().is_root() {
         let own = steps::threads_of(rustix::process::geteuid().as_raw());
         steps::process_limit(plan, own).step("process_limit")?;
@@ -240,16 +257,24 @@ impl Plan {
     /// Where the launcher's folder on disk is: if it was root, and if not.
     fn scratch_folders(&self) -> [PathBuf; 2] {
         // Not `TMPDIR`: launcher and server differ in their environment.
-        [Path::new("/tmp"), &self.scratch_dir].map(|parent| parent.join(&self.scratch_name))
+        [Path::new(SHARED), &self.scratch_dir].map(|parent| parent.join(&self.scratch_name))
     }
 
     /// Removes what may be left of that folder once all processes are gone.
-    ///
-    /// Only empty folders: what the workers left in there was theirs, and the host has removed it.
     pub(super) fn remove_scratch(&self) {
         for folder in self.scratch_folders() {
-            let _ = std::fs::remove_dir(folder.join(namespaces::OWN));
-            let _ = std::fs::remove_dir(folder);
+            if let Err(error) = scratch::remove(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "scratch.left");
+            }
+        }
+    }
+
+    /// Removes what servers left in `scratch_dir`, and where launchers of root make their folder,
+    /// that are gone.
+    pub(super) fn sweep(scratch_dir: &Path) {
+        let own = rustix::process::geteuid().as_raw();
+        for parent in [Path::new(SHARED), scratch_dir] {
+            scratch::sweep(parent, &[own, limits::FUNCTION_USER]);
         }
     }
 
@@ -260,7 +285,7 @@ impl Plan {
         Self {
             python,
             scratch_dir,
-            scratch_name: format!("tollgate-scratch-{}-{count}", std::process::id()),
+            scratch_name: format!("{}{}-{count}", scratch::PREFIX, std::process::id()),
             open_files: limits::OPEN_FILES,
             file_bytes: limits::FILE_BYTES,
             processes: limits::PROCESSES,

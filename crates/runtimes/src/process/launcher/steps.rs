@@ -6,6 +6,7 @@ use super::Plan;
 use super::namespaces::check;
 use rustix::process::{Resource, Rlimit, Signal};
 use std::io;
+use tollgate_core::limits;
 
 /// No terminal, and a process group of its own.
 pub(super) fn session() -> io::Result<()> {
@@ -32,6 +33,21 @@ pub(super) fn resource_limits(plan: &Plan) -> io::Result<()> {
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, plan.open_files)?;
     limit(Resource::Fsize, plan.file_bytes)
+}
+
+/// How much of a stack a thread gets that does not say. The first thread's is the hard limit: the
+/// host raises its own again once the C library has read this.
+pub(super) fn thread_stacks() -> io::Result<()> {
+    let ceiling = rustix::process::getrlimit(Resource::Stack).maximum;
+    let most = ceiling.unwrap_or(u64::MAX).min(limits::STACK_BYTES);
+    rustix::process::setrlimit(
+        Resource::Stack,
+        Rlimit {
+            current: Some(limits::THREAD_STACK_BYTES.min(most)),
+            maximum: Some(most),
+        },
+    )?;
+    Ok(())
 }
 
 /// The limit counts all threads of the user, also those `outside`, so these are added to it.

@@ -8,6 +8,7 @@ mod memory;
 mod network;
 mod output;
 mod processes;
+mod sites;
 mod time;
 
 use crate::support::{Python, python_with, skipped};

@@ -103,43 +103,45 @@ async fn the_root_leads_somewhere_and_401_names_the_schemes() {
     );
 }
 
-#[tokio::test]
-async fn pages_of_named_origins_may_ask_and_no_others() {
-    let app = TestApp::new().await;
-    let origins = [
-        "https://app.example".to_owned(),
-        "http://localhost:5173".to_owned(),
-    ];
+const WISH: &str = "access-control-request-method: PATCH\r\n\
+     access-control-request-headers: authorization,content-type,if-match\r\n";
+
+async fn other_origin(app: &TestApp, origins: &[&str]) -> crate::connections::Running {
+    let origins: Vec<_> = origins.iter().map(ToString::to_string).collect();
     let config = ServerConfig {
         cors_origins: CorsOrigins::parse(&origins).unwrap(),
         ..ServerConfig::default()
     };
-    let running = run(&app, config).await;
-    let ask = async |first: &str, origin: &str, more: &str| {
-        let request = format!("{first} HTTP/1.1\r\nhost: h\r\norigin: {origin}\r\n{more}{END}");
-        exchange(running.address, &request).await.to_lowercase()
-    };
-    let wish = "access-control-request-method: PATCH\r\n\
-                access-control-request-headers: authorization,content-type,if-match\r\n";
-    for origin in &origins {
-        let preflight = ask("OPTIONS /api/users/ann/", origin, wish).await;
-        assert!(preflight.starts_with("http/1.1 20"), "{preflight}");
-        for part in [
-            &format!("access-control-allow-origin: {origin}\r\n"),
-            "access-control-max-age: 600",
-            "x-request-id: ",
-        ] {
-            assert!(preflight.contains(part), "{part}: {preflight}");
-        }
-        let line = |name: &str| {
-            let found = preflight.lines().find(|line| line.starts_with(name));
-            found
-                .unwrap_or_else(|| panic!("{name}: {preflight}"))
-                .to_owned()
-        };
-        assert!(line("vary").contains("origin"));
+    run(app, config).await
+}
+
+async fn ask(address: std::net::SocketAddr, first: &str, origin: &str, more: &str) -> String {
+    let request = format!("{first} HTTP/1.1\r\nhost: h\r\norigin: {origin}\r\n{more}{END}");
+    exchange(address, &request).await.to_lowercase()
+}
+
+#[track_caller]
+fn line<'a>(answer: &'a str, name: &str) -> &'a str {
+    let found = answer.lines().find(|line| line.starts_with(name));
+    found.unwrap_or_else(|| panic!("{name}: {answer}"))
+}
+
+const ORIGINS: [&str; 2] = ["https://app.example", "http://localhost:5173"];
+
+#[tokio::test]
+async fn preflights_of_named_origins_are_answered_and_no_others() {
+    let app = TestApp::new().await;
+    let running = other_origin(&app, &ORIGINS).await;
+    for origin in ORIGINS {
+        let answer = ask(running.address, "OPTIONS /api/users/ann/", origin, WISH).await;
+        assert!(answer.starts_with("http/1.1 20"), "{answer}");
+        let allowed = format!("access-control-allow-origin: {origin}");
+        assert_eq!(line(&answer, "access-control-allow-origin"), allowed);
+        line(&answer, "access-control-max-age: 600");
+        line(&answer, "x-request-id");
+        assert!(line(&answer, "vary").contains("origin"));
         for method in ["patch", "put", "delete", "post", "get"] {
-            assert!(line("access-control-allow-methods").contains(method));
+            assert!(line(&answer, "access-control-allow-methods").contains(method));
         }
         for header in [
             "authorization",
@@ -148,39 +150,9 @@ async fn pages_of_named_origins_may_ask_and_no_others() {
             "if-match",
             "x-session-token",
         ] {
-            assert!(
-                line("access-control-allow-headers").contains(header),
-                "{header}"
-            );
+            assert!(line(&answer, "access-control-allow-headers").contains(header));
         }
-        assert!(!preflight.contains("allow-credentials"));
-        // Errors can be read as well, those that are told before any route too.
-        for (first, more, status) in [
-            ("GET /api/users/", "", "401"),
-            ("GET /none", "", "404"),
-            ("PATCH /api/users/", "", "405"),
-            ("POST /api/users/", "content-encoding: gzip\r\n", "415"),
-            ("GET /healthz", "host: again\r\n", "400"),
-        ] {
-            let answer = ask(first, origin, more).await;
-            assert!(
-                answer.starts_with(&format!("http/1.1 {status}")),
-                "{answer}"
-            );
-            assert!(
-                answer.contains(&format!("access-control-allow-origin: {origin}\r\n")),
-                "{answer}"
-            );
-            for header in ["x-request-id", "etag", "retry-after", "location"] {
-                let exposed = answer
-                    .lines()
-                    .find(|it| it.starts_with("access-control-expose-headers"));
-                assert!(
-                    exposed.unwrap_or_default().contains(header),
-                    "{header}: {answer}"
-                );
-            }
-        }
+        assert!(!answer.contains("allow-credentials"));
     }
     for origin in [
         "https://evil.example",
@@ -188,15 +160,42 @@ async fn pages_of_named_origins_may_ask_and_no_others() {
         "https://app.example.evil",
         "http://app.example",
     ] {
-        let answer = ask("OPTIONS /api/users/", origin, wish).await;
+        let answer = ask(running.address, "OPTIONS /api/users/", origin, WISH).await;
         assert!(!answer.contains("access-control-allow-origin"), "{answer}");
     }
     let closed = run(&app, ServerConfig::default()).await;
-    let request =
-        format!("GET /healthz HTTP/1.1\r\nhost: h\r\norigin: https://app.example\r\n{END}");
-    let answer = exchange(closed.address, &request).await;
+    let answer = ask(closed.address, "GET /healthz", ORIGINS[0], "").await;
     assert!(
         !answer.contains("access-control"),
         "none without the setting: {answer}"
     );
+}
+
+#[tokio::test]
+async fn pages_of_named_origins_can_read_errors_too() {
+    let app = TestApp::new().await;
+    let running = other_origin(&app, &ORIGINS).await;
+    for (first, more, status) in [
+        ("GET /api/users/", "", "401"),
+        ("GET /none", "", "404"),
+        ("PATCH /api/users/", "", "405"),
+        ("POST /api/users/", "content-encoding: gzip\r\n", "415"),
+        ("GET /healthz", "host: again\r\n", "400"),
+    ] {
+        let answer = ask(running.address, first, ORIGINS[0], more).await;
+        assert!(
+            answer.starts_with(&format!("http/1.1 {status}")),
+            "{answer}"
+        );
+        line(&answer, "access-control-allow-origin: https://app.example");
+        for header in ["x-request-id", "etag", "retry-after", "location"] {
+            assert!(
+                line(&answer, "access-control-expose-headers").contains(header),
+                "{answer}"
+            );
+        }
+    }
+    let open = other_origin(&app, &["*"]).await;
+    let answer = ask(open.address, "GET /healthz", "https://any.example", "").await;
+    line(&answer, "access-control-allow-origin: *");
 }

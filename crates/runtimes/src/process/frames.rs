@@ -1,0 +1,348 @@
+//! Frames between server and worker: a big-endian 32-bit length and that many bytes of JSON.
+//!
+//! What a worker sends may come from hostile code that has taken it over. What a frame is about stands
+//! at its beginning, and its size is bounded by that before more of it is read. What large frames hold
+//! together is bounded too: one that finds no room waits in the kernel, and one that stalls is given up.
+
+use serde::Serialize;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tollgate_core::limits;
+
+/// What a frame is about stands within so many bytes.
+const HEAD_BYTES: usize = 256;
+/// Frames up to this size need no room: it is what a buffer has anyway.
+const SMALL_BYTES: usize = 16 * 1024;
+/// How long the rest of a frame may take to arrive once its beginning has.
+const STALL: Duration = Duration::from_secs(10);
+/// Room is counted in pieces of this size.
+const PIECE_BYTES: usize = 1024;
+
+/// Room for the large frames of all workers, and for those of one site's.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    house: Arc<Semaphore>,
+    site: Arc<Semaphore>,
+}
+
+/// Room that a frame takes, as long as this lives.
+#[derive(Debug)]
+pub(super) struct Taken {
+    _house: OwnedSemaphorePermit,
+    _site: OwnedSemaphorePermit,
+}
+
+impl Room {
+    /// All there is.
+    pub(super) fn new() -> Self {
+        let house = Arc::new(Semaphore::new(limits::FRAMES_BYTES / PIECE_BYTES));
+        Self {
+            site: Self::for_site(),
+            house,
+        }
+    }
+
+    /// One site's part in the same.
+    pub(super) fn of_site(&self) -> Self {
+        Self {
+            house: Arc::clone(&self.house),
+            site: Self::for_site(),
+        }
+    }
+
+    fn for_site() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(limits::FRAMES_BYTES / PIECE_BYTES / 2))
+    }
+
+    /// Waits for room, the site's first: whoever has that waits for others only.
+    async fn take(&self, bytes: usize) -> io::Result<Taken> {
+        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).map_err(io::Error::other)?;
+        let take = |from: &Arc<Semaphore>| Arc::clone(from).acquire_many_owned(pieces);
+        let _site = take(&self.site).await.map_err(io::Error::other)?;
+        let _house = take(&self.house).await.map_err(io::Error::other)?;
+        Ok(Taken { _house, _site })
+    }
+}
+
+/// One frame.
+#[derive(Debug)]
+pub(super) struct Frame<'b> {
+    /// Its body.
+    pub(super) body: &'b [u8],
+    /// What it takes up; to be kept as long as something large that was read from it.
+    pub(super) taken: Option<Taken>,
+}
+
+/// Writes `value` as one frame into `buffer`, replacing what it held.
+pub(super) fn write_frame(buffer: &mut Vec<u8>, value: &impl Serialize) -> io::Result<()> {
+    buffer.clear();
+    buffer.extend_from_slice(&[0; 4]);
+    serde_json::to_writer(&mut *buffer, value)?;
+    let length = u32::try_from(buffer.len() - 4).map_err(io::Error::other)?;
+    buffer[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// Reads one frame into `buffer`, replacing what it held.
+///
+/// # Errors
+/// `UnexpectedEof` when the worker is gone, `InvalidData` when it breaks the protocol.
+pub(super) async fn read_frame<'b>(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &'b mut Vec<u8>,
+    room: &Room,
+) -> io::Result<Frame<'b>> {
+    buffer.clear();
+    buffer.reserve(4096);
+    fill(stream, buffer, 4).await?;
+    let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    if length > limits::FRAME_BYTES {
+        return Err(invalid("a frame is larger than the limit"));
+    }
+    let bound = tokio::time::timeout(STALL, fill(stream, buffer, 4 + length.min(HEAD_BYTES)))
+        .await
+        .map_err(|_| invalid("a frame stalled"))
+        .and_then(|read| read)
+        .and_then(|()| bound_of(&buffer[4..]))?;
+    if length > bound {
+        return Err(invalid("a frame is larger than it may be"));
+    }
+    let taken = if length > SMALL_BYTES {
+        Some(room.take(length).await?)
+    } else {
+        None
+    };
+    tokio::time::timeout(STALL, fill(stream, buffer, 4 + length))
+        .await
+        .map_err(|_| invalid("a frame stalled"))??;
+    // A worker speaks when spoken to, one frame at a time.
+    if buffer.len() > 4 + length {
+        return Err(invalid("bytes follow a frame"));
+    }
+    let body = &buffer[4..];
+    Ok(Frame { body, taken })
+}
+
+/// Reads until `buffer` holds `end` bytes.
+async fn fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    end: usize,
+) -> io::Result<()> {
+    while buffer.len() < end {
+        // Grows with what arrives, not with what is announced.
+        if buffer.len() == buffer.capacity() {
+            buffer.reserve(buffer.len().min(end - buffer.len()));
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
+/// How large a frame that begins so may be.
+fn bound_of(beginning: &[u8]) -> io::Result<usize> {
+    let Some(head) = Head::read(beginning) else {
+        return Err(invalid("a frame does not begin with what it is about"));
+    };
+    Ok(match (head.op, head.method) {
+        ("result" | "failed", _) => limits::FRAME_BYTES,
+        ("host", Some("http.request")) => limits::EGRESS_REQUEST_FRAME_BYTES,
+        ("host", Some("users.create" | "users.update" | "functions.execute")) => {
+            limits::REQUEST_BODY_BYTES + SMALL_BYTES
+        }
+        _ => limits::SMALL_FRAME_BYTES,
+    })
+}
+
+/// The first members of a frame: `op`, `id`, `method`, in any order, and nothing else before them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Head<'b> {
+    op: &'b str,
+    method: Option<&'b str>,
+}
+
+impl<'b> Head<'b> {
+    /// None if there is no `op`, or what is there is not as plain as a host writes it.
+    fn read(beginning: &'b [u8]) -> Option<Self> {
+        let mut rest = Rest(beginning);
+        let mut head = Self::default();
+        rest.skip(b'{')?;
+        while let Some(name) = rest.text() {
+            rest.skip(b':')?;
+            match name {
+                "op" => head.op = rest.text()?,
+                "method" => head.method = Some(rest.text()?),
+                "id" | "pid" => rest.number()?,
+                // A check's answer is nothing but a verdict.
+                _ => break,
+            }
+            if rest.skip(b',').is_none() {
+                break;
+            }
+        }
+        let needs_method = head.op == "host" && head.method.is_none();
+        (!needs_method).then_some(head)
+    }
+}
+
+/// What has not been read of a head.
+struct Rest<'b>(&'b [u8]);
+
+impl<'b> Rest<'b> {
+    fn skip(&mut self, sign: u8) -> Option<()> {
+        let rest = self.0.trim_ascii_start().strip_prefix(&[sign])?;
+        self.0 = rest.trim_ascii_start();
+        Some(())
+    }
+
+    /// A string without escapes.
+    fn text(&mut self) -> Option<&'b str> {
+        let inside = self.0.strip_prefix(b"\"")?;
+        let end = inside
+            .iter()
+            .position(|byte| matches!(byte, b'"' | b'\\'))?;
+        let (text, rest) = inside.split_at(end);
+        self.0 = rest.strip_prefix(b"\"")?.trim_ascii_start();
+        std::str::from_utf8(text).ok()
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let digits = self
+            .0
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        self.0 = self.0[digits..].trim_ascii_start();
+        (digits > 0).then_some(())
+    }
+}
+
+/// A breach of the protocol.
+pub(super) fn invalid(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    async fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut buffer = Vec::new();
+        let mut stream = bytes;
+        let frame = read_frame(&mut stream, &mut buffer, &Room::new()).await?;
+        Ok(frame.body.to_vec())
+    }
+
+    fn frame(body: &str) -> Vec<u8> {
+        let length = u32::try_from(body.len()).unwrap();
+        [&length.to_be_bytes()[..], body.as_bytes()].concat()
+    }
+
+    #[tokio::test]
+    async fn frames_come_back_as_written() {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, &json!({"op": "x".repeat(100)})).unwrap();
+        assert_eq!(read(&frame).await.unwrap(), &frame[4..]);
+    }
+
+    #[tokio::test]
+    async fn broken_frames_are_errors() {
+        let too_large = u32::try_from(limits::FRAME_BYTES + 1)
+            .unwrap()
+            .to_be_bytes();
+        let too_large = [&too_large[..], br#"{"op":"result","result":"#, &[b' '; 300]].concat();
+        for (bytes, kind) in [
+            (&b""[..], io::ErrorKind::UnexpectedEof),
+            (b"\0\0", io::ErrorKind::UnexpectedEof),
+            (b"\0\0\0\x05abc", io::ErrorKind::UnexpectedEof),
+            (b"\0\0\0\x02{}x", io::ErrorKind::InvalidData),
+            (&too_large, io::ErrorKind::InvalidData),
+        ] {
+            assert_eq!(read(bytes).await.unwrap_err().kind(), kind, "{bytes:?}");
+        }
+    }
+
+    /// Before more than its beginning is read.
+    #[tokio::test]
+    async fn the_bound_of_a_frame_is_that_of_what_it_is_about() {
+        for (head, most) in [
+            (r#"{"op":"result","result":"#, limits::FRAME_BYTES),
+            (r#"{"op":"failed","failure":"#, limits::FRAME_BYTES),
+            (r#"{"op":"ready","pid":7,"x":"#, limits::SMALL_FRAME_BYTES),
+            (
+                r#"{"op":"host","id":1,"method":"users.get","args":"#,
+                limits::SMALL_FRAME_BYTES,
+            ),
+            (
+                r#"{"method":"users.get","op":"host","args":"#,
+                limits::SMALL_FRAME_BYTES,
+            ),
+            (
+                r#"{ "op" : "host", "id": 12, "method": "users.create", "args":"#,
+                limits::REQUEST_BODY_BYTES + SMALL_BYTES,
+            ),
+            (
+                r#"{"op":"host","id":1,"method":"http.request","args":"#,
+                limits::EGRESS_REQUEST_FRAME_BYTES,
+            ),
+            (r#"{"message":null,"x":"#, limits::SMALL_FRAME_BYTES),
+        ] {
+            assert_eq!(bound_of(head.as_bytes()).unwrap(), most, "{head}");
+            let fill =
+                |length: usize| format!("{head}\"{}\"}}", "x".repeat(length - head.len() - 3));
+            assert_eq!(read(&frame(&fill(most))).await.unwrap().len(), most);
+            let length = u32::try_from(most + 1).unwrap().to_be_bytes();
+            // Of the rest, nothing is there to be read.
+            let beginning = [&length[..], &fill(HEAD_BYTES).as_bytes()[..HEAD_BYTES]].concat();
+            let refused = read(&beginning).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{head}");
+        }
+        for odd in [
+            "",
+            "[]",
+            r#"{"op":"host","id":1,"args":{}"#,
+            r#"{"o\u0070":"host""#,
+            r#"{"op":{"a":1}"#,
+            r#"{"op":"host","id":-1,"method":"users.get""#,
+        ] {
+            let bound = bound_of(odd.as_bytes());
+            assert!(
+                bound.is_err() || bound.unwrap() == limits::SMALL_FRAME_BYTES,
+                "{odd}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn large_frames_share_their_room_and_give_it_back() {
+        let room = Room::new();
+        let body = format!(r#"{{"op":"result","result":"{}"}}"#, "x".repeat(4 << 20));
+        let bytes = frame(&body);
+        let mut buffers = [Vec::new(), Vec::new(), Vec::new()];
+        let [one, two, three] = &mut buffers;
+        let first = read_frame(&mut &bytes[..], one, &room).await.unwrap();
+        let second = read_frame(&mut &bytes[..], two, &room).await;
+        let mut stream = &bytes[..];
+        let mut waiting = Box::pin(read_frame(&mut stream, three, &room));
+        // A site has half of the room.
+        let held = 2 * body.len() > limits::FRAMES_BYTES / 2;
+        if held {
+            assert!(futures_util::poll!(&mut waiting).is_pending());
+            drop(second);
+        }
+        drop(first);
+        waiting.await.unwrap();
+        let other = room.of_site();
+        let mut buffer = Vec::new();
+        read_frame(&mut &bytes[..], &mut buffer, &other)
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,97 @@
+//! What bounds the memory of one host's workers: a control group each, else the watchdog.
+
+use crate::process::groups::{self, Beyond};
+use crate::process::watchdog::{Verdict, Watchdog};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use tollgate_core::limits;
+
+/// What bounds memory where hosts run.
+pub(super) enum Memory {
+    /// The kernel, by groups.
+    Groups(groups::Host),
+    /// The server, by looking.
+    Watched {
+        watchdog: Arc<Watchdog>,
+        /// Where a worker has memory for files, as it sees that.
+        scratch: Option<Arc<Path>>,
+    },
+    /// Nothing but what a worker bounds itself.
+    Nothing,
+}
+
+/// The bound of one worker, for as long as it lives.
+pub(super) enum Bound {
+    Group(groups::Worker),
+    Watched {
+        watchdog: Arc<Watchdog>,
+        id: u64,
+        bytes: u64,
+        verdict: Arc<Verdict>,
+    },
+    Nothing,
+}
+
+impl Memory {
+    /// What bounds a new worker, and the descriptor through which it enters its group.
+    ///
+    /// # Errors
+    /// When the kernel refuses a group.
+    pub(super) fn bound(&self, id: u64, memory_mb: u32) -> io::Result<(Bound, Option<OwnedFd>)> {
+        let bytes = (u64::from(memory_mb) << 20) + limits::WORKER_OVERHEAD_BYTES;
+        match self {
+            Self::Groups(host) => {
+                let (group, entrance) = host.worker(id, bytes)?;
+                Ok((Bound::Group(group), Some(entrance)))
+            }
+            Self::Watched { watchdog, .. } => {
+                let bound = Bound::Watched {
+                    watchdog: Arc::clone(watchdog),
+                    id,
+                    bytes,
+                    verdict: Arc::default(),
+                };
+                Ok((bound, None))
+            }
+            Self::Nothing => Ok((Bound::Nothing, None)),
+        }
+    }
+
+    /// The worker runs: the process that `launcher`'s host knows by the number `inner`.
+    pub(super) fn begin(&self, bound: &Bound, launcher: u32, inner: u32) {
+        if let (
+            Self::Watched { scratch, .. },
+            Bound::Watched {
+                watchdog,
+                id,
+                bytes,
+                verdict,
+            },
+        ) = (self, bound)
+        {
+            let scratch = scratch.clone();
+            watchdog.add(*id, (launcher, inner), *bytes, scratch, Arc::clone(verdict));
+        }
+    }
+}
+
+impl Bound {
+    /// Which bound killed the worker, if one did.
+    pub(super) fn beyond(&self) -> Option<Beyond> {
+        match self {
+            Self::Group(group) => group.beyond(),
+            Self::Watched { verdict, .. } => verdict.beyond(),
+            Self::Nothing => None,
+        }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Self::Watched { watchdog, id, .. } = self {
+            watchdog.remove(*id);
+        }
+    }
+}

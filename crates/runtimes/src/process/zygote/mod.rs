@@ -1,0 +1,161 @@
+//! The server's hold on zygote processes: starting one, asking it for workers, noticing its end.
+//!
+//! [`keeper`] has one for each site; nothing else may decide whose a zygote is. A zygote that is told
+//! to end, or is lost, takes its workers along.
+
+mod control;
+mod keeper;
+mod memory;
+mod start;
+
+pub(super) use keeper::{Keeper, tend};
+
+pub(super) use crate::process::groups::Beyond;
+
+use self::control::Command;
+use super::frames::Room;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use tokio::sync::{mpsc, watch};
+use tollgate_core::confinement::Confinement;
+
+/// How a worker process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// It exited with this status.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It was killed for want of memory.
+    OutOfMemory(Beyond),
+    /// It was never started.
+    NotStarted(String),
+    /// Its zygote ended, and it with it.
+    ZygoteGone,
+}
+
+/// How a worker ended, once it has.
+pub(super) type ExitWatch = watch::Receiver<Option<Exit>>;
+
+/// What lives below a zygote.
+#[derive(Default)]
+struct Population {
+    /// Workers, from the order to start until the news of the end.
+    workers: AtomicUsize,
+    /// Of these, how many run something.
+    busy: AtomicUsize,
+}
+
+/// Something runs below a zygote while this lives.
+pub(super) struct Busy(Arc<Population>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A running zygote. When it is told to, or the last clone is dropped, it ends and takes its
+/// workers along.
+#[derive(Clone)]
+pub(super) struct Zygote {
+    commands: mpsc::UnboundedSender<Command>,
+    ended: watch::Receiver<Option<String>>,
+    pid: Arc<AtomicU32>,
+    population: Arc<Population>,
+    confinement: Confinement,
+    room: Room,
+}
+
+/// Why there is no zygote.
+#[derive(Debug, Clone)]
+pub(super) struct NotStarted {
+    pub(super) reason: String,
+    /// A further try would end the same way: this machine cannot do it.
+    pub(super) lasting: bool,
+}
+
+impl<T: Into<String>> From<T> for NotStarted {
+    fn from(reason: T) -> Self {
+        Self {
+            reason: reason.into(),
+            lasting: false,
+        }
+    }
+}
+
+impl Zygote {
+    /// The walls that it and its workers are behind.
+    pub(super) fn confinement(&self) -> &Confinement {
+        &self.confinement
+    }
+
+    /// Asks for a worker that gets `descriptors`: its socket and its journal, and may have
+    /// `memory_mb` of memory.
+    ///
+    /// Failure to start shows as the end of the worker.
+    pub(super) fn spawn(&self, id: u64, memory_mb: u32, descriptors: [OwnedFd; 2]) -> ExitWatch {
+        let (exit, watch) = watch::channel(None);
+        self.population.workers.fetch_add(1, Ordering::SeqCst);
+        if let Err(refused) = self.commands.send(Command::Spawn {
+            id,
+            memory_mb,
+            descriptors,
+            exit,
+        }) && let Command::Spawn { exit, .. } = refused.0
+        {
+            self.population.workers.fetch_sub(1, Ordering::SeqCst);
+            exit.send_replace(Some(Exit::ZygoteGone));
+        }
+        watch
+    }
+
+    /// Says that a worker of it runs something, for as long as the answer lives.
+    pub(super) fn busy(&self) -> Busy {
+        self.population.busy.fetch_add(1, Ordering::SeqCst);
+        Busy(Arc::clone(&self.population))
+    }
+
+    /// Room for its workers' large frames.
+    pub(super) const fn room(&self) -> &Room {
+        &self.room
+    }
+
+    fn has_workers(&self) -> bool {
+        self.population.workers.load(Ordering::SeqCst) > 0
+    }
+
+    fn is_busy(&self) -> bool {
+        self.population.busy.load(Ordering::SeqCst) > 0
+    }
+
+    /// Kills a worker with everything it started. Does not wait.
+    pub(super) fn kill(&self, id: u64) {
+        // A zygote that is gone took its workers along.
+        let _ = self.commands.send(Command::Kill { id });
+    }
+
+    /// Whether it can still be used.
+    pub(super) fn is_alive(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
+    /// The process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid.load(Ordering::Relaxed)
+    }
+
+    /// Has the zygote killed, by force if it does not obey. Does not wait.
+    pub(super) fn abandon(&self) {
+        // Refused only if that has happened already.
+        let _ = self.commands.send(Command::End);
+    }
+
+    /// Ends the zygote and waits until process and workers are gone.
+    pub(super) async fn end(mut self) {
+        self.abandon();
+        // An error means that the task is gone, and so is the process.
+        let _ = self.ended.wait_for(Option::is_some).await;
+    }
+}

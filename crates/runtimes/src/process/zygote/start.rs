@@ -1,0 +1,319 @@
+//! Starting one zygote: the launcher's thread, the handshake, and waiting for its end.
+//!
+//! A thread of its own starts the launcher and waits for it. It has to be that thread for the whole
+//! life of the zygote, because the kernel ties the parent-death signal to the thread that forked.
+
+use super::control::{Control, Message, receive, send};
+use super::memory::Memory;
+use super::{NotStarted, Population, Zygote};
+use crate::process::config::ProcessConfig;
+use crate::process::frames::Room;
+use crate::process::groups::{self, House};
+use crate::process::launcher::Plan;
+use crate::process::watchdog::{self, Watchdog};
+use parking_lot::Mutex;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tollgate_core::confinement::{Confinement, Wall};
+use tollgate_core::limits;
+use tollgate_core::time::Clock;
+
+/// How long a launcher may take until its host is ready.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// How long a zygote may take to kill its workers and end.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// Bytes of the zygote's error output that are kept.
+const ERROR_TAIL_BYTES: usize = 4096;
+
+impl Zygote {
+    /// Starts a zygote and waits until it can fork.
+    ///
+    /// # Errors
+    /// What went wrong, for the operator.
+    pub(super) async fn start(
+        config: &ProcessConfig,
+        bounds: &Bounds,
+        room: &Room,
+    ) -> Result<Self, NotStarted> {
+        let sandbox = config.walls().map_err(|reason| NotStarted {
+            reason,
+            lasting: true,
+        })?;
+        let plan = Plan::new(
+            config.python.program.clone(),
+            config.scratch_dir.clone(),
+            sandbox,
+        );
+        let order = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|error| format!("no socket pair: {error}"))?;
+        rustix::io::ioctl_fionbio(&ours, true).map_err(|error| error.to_string())?;
+        let group = match bounds {
+            Bounds::Groups(house) => Some(house.host().map_err(no_group)?),
+            Bounds::Watched(..) | Bounds::Nothing(_) => None,
+        };
+        let entrances = group.as_ref().map(groups::Host::entrances);
+        let entrances = entrances.transpose().map_err(no_group)?;
+        let (ended_sender, process_end) = oneshot::channel();
+        let pid = Arc::new(AtomicU32::new(0));
+        spawn_thread(config, plan, theirs, Arc::clone(&pid), ended_sender)?;
+        // Tokio's stream type serves for its readiness alone: it is never read as a stream.
+        let control = UnixStream::from_std(ours.into()).map_err(|error| error.to_string())?;
+        let entrances = entrances.unwrap_or_default();
+        let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &order, &entrances));
+        let ready = ready.await;
+        drop(entrances);
+        let Ready {
+            python,
+            mut confinement,
+            scratch,
+        } = match ready.unwrap_or_else(|_| Err("it did not answer in time".into())) {
+            Ok(ready) => ready,
+            Err(NotStarted { reason, lasting }) => {
+                drop(control);
+                let end = end_of(process_end, &pid).await;
+                let reason = format!("the Python host did not start: {reason} ({end})");
+                return Err(NotStarted { reason, lasting });
+            }
+        };
+        if let (Confinement::On(walls), Some(reason)) = (&mut confinement, bounds.lacking()) {
+            walls.lacks(Wall::Memory, reason);
+        }
+        tracing::info!(
+            zygote.pid = pid.load(Ordering::Relaxed),
+            python.version = %python,
+            confinement = %confinement,
+            "zygote.started"
+        );
+        let memory = Arc::new(match (group, bounds) {
+            (Some(group), _) => Memory::Groups(group),
+            (None, Bounds::Watched(watchdog, _)) => Memory::Watched {
+                watchdog: Arc::clone(watchdog),
+                scratch: scratch.map(Arc::from),
+            },
+            (None, _) => Memory::Nothing,
+        });
+        Ok(Self::in_charge(
+            control,
+            pid,
+            (confinement, memory, room.of_site()),
+            process_end,
+        ))
+    }
+
+    /// Starts the task that owns the control socket.
+    fn in_charge(
+        socket: UnixStream,
+        pid: Arc<AtomicU32>,
+        (confinement, memory, room): (Confinement, Arc<Memory>, Room),
+        process_end: oneshot::Receiver<String>,
+    ) -> Self {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (end_sender, ended) = watch::channel(None);
+        let population = Arc::<Population>::default();
+        let task = Control {
+            socket,
+            pid: Arc::clone(&pid),
+            population: Arc::clone(&population),
+            memory,
+            workers: Mutex::default(),
+        };
+        tokio::spawn(task.run(receiver, process_end, end_sender));
+        Self {
+            commands,
+            ended,
+            pid,
+            population,
+            confinement,
+            room,
+        }
+    }
+}
+
+fn no_group(error: std::io::Error) -> NotStarted {
+    NotStarted::from(format!("no control group for the Python host: {error}"))
+}
+
+/// How the memory of workers is bounded on this machine.
+pub(super) enum Bounds {
+    /// By control groups.
+    Groups(Arc<House>),
+    /// By looking, and why not by groups.
+    Watched(Arc<Watchdog>, String),
+    /// Not from outside, and why.
+    Nothing(String),
+}
+
+impl Bounds {
+    /// Finds out what can be had.
+    pub(super) fn find(config: &ProcessConfig, clock: &Arc<dyn Clock>) -> Self {
+        let memory_bytes = config.memory_together();
+        let house = if config.control_groups {
+            House::make(groups::Bounds {
+                memory_bytes,
+                processes: limits::PROCESSES,
+            })
+        } else {
+            Err("switched off".to_owned())
+        };
+        let reason = match house {
+            Ok(house) => return Self::Groups(house),
+            Err(reason) => reason,
+        };
+        if !watchdog::can_watch() {
+            return Self::Nothing(reason);
+        }
+        match Watchdog::start(memory_bytes, Arc::clone(clock)) {
+            Ok(watchdog) => Self::Watched(watchdog, reason),
+            Err(error) => Self::Nothing(format!("{reason}; no thread to watch it: {error}")),
+        }
+    }
+
+    /// Why groups are missing, with what is there in their place.
+    fn lacking(&self) -> Option<String> {
+        match self {
+            Self::Groups(_) => None,
+            Self::Watched(_, reason) => Some(format!(
+                "{reason}; the server watches each worker's memory and kills it some hundredths of a second later"
+            )),
+            Self::Nothing(reason) => Some(reason.clone()),
+        }
+    }
+
+    /// Nothing is watched any more.
+    pub(super) fn end(&self) {
+        if let Self::Watched(watchdog, _) = self {
+            watchdog.end();
+        }
+    }
+}
+
+/// Starts the launcher on a thread that stays until the process has ended.
+fn spawn_thread(
+    config: &ProcessConfig,
+    plan: Plan,
+    socket: OwnedFd,
+    pid: Arc<AtomicU32>,
+    ended: oneshot::Sender<String>,
+) -> Result<(), String> {
+    let mut command = config.launcher.command();
+    command
+        .stdin(Stdio::from(socket))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let program = config.launcher.program.clone();
+    let body = move || {
+        let end = match command.spawn() {
+            Ok(child) => {
+                // Our copy of the socket must go, or its end would never be seen.
+                drop(command);
+                pid.store(child.id(), Ordering::Relaxed);
+                let end = wait_for(child);
+                plan.remove_scratch();
+                end
+            }
+            Err(error) => format!("{} cannot be started: {error}", program.display()),
+        };
+        // Nobody listens when the runtime itself is gone.
+        let _ = ended.send(end);
+    };
+    std::thread::Builder::new()
+        .name("tollgate-zygote".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(body)
+        .map(drop)
+        .map_err(|error| format!("no thread for the Python host: {error}"))
+}
+
+/// Reads what the process says on its way out, waits for it, and describes its end.
+fn wait_for(mut child: Child) -> String {
+    let mut tail = Vec::new();
+    if let Some(mut errors) = child.stderr.take() {
+        let mut chunk = [0_u8; 1024];
+        while let Ok(length @ 1..) = errors.read(&mut chunk) {
+            tail.extend_from_slice(&chunk[..length]);
+            let excess = tail.len().saturating_sub(ERROR_TAIL_BYTES);
+            tail.drain(..excess);
+        }
+    }
+    let status = child
+        .wait()
+        .map_or_else(|error| error.to_string(), |status| status.to_string());
+    let tail = String::from_utf8_lossy(&tail);
+    match tail.trim() {
+        "" => status,
+        text => format!("{status}: {text}"),
+    }
+}
+
+/// What a host has said once it can fork.
+struct Ready {
+    python: String,
+    confinement: Confinement,
+    /// Where each worker has memory for files, as it sees that.
+    scratch: Option<PathBuf>,
+}
+
+/// Sends the plan, with the entrances of the host's control groups, and waits for the host's first
+/// word: its Python version, after the launcher's account of the walls, if there are any.
+async fn handshake(
+    control: &UnixStream,
+    plan: &[u8],
+    entrances: &[OwnedFd],
+) -> Result<Ready, NotStarted> {
+    send(control, plan, entrances)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (mut confinement, mut place) = (Confinement::Off, None);
+    loop {
+        match receive(control).await.map_err(|error| error.to_string())? {
+            Some(Message::Walls { walls, scratch }) => {
+                (confinement, place) = (Confinement::On(walls), scratch);
+            }
+            Some(Message::Ready { python, .. }) => {
+                return Ok(Ready {
+                    python,
+                    confinement,
+                    scratch: place,
+                });
+            }
+            Some(Message::Fatal {
+                step,
+                error,
+                lasting,
+            }) => {
+                let reason = format!("step {step}: {error}");
+                return Err(NotStarted { reason, lasting });
+            }
+            Some(_) => return Err("its first message makes no sense".into()),
+            None => return Err("it ended".into()),
+        }
+    }
+}
+
+/// Waits for the process, whose control socket is closed, and kills it if it does not end.
+pub(super) async fn end_of(process_end: oneshot::Receiver<String>, pid: &AtomicU32) -> String {
+    let mut process_end = process_end;
+    if let Ok(end) = tokio::time::timeout(END_LIMIT, &mut process_end).await {
+        return end.unwrap_or_default();
+    }
+    // The thread has not collected the process yet, so the number is still its own.
+    let pid = i32::try_from(pid.load(Ordering::Relaxed)).ok();
+    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    }
+    process_end.await.unwrap_or_default()
+}
