@@ -2,29 +2,42 @@
 //! breaks off anywhere. Whatever comes, the limits hold and nothing panics.
 #![no_main]
 
+#[path = "../../crates/runtimes/src/process/frames.rs"]
+#[allow(dead_code, reason = "a part of it is enough")]
+mod frames;
 #[path = "../../crates/runtimes/src/process/protocol.rs"]
 #[allow(dead_code, reason = "a part of it is enough")]
 mod protocol;
 
 use libfuzzer_sys::fuzz_target;
-use protocol::{Checked, Incoming, journal_lines, read_frame};
+use frames::{Room, read_frame};
+use protocol::{Checked, Incoming, journal_lines};
 use std::pin::pin;
+use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use tollgate_core::invocation::LogLine;
 use tollgate_core::limits;
 
+/// For its clock: a frame that stalls is given up.
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    runtime.expect("a runtime")
+});
+
 fuzz_target!(|data: &[u8]| {
+    let _inside = RUNTIME.enter();
+    let room = Room::new();
     let mut buffer = Vec::new();
     let mut stream = data;
     {
-        let mut frame = pin!(read_frame(&mut stream, &mut buffer));
+        let mut frame = pin!(read_frame(&mut stream, &mut buffer, &room));
         // Bytes in memory are there at once.
         let Poll::Ready(read) = frame.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("it waits for bytes that are there");
         };
-        if let Ok(body) = read {
-            assert_eq!(body.len() + 4, data.len());
-            message(body);
+        if let Ok(frame) = read {
+            assert_eq!(frame.body.len() + 4, data.len());
+            message(frame.body);
         }
     }
     assert!(
@@ -37,7 +50,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn message(body: &[u8]) {
     if let Ok(mut incoming) = serde_json::from_slice::<Incoming<'_>>(body) {
-        bounded(&incoming.take_logs());
+        bounded(&incoming.take_logs().unwrap_or_default());
         if let Ok(result) = incoming.take_result() {
             assert!(result.as_str().len() <= limits::RESULT_BYTES);
             let read = serde_json::from_str::<serde_json::Value>(result.as_str());

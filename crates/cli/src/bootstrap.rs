@@ -1,14 +1,11 @@
 //! The first start: a site, a superuser, and a key with which the command line on this machine
 //! reaches the server.
 
-use crate::config::Config;
-use crate::keys::write_private;
+use crate::access::{AccessError, LocalAccess, SiteAccess, host_of};
+use crate::config::{Config, did_you_mean_one_of};
 use crate::random::OsEntropy;
-use serde::{Deserialize, Serialize};
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use tollgate_core::auth::{DEFAULT_SITE, Password};
+use tollgate_core::auth::{Credential, DEFAULT_SITE, Password};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
@@ -43,14 +40,15 @@ pub(crate) async fn first_start(
     config: &Config,
 ) -> Result<Option<FirstStart>, Error> {
     let admin = &platform.admin;
-    let site = match site(platform, authority, DEFAULT_SITE).await {
-        Ok(site) if is_complete(platform, authority, config, &site).await? => return Ok(None),
-        Err(Error::NotFound(_)) => {
+    let sites = admin.sites(authority).await?;
+    let site = match sites.into_iter().find(|site| site.slug == DEFAULT_SITE) {
+        Some(site) if is_complete(platform, authority, config, &site).await? => return Ok(None),
+        Some(unfinished) => unfinished,
+        None => {
             admin
                 .create_site(authority, DEFAULT_SITE, Vec::new())
                 .await?
         }
-        unfinished => unfinished?,
     };
     let given = config.admin_password.reveal();
     let password = given.map_or_else(made_password, str::to_owned);
@@ -72,7 +70,7 @@ async fn is_complete(
     config: &Config,
     site: &Site,
 ) -> Result<bool, Error> {
-    if local_access(&config.data_dir).is_some() {
+    if matches!(LocalAccess::read(&config.data_dir), Ok(Some(_))) {
         return Ok(true);
     }
     match platform
@@ -92,62 +90,78 @@ pub(crate) async fn site(
     slug: &str,
 ) -> Result<Site, Error> {
     let sites = platform.admin.sites(authority).await?;
+    let names: Vec<_> = sites.iter().map(|site| site.slug.clone()).collect();
     let found = sites.into_iter().find(|site| site.slug == slug);
-    found.ok_or_else(|| Error::NotFound(format!("Site '{slug}'")))
+    found.ok_or_else(|| {
+        let hint = did_you_mean_one_of(slug, &names);
+        Error::BadRequest(format!("there is no site `{slug}`{hint}"))
+    })
 }
 
-/// Where the command line finds the server that uses a data folder.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct LocalAccess {
-    /// Where the server listens.
-    pub(crate) url: String,
-    /// A key of the superuser.
-    pub(crate) api_key: String,
-}
-
-fn path(data_dir: &Path) -> PathBuf {
-    data_dir.join("cli.json")
-}
-
-/// Reads it; none when no server has started in the folder.
-pub(crate) fn local_access(data_dir: &Path) -> Option<LocalAccess> {
-    serde_json::from_slice(&std::fs::read(path(data_dir)).ok()?).ok()
-}
-
-/// Keeps the address up to date, and makes a key at the first start.
+/// Keeps the address up to date, and makes a key at the first start, or when the one that is kept is no good any more.
 pub(crate) async fn keep_local_access(
     platform: &Platform,
     authority: &Authority,
     config: &Config,
     listening: SocketAddr,
 ) -> Result<(), Error> {
-    let url = format!("http://{listening}");
-    let api_key = match local_access(&config.data_dir) {
-        Some(access) => access.api_key,
-        None => {
-            let site = site(platform, authority, DEFAULT_SITE).await?;
-            let owner = match platform
-                .admin
-                .act_as(authority, &site, &config.admin_email)
-                .await
-            {
-                // The superuser has another address by now: then there is no key to make.
-                Err(Error::NotFound(_)) => return Ok(()),
-                owner => owner?,
-            };
-            platform
-                .auth
-                .create_api_key(&owner, KEY_NAME, None, None)
-                .await?
-                .key
-        }
+    let mut access = match LocalAccess::read(&config.data_dir) {
+        Ok(known) => known.unwrap_or_default(),
+        // It is written anew.
+        Err(AccessError::Damaged(..)) => LocalAccess::default(),
+        Err(AccessError::Folder(error)) => return Err(Error::Unavailable(error.to_string())),
     };
-    let text = serde_json::to_vec_pretty(&LocalAccess { url, api_key }).map_err(io::Error::from);
-    text.and_then(|text| write_private(&path(&config.data_dir), &text))
-        .map_err(|error| {
-            Error::Unavailable(format!(
-                "cannot write {}: {error}",
-                path(&config.data_dir).display()
-            ))
-        })
+    access.url = format!("http://{listening}");
+    let site = site(platform, authority, DEFAULT_SITE).await?;
+    match site_access(platform, authority, config, &site, &access).await {
+        Ok(way) => access.keep(DEFAULT_SITE, way),
+        // Nobody could use it.
+        Err(Error::NotFound(why)) => tracing::warn!("no key for the command line: {why}"),
+        Err(error) => return Err(error),
+    }
+    access
+        .write(&config.data_dir)
+        .map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+/// The way into a site: the one that is known, if it still works, else one with a new key of a superuser.
+pub(crate) async fn site_access(
+    platform: &Platform,
+    authority: &Authority,
+    config: &Config,
+    site: &Site,
+    known: &LocalAccess,
+) -> Result<SiteAccess, Error> {
+    let host = host_of(config, site).map_err(Error::BadRequest)?;
+    if let Some(way) = known.site(&site.slug) {
+        let credential = Credential::ApiKey(&way.api_key);
+        match platform.auth.verify(site, credential).await {
+            Ok(_) => return Ok(SiteAccess { host, ..way }),
+            Err(Error::Unauthenticated(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let owner = match platform
+        .admin
+        .act_as(authority, site, &config.admin_email)
+        .await
+    {
+        Ok(owner) if owner.user().is_superuser => Some(owner),
+        Ok(_) | Err(Error::NotFound(_)) => platform.admin.superuser(authority, site).await?,
+        Err(error) => return Err(error),
+    };
+    let owner = owner.ok_or_else(|| {
+        let slug = &site.slug;
+        Error::NotFound(format!(
+            "A superuser of site '{slug}' (`tollgate admin create --site {slug} --email …` makes one)"
+        ))
+    })?;
+    let key = platform
+        .auth
+        .create_api_key(&owner, KEY_NAME, None, None)
+        .await?;
+    Ok(SiteAccess {
+        api_key: key.key,
+        host,
+    })
 }

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Sandbox};
 use crate::keys;
+use crate::operator::Operator;
 use crate::random::OsEntropy;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
     LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
 };
-use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
+use tollgate_store_sqlite::{SqliteOptions, SqliteStore, folder};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
@@ -43,6 +44,7 @@ impl Composition {
             clock: Arc::clone(&clock),
             ..SqliteOptions::default()
         };
+        folder::secure(&config.data_dir)?;
         let sqlite = SqliteStore::open(config.database_dir(), options)?;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let jwt_keys = keys::jwt_keys(&config.data_dir)?;
@@ -104,6 +106,22 @@ impl Composition {
         })
     }
 
+    /// What the operator's requests need. It keeps the folder in use.
+    pub(crate) fn operator(&self, config: &Config, url: Option<String>) -> Operator {
+        Operator {
+            platform: Arc::clone(&self.platform),
+            store: Arc::clone(&self.store),
+            config: config.clone(),
+            python: self.python.clone(),
+            url,
+        }
+    }
+
+    /// Tells of the runs under way.
+    pub(crate) fn executor(&self) -> Arc<Executor> {
+        Arc::clone(&self.executor)
+    }
+
     /// Takes up what an earlier process left, and begins to run queued work.
     pub(crate) async fn start(&self) -> Result<Recovered, StoreError> {
         self.executor.start(&self.coordinator).await
@@ -112,17 +130,7 @@ impl Composition {
     /// What those have to know who share this server, if there are several sites and a wall between
     /// them is missing.
     pub(crate) async fn between_sites(&self) -> Option<String> {
-        let python = self.python.as_ref()?;
-        let sites = self
-            .platform
-            .admin
-            .sites(&Authority::of_this_program())
-            .await;
-        if sites.map_or(0, |sites| sites.len()) < 2 {
-            return None;
-        }
-        // Why functions cannot run at all is told elsewhere.
-        python.ready().await.ok()?.between_sites()
+        between_sites(&self.platform, self.python.as_deref()).await
     }
 
     /// Lets running work end, hands the rest back, ends the interpreters, closes the store.
@@ -143,6 +151,20 @@ impl Composition {
         }
         self.store.close();
     }
+}
+
+/// What those have to know who share a server, if there are several sites and a wall between them is
+/// missing.
+pub(crate) async fn between_sites(
+    platform: &Platform,
+    python: Option<&PythonRuntime>,
+) -> Option<String> {
+    let sites = platform.admin.sites(&Authority::of_this_program()).await;
+    if sites.map_or(0, |sites| sites.len()) < 2 {
+        return None;
+    }
+    // Why functions cannot run at all is told elsewhere.
+    python?.ready().await.ok()?.between_sites()
 }
 
 /// The client for requests that users ask for; says so when it reaches the operator's own network.

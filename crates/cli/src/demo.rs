@@ -1,6 +1,7 @@
 //! `serve --demo`: an app with example functions, already subscribed. Safe to repeat.
 
-use crate::bootstrap::{LocalAccess, site};
+use crate::access::LocalAccess;
+use crate::bootstrap::site;
 use crate::config::Config;
 use std::collections::BTreeMap;
 use tollgate_core::auth::{DEFAULT_SITE, Principal, SiteAccess};
@@ -124,9 +125,16 @@ fn exists_already<T>(created: Result<T, Error>) -> Result<Option<T>, Error> {
 
 /// Lines to paste into a shell.
 pub(crate) fn lines(access: &LocalAccess) -> String {
-    let LocalAccess { url, api_key } = access;
+    let LocalAccess {
+        url, api_key, host, ..
+    } = access;
+    // A name of a site need not lead here; the address does, and the header names the site.
+    let host = host
+        .as_ref()
+        .map_or_else(String::new, |host| format!(" -H 'Host: {host}'"));
     // Answers do not end with a newline: pasted together they would run into each other.
-    let call = |line: &str| format!("curl -sw '\\n' {line} -H 'Authorization: Api-Key {api_key}'");
+    let call =
+        |line: &str| format!("curl -sw '\\n' {line}{host} -H 'Authorization: Api-Key {api_key}'");
     let create = |name: &str, email: &str| {
         call(&format!(
             "-X POST {url}/api/users/ -H 'Content-Type: application/json' \

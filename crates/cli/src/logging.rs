@@ -1,20 +1,93 @@
 //! Log lines on stderr, as the settings want them.
 
 use crate::config::{Config, LogFormat};
-use std::io::{self, IsTerminal as _};
+use crate::terminal::Terminal;
+use crate::terminal::harmless::{acts, lines};
+use std::fmt::Write as _;
+use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+
+/// The settings name no filter for log lines.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "log = {value:?}: {reason}; use error, warn, info, debug or trace, or a list such as \"info,tollgate_exec=debug\""
+)]
+pub(crate) struct NoFilter {
+    value: String,
+    reason: String,
+}
 
 /// Begins to log. Call it once.
-pub(crate) fn start(config: &Config) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(&config.log)?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
+pub(crate) fn start(config: &Config, terminal: &Terminal) -> Result<(), NoFilter> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| NoFilter {
+        value: config.log.clone(),
+        reason: error.to_string(),
+    })?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     match config.log_format {
-        LogFormat::Text => lines.init(),
-        LogFormat::Json => lines.json().init(),
+        LogFormat::Text => {
+            let colours = terminal.colours_errors();
+            let subscriber = subscriber.with_ansi(colours);
+            subscriber
+                .with_writer(move || Safe {
+                    json: false,
+                    colours,
+                })
+                .init();
+        }
+        LogFormat::Json => {
+            let subscriber = subscriber.with_ansi(false);
+            subscriber
+                .json()
+                .with_writer(|| Safe {
+                    json: true,
+                    colours: false,
+                })
+                .init();
+        }
     }
     Ok(())
+}
+
+/// Standard error for log lines. What they quote comes from outside: each event stays on its own line, and nothing in
+/// it acts on a terminal.
+struct Safe {
+    json: bool,
+    colours: bool,
+}
+
+impl Write for Safe {
+    /// Takes one event, which the formatter hands over whole.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let mut out = if self.json {
+            escaped(text)
+        } else {
+            lines(&text.replace('\n', "\\n"), self.colours)
+        };
+        out.push('\n');
+        io::stderr().lock().write_all(out.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().lock().flush()
+    }
+}
+
+/// A line of JSON: outside its strings nothing acts.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if acts(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(letter);
+        }
+    }
+    out
 }

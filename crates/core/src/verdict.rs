@@ -133,7 +133,13 @@ impl Verdict {
 fn text_of(raw: Option<&RawValue>) -> Option<String> {
     let raw = raw?.get();
     if !raw.starts_with('"') {
-        return (raw != "null").then(|| raw.to_owned());
+        // One that is long is shown as it came: as a tree it could be a hundred times as large.
+        let is_short = raw.len() <= limits::ERROR_BYTES;
+        let tree = is_short.then(|| serde_json::from_str::<Value>(raw).ok());
+        let text = tree
+            .flatten()
+            .map_or_else(|| raw.to_owned(), |it| it.to_string());
+        return (raw != "null").then_some(text);
     }
     let text: String = serde_json::from_str(raw).ok()?;
     (!text.trim().is_empty()).then_some(text)

@@ -44,7 +44,7 @@ impl Dispatcher for Executor {
         let runtime = Arc::clone(shared.runtimes.of(&run.executable.source)?);
         let (sender, receiver) = oneshot::channel();
         let id = run.invocation.id;
-        let (place, stopped) = shared.running.enter(id, run.executable.function_id);
+        let (place, stopped) = shared.running.enter(id, &run.executable);
         let running = shared.running.clone();
         tokio::spawn(async move {
             let attempt = attempt(&shared, runtime, run, Place::Wanted, stopped);

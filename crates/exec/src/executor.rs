@@ -142,6 +142,11 @@ impl Executor {
         Ok(recovered)
     }
 
+    /// The runs under way, by the function's slug: how many, most first.
+    pub fn running(&self) -> Vec<(String, usize)> {
+        self.shared.running.by_function()
+    }
+
     /// Takes nothing new, lets running work end for `grace`, and hands the rest back to the store.
     ///
     /// # Errors

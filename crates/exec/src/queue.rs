@@ -33,7 +33,7 @@ async fn run(shared: &Shared, queued: Queued) {
     let Queued { run, room, held } = queued;
     let invocation = run.invocation.clone();
     let taken = run.taken.clone();
-    let (place, told) = shared.running.enter(invocation.id, invocation.function_id);
+    let (place, told) = shared.running.enter(invocation.id, &run.executable);
     // After entering: a deletion from here on finds the run in the list.
     let runtime = match stopped(shared, &invocation).await {
         None => shared.runtimes.of(&run.executable.source),

@@ -4,6 +4,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
+use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::invocation::{Failure, FailureKind};
 
@@ -27,7 +28,7 @@ struct List {
 
 /// Stays until the run has left its place, so that a stop waits for its record as well.
 struct Entry {
-    function: FunctionId,
+    executable: Arc<Executable>,
     /// None once it was told.
     stop: Option<oneshot::Sender<Stop>>,
 }
@@ -61,11 +62,11 @@ impl Running {
     pub(crate) fn enter(
         &self,
         id: InvocationId,
-        function: FunctionId,
+        executable: &Arc<Executable>,
     ) -> (Place, oneshot::Receiver<Stop>) {
         let (stop, stopped) = oneshot::channel();
         let mut entry = Entry {
-            function,
+            executable: Arc::clone(executable),
             stop: Some(stop),
         };
         let mut list = self.0.list.lock();
@@ -93,7 +94,7 @@ impl Running {
     /// Ends the runs of a function that must run no more.
     pub(crate) fn cancel_function(&self, function: FunctionId, failure: &Failure) {
         for entry in self.0.list.lock().runs.values_mut() {
-            if entry.function == function {
+            if entry.executable.function_id == function {
                 entry.tell(Stop::Record(failure.clone()));
             }
         }
@@ -106,6 +107,19 @@ impl Running {
         list.runs
             .values_mut()
             .for_each(|entry| entry.tell(Stop::Abandon));
+    }
+
+    /// How many runs of each function there are, most first.
+    pub(crate) fn by_function(&self) -> Vec<(String, usize)> {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for entry in self.0.list.lock().runs.values() {
+            *counts
+                .entry(entry.executable.function_slug.clone())
+                .or_default() += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
+        counts
     }
 
     pub(crate) fn count(&self) -> usize {

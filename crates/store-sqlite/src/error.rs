@@ -2,6 +2,7 @@
 //!
 //! Nothing outside this file decides whether a driver's error means "try later" or "a bug".
 
+use crate::folder::FolderError;
 use rusqlite::ErrorCode;
 use std::io;
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ pub enum OpenError {
         /// Why.
         source: io::Error,
     },
+    /// The folder, or a file in it, is not this user's own.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The database was made by a later release.
     #[error(
         "the database is at version {found}, and this tollgate knows versions up to {known}; \

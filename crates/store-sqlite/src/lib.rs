@@ -5,10 +5,12 @@
 //! business, and a query here only guards on what core has decided it upon.
 
 mod apps;
+mod backup;
 mod claims;
 mod credentials;
 mod dead_letters;
 mod error;
+pub mod folder;
 mod functions;
 mod grants;
 mod idempotency;
@@ -30,6 +32,7 @@ mod user_commit;
 mod users;
 mod writer;
 
+pub use backup::BackupError;
 pub use error::OpenError;
 pub use migrations::migrate;
 pub use open::{SqliteOptions, SqliteStore, WriterStats};

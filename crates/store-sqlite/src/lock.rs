@@ -5,9 +5,9 @@
 
 use crate::LOCK_FILE;
 use crate::error::OpenError;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use crate::folder;
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Held as long as the store is open.
@@ -17,13 +17,9 @@ pub(crate) struct FolderLock(#[expect(dead_code, reason = "closing the file ends
 impl FolderLock {
     /// Makes the folder, for its owner only, and locks it.
     pub(crate) fn take(data_dir: &Path) -> Result<Self, OpenError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(data_dir)
-            .map_err(OpenError::io(data_dir))?;
+        folder::secure(data_dir)?;
         let path = data_dir.join(LOCK_FILE);
-        let mut file = private(&path)?;
+        let mut file = folder::open_private(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -43,16 +39,4 @@ impl FolderLock {
             .map_err(OpenError::io(path))?;
         Ok(Self(file))
     }
-}
-
-/// Opens or makes a file that only its owner may read.
-pub(crate) fn private(path: &Path) -> Result<File, OpenError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(OpenError::io(path))
 }

@@ -1,9 +1,10 @@
 //! Opening and closing: lock, migrate, connect, start the threads.
 
 use crate::error::OpenError;
+use crate::folder;
 use crate::ids::Ids;
 use crate::leases::Leases;
-use crate::lock::{FolderLock, private};
+use crate::lock::FolderLock;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{DATABASE_FILE, migrations};
@@ -114,6 +115,10 @@ impl SqliteStore {
         self.inner.writer.stop();
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        self.inner.readers.path()
+    }
+
     /// What the writer has done.
     pub fn stats(&self) -> WriterStats {
         let counters = self.inner.writer.counters();
@@ -151,7 +156,10 @@ impl Store for SqliteStore {
 /// Makes the file before SQLite does, for its owner only; SQLite gives its companions the same mode.
 pub(crate) fn create_file(data_dir: &Path) -> Result<PathBuf, OpenError> {
     let path = data_dir.join(DATABASE_FILE);
-    private(&path)?;
+    drop(folder::open_private(&path)?);
+    for end in ["-wal", "-shm", "-journal"] {
+        folder::check_file(&data_dir.join(format!("{DATABASE_FILE}{end}")))?;
+    }
     Ok(path)
 }
 

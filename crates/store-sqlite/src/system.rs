@@ -37,6 +37,9 @@ const INSERT_SITE: &str = "
     INSERT INTO sites (slug, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 const INSERT_DOMAIN: &str = "
     INSERT INTO site_domains (domain, site_id) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+const DOMAIN_OWNER: &str = "SELECT site_id FROM site_domains WHERE domain = ?1";
+const SITE_EXISTS: &str = "SELECT 1 FROM sites WHERE id = ?1";
+const DELETE_DOMAIN: &str = "DELETE FROM site_domains WHERE site_id = ?1 AND domain = ?2";
 /// An e-mail address wins over a username that looks like it, so that nobody can take over
 /// another's sign-in by choosing that username.
 const LOGIN: &str = concat!(
@@ -108,6 +111,23 @@ fn insert_site(connection: &Connection, site: &Site) -> DbResult<Site> {
         }
     }
     Ok(Site { id, ..site.clone() })
+}
+
+fn add_domain(connection: &Connection, site: SiteId, domain: &str) -> DbResult<()> {
+    if !exists(connection, SITE_EXISTS, [site.0])? {
+        return Err(Conflict::Gone.into());
+    }
+    if write(connection, INSERT_DOMAIN, params![domain, site.0])? == 1 {
+        return Ok(());
+    }
+    let owner = first(connection, DOMAIN_OWNER, [domain], |row| {
+        Ok(row.get::<_, i64>(0)?)
+    })?;
+    if owner == Some(site.0) {
+        Ok(())
+    } else {
+        Err(Conflict::Site.into())
+    }
 }
 
 fn login_record(
@@ -188,6 +208,24 @@ impl SystemStore for System {
         self.inner
             .writer
             .write(move |connection| insert_site(connection, &site))
+            .await
+    }
+
+    async fn add_site_domain(&self, site: SiteId, domain: &str) -> Result<(), StoreError> {
+        let domain = domain.to_owned();
+        self.inner
+            .writer
+            .write(move |connection| add_domain(connection, site, &domain))
+            .await
+    }
+
+    async fn remove_site_domain(&self, site: SiteId, domain: &str) -> Result<bool, StoreError> {
+        let domain = domain.to_owned();
+        self.inner
+            .writer
+            .write(move |connection| {
+                Ok(write(connection, DELETE_DOMAIN, params![site.0, domain])? > 0)
+            })
             .await
     }
 

@@ -1,29 +1,35 @@
 //! `tollgate dead-letters`: what failed for good, and what becomes of it.
 
-use super::function::print_logs;
-use super::invocations::line;
+use super::invocations::{print_list, print_whole};
+use super::{Context, names};
 use crate::CommandResult;
 use crate::args::{DeadLetterFilter, DeadLetters, Remote};
 use crate::client::Client;
-use crate::config::Config;
-use reqwest::Method;
+use crate::config::did_you_mean_one_of;
+use crate::terminal::plural;
 use serde_json::{Value, json};
+use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
 
-pub(super) async fn run(config: &Config, command: DeadLetters) -> CommandResult {
+pub(super) async fn run(context: Context<'_>, command: DeadLetters) -> CommandResult {
     match command {
         DeadLetters::List {
             filter,
             limit,
+            times,
             remote,
-        } => list(config, &filter, limit, &remote).await,
-        DeadLetters::Show { id, remote } => show(config, id, &remote).await,
+        } => list(context, &filter, limit, times.utc, &remote).await,
+        DeadLetters::Show { id, times, remote } => {
+            let client = context.client(&remote).await?;
+            let letter = client.get(&format!("/api/dead-letters/{id}/")).await?;
+            print_whole(context, &letter.value, &letter.text, times.utc, remote.json)
+        }
         DeadLetters::Redrive {
             id: Some(id),
             version,
             remote,
             ..
-        } => redrive_one(config, id, version.as_str(), &remote).await,
+        } => redrive_one(context, id, version.as_str(), &remote).await,
         DeadLetters::Redrive {
             id: None,
             all,
@@ -32,12 +38,14 @@ pub(super) async fn run(config: &Config, command: DeadLetters) -> CommandResult 
             version,
             remote,
         } => {
+            let client = context.client(&remote).await?;
+            filter.check(&client).await?;
             let mut body = filter.fields();
             body["all"] = json!(all);
             body["version"] = json!(version.as_str());
-            redrive_many(config, body, limit, &remote).await
+            redrive_many(context, &client, body, limit, remote.json).await
         }
-        DeadLetters::Discard { id, remote } => discard(config, id, &remote).await,
+        DeadLetters::Discard { id, remote } => discard(context, id, &remote).await,
     }
 }
 
@@ -52,6 +60,42 @@ impl DeadLetterFilter {
         ]
     }
 
+    /// Names that do not exist are errors.
+    async fn check(&self, client: &Client) -> CommandResult {
+        if let Some(app) = &self.app {
+            names::app(client, app).await?;
+        }
+        if let Some(event) = &self.event {
+            names::event(client, event).await?;
+        }
+        if let Some(kind) = &self.kind {
+            let kinds = FailureKind::ALL
+                .into_iter()
+                .filter(|kind| kind.is_of_dead_letters());
+            let kinds: Vec<_> = kinds.map(|kind| kind.as_str().to_owned()).collect();
+            if !kinds.contains(kind) {
+                let hint = did_you_mean_one_of(kind, &kinds);
+                return Err(format!(
+                    "no dead letter fails like `{kind}`{hint}; use one of {}",
+                    kinds.join(", ")
+                )
+                .into());
+            }
+        }
+        if let Some(function) = &self.function
+            && let Err(error) = names::same_named(client, self.app.as_deref(), function).await
+        {
+            // One that was deleted may have left some.
+            let left = client
+                .all("/api/dead-letters/", &[("function_slug", function)], 1)
+                .await?;
+            if left.total == 0 {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     fn fields(&self) -> Value {
         let given = self.named().into_iter();
         let given = given.filter_map(|(name, value)| Some((name.to_owned(), json!(value?))));
@@ -60,119 +104,95 @@ impl DeadLetterFilter {
 }
 
 async fn list(
-    config: &Config,
+    context: Context<'_>,
     filter: &DeadLetterFilter,
     limit: u32,
+    utc: bool,
     remote: &Remote,
 ) -> CommandResult {
-    let client = Client::new(config, remote)?;
-    let given: Vec<_> = filter
-        .named()
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
+    let client = context.client(remote).await?;
+    filter.check(&client).await?;
+    let given = filter.named().into_iter();
+    let given: Vec<_> = given
+        .filter_map(|(name, value)| Some((name, value?.as_str())))
         .collect();
-    let request = client
-        .request(Method::GET, "/api/dead-letters/")
-        .query(&given)
-        .query(&[("limit", limit)]);
-    let listed = client.send(request).await?;
-    let letters = listed["data"].as_array().cloned().unwrap_or_default();
-    if remote.json {
-        println!("{}", serde_json::to_string_pretty(&letters)?);
-        return Ok(());
-    }
-    for letter in &letters {
-        println!("{}", line(letter));
-    }
-    let total = listed["total"].as_u64().unwrap_or_default();
-    let shown = letters.len() as u64;
-    if total > shown {
-        eprintln!(
-            "{shown} of {total}; --limit shows up to {}",
-            limits::PAGE_SIZE_MAX
-        );
-    }
-    Ok(())
+    let letters = client
+        .all("/api/dead-letters/", &given, limit as usize)
+        .await?;
+    print_list(context, &letters, utc, remote.json)
 }
 
-async fn show(config: &Config, id: i64, remote: &Remote) -> CommandResult {
-    let client = Client::new(config, remote)?;
-    let letter = client.get(&format!("/api/dead-letters/{id}/")).await?;
-    if remote.json {
-        println!("{}", serde_json::to_string_pretty(&letter)?);
-        return Ok(());
-    }
-    println!("{}", line(&letter));
-    print_logs(&letter);
-    if let Some(traceback) = letter["error"]["traceback"].as_str() {
-        println!("{traceback}");
-    }
-    let params = &letter["task_result"]["task_args"];
-    println!("{}", serde_json::to_string_pretty(params)?);
-    Ok(())
-}
-
-async fn redrive_one(config: &Config, id: i64, version: &str, remote: &Remote) -> CommandResult {
-    let client = Client::new(config, remote)?;
+async fn redrive_one(
+    context: Context<'_>,
+    id: i64,
+    version: &str,
+    remote: &Remote,
+) -> CommandResult {
+    let client = context.client(remote).await?;
     let path = format!("/api/dead-letters/{id}/redrive/");
     let answer = client.post(&path, &json!({"version": version})).await?;
-    let redriven = &answer["data"];
     if remote.json {
-        println!("{}", serde_json::to_string_pretty(redriven)?);
+        context.terminal.json_text(answer.part(&["data"]))?;
     } else {
-        println!("redrove #{id} with version {}", redriven["version"]);
+        let version = &answer.value["data"]["version"];
+        context
+            .terminal
+            .print(format!("redrove #{id} with version {version}"))?;
     }
     Ok(())
 }
 
 /// Repeats the request until nothing is left or `limit` is reached: one request has a bound.
 async fn redrive_many(
-    config: &Config,
+    context: Context<'_>,
+    client: &Client,
     mut body: Value,
     limit: Option<u64>,
-    remote: &Remote,
+    json: bool,
 ) -> CommandResult {
-    let client = Client::new(config, remote)?;
+    let terminal = context.terminal;
     let (mut redriven, mut skipped) = (0, 0);
     let full = loop {
         let most = limits::REDRIVE_MAX as u64;
         body["limit"] = json!(limit.map_or(most, |limit| most.min(limit - redriven)));
         let answer = client.post("/api/dead-letters/redrive/", &body).await?;
-        let count = |key: &str| answer["data"][key].as_u64().unwrap_or_default();
+        let count = |key: &str| answer.value["data"][key].as_u64().unwrap_or_default();
         redriven += count("redriven");
         // A repeat comes by the same ones again.
         skipped = count("skipped").max(skipped);
         let reached = limit.is_some_and(|limit| redriven >= limit);
-        let more = answer["data"]["more"] == true;
+        let more = answer.value["data"]["more"] == true;
         let full = more && count("redriven") == 0;
         if !more || reached || full {
             break full;
         }
     };
-    if remote.json {
-        println!("{}", json!({"redriven": redriven, "skipped": skipped}));
+    if json {
+        terminal.json(&json!({"redriven": redriven, "skipped": skipped}))?;
     } else {
-        println!("redrove {redriven}, skipped {skipped}");
+        terminal.print(format!(
+            "redrove {}, skipped {skipped}",
+            plural(redriven, "dead letter")
+        ))?;
     }
     if skipped > 0 {
-        eprintln!("skipped: their function was deleted or switched off");
+        terminal.note("skipped: their function was deleted or switched off");
     }
     if full {
-        eprintln!(
-            "more are left, but the site has as many runs waiting as it may; repeat it later"
+        terminal.note(
+            "more are left, but the site has as many runs waiting as it may; repeat it later",
         );
     }
     Ok(())
 }
 
-async fn discard(config: &Config, id: i64, remote: &Remote) -> CommandResult {
-    let client = Client::new(config, remote)?;
-    let request = client.request(Method::DELETE, &format!("/api/dead-letters/{id}/"));
-    let answer = client.send(request).await?;
+async fn discard(context: Context<'_>, id: i64, remote: &Remote) -> CommandResult {
+    let client = context.client(remote).await?;
+    let answer = client.delete(&format!("/api/dead-letters/{id}/")).await?;
     if remote.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        context.terminal.json_text(&answer.text)?;
     } else {
-        println!("discarded #{id}");
+        context.terminal.print(format!("discarded #{id}"))?;
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! `tollgate doctor`: whether this machine can do the work, and what to do if not.
 
+use super::Context;
 use crate::CommandResult;
-use crate::args::Doctor;
+use crate::args::Output;
 use crate::compose::process_config;
 use crate::config::Config;
+use crate::terminal::{Line, style};
 use serde::Serialize;
-use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::confinement::Confinement;
@@ -22,15 +23,16 @@ struct Finding {
     detail: String,
 }
 
-pub(super) async fn run(config: &Config, args: &Doctor) -> CommandResult {
+pub(super) async fn run(context: Context<'_>, output: Output) -> CommandResult {
+    let Context { config, terminal } = context;
     let findings = [
         python(config),
         database(config.database_dir()),
         isolation(config).await,
         outbound(config),
     ];
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&json!(findings))?);
+    if output.json {
+        terminal.json(&findings)?;
     } else {
         for Finding {
             what,
@@ -39,12 +41,15 @@ pub(super) async fn run(config: &Config, args: &Doctor) -> CommandResult {
             detail,
         } in &findings
         {
-            let mark = match (ok, optional) {
-                (true, _) => "ok  ",
-                (false, true) => "note",
-                (false, false) => "FAIL",
+            let (mark, looks) = match (ok, optional) {
+                (true, _) => ("ok  ", style::GOOD),
+                (false, true) => ("note", style::ODD),
+                (false, false) => ("FAIL", style::BAD),
             };
-            println!("{mark} {what}: {detail}");
+            let line = Line::new().styled(looks, mark);
+            let (first, rest) = detail.split_once('\n').unwrap_or((detail, ""));
+            terminal.print(line.text(format!(" {what}: {first}")))?;
+            terminal.block(5, rest)?;
         }
     }
     if findings

@@ -1,203 +1,384 @@
-//! `tollgate function`: deploy, run, logs.
+//! `tollgate function`: what there is, its versions, and what it logged.
 
-use super::function_run::{self, RunRequest};
-use super::invocations::line;
-use crate::CommandResult;
-use crate::args::{Function, Remote};
-use crate::client::{Client, Refused};
-use crate::config::Config;
+use super::names::{self, Found, segment, text};
+use super::run_view::RunView;
+use super::tail::{Filter, Shape, follow};
+use super::{Context, deploy, function_run};
+use crate::args::{Function, FunctionLogs, Remote};
+use crate::client::{Answer, Client};
+use crate::terminal::{Cell, Table, Terminal, style};
+use crate::{AnyError, CommandResult};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::path::Path;
-use tollgate_core::text::slugify;
 
-pub(super) async fn run(config: &Config, command: Function) -> CommandResult {
+pub(super) async fn run(context: Context<'_>, command: Function) -> CommandResult {
     match command {
-        Function::Deploy {
-            file,
-            app,
-            name,
-            subscribe,
-            timeout,
-            remote,
-        } => {
-            let client = Client::new(config, &remote)?;
-            let deploy = Deploy {
-                client: &client,
-                app: &app,
-                remote: &remote,
-            };
-            deploy.deploy(&file, name, timeout, &subscribe).await
+        Function::Deploy(args) => deploy::run(context, *args).await,
+        Function::Run(args) => function_run::run(context, *args).await,
+        Function::Logs(args) => logs(context, args).await,
+        Function::List { app, times, remote } => {
+            list(context, app.as_deref(), times.utc, &remote).await
         }
-        Function::Run {
+        Function::Show {
             function,
             app,
-            event,
-            params,
-            egress,
+            code,
+            times,
             remote,
         } => {
-            let request = RunRequest {
-                function,
-                app,
-                event,
-                params,
-                egress,
+            let client = context.client(&remote).await?;
+            let found = names::function(&client, app.as_deref(), &function).await?;
+            let shown = Shown {
+                context,
+                client,
+                found,
+                utc: times.utc,
             };
-            function_run::run(config, request, &remote).await
+            shown.show(code, remote.json).await
         }
-        Function::Logs {
+        Function::Versions {
             function,
-            limit,
+            app,
+            times,
             remote,
-        } => logs(config, &function, limit, &remote).await,
+        } => {
+            let client = context.client(&remote).await?;
+            let found = names::function(&client, app.as_deref(), &function).await?;
+            versions(context, &client, &found, times.utc, remote.json).await
+        }
+        Function::Rollback {
+            function,
+            app,
+            to,
+            remote,
+        } => {
+            let client = context.client(&remote).await?;
+            let found = names::function(&client, app.as_deref(), &function).await?;
+            rollback(context, &client, &found, to, remote.json).await
+        }
+        Function::Delete {
+            function,
+            app,
+            sure,
+            remote,
+        } => {
+            let client = context.client(&remote).await?;
+            let found = names::function(&client, app.as_deref(), &function).await?;
+            delete(context, &client, &found, sure.yes, &remote).await
+        }
     }
 }
 
-struct Deploy<'a> {
-    client: &'a Client,
-    app: &'a str,
-    remote: &'a Remote,
-}
-
-impl Deploy<'_> {
-    async fn deploy(
-        &self,
-        file: &Path,
-        name: Option<String>,
-        timeout: Option<f64>,
-        subscribe: &[String],
-    ) -> CommandResult {
-        let code = std::fs::read_to_string(file)
-            .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-        let stem = file
-            .file_stem()
-            .map(|stem| stem.to_string_lossy().into_owned());
-        let name = name.unwrap_or_else(|| title(&stem.unwrap_or_default()));
-        self.ensure_app().await?;
-        let function = self.put(&name, &code, timeout).await?;
-        for event in subscribe {
-            self.subscribe(event, &function["id"]).await?;
-        }
-        if self.remote.json {
-            println!("{}", serde_json::to_string_pretty(&function)?);
+/// Functions under headers.
+pub(super) fn table(functions: &[Answer], utc: bool, terminal: &Terminal) -> Table {
+    let mut table = Table::new(["APP", "FUNCTION", "VERSION", "STATE", "CHANGED", "OPTIONS"]);
+    for function in functions {
+        let active = function.value["is_active"] == true;
+        let state = if active {
+            ("active", style::GOOD)
         } else {
-            println!(
-                "deployed {} version {} (function {})",
-                function["slug"].as_str().unwrap_or_default(),
-                function["version"],
-                function["id"]
-            );
-        }
-        Ok(())
+            ("inactive", style::ODD)
+        };
+        table.row([
+            Cell::from(text(function, "app_slug")),
+            text(function, "slug").into(),
+            Cell::from(&function.value["version"]),
+            Cell::styled(state.0, state.1),
+            terminal.moment(&text(function, "updated_at"), utc).into(),
+            options(&function.value).into(),
+        ]);
     }
-
-    async fn ensure_app(&self) -> CommandResult {
-        let body = json!({"name": self.app, "slug": self.app});
-        match self.client.get(&format!("/api/apps/{}/", self.app)).await {
-            Err(error) if status(&*error) == Some(404) => {
-                self.client.post("/api/apps/", &body).await.map(drop)
-            }
-            other => other.map(drop),
-        }
-    }
-
-    /// A new function, or a new version of the one with this slug.
-    async fn put(
-        &self,
-        name: &str,
-        code: &str,
-        timeout: Option<f64>,
-    ) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        let base = format!("/api/apps/{}/functions/", self.app);
-        let mut body = json!({"code": code});
-        if let Some(seconds) = timeout {
-            body["timeout_seconds"] = json!(seconds);
-        }
-        let change = self
-            .client
-            .request(Method::PATCH, &format!("{base}{}/", slugify(name)))
-            .json(&body);
-        match self.client.send(change).await {
-            Err(error) if status(&*error) == Some(404) => {
-                body["name"] = json!(name);
-                body["environment"] = json!("python");
-                body["execution_mode"] = json!("app");
-                self.client.post(&base, &body).await
-            }
-            other => other,
-        }
-    }
-
-    async fn subscribe(&self, event: &str, function: &Value) -> CommandResult {
-        let path = format!("/api/cloud/events/{event}/subscribe/");
-        match self
-            .client
-            .post(&path, &json!({"function_id": function}))
-            .await
-        {
-            // Deploying a second time finds the subscription in place.
-            Err(error) if status(&*error) == Some(400) && error.to_string().contains("already") => {
-                Ok(())
-            }
-            other => other.map(drop),
-        }
-    }
+    table
 }
 
-fn status(error: &(dyn std::error::Error + 'static)) -> Option<u16> {
-    error
-        .downcast_ref::<Refused>()
-        .map(|refused| refused.status)
-}
-
-/// `validate_user_data` → `Validate User Data`.
-fn title(stem: &str) -> String {
-    let words = stem
-        .split(['_', '-', ' '])
-        .filter(|word| !word.is_empty())
-        .map(|word| {
-            let mut letters = word.chars();
-            letters.next().map_or_else(String::new, |first| {
-                first.to_uppercase().chain(letters).collect::<String>()
-            })
-        });
-    words.collect::<Vec<_>>().join(" ")
-}
-
-async fn logs(config: &Config, function: &str, limit: u32, remote: &Remote) -> CommandResult {
-    let client = Client::new(config, remote)?;
-    let path = format!("/api/invocations/?function_slug={function}&limit={limit}");
-    let listed = client.get(&path).await?;
-    let newest_first = listed["data"].as_array().cloned().unwrap_or_default();
-    for summary in newest_first.iter().rev() {
-        let invocation = client
-            .get(&format!("/api/invocations/{}/", summary["id"]))
-            .await?;
-        if remote.json {
-            println!("{invocation}");
-            continue;
+/// What of a function is not as it is by itself.
+fn options(function: &Value) -> String {
+    let mut words = Vec::new();
+    if function["execution_mode"] != "app" {
+        words.extend(function["execution_mode"].as_str().map(str::to_owned));
+    }
+    for (key, word) in [("is_public", "public"), ("async_mode", "async")] {
+        if function[key] == true {
+            words.push(word.to_owned());
         }
-        println!("{}", line(&invocation));
-        print_logs(&invocation);
+    }
+    if function["network"] == "egress" {
+        words.push("egress".to_owned());
+    }
+    if let Some(permissions @ 1..) = function["permissions"].as_array().map(Vec::len) {
+        words.push(crate::terminal::plural(permissions as u64, "permission"));
+    }
+    words.join(", ")
+}
+
+async fn list(
+    context: Context<'_>,
+    app: Option<&str>,
+    utc: bool,
+    remote: &Remote,
+) -> CommandResult {
+    let client = context.client(remote).await?;
+    let functions = names::functions(&client, app).await?;
+    if remote.json {
+        let values: Vec<&Value> = functions.iter().map(|it| &it.value).collect();
+        context.terminal.json(&values)?;
+        return Ok(());
+    }
+    table(&functions, utc, context.terminal).print(context.terminal)?;
+    if functions.is_empty() {
+        context
+            .terminal
+            .note("there is no function yet; `tollgate function deploy FILE --app APP` makes one");
     }
     Ok(())
 }
 
-/// A run's log lines, indented.
-pub(super) fn print_logs(invocation: &Value) {
-    for entry in invocation["logs"].as_array().into_iter().flatten() {
-        let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
-        println!("    {:<7} {}", text("level"), text("message"));
+struct Shown<'a> {
+    context: Context<'a>,
+    client: Client,
+    found: Found,
+    utc: bool,
+}
+
+impl Shown<'_> {
+    async fn show(&self, code: bool, json: bool) -> CommandResult {
+        let terminal = self.context.terminal;
+        let function = self.client.get(&self.found.path()).await?;
+        if code {
+            let code = function.value["code"].as_str();
+            let code = code.ok_or("this function has no code: it is no app function")?;
+            terminal.block(0, code)?;
+            return Ok(());
+        }
+        let subscriptions = self.subscriptions().await?;
+        if json {
+            let mut shown = function.value.clone();
+            shown["subscriptions"] = json!(subscriptions);
+            terminal.json(&shown)?;
+            return Ok(());
+        }
+        let value = &function.value;
+        terminal.print(format!("{}: {}", self.found.slug, text(&function, "name")))?;
+        terminal.block(2, &text(&function, "description"))?;
+        for key in ["created_at", "updated_at"] {
+            let moment = terminal.moment(&text(&function, key), self.utc);
+            terminal.print(format!("  {key:<18} {moment}"))?;
+        }
+        const TOLD: [&str; 7] = [
+            "name",
+            "slug",
+            "description",
+            "code",
+            "created_at",
+            "updated_at",
+            "app_name",
+        ];
+        for (key, value) in value.as_object().into_iter().flatten() {
+            if !TOLD.contains(&key.as_str()) && !value.is_null() {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                terminal.print(format!("  {key:<18} {value}"))?;
+            }
+        }
+        for it in subscriptions {
+            let event = it["event"].as_str().unwrap_or_default();
+            terminal.print(format!(
+                "subscribed to {event}{}",
+                subscription(&it["options"])
+            ))?;
+        }
+        Ok(())
+    }
+
+    async fn subscriptions(&self) -> Result<Vec<Value>, AnyError> {
+        let app = &self.found.app;
+        let path = format!("/api/apps/{}/events/", segment(app));
+        let events = self.client.get(&path).await?;
+        let mut own = Vec::new();
+        for event in events.value["data"]["events"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            if event["total_subscribers"].as_u64().unwrap_or_default() == 0 {
+                continue;
+            }
+            let name = event["event"].as_str().unwrap_or_default();
+            let all = deploy::subscriptions(&self.client, app, name).await?;
+            own.extend(
+                all.into_iter()
+                    .filter(|it| it["function_id"] == self.found.id),
+            );
+        }
+        Ok(own)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_file_name_becomes_a_name() {
-        assert_eq!(super::title("validate_user_data"), "Validate User Data");
-        assert_eq!(super::title("x"), "X");
-        assert_eq!(super::title(""), "");
+/// The options of a subscription that say something.
+pub(super) fn subscription(options: &Value) -> String {
+    let mut words = Vec::new();
+    for (key, value) in options.as_object().into_iter().flatten() {
+        let usual = value.is_null() || *value == 0 || *value == "deny" || *value == true;
+        if !usual {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            words.push(format!("{key} {value}"));
+        }
     }
+    if words.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", words.join(", "))
+    }
+}
+
+/// The versions, newest first.
+async fn all_versions(client: &Client, found: &Found) -> Result<Vec<Answer>, AnyError> {
+    let path = format!("{}versions/", found.path());
+    let mut versions = client.all(&path, &[], usize::MAX).await?.items;
+    versions.sort_by_key(|it| std::cmp::Reverse(it.value["version"].as_u64()));
+    Ok(versions)
+}
+
+async fn versions(
+    context: Context<'_>,
+    client: &Client,
+    found: &Found,
+    utc: bool,
+    json: bool,
+) -> CommandResult {
+    let versions = all_versions(client, found).await?;
+    if json {
+        let values: Vec<&Value> = versions.iter().map(|it| &it.value).collect();
+        context.terminal.json(&values)?;
+        return Ok(());
+    }
+    let mut table = Table::new(["VERSION", "CREATED", "STATE"]);
+    for version in &versions {
+        let active = version.value["is_active"] == true;
+        table.row([
+            Cell::from(&version.value["version"]),
+            context
+                .terminal
+                .moment(&text(version, "created_at"), utc)
+                .into(),
+            if active {
+                Cell::styled("active", style::GOOD)
+            } else {
+                Cell::from("")
+            },
+        ]);
+    }
+    table.print(context.terminal)?;
+    Ok(())
+}
+
+async fn rollback(
+    context: Context<'_>,
+    client: &Client,
+    found: &Found,
+    to: Option<u32>,
+    json: bool,
+) -> CommandResult {
+    let versions = all_versions(client, found).await?;
+    let number = |it: &Answer| it.value["version"].as_u64().unwrap_or_default();
+    let active = versions
+        .iter()
+        .find(|it| it.value["is_active"] == true)
+        .map(number);
+    let slug = &found.slug;
+    let wanted = match to {
+        Some(to) => u64::from(to),
+        None => versions
+            .iter()
+            .map(number)
+            .find(|it| active.is_none_or(|active| *it < active))
+            .ok_or_else(|| format!("{slug} has no version before the active one"))?,
+    };
+    if !versions.iter().any(|it| number(it) == wanted) {
+        let numbers: Vec<_> = versions.iter().map(|it| number(it).to_string()).collect();
+        return Err(format!(
+            "{slug} has no version {wanted}; there is {}",
+            numbers.join(", ")
+        )
+        .into());
+    }
+    if active == Some(wanted) {
+        context.terminal.note(format!(
+            "version {wanted} of {slug} is the active one already"
+        ));
+    }
+    let path = format!("{}versions/{wanted}/activate/", found.path());
+    let answer = client.send(client.request(Method::POST, &path)).await?;
+    if json {
+        context.terminal.json_text(&answer.text)?;
+    } else if active != Some(wanted) {
+        let before = active.map_or_else(|| "none".to_owned(), |it| it.to_string());
+        context
+            .terminal
+            .print(format!("{slug} runs version {wanted} (before: {before})"))?;
+    }
+    Ok(())
+}
+
+async fn delete(
+    context: Context<'_>,
+    client: &Client,
+    found: &Found,
+    yes: bool,
+    remote: &Remote,
+) -> CommandResult {
+    let name = format!("{} of app {}", found.slug, found.app);
+    context.sure(yes, &format!("Delete the function {name}?"))?;
+    let gone = client.delete(&found.path()).await?;
+    if remote.json {
+        context.terminal.json_text(&gone.text)?;
+    } else {
+        context.terminal.print(format!("deleted {name}"))?;
+    }
+    Ok(())
+}
+
+async fn logs(context: Context<'_>, args: FunctionLogs) -> CommandResult {
+    let FunctionLogs {
+        function,
+        app,
+        limit,
+        times,
+        remote,
+        ..
+    } = args;
+    let client = context.client(&remote).await?;
+    let filter = Filter {
+        function: Some(function),
+        app,
+        ..Filter::default()
+    };
+    let runs = filter.last(&client, limit as usize).await?;
+    if args.follow {
+        let shape = Shape {
+            utc: times.utc,
+            json: remote.json,
+            logs: true,
+        };
+        return follow(context, &remote, filter, shape, runs.items).await;
+    }
+    for summary in runs.items.iter().rev() {
+        let run = client
+            .get(&format!("/api/invocations/{}/", summary.value["id"]))
+            .await?;
+        if remote.json {
+            context.terminal.json_line(&run.text)?;
+        } else {
+            let view = RunView::new(&run.value, context.terminal, times.utc);
+            context.terminal.print(view.line())?;
+            view.print_logs()?;
+        }
+    }
+    if runs.items.is_empty() && !remote.json {
+        context.terminal.note("it has not run yet");
+    }
+    Ok(())
 }

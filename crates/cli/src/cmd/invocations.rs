@@ -1,20 +1,35 @@
-//! `tollgate invocations`: watching runs as they happen, and repeating them.
+//! `tollgate invocations`: what ran, what runs, and running it again.
 
+use super::Context;
 use super::function_run::call_and_show;
-use crate::CommandResult;
+use super::run_view::RunView;
+use super::tail::{Filter, Shape, follow};
 use crate::args::{Invocations, Remote};
-use crate::client::Client;
-use crate::config::Config;
-use futures_util::StreamExt as _;
-use reqwest::Method;
+use crate::client::status;
+use crate::{AnyError, CommandResult};
 use serde_json::{Value, json};
 
-/// Longest line of the stream that is looked at: an event is far smaller.
-const EVENT_BYTES: usize = 64 * 1024;
-
-pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult {
+pub(super) async fn run(context: Context<'_>, command: Invocations) -> CommandResult {
     match command {
-        Invocations::Tail { function, remote } => tail(config, function, &remote).await,
+        Invocations::List {
+            filter,
+            limit,
+            times,
+            remote,
+        } => list(context, filter.into(), limit, times.utc, &remote).await,
+        Invocations::Show { id, times, remote } => show(context, id, times.utc, &remote).await,
+        Invocations::Tail {
+            filter,
+            times,
+            remote,
+        } => {
+            let shape = Shape {
+                utc: times.utc,
+                json: remote.json,
+                logs: false,
+            };
+            follow(context, &remote, filter.into(), shape, Vec::new()).await
+        }
         Invocations::Replay {
             id,
             version,
@@ -24,72 +39,82 @@ pub(super) async fn run(config: &Config, command: Invocations) -> CommandResult 
             // Not the function's own mode: who asks without --async wants to see the result.
             let body = json!({"version": version.as_str(), "async": queued});
             let path = format!("/api/invocations/{id}/replay/");
-            let client = Client::new(config, &remote)?;
-            call_and_show(&client, &path, &body, &remote).await
+            let client = context.client(&remote).await?;
+            let called = call_and_show(context, &client, &path, &body, remote.json).await;
+            called.map_err(|error| unknown(error, id))
         }
     }
 }
 
-async fn tail(config: &Config, function: Option<String>, remote: &Remote) -> CommandResult {
-    let client = Client::new(config, remote)?;
-    let answer = client
-        .request(Method::GET, "/api/invocations/stream/")
-        .send()
-        .await?;
-    let answer = answer.error_for_status()?;
-    eprintln!("watching; end with Ctrl-C");
-    let mut chunks = answer.bytes_stream();
-    let mut pending: Vec<u8> = Vec::new();
-    while let Some(chunk) = chunks.next().await {
-        pending.extend_from_slice(&chunk?);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            let data = line
-                .strip_prefix(b"data:")
-                .map(serde_json::from_slice::<Value>);
-            // Other lines name the event or keep the connection alive.
-            let Some(Ok(invocation)) = data else { continue };
-            if invocation["id"].is_null() {
-                continue;
-            }
-            if function
-                .as_ref()
-                .is_none_or(|slug| invocation["function_slug"] == **slug)
-            {
-                show(&invocation, remote.json);
-            }
+fn unknown(error: AnyError, id: i64) -> AnyError {
+    match status(&error) {
+        Some(404) => {
+            format!("there is no run #{id}; `tollgate invocations list` shows the last ones").into()
         }
-        if pending.len() > EVENT_BYTES {
-            return Err("the server sent an event without an end".into());
-        }
+        _ => error,
     }
-    Err("the server closed the stream".into())
 }
 
-fn show(invocation: &Value, json: bool) {
+async fn list(
+    context: Context<'_>,
+    filter: Filter,
+    limit: u32,
+    utc: bool,
+    remote: &Remote,
+) -> CommandResult {
+    let client = context.client(remote).await?;
+    let runs = filter.last(&client, limit as usize).await?;
+    print_list(context, &runs, utc, remote.json)
+}
+
+/// Runs under headers, and how many more there are.
+pub(super) fn print_list(
+    context: Context<'_>,
+    runs: &crate::client::Listed,
+    utc: bool,
+    json: bool,
+) -> CommandResult {
+    let terminal = context.terminal;
     if json {
-        println!("{invocation}");
-        return;
+        let texts: Vec<_> = runs.items.iter().map(|run| run.text.as_str()).collect();
+        terminal.json_text(&format!("[{}]", texts.join(",")))?;
+        return Ok(());
     }
-    println!("{}", line(invocation));
+    let mut table = RunView::table();
+    for run in &runs.items {
+        RunView::new(&run.value, terminal, utc).row(&mut table);
+    }
+    table.print(terminal)?;
+    let shown = runs.items.len() as u64;
+    if runs.total > shown {
+        terminal.note(format!("{shown} of {}; --limit shows more", runs.total));
+    } else if shown == 0 {
+        terminal.note("there are none");
+    }
+    Ok(())
 }
 
-/// One run on one line.
-pub(super) fn line(invocation: &Value) -> String {
-    let text = |key: &str| invocation[key].as_str().unwrap_or("-").to_owned();
-    let duration = invocation["duration_ms"]
-        .as_f64()
-        .map_or_else(String::new, |ms| format!(" {ms:.1} ms"));
-    let error = invocation["error"]["message"].as_str().unwrap_or_default();
-    format!(
-        "{} #{} {} v{} {} {}{duration} {error}",
-        text("updated_at"),
-        invocation["id"],
-        text("function_slug"),
-        invocation["version"],
-        text("event"),
-        text("state"),
-    )
-    .trim_end()
-    .to_owned()
+async fn show(context: Context<'_>, id: i64, utc: bool, remote: &Remote) -> CommandResult {
+    let client = context.client(remote).await?;
+    let run = client
+        .get(&format!("/api/invocations/{id}/"))
+        .await
+        .map_err(|error| unknown(error, id))?;
+    print_whole(context, &run.value, &run.text, utc, remote.json)
+}
+
+/// A record with everything in it.
+pub(super) fn print_whole(
+    context: Context<'_>,
+    run: &Value,
+    text: &str,
+    utc: bool,
+    json: bool,
+) -> CommandResult {
+    if json {
+        context.terminal.json_text(text)?;
+    } else {
+        RunView::new(run, context.terminal, utc).print_whole(text)?;
+    }
+    Ok(())
 }

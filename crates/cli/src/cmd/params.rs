@@ -1,25 +1,37 @@
-//! Parameters from the command line: a JSON object, or a file that holds one.
+//! Values from the command line: a JSON object, or a file that holds one. They are passed on as they were written:
+//! reading them into numbers could lose digits.
 
-use serde_json::Value;
-use std::error::Error;
+use crate::AnyError;
+use serde_json::value::RawValue;
 use std::path::Path;
 
 /// Reads `--params`. `@` before a file's name is allowed, as in other tools.
 ///
 /// # Errors
 /// When the file cannot be read, or it is no JSON object.
-pub(super) fn params(given: Option<&str>) -> Result<Option<Value>, Box<dyn Error + Send + Sync>> {
-    let Some(given) = given else { return Ok(None) };
+pub(super) fn params(given: Option<&str>) -> Result<Option<Box<RawValue>>, AnyError> {
+    given.map(|given| object("--params", given)).transpose()
+}
+
+/// Reads an object that a flag gives.
+pub(super) fn object(flag: &str, given: &str) -> Result<Box<RawValue>, AnyError> {
     let file = given.strip_prefix('@').unwrap_or(given);
-    let text = if Path::new(file).is_file() {
+    let is_file = Path::new(file).is_file();
+    let text = if is_file {
         std::fs::read_to_string(file).map_err(|error| format!("cannot read {file}: {error}"))?
     } else {
         given.to_owned()
     };
-    let value: Value = serde_json::from_str(&text)
-        .map_err(|error| format!("--params is not JSON, and no file {file}: {error}"))?;
-    if !value.is_object() {
-        return Err("--params must be a JSON object".into());
+    let text = text.trim_start_matches('\u{feff}').trim().to_owned();
+    let value = RawValue::from_string(text).map_err(|error| {
+        if is_file {
+            format!("{file} is not JSON: {error}")
+        } else {
+            format!("{flag} is not JSON, and no file {file}: {error}")
+        }
+    })?;
+    if !value.get().starts_with('{') {
+        return Err(format!("{flag} must be a JSON object").into());
     }
-    Ok(Some(value))
+    Ok(value)
 }

@@ -1,12 +1,17 @@
 //! `tollgate serve`: the whole server, until a signal.
 
+use super::Context;
 use crate::CommandResult;
+use crate::access::LocalAccess;
 use crate::args::{Role, Serve};
 use crate::bootstrap::{self, FirstStart};
 use crate::compose::Composition;
-use crate::config::Config;
+use crate::config::{Config, reachable};
 use crate::demo;
+use crate::operator::Channel;
+use crate::terminal::{Terminal, plural};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -15,12 +20,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tollgate_core::site::Authority;
 use tollgate_core::time::{Clock, SystemClock};
+use tollgate_exec::Executor;
 use tollgate_server::{Server, ServerConfig};
 
+/// How often a stop says what it waits for.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// So many functions are named in it.
+const NAMES_TOLD: usize = 8;
 /// How long a start may spend on warming up.
 const WARM_UP_MAX: Duration = Duration::from_secs(5);
 
-pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
+pub(super) async fn run(context: Context<'_>, args: Serve) -> CommandResult {
+    let Context { config, terminal } = context;
     if args.role != Role::All {
         return Err(
             "SQLite belongs to one process, which must do both halves: leave --role out".into(),
@@ -28,10 +39,10 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
     }
     raise_open_files();
     let stop = stop_signal()?;
-    let (composition, listener) = open(&config).await?;
-    let listening = listener.local_addr()?;
+    let (composition, listener) = open(config).await?;
+    let listening = reachable(&listener)?;
     // Before anything runs: a function must find the API.
-    let server = Server::new(http_config(&config), Arc::clone(&composition.platform));
+    let server = Server::new(http_config(config), Arc::clone(&composition.platform));
     let recovered = composition.start().await?;
     if recovered.requeued + recovered.cancelled > 0 {
         tracing::info!(
@@ -40,31 +51,108 @@ pub(super) async fn run(config: Config, args: Serve) -> CommandResult {
             "took up what an earlier process left"
         );
     }
-    let prepared = prepare(&composition, &config, &args, listening).await;
-    if let Err(error) = prepared {
+    if let Err(error) = prepare(context, &composition, &args, listening).await {
         composition.stop(config.grace_seconds.get()).await;
         return Err(error);
     }
     warm_up(&composition).await;
-    eprintln!("tollgate listens on http://{listening}");
+    let channel = open_channel(&composition, config, listening);
+    let everywhere = listener.local_addr()?.ip().to_canonical().is_unspecified();
+    let whole = if everywhere {
+        "every address; on this machine: "
+    } else {
+        ""
+    };
+    terminal.note(format!("tollgate listens on {whole}http://{listening}"));
 
-    let (mut stopping, stopped_at) = (stop.clone(), Arc::new(OnceLock::new()));
+    let executor = composition.executor();
+    let telling = tell_what_is_awaited(
+        stop.clone(),
+        &executor,
+        terminal,
+        config.grace_seconds.get(),
+    );
+    tokio::select! {
+        () = work(config, server, listener, stop, composition, channel) => Ok(()),
+        never = telling => match never {},
+    }
+}
+
+/// Serves until the signal, and ends in order.
+async fn work(
+    config: &Config,
+    server: Server,
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+    composition: Composition,
+    channel: Option<Channel>,
+) {
+    let stopped_at = Arc::new(OnceLock::new());
     let noting = Arc::clone(&stopped_at);
     server
         .run(listener, async move {
             // An error means that the sender is gone, which is a reason to stop as well.
-            let _ = stopping.wait_for(|stop| *stop).await;
+            let _ = stop.wait_for(|stop| *stop).await;
             let _ = noting.set(SystemClock.monotonic());
-            tracing::info!("stopping; a second signal ends at once");
         })
         .await;
+    if let Some(channel) = channel {
+        channel.close().await;
+    }
     // One deadline for both: what the open requests used up, the queued runs do not get again.
     let used = stopped_at.get().map_or(Duration::ZERO, |at| {
         SystemClock.monotonic().saturating_duration_since(*at)
     });
     let grace = config.grace_seconds.get().saturating_sub(used);
     composition.stop(grace).await;
-    Ok(())
+}
+
+/// After the signal: says what keeps the process, and says it again while that lasts.
+async fn tell_what_is_awaited(
+    mut stop: watch::Receiver<bool>,
+    executor: &Executor,
+    terminal: &Terminal,
+    grace: Duration,
+) -> Infallible {
+    let _ = stop.wait_for(|stop| *stop).await;
+    terminal.note("stopping; a second signal ends at once");
+    let mut patience = format!("waits up to {} s for", grace.as_secs());
+    loop {
+        let running = executor.running();
+        if !running.is_empty() {
+            let count = running.iter().map(|(_, count)| *count as u64).sum();
+            let names = running
+                .iter()
+                .take(NAMES_TOLD)
+                .map(|(name, count)| match count {
+                    1 => name.clone(),
+                    count => format!("{name} ({count})"),
+                });
+            let mut names = names.collect::<Vec<_>>().join(", ");
+            if running.len() > NAMES_TOLD {
+                names += ", …";
+            }
+            terminal.note(format!("{patience} {}: {names}", plural(count, "run")));
+            "still waits for".clone_into(&mut patience);
+        }
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
+/// The operator's socket; without it a running server is administered by stopping it.
+fn open_channel(
+    composition: &Composition,
+    config: &Config,
+    listening: SocketAddr,
+) -> Option<Channel> {
+    let operator = composition.operator(config, Some(format!("http://{listening}")));
+    match Channel::open(&config.data_dir, operator) {
+        Ok(channel) => Some(channel),
+        Err(error) => {
+            tracing::warn!(%error, "no socket in the data folder: stop the server for `tollgate admin`, `site` and `backup`");
+            None
+        }
+    }
 }
 
 fn http_config(config: &Config) -> ServerConfig {
@@ -84,7 +172,9 @@ fn http_config(config: &Config) -> ServerConfig {
 async fn open(
     config: &Config,
 ) -> Result<(Composition, TcpListener), Box<dyn std::error::Error + Send + Sync>> {
-    let listener = TcpListener::bind(config.listen)
+    let listener = config
+        .listen
+        .bind()
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let composition = Composition::open(config)?;
@@ -122,38 +212,44 @@ async fn warm_up(composition: &Composition) {
 
 /// The first site and superuser, the command line's key, the demo.
 async fn prepare(
+    context: Context<'_>,
     composition: &Composition,
-    config: &Config,
     args: &Serve,
     listening: SocketAddr,
 ) -> CommandResult {
+    let Context { config, terminal } = context;
     let authority = Authority::of_this_program();
     let platform = &*composition.platform;
     if let Some(first) = bootstrap::first_start(platform, &authority, config).await? {
-        announce(&first);
+        announce(terminal, &first)?;
     }
     bootstrap::keep_local_access(platform, &authority, config, listening).await?;
     if args.demo {
         demo::install(platform, &authority, config).await?;
-        if let Some(access) = bootstrap::local_access(&config.data_dir) {
-            println!("{}", demo::lines(&access));
+        if let Some(access) = LocalAccess::read(&config.data_dir)? {
+            terminal.block(0, &demo::lines(&access))?;
+            terminal.print("")?;
         }
     }
     Ok(())
 }
 
-fn announce(first: &FirstStart) {
+fn announce(terminal: &Terminal, first: &FirstStart) -> std::io::Result<()> {
+    let email = &first.email;
     match &first.password {
-        Some(password) => println!(
-            "First start: superuser {} with password {password}\n\
-             Keep it: it is not shown again (`tollgate admin reset-password` makes a new one).\n",
-            first.email
-        ),
-        None => println!(
-            "First start: superuser {} with the password you set\n",
-            first.email
-        ),
+        Some(password) => {
+            terminal.print(format!(
+                "First start: superuser {email} with password {password}"
+            ))?;
+            terminal.print(
+                "Keep it: it is not shown again (`tollgate admin reset-password` makes a new one).",
+            )?;
+        }
+        None => terminal.print(format!(
+            "First start: superuser {email} with the password you set"
+        ))?,
     }
+    terminal.print("")
 }
 
 /// Turns true at the first SIGTERM or SIGINT; a second one ends the process at once.

@@ -104,6 +104,9 @@ async fn a_second_signal_ends_it_at_once() {
     let mut stderr = server.stderr.clone();
     server.signal(Signal::INT);
     stderr.line("a second signal ends at once").await;
+    // It says what it waits for.
+    let line = stderr.line("waits up to").await;
+    assert!(line.contains("s for 1 run: "), "{line}");
     server.signal(Signal::INT);
     assert_eq!(server.ended().await.code(), Some(130));
     let ended = crate::support::poll::holds_soon(|| !started.iter().any(|it| it.runs()));
@@ -117,7 +120,7 @@ async fn a_folder_belongs_to_one_process() {
     for args in [
         &["serve", "--listen", "127.0.0.1:0"][..],
         &["migrate"],
-        &["admin", "create", "--email", "second@example.com"],
+        &["admin", "rotate-key"],
     ] {
         let error = folder.run(args).await.refused();
         assert!(

@@ -20,7 +20,7 @@ pub(crate) async fn two_sites_with(settings: &[(&str, &str)]) -> (Server, Api) {
     let folder = Arc::new(Folder::new());
     Server::start_in(&folder, &[], &[]).await.stop().await;
     folder
-        .run(&["admin", "create-site", "acme", "--domain", ACME])
+        .run(&["site", "create", "acme", "--domain", ACME])
         .await
         .ok();
     let create = [

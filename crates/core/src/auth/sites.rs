@@ -5,6 +5,7 @@
 use crate::error::Error;
 use crate::ports::store::{Reason, Store};
 use crate::site::Site;
+use crate::text;
 use crate::time::Clock;
 use parking_lot::RwLock;
 use std::borrow::Cow;
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 
 /// A host that is not known is looked for in the database at most this often.
 const RELOAD_AFTER: Duration = Duration::from_secs(1);
+/// So much of a host name is repeated in an answer.
+const HOST_SHOWN_BYTES: usize = 253;
 /// The site of every host when no base domain is configured.
 pub const DEFAULT_SITE: &str = "default";
 
@@ -61,7 +64,7 @@ impl SiteDirectory {
         }
         self.exact(&name)
             .or_else(|| self.fallback())
-            .ok_or_else(|| Error::NotFound("Site".to_owned()))
+            .ok_or_else(|| Error::NotFound(named(&name)))
     }
 
     /// The list changed: it is read again before the next unknown host is refused.
@@ -112,6 +115,18 @@ impl SiteDirectory {
         let loaded_at = self.known.read().loaded_at;
         loaded_at
             .is_none_or(|at| self.clock.monotonic().saturating_duration_since(at) >= RELOAD_AFTER)
+    }
+}
+
+/// A host that leads nowhere, for whoever asked for it.
+fn named(host: &str) -> String {
+    let plain = |letter: char| !letter.is_control();
+    match text::prefix(host, HOST_SHOWN_BYTES) {
+        "" => "A site (the request names no host)".to_owned(),
+        host => format!(
+            "A site with the host name '{}'",
+            host.chars().filter(|it| plain(*it)).collect::<String>()
+        ),
     }
 }
 

@@ -103,6 +103,14 @@ pub trait HostCalls: Send + Sync {
         serde_json::from_str(answer.get()).map_err(broken)
     }
 
+    /// Whether log lines are wanted while the function runs, and not only in its report.
+    fn follows(&self) -> bool {
+        false
+    }
+
+    /// Told of log lines while the function runs, in order; each of them comes again in the report.
+    fn logged(&self, _lines: &[LogLine]) {}
+
     /// Takes secrets that the function was told out of what it reports.
     fn redact(&self, _report: &mut RunReport) {}
 }

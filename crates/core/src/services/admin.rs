@@ -9,9 +9,9 @@ use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Object;
 use crate::ids::SiteId;
-use crate::ports::store::{Reason, UserChange, UserCommit};
+use crate::ports::store::{PageRequest, Reason, UserChange, UserCommit, UserQuery};
 use crate::site::{Authority, Site};
-use crate::users::{Profile, User};
+use crate::users::{FieldError, Profile, User};
 use crate::vault::{Place, Purpose};
 use std::sync::Arc;
 
@@ -91,15 +91,16 @@ impl AdminService {
     ) -> Result<Site, Error> {
         let mut errors = Vec::new();
         let slug = super::slug(Some(slug.to_owned()), slug, &mut errors);
+        let domains = domains
+            .iter()
+            .map(|domain| host(domain, &mut errors))
+            .collect();
         super::refuse(errors)?;
         let site = Site {
             id: SiteId(0),
             name: slug.clone(),
             slug,
-            domains: domains
-                .into_iter()
-                .map(|domain| domain.to_lowercase())
-                .collect(),
+            domains,
             created_at: self.engine.clock.now(),
         };
         Ok(self
@@ -108,6 +109,74 @@ impl AdminService {
             .system(Reason::Administer)
             .insert_site(site)
             .await?)
+    }
+
+    /// Lets a host name lead to a site; returns it as it is kept.
+    ///
+    /// # Errors
+    /// What is no host name, or leads to another site.
+    pub async fn add_domain(
+        &self,
+        _: &Authority,
+        site: &Site,
+        domain: &str,
+    ) -> Result<String, Error> {
+        let mut errors = Vec::new();
+        let domain = host(domain, &mut errors);
+        super::refuse(errors)?;
+        let system = self.engine.store.system(Reason::Administer);
+        system.add_site_domain(site.id, &domain).await?;
+        Ok(domain)
+    }
+
+    /// Lets a host name lead to a site no more.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when it did not.
+    pub async fn remove_domain(
+        &self,
+        _: &Authority,
+        site: &Site,
+        domain: &str,
+    ) -> Result<String, Error> {
+        let domain = host(domain, &mut Vec::new());
+        let system = self.engine.store.system(Reason::Administer);
+        if system.remove_site_domain(site.id, &domain).await? {
+            Ok(domain)
+        } else {
+            Err(Error::NotFound(format!(
+                "Host name '{domain}' of site '{}'",
+                site.slug
+            )))
+        }
+    }
+
+    /// The oldest active superuser of a site, if it has one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn superuser(
+        &self,
+        authority: &Authority,
+        site: &Site,
+    ) -> Result<Option<Principal>, Error> {
+        let store = self.engine.scoped(authority.scope(site.id));
+        let query = UserQuery {
+            is_active: Some(true),
+            is_superuser: Some(true),
+            ..UserQuery::default()
+        };
+        let page = PageRequest {
+            limit: 1,
+            offset: 0,
+        };
+        match store.list_users(query, page).await?.items.pop() {
+            Some(user) => self
+                .act_as(authority, site, &user.profile.username)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Which hosts the functions of a site may reach.
@@ -245,4 +314,21 @@ impl AdminService {
         let store = self.engine.scoped(authority.scope(site.id));
         Ok(store.commit_user(commit, Box::new(|| {})).await?)
     }
+}
+
+/// A host name as it is kept: in lower case, without a final dot.
+fn host(name: &str, errors: &mut Vec<FieldError>) -> String {
+    let name = name.trim().trim_end_matches('.').to_lowercase();
+    let label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() > 253 || !name.split('.').all(label) {
+        let message = "Use a host name such as acme.example.com, without scheme and port";
+        errors.push(FieldError::new("domain", message));
+    }
+    name
 }

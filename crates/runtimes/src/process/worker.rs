@@ -11,6 +11,7 @@ use super::zygote::{Exit, ExitWatch, Zygote};
 use crate::outbound::{Outbound, egress};
 use rustix::fs::{MemfdFlags, SealFlags};
 use serde::Deserialize;
+use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -18,12 +19,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tollgate_core::invocation::{Failure, LogLine};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::Call;
+use tollgate_core::ports::runtime::{Call, HostCalls};
 
 /// Memory shared with a worker, into which it copies its log lines.
 const JOURNAL_BYTES: usize = 256 * 1024;
 /// A buffer that a large frame made larger than this is given back.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// How often a journal is looked at whose lines somebody wants to see at once.
+const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 /// How long a report waits for the news of how a worker ended.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -128,10 +131,16 @@ impl Worker {
     ) -> io::Result<Answer> {
         let _busy = self.zygote.busy();
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
+        let mut told = 0;
         loop {
             self.stream.write_all(&self.outgoing).await?;
-            let frame =
-                read_frame(&mut self.stream, &mut self.incoming, self.zygote.room()).await?;
+            let room = self.zygote.room();
+            let reading = read_frame(&mut self.stream, &mut self.incoming, room);
+            let frame = if call.host.follows() {
+                following(&self.journal, &*call.host, &mut told, reading).await?
+            } else {
+                reading.await?
+            };
             let mut message: Incoming<'_> = parse(frame.body)?;
             let result = match message.op {
                 Op::Ready => return Err(invalid("a second `ready`")),
@@ -165,11 +174,7 @@ impl Worker {
 
     /// The log lines of a call that got no answer, as far as they were written.
     pub(super) fn journal(&self) -> Vec<LogLine> {
-        let mut bytes = vec![0; JOURNAL_BYTES];
-        match rustix::io::pread(&self.journal, &mut bytes, 0) {
-            Ok(length) => journal_lines(&bytes[..length]),
-            Err(_) => Vec::new(),
-        }
+        written(&self.journal)
     }
 
     /// How the process ended, as soon as that is known; none if it takes too long.
@@ -195,6 +200,38 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if self.exit.borrow().is_none() {
             self.zygote.kill(self.id);
+        }
+    }
+}
+
+/// What a journal holds.
+fn written(journal: &OwnedFd) -> Vec<LogLine> {
+    let mut bytes = vec![0; JOURNAL_BYTES];
+    match rustix::io::pread(journal, &mut bytes, 0) {
+        Ok(length) => journal_lines(&bytes[..length]),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Waits for `reading`, and tells of log lines as they are written meanwhile.
+async fn following<T>(
+    journal: &OwnedFd,
+    host: &dyn HostCalls,
+    told: &mut usize,
+    reading: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(reading);
+    let mut look = tokio::time::interval(FOLLOW_EVERY);
+    loop {
+        tokio::select! {
+            read = &mut reading => return read,
+            _ = look.tick() => {
+                let lines = written(journal);
+                if let Some(new) = lines.get(*told..).filter(|new| !new.is_empty()) {
+                    host.logged(new);
+                    *told = lines.len();
+                }
+            }
         }
     }
 }

@@ -20,6 +20,8 @@ use uuid::Uuid;
 pub(crate) struct InvocationFilter {
     /// Of this function.
     function_slug: Option<String>,
+    /// Of functions of the app with this slug.
+    app: Option<String>,
     /// Caused by this event type.
     event: Option<String>,
     /// `PENDING`, `STARTED`, `RETRY`, `SUCCESS`, `FAILURE`, or one of the finer states.
@@ -42,6 +44,7 @@ impl InvocationFilter {
         };
         Ok(InvocationQuery {
             function_slug: self.function_slug,
+            app_slug: self.app,
             event,
             states,
             has_error: self.has_error.map(|flag| flag.0),

@@ -58,6 +58,7 @@ contract! { $
     sites {
         sites_are_listed_with_their_domains,
         slugs_and_domains_are_taken_once,
+        a_domain_is_added_and_removed,
         ids_are_never_reserved_twice,
         the_vault_check_is_stored_once,
         a_sites_egress_goes_with_its_functions,

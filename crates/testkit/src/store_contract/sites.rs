@@ -38,6 +38,46 @@ pub async fn slugs_and_domains_are_taken_once(world: World) {
         .unwrap();
 }
 
+/// A host name is added to one site and taken from it again.
+pub async fn a_domain_is_added_and_removed(world: World) {
+    let (ours, theirs, system) = (world.a.site.id, world.b.site.id, &world.system);
+    for _ in 0..2 {
+        system
+            .add_site_domain(ours, "new.example.com")
+            .await
+            .unwrap();
+    }
+    assert_conflict!(
+        system.add_site_domain(theirs, "new.example.com").await,
+        Site
+    );
+    assert_conflict!(
+        system.add_site_domain(SiteId(999), "x.example.com").await,
+        Gone
+    );
+    let sites = system.sites().await.unwrap();
+    assert!(
+        sites[0].domains.contains(&"new.example.com".to_owned()),
+        "{sites:?}"
+    );
+    assert!(
+        !system
+            .remove_site_domain(theirs, "new.example.com")
+            .await
+            .unwrap()
+    );
+    assert!(
+        system
+            .remove_site_domain(ours, "new.example.com")
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        system.sites().await.unwrap(),
+        [world.a.site.clone(), world.b.site.clone()]
+    );
+}
+
 /// Blocks do not overlap, whoever asks.
 pub async fn ids_are_never_reserved_twice(world: World) {
     for kind in [IdKind::User, IdKind::Invocation] {

@@ -10,6 +10,7 @@ mod report;
 mod scenario;
 mod target;
 
+use super::Context;
 use crate::CommandResult;
 use crate::args::Bench;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -22,7 +23,7 @@ const CONNECTIONS: [usize; 3] = [1, 16, 64];
 /// Load before the counted load of each row, to fill caches and start workers.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(args: Bench) -> CommandResult {
+pub(super) async fn run(context: Context<'_>, args: Bench) -> CommandResult {
     let connections = if args.connections.is_empty() {
         CONNECTIONS.to_vec()
     } else {
@@ -39,7 +40,7 @@ pub(super) async fn run(args: Bench) -> CommandResult {
         return Err(format!("no scenario has that in its name: {}", names.join(", ")).into());
     }
     let progress = progress_bar(scenarios.len() * connections.len())?;
-    let target = Target::start().await?;
+    let target = Target::start(context.terminal).await?;
     let mut rows = Vec::new();
     for scenario in scenarios {
         // Dropped after the scenario's rows, which ends the calls that wait.
@@ -67,9 +68,9 @@ pub(super) async fn run(args: Bench) -> CommandResult {
     progress.finish_and_clear();
     let report = Report::new(rows, first, neighbour, memory);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        context.terminal.json(&report)?;
     } else {
-        print!("{report}");
+        context.terminal.block(0, &report.to_string())?;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! The server under load: a process of its own on a folder of its own.
 
 use crate::CommandResult;
-use crate::args::Remote;
+use crate::access::LocalAccess;
+use crate::args::{ColorChoice, Remote};
 use crate::client::Client;
 use crate::config::{Config, Purpose};
+use crate::terminal::Terminal;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
+use tollgate_core::auth::DEFAULT_SITE;
 use tollgate_core::time::{Clock as _, SystemClock};
 
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -47,7 +50,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Starts it on a free port.
-    pub(super) async fn start() -> Result<Self, Error> {
+    pub(super) async fn start(terminal: &Terminal) -> Result<Self, Error> {
         let folder = tempfile::tempdir()?;
         let data_dir = folder.path().join("data");
         make_neighbour(&data_dir).await?;
@@ -69,14 +72,16 @@ impl Target {
         wait_until_listening(&mut child).await?;
         let mut settings = Map::new();
         settings.insert("data_dir".into(), data_dir.to_string_lossy().into());
-        let config = Config::load(None, &settings, Purpose::ShortCommand)?;
-        let access = crate::bootstrap::local_access(&data_dir).ok_or("the server left no key")?;
+        let config = Config::load(None, &settings, Purpose::ShortCommand)?.config;
+        let access = LocalAccess::read(&data_dir)?.ok_or("the server left no key")?;
         let remote = Remote {
             url: None,
             api_key: None,
+            // The folder's own server, whatever the environment names.
+            site: Some(DEFAULT_SITE.to_owned()),
             json: false,
         };
-        let client = Client::new(&config, &remote)?;
+        let client = Client::new(&config, &remote, terminal).await?;
         let memory_before_mib = resident_mib(&child);
         Ok(Self {
             child,
@@ -89,11 +94,11 @@ impl Target {
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, Error> {
-        self.client.get(path).await
+        Ok(self.client.get(path).await?.value)
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Error> {
-        self.client.post(path, body).await
+        Ok(self.client.post(path, body).await?.value)
     }
 
     /// A request that is sent when it is awaited, by whoever that is.
@@ -104,7 +109,7 @@ impl Target {
     ) -> impl Future<Output = Result<Value, Error>> + Send + use<> {
         let client = self.client.clone();
         let request = client.request(Method::PATCH, path).json(body);
-        async move { client.send(request).await }
+        async move { Ok(client.send(request).await?.value) }
     }
 
     pub(super) async fn delete(&self, path: &str) -> CommandResult {
@@ -142,7 +147,7 @@ impl Target {
         let mut open = 0;
         for status in ["PENDING", "STARTED", "RETRY"] {
             let path = format!("/api/invocations/?status={status}&limit=1");
-            open += self.client.get(&path).await?["total"]
+            open += self.client.get(&path).await?.value["total"]
                 .as_u64()
                 .ok_or("no total")?;
         }
@@ -170,12 +175,11 @@ impl Target {
 
 /// A second site with a superuser, made before the server starts.
 async fn make_neighbour(data_dir: &Path) -> CommandResult {
-    let site = ["create-site", NEIGHBOUR, "--domain", NEIGHBOUR_HOST];
-    let admin = ["create", "--site", NEIGHBOUR];
+    let site = ["site", "create", NEIGHBOUR, "--domain", NEIGHBOUR_HOST];
+    let admin = ["admin", "create", "--site", NEIGHBOUR];
     let account = ["--email", NEIGHBOUR_EMAIL, "--password", NEIGHBOUR_PASSWORD];
     for arguments in [&site[..], &[&admin[..], &account[..]].concat()] {
         let output = Command::new(std::env::current_exe()?)
-            .arg("admin")
             .args(arguments)
             .arg("--data-dir")
             .arg(data_dir)
@@ -199,9 +203,10 @@ async fn wait_until_listening(child: &mut Child) -> Result<(), Error> {
     let mut said = String::new();
     while let Some(line) = lines.next_line().await? {
         if line.contains("listens on") {
+            let terminal = Terminal::new(ColorChoice::Auto);
             tokio::spawn(async move {
                 while let Ok(Some(line)) = lines.next_line().await {
-                    eprintln!("{line}");
+                    terminal.note(line);
                 }
             });
             return Ok(());

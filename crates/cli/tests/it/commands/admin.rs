@@ -127,11 +127,8 @@ async fn a_site_has_one_name() {
     let server = Server::start().await;
     let folder = Arc::clone(&server.folder);
     server.stop().await;
-    folder.run(&["admin", "create-site", "acme"]).await.ok();
-    let error = folder
-        .run(&["admin", "create-site", "acme"])
-        .await
-        .refused();
+    folder.run(&["site", "create", "acme"]).await.ok();
+    let error = folder.run(&["site", "create", "acme"]).await.refused();
     assert!(
         error.contains("acme") || error.contains("already"),
         "{error}"
@@ -148,7 +145,7 @@ async fn a_site_has_one_name() {
 async fn a_site_that_comes_first_does_not_keep_the_server_from_starting() {
     let folder = Arc::new(Folder::new());
     folder
-        .run(&["admin", "create-site", "acme", "--domain", "acme.test"])
+        .run(&["site", "create", "acme", "--domain", "acme.test"])
         .await
         .ok();
     let mut server = Server::start_in(&folder, &[], &[]).await;

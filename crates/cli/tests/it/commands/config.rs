@@ -85,7 +85,6 @@ async fn a_bad_value_in_the_environment_is_named() {
             "pre_budget_seconds",
         ),
         ("TOLLGATE_DATABASE_URL", "mysql://x", "database_url"),
-        ("TOLLGATE_LISEN", "127.0.0.1:1", "lisen"),
     ] {
         let error = folder
             .run_with(&["config", "show"], &[(variable, value)])
@@ -103,4 +102,128 @@ async fn a_settings_file_that_is_named_must_exist() {
         .await
         .refused();
     assert!(error.contains("other.toml"), "{error}");
+}
+
+#[tokio::test]
+async fn an_unknown_variable_is_a_warning_that_names_what_is_near() {
+    let folder = Folder::new();
+    for (variable, meant) in [
+        ("TOLLGATE_LISEN", "did you mean `TOLLGATE_LISTEN`?"),
+        (
+            "TOLLGATE_HTTP_CONNECTIONS",
+            "did you mean `TOLLGATE_HTTP__CONNECTIONS`?",
+        ),
+        (
+            "TOLLGATE_PRE_BUDGET_SECONDS",
+            "did you mean `TOLLGATE_EVENTS__PRE_BUDGET_SECONDS`?",
+        ),
+        ("TOLLGATE_SOMETHING_ELSE", "is no setting and is ignored"),
+    ] {
+        let said = folder
+            .run_with(&["config", "show"], &[(variable, "127.0.0.1:1")])
+            .await;
+        assert!(
+            said.stderr.contains(variable) && said.stderr.contains(meant),
+            "{said:?}"
+        );
+        said.ok();
+    }
+}
+
+#[tokio::test]
+async fn what_kubernetes_sets_for_a_service_named_tollgate_says_nothing() {
+    let folder = std::sync::Arc::new(Folder::new());
+    let variables = [
+        ("TOLLGATE_PORT", "tcp://10.96.0.7:8000"),
+        ("TOLLGATE_SERVICE_HOST", "10.96.0.7"),
+        ("TOLLGATE_SERVICE_PORT", "8000"),
+        ("TOLLGATE_SERVICE_PORT_HTTP", "8000"),
+        ("TOLLGATE_PORT_8000_TCP", "tcp://10.96.0.7:8000"),
+        ("TOLLGATE_PORT_8000_TCP_ADDR", "10.96.0.7"),
+        ("TOLLGATE_PORT_8000_TCP_PORT", "8000"),
+        ("TOLLGATE_PORT_8000_TCP_PROTO", "tcp"),
+        ("TOLLGATE_API_SERVICE_HOST", "10.96.0.9"),
+        ("TOLLGATE_API_PORT_80_TCP_ADDR", "10.96.0.9"),
+    ];
+    let said = folder.run_with(&["config", "show"], &variables).await;
+    assert_eq!(said.stderr, "");
+    said.ok();
+    let server = crate::support::server::Server::start_in(&folder, &[], &variables).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_error_names_the_setting_as_it_was_written() {
+    let folder = Folder::new();
+    let show = ["config", "show"];
+    folder.write(
+        "tollgate.toml",
+        "log = \"info\"\n\n[http]\nconections = 5\n[evnts]\nx = 1\n",
+    );
+    let error = folder.run(&show).await.refused();
+    for text in [
+        "tollgate.toml, line 4: unknown setting `http.conections`; did you mean `http.connections`?",
+        "tollgate.toml, line 5: unknown setting `evnts`",
+    ] {
+        assert!(error.contains(text), "{text}: {error}");
+    }
+    folder.write("tollgate.toml", "\n[http]\nconnections = 0\n");
+    let error = folder.run(&show).await.refused();
+    assert!(
+        error.contains("tollgate.toml, line 3: http.connections = \"0\""),
+        "{error}"
+    );
+    folder.write("tollgate.toml", "listen = 8000\n");
+    let error = folder.run(&show).await.refused();
+    assert!(
+        error.contains("tollgate.toml, line 1: listen = 8000"),
+        "{error}"
+    );
+    folder.write("tollgate.toml", "listen = \n");
+    let error = folder.run(&show).await.refused();
+    assert!(error.contains("tollgate.toml, line 1, column"), "{error}");
+    folder.write("tollgate.toml", "admin_password = 12345678\n");
+    let error = folder.run(&show).await.refused();
+    assert!(
+        error.contains("admin_password") && !error.contains("12345678"),
+        "{error}"
+    );
+    folder.write("tollgate.toml", "");
+    for (variable, value) in [
+        ("TOLLGATE_HTTP__CONNECTIONS", "many"),
+        ("TOLLGATE_HTTP__CONNECTIONS", "0"),
+        ("TOLLGATE_LISTEN", "tcp://10.0.0.1:80"),
+        ("TOLLGATE_PYTHON__WORKERS", "-1"),
+    ] {
+        let error = folder.run_with(&show, &[(variable, value)]).await.refused();
+        assert!(error.contains(&format!("{variable} = ")), "{error}");
+    }
+    let error = folder
+        .run(&["serve", "--listen", "nowhere"])
+        .await
+        .refused();
+    assert!(
+        error.contains("--listen = \"nowhere\"") && error.contains("localhost:8000"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_text_setting_may_look_like_a_number() {
+    let folder = Folder::new();
+    let variables = [
+        ("TOLLGATE_ADMIN_PASSWORD", "12345678"),
+        ("TOLLGATE_BASE_DOMAIN", "true"),
+        ("TOLLGATE_OUTBOUND__PORTS", "80,8443"),
+        ("TOLLGATE_LISTEN", "localhost:8000"),
+        ("TOLLGATE_GRACE_SECONDS", "7"),
+    ];
+    let shown = folder
+        .run_with(&["config", "show", "--json"], &variables)
+        .await
+        .json();
+    assert_eq!(shown["base_domain"], "true");
+    assert_eq!(shown["outbound"]["ports"], serde_json::json!([80, 8443]));
+    assert_eq!(shown["listen"], "localhost:8000");
+    assert_eq!(shown["grace_seconds"], 7.0);
 }

@@ -1,7 +1,7 @@
 //! `tollgate function`, `events` and `invocations`.
 
 use crate::support::folder::Folder;
-use crate::support::server::{Lines, Server};
+use crate::support::server::Server;
 use serde_json::json;
 
 const GREET: &str = "\
@@ -26,18 +26,27 @@ async fn a_deployed_function_runs_and_logs() {
         "greet_someone.py",
         "--app",
         "hello",
+        "--create-app",
         "--timeout",
         "5",
     ];
     let deployed = folder.run(&deploy).await.ok();
     assert!(
-        deployed.starts_with("deployed greet-someone version 1"),
+        deployed.starts_with("created app hello\ncreated greet-someone version 1"),
         "{deployed}"
     );
     // The same code again is no new version, other code is.
-    assert!(folder.run(&deploy).await.ok().contains("version 1"));
+    let again = folder.run(&deploy).await.ok();
+    assert!(
+        again.starts_with("unchanged greet-someone version 1"),
+        "{again}"
+    );
     folder.write("greet_someone.py", &GREET.replace("hello", "hi"));
-    assert!(folder.run(&deploy).await.ok().contains("version 2"));
+    let changed = folder.run(&deploy).await.ok();
+    assert!(
+        changed.starts_with("updated greet-someone to version 2"),
+        "{changed}"
+    );
 
     let run = [
         "function",
@@ -90,12 +99,20 @@ async fn deploying_can_subscribe() {
         "deny.py",
         "--app",
         "gate",
+        "--create-app",
         "--subscribe",
         "PRE_USER_CREATE",
     ];
-    for _ in 0..2 {
-        folder.run(&deploy).await.ok();
-    }
+    let first = folder.run(&deploy).await.ok();
+    assert!(
+        first.ends_with("subscribed to PRE_USER_CREATE\n"),
+        "{first}"
+    );
+    let second = folder.run(&deploy).await.ok();
+    assert!(
+        second.ends_with("already subscribed to PRE_USER_CREATE\n"),
+        "{second}"
+    );
     let refused = server.api.create_user("ann").await;
     assert!(
         refused
@@ -113,9 +130,9 @@ async fn deploying_can_subscribe() {
     let text = folder.run(&["events", "list"]).await.ok();
     assert!(
         text.lines()
-            .next()
+            .nth(1)
             .unwrap()
-            .starts_with("PRE_USER_CREATE    1 subscribers"),
+            .starts_with("PRE_USER_CREATE   1 subscriber  "),
         "{text}"
     );
 
@@ -138,7 +155,7 @@ async fn deploying_can_subscribe() {
         .run(&["function", "deploy", "bad.py", "--app", "gate"])
         .await
         .refused();
-    assert!(error.contains("line 2"), "{error}");
+    assert!(error.contains("bad.py:2"), "{error}");
     server.stop().await;
 }
 
@@ -184,7 +201,14 @@ async fn a_failed_run_on_the_server_is_a_failed_command() {
         "def main(params):\n    print('soon')\n    raise ValueError('no luck')\n",
     );
     folder
-        .run(&["function", "deploy", "raises.py", "--app", "bad"])
+        .run(&[
+            "function",
+            "deploy",
+            "raises.py",
+            "--app",
+            "bad",
+            "--create-app",
+        ])
         .await
         .ok();
     let said = folder
@@ -197,51 +221,11 @@ async fn a_failed_run_on_the_server_is_a_failed_command() {
         .run(&["function", "run", "nobody", "--app", "bad"])
         .await
         .refused();
-    assert!(error.contains("404"), "{error}");
+    assert!(
+        error.contains("there is no function `nobody` in app `bad`"),
+        "{error}"
+    );
     server.stop().await;
-}
-
-#[tokio::test]
-async fn the_tail_shows_a_run_with_its_name() {
-    let server = Server::start().await;
-    let folder = &server.folder;
-    for name in ["greet.py", "other.py"] {
-        folder.write(name, GREET);
-        folder
-            .run(&["function", "deploy", name, "--app", "hello"])
-            .await
-            .ok();
-    }
-    let mut all = tail(&server, &[]).await;
-    let mut one = tail(&server, &["--function", "greet", "--json"]).await;
-    for function in ["other", "greet"] {
-        server.api.execute("hello", function, &json!({})).await.ok();
-    }
-    let line = all.1.line("greet v1").await;
-    assert!(line.contains("succeeded") && line.contains(" ms"), "{line}");
-    all.1.line("other v1").await;
-    let line = one.1.line("succeeded").await;
-    let invocation: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!(invocation["function_slug"], "greet");
-    assert!(!one.1.so_far().contains("\"other\""), "{}", one.1.so_far());
-    server.stop().await;
-    // The end of the server is the end of the tail.
-    for (mut child, _) in [all, one] {
-        let status = crate::support::soon("the tail's end", child.wait())
-            .await
-            .unwrap();
-        assert_eq!(status.code(), Some(1));
-    }
-}
-
-/// A tail that already watches, and what it prints.
-async fn tail(server: &Server, args: &[&str]) -> (tokio::process::Child, Lines) {
-    let args = [&["invocations", "tail"], args].concat();
-    let mut child = server.folder.command(&args).spawn().unwrap();
-    let mut stderr = Lines::of(child.stderr.take().unwrap());
-    stderr.line("watching").await;
-    let stdout = Lines::of(child.stdout.take().unwrap());
-    (child, stdout)
 }
 
 #[tokio::test]

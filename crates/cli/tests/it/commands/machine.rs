@@ -110,6 +110,18 @@ async fn the_doctor_fails_without_python() {
     );
 }
 
+#[test]
+fn a_release_is_stripped_and_a_profile_keeps_the_lines() {
+    let workspace = include_str!("../../../../../Cargo.toml");
+    let workspace: toml::Table = workspace.parse().unwrap();
+    let release = &workspace["profile"]["release"];
+    assert_eq!(release["strip"].as_str(), Some("symbols"));
+    let with_lines = &workspace["profile"]["release-with-debug"];
+    assert_eq!(with_lines["inherits"].as_str(), Some("release"));
+    assert_eq!(with_lines["debug"].as_str(), Some("line-tables-only"));
+    assert_eq!(with_lines["strip"].as_str(), Some("none"));
+}
+
 #[tokio::test]
 async fn the_openapi_document_is_the_servers() {
     let server = Server::start().await;
@@ -122,7 +134,7 @@ async fn the_openapi_document_is_the_servers() {
     );
     let paths = printed["paths"].as_object().unwrap();
     assert!(
-        paths.contains_key("/api/cloud/events/{event}/subscribe/"),
+        paths.contains_key("/api/cloud/events/{event_name}/subscribe/"),
         "{:?}",
         paths.keys()
     );

@@ -5,6 +5,7 @@
 use crate::support::code::AGREE;
 use crate::support::poll;
 use crate::support::server::Server;
+use crate::support::skipped;
 use crate::support::watch::Watch;
 use crate::support::world::World;
 use serde_json::{Value, json};
@@ -191,6 +192,10 @@ async fn e12_to_e14_no_function_exhausts_the_server(server: Server) {
     api.create_user("first").await.ok();
     let before = footprint(&server);
     let small = json!({"memory_mb": 64});
+    let ready = api.get("/readyz").await.ok();
+    let counted_apart = !ready["runtimes"]
+        .to_string()
+        .contains(r#""wall":"threads""#);
     for (name, code, options, kind) in [
         ("forks", FORKS, json!({}), None),
         ("threads", THREADS, json!({}), None),
@@ -200,6 +205,10 @@ async fn e12_to_e14_no_function_exhausts_the_server(server: Server) {
         ("prints", PRINTS, json!({}), Some("limit")),
         ("answers-much", ANSWERS_MUCH, json!({}), Some("limit")),
     ] {
+        if name == "threads" && !counted_apart {
+            skipped("threads of one worker are not counted apart in this world");
+            continue;
+        }
         let id = api.function(APP, name, code, &options).await;
         api.subscribe("PRE_USER_CREATE", id).await;
         let answer = api.create_user(name).await;

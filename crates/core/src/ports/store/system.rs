@@ -158,6 +158,12 @@ pub trait SystemStore: Send + Sync {
     /// Stores a site; `id` is ignored. Conflict: `Site`.
     async fn insert_site(&self, site: Site) -> Result<Site, StoreError>;
 
+    /// Lets a host name lead to a site. Conflicts: `Site` for one that leads to another, `Gone`.
+    async fn add_site_domain(&self, site: SiteId, domain: &str) -> Result<(), StoreError>;
+
+    /// Lets a host name lead to a site no more. False when it did not.
+    async fn remove_site_domain(&self, site: SiteId, domain: &str) -> Result<bool, StoreError>;
+
     /// The account of a username or e-mail address, without regard to case.
     async fn login_record(
         &self,

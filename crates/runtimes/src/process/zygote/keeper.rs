@@ -25,6 +25,9 @@ const UNUSED: Duration = Duration::from_secs(10);
 /// How long a site waits for room, and between two looks for it.
 const ROOM_LIMIT: Duration = Duration::from_secs(5);
 const ROOM_TICK: Duration = Duration::from_millis(50);
+/// How long things rest before a spare zygote is started: its start would take the processor from
+/// the worker that somebody waits for.
+const SPARE_DELAY: Duration = Duration::from_millis(200);
 /// A zygote that lived that long was not lost in a row with the one before.
 const STEADY: Duration = Duration::from_secs(10);
 /// Losses in a row that are made up for at once.
@@ -125,7 +128,7 @@ impl Keeper {
                 }
             };
             if let Some(zygote) = self.give(site, zygote, losses) {
-                tokio::spawn(Arc::clone(self).fill());
+                tokio::spawn(Arc::clone(self).fill_later());
                 return Ok(zygote);
             }
         }
@@ -255,6 +258,12 @@ impl Keeper {
             tracing::warn!("{warning}");
         }
         Some(zygote)
+    }
+
+    /// Sees to it that there is a spare one, once the site that took the last one has its worker.
+    async fn fill_later(self: Arc<Self>) {
+        tokio::time::sleep(SPARE_DELAY).await;
+        self.fill().await;
     }
 
     /// Sees to it that there is a spare one.

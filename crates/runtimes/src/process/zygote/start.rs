@@ -61,18 +61,12 @@ impl Zygote {
         )
         .map_err(|error| format!("no socket pair: {error}"))?;
         rustix::io::ioctl_fionbio(&ours, true).map_err(|error| error.to_string())?;
-        let group = match bounds {
-            Bounds::Groups(house) => Some(house.host().map_err(no_group)?),
-            Bounds::Watched(..) | Bounds::Nothing(_) => None,
-        };
-        let entrances = group.as_ref().map(groups::Host::entrances);
-        let entrances = entrances.transpose().map_err(no_group)?;
+        let (group, entrances) = bounds.group().map_err(no_group)?;
         let (ended_sender, process_end) = oneshot::channel();
         let pid = Arc::new(AtomicU32::new(0));
         spawn_thread(config, plan, theirs, Arc::clone(&pid), ended_sender)?;
         // Tokio's stream type serves for its readiness alone: it is never read as a stream.
         let control = UnixStream::from_std(ours.into()).map_err(|error| error.to_string())?;
-        let entrances = entrances.unwrap_or_default();
         let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &order, &entrances));
         let ready = ready.await;
         drop(entrances);
@@ -98,14 +92,7 @@ impl Zygote {
             confinement = %confinement,
             "zygote.started"
         );
-        let memory = Arc::new(match (group, bounds) {
-            (Some(group), _) => Memory::Groups(group),
-            (None, Bounds::Watched(watchdog, _)) => Memory::Watched {
-                watchdog: Arc::clone(watchdog),
-                scratch: scratch.map(Arc::from),
-            },
-            (None, _) => Memory::Nothing,
-        });
+        let memory = Arc::new(bounds.memory(group, scratch));
         Ok(Self::in_charge(
             control,
             pid,
@@ -179,6 +166,28 @@ impl Bounds {
         match Watchdog::start(memory_bytes, Arc::clone(clock)) {
             Ok(watchdog) => Self::Watched(watchdog, reason),
             Err(error) => Self::Nothing(format!("{reason}; no thread to watch it: {error}")),
+        }
+    }
+
+    /// A group for a new host, where there are any, and how it is entered.
+    fn group(&self) -> std::io::Result<(Option<groups::Host>, Vec<OwnedFd>)> {
+        let Self::Groups(house) = self else {
+            return Ok((None, Vec::new()));
+        };
+        let group = house.host()?;
+        let entrances = group.entrances()?;
+        Ok((Some(group), entrances))
+    }
+
+    /// What bounds the memory of a host's workers.
+    fn memory(&self, group: Option<groups::Host>, scratch: Option<PathBuf>) -> Memory {
+        match (group, self) {
+            (Some(group), _) => Memory::Groups(group),
+            (None, Self::Watched(watchdog, _)) => Memory::Watched {
+                watchdog: Arc::clone(watchdog),
+                scratch: scratch.map(Arc::from),
+            },
+            (None, _) => Memory::Nothing,
         }
     }
 

@@ -50,6 +50,8 @@ async fn lists_leave_out_the_logs_and_can_be_filtered() {
         ("has_error=false", 1),
         ("function_slug=broken", 1),
         ("function_slug=nope", 0),
+        ("app=user-management", 2),
+        ("app=nope", 0),
         ("event=PRE_USER_CREATE", 0),
         ("limit=1", 2),
     ] {

@@ -2,9 +2,17 @@
 //!
 //! No other module reads the environment. A secret is shown by nothing but its use.
 
+mod listen;
+mod nearest;
+mod sources;
+
 use figment::Figment;
-use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::providers::{Format as _, Toml};
+pub(crate) use listen::{Listen, reachable};
+pub(crate) use nearest::{did_you_mean, did_you_mean_one_of};
 use serde::{Deserialize, Serialize};
+use sources::{Environment, File, FileError, Flags, named, refused};
+use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,20 +23,16 @@ use tollgate_runtimes::OutboundConfig;
 use tollgate_server::CorsOrigins;
 
 /// The default file, which is also the documentation of every setting.
-pub(crate) const DEFAULTS: &str = include_str!("config.default.toml");
+pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// The file that is read when none is named.
 const FILE: &str = "tollgate.toml";
-
-/// Variables that begin like settings and are none: they address the commands that talk to a
-/// running server, or the launcher.
-const NOT_SETTINGS: [&str; 4] = ["config", "url", "api_key", "launch"];
 
 /// All settings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    pub(crate) listen: SocketAddr,
+    pub(crate) listen: Listen,
     pub(crate) data_dir: PathBuf,
     pub(crate) database_url: String,
     pub(crate) base_domain: String,
@@ -235,16 +239,43 @@ pub(crate) enum Purpose {
 /// A setting that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("the file {} does not exist", .0.display())]
-    NoFile(PathBuf),
-    #[error("the settings do not hold: {0}")]
-    Invalid(Box<figment::Error>),
-    #[error("{key} = {value:?}: {reason}")]
-    Value {
-        key: &'static str,
-        value: String,
-        reason: String,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Settings, and what to say about where they come from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    /// Variables that look like settings and are none.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What a command that talks to a server is given by the environment.
+#[derive(Debug, Default)]
+pub(crate) struct Address {
+    pub(crate) url: Option<String>,
+    pub(crate) api_key: Option<String>,
+}
+
+impl Address {
+    /// `TOLLGATE_URL` and `TOLLGATE_API_KEY`.
+    pub(crate) fn of_environment() -> Self {
+        let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self {
+            url: read("TOLLGATE_URL"),
+            api_key: read("TOLLGATE_API_KEY"),
+        }
+    }
+}
+
+/// A value that does not hold: its key, itself, and what to do.
+struct Wrong {
+    key: &'static str,
+    value: String,
+    reason: String,
 }
 
 impl Config {
@@ -253,34 +284,45 @@ impl Config {
         file: Option<&Path>,
         flags: &serde_json::Map<String, serde_json::Value>,
         purpose: Purpose,
-    ) -> Result<Self, ConfigError> {
-        if let Some(file) = file
-            && !file.exists()
-        {
-            return Err(ConfigError::NoFile(file.to_owned()));
-        }
-        let environment = Env::prefixed("TOLLGATE_").ignore(&NOT_SETTINGS).split("__");
-        let mut figment = Figment::new().merge(Toml::string(DEFAULTS));
+    ) -> Result<Loaded, ConfigError> {
+        Self::load_from(file, std::env::vars_os(), flags, purpose)
+    }
+
+    fn load_from(
+        file: Option<&Path>,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+        flags: &serde_json::Map<String, serde_json::Value>,
+        purpose: Purpose,
+    ) -> Result<Loaded, ConfigError> {
+        let known = sources::known(DEFAULTS);
+        let mut settings = Figment::new().merge(Toml::string(DEFAULTS));
         if purpose == Purpose::ShortCommand {
-            figment = figment.merge(("log", "warn"));
+            settings = settings.merge(("log", "warn"));
         }
         // A file that is named must be there; the usual one need not.
         let usual = Path::new(FILE);
-        if let Some(file) = file.or_else(|| usual.exists().then_some(usual)) {
-            figment = figment.merge(Toml::file_exact(file));
+        let file = file.or_else(|| usual.exists().then_some(usual));
+        let file = file.map(|file| File::read(file, &known)).transpose()?;
+        if let Some(file) = &file {
+            settings = settings.merge(file.provider());
         }
-        let config: Self = figment
-            .merge(environment)
-            .merge(Serialized::defaults(flags))
+        let environment = Environment::read(variables, &known);
+        let warnings = environment.warnings.clone();
+        settings = settings.merge(environment).merge(Flags(flags));
+        let file = file.as_ref();
+        let config: Self = settings
             .extract()
-            .map_err(|error| ConfigError::Invalid(Box::new(error)))?;
-        config.check()?;
-        Ok(config)
+            .map_err(|error| ConfigError::Refused(refused(error, &settings, file)))?;
+        config.check().map_err(|Wrong { key, value, reason }| {
+            let name = named(key, settings.find_metadata(key), file);
+            ConfigError::Refused(format!("{name} = {value:?}: {reason}"))
+        })?;
+        Ok(Loaded { config, warnings })
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), Wrong> {
         let wrong = |key, value: &dyn fmt::Display, reason: &str| {
-            Err(ConfigError::Value {
+            Err(Wrong {
                 key,
                 value: value.to_string(),
                 reason: reason.to_owned(),
@@ -368,13 +410,15 @@ mod tests {
             panic!("not a table")
         };
         let empty = tempfile::NamedTempFile::new().unwrap();
-        Config::load(Some(empty.path()), &flags, Purpose::Server)
+        let nothing = std::iter::empty();
+        let loaded = Config::load_from(Some(empty.path()), nothing, &flags, Purpose::Server)?;
+        Ok(loaded.config)
     }
 
     #[test]
     fn the_default_file_is_complete_and_valid() {
         let config = load(json!({})).unwrap();
-        assert_eq!(config.listen.port(), 8000);
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8000");
         assert_eq!(
             config.events.pre_budget_seconds.get(),
             limits::PRE_BUDGET_DEFAULT

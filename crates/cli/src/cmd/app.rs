@@ -1,0 +1,127 @@
+//! `tollgate app`.
+
+use super::Context;
+use super::names::{self, segment, text};
+use crate::CommandResult;
+use crate::args::{App, Remote};
+use crate::terminal::{Cell, Table, plural};
+use serde_json::{Value, json};
+
+pub(super) async fn run(context: Context<'_>, command: App) -> CommandResult {
+    match command {
+        App::List { times, remote } => list(context, times.utc, &remote).await,
+        App::Create {
+            slug,
+            name,
+            description,
+            remote,
+        } => {
+            let client = context.client(&remote).await?;
+            let mut body = json!({"slug": slug, "name": name.as_deref().unwrap_or(&slug)});
+            if let Some(description) = description {
+                body["description"] = json!(description);
+            }
+            let made = client.post("/api/apps/", &body).await?;
+            if remote.json {
+                context.terminal.json_text(made.part(&["data"]))?;
+            } else {
+                let slug = made.value["data"]["slug"].as_str().unwrap_or_default();
+                context.terminal.print(format!("created app {slug}"))?;
+            }
+            Ok(())
+        }
+        App::Show { app, times, remote } => show(context, &app, times.utc, &remote).await,
+        App::Delete { app, sure, remote } => delete(context, &app, sure.yes, &remote).await,
+    }
+}
+
+async fn list(context: Context<'_>, utc: bool, remote: &Remote) -> CommandResult {
+    let client = context.client(remote).await?;
+    let apps = client.all("/api/apps/", &[], usize::MAX).await?.items;
+    if remote.json {
+        let values: Vec<&Value> = apps.iter().map(|app| &app.value).collect();
+        context.terminal.json(&values)?;
+        return Ok(());
+    }
+    let mut table = Table::new(["APP", "NAME", "CREATED", "DESCRIPTION"]);
+    for app in &apps {
+        let created = context.terminal.moment(&text(app, "created_at"), utc);
+        table.row([
+            Cell::from(text(app, "slug")),
+            text(app, "name").into(),
+            created.into(),
+            text(app, "description").into(),
+        ]);
+    }
+    table.print(context.terminal)?;
+    if apps.is_empty() {
+        context
+            .terminal
+            .note("there is no app yet; `tollgate app create SLUG` makes one");
+    }
+    Ok(())
+}
+
+async fn show(context: Context<'_>, slug: &str, utc: bool, remote: &Remote) -> CommandResult {
+    let terminal = context.terminal;
+    let client = context.client(remote).await?;
+    let app = names::app(&client, slug).await?;
+    let functions = names::functions(&client, Some(slug)).await?;
+    let path = format!("/api/apps/{}/events/", segment(slug));
+    let events = client.get(&path).await?;
+    if remote.json {
+        let functions: Vec<&Value> = functions.iter().map(|it| &it.value).collect();
+        terminal.json(&json!({
+            "app": app.value["data"], "functions": functions, "events": events.value["data"]["events"],
+        }))?;
+        return Ok(());
+    }
+    let text_of = |key: &str| {
+        app.value["data"][key]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    terminal.print(format!("{}: {}", text_of("slug"), text_of("name")))?;
+    terminal.block(2, &text_of("description"))?;
+    terminal.print(format!(
+        "created {}",
+        terminal.moment(&text_of("created_at"), utc)
+    ))?;
+    terminal.print(plural(functions.len() as u64, "function"))?;
+    super::function::table(&functions, utc, terminal).print(terminal)?;
+    for event in events.value["data"]["events"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        if let Some(count @ 1..) = event["total_subscribers"].as_u64() {
+            let name = event["event"].as_str().unwrap_or_default();
+            terminal.print(format!("{name}: {}", plural(count, "subscriber")))?;
+        }
+    }
+    Ok(())
+}
+
+async fn delete(context: Context<'_>, slug: &str, yes: bool, remote: &Remote) -> CommandResult {
+    let client = context.client(remote).await?;
+    names::app(&client, slug).await?;
+    let functions = names::functions(&client, Some(slug)).await?.len() as u64;
+    let question = format!(
+        "Delete the app {slug} with {}?",
+        plural(functions, "function")
+    );
+    context.sure(yes, &question)?;
+    let gone = client
+        .delete(&format!("/api/apps/{}/", segment(slug)))
+        .await?;
+    if remote.json {
+        context.terminal.json_text(&gone.text)?;
+    } else {
+        context.terminal.print(format!(
+            "deleted app {slug} with {}",
+            plural(functions, "function")
+        ))?;
+    }
+    Ok(())
+}

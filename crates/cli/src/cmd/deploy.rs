@@ -1,0 +1,491 @@
+//! `tollgate function deploy`: a file becomes a function, or the function's next version.
+//!
+//! It says what it did and what stands, also where a later step failed. An app is never made by the way.
+
+use super::Context;
+use super::names::{self, function_path, segment};
+use super::source::Source;
+use crate::args::{Deploy, Subscription};
+use crate::client::{Answer, Client, Refused, status};
+use crate::{AnyError, CommandResult};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use tollgate_core::text::slugify;
+
+pub(super) async fn run(context: Context<'_>, args: Deploy) -> CommandResult {
+    if args.subscribe.is_empty()
+        && let Some(flag) = args.subscription.given()
+    {
+        let hint = if flag == "--filter" {
+            "; a condition for every subscription is --filter-conditions"
+        } else {
+            ""
+        };
+        return Err(format!(
+            "{flag} is an option of a subscription; name the event with --subscribe{hint}"
+        )
+        .into());
+    }
+    let source = Source::read(&args.file)?;
+    let options = options(&args)?;
+    let name = match (&args.name, &source.stem) {
+        (Some(name), _) => name.clone(),
+        (None, Some(stem)) => title(stem),
+        (None, None) => {
+            return Err("code from standard input has no name; give it one with --name".into());
+        }
+    };
+    let slug = args.slug.clone().unwrap_or_else(|| slugify(&name));
+    if slug.is_empty() {
+        return Err(format!("{name:?} leaves nothing for a slug; name one with --slug").into());
+    }
+    let client = context.client(&args.remote).await?;
+    // What would fail later is found before anything is made.
+    let mut events = Vec::new();
+    for event in &args.subscribe {
+        let event = names::event(&client, event)
+            .await
+            .map_err(|error| format!("{error}; nothing was deployed"))?;
+        if !events.contains(&event) {
+            events.push(event);
+        }
+    }
+    let deployment = Deployment {
+        context,
+        client,
+        args: &args,
+        source,
+        name,
+        slug,
+        options,
+    };
+    deployment.run(&events).await
+}
+
+struct Deployment<'a> {
+    context: Context<'a>,
+    client: Client,
+    args: &'a Deploy,
+    source: Source,
+    name: String,
+    slug: String,
+    options: Map<String, Value>,
+}
+
+/// What became of a function.
+struct Deployed {
+    outcome: &'static str,
+    /// For people.
+    said: String,
+    function: Value,
+}
+
+impl Deployment<'_> {
+    async fn run(&self, events: &[String]) -> CommandResult {
+        self.ensure_app().await?;
+        let deployed = self.put().await?;
+        self.say(&deployed.said)?;
+        let mut subscriptions = Vec::new();
+        let mut failed = None;
+        for event in events {
+            match self.subscribe(event, &deployed.function["id"]).await {
+                Ok(outcome) => {
+                    self.say(&format!("{outcome} {event}"))?;
+                    subscriptions.push(json!({"event": event, "outcome": outcome}));
+                }
+                Err(error) => {
+                    subscriptions.push(
+                        json!({"event": event, "outcome": "failed", "message": error.to_string()}),
+                    );
+                    failed = Some((event, error));
+                    break;
+                }
+            }
+        }
+        if self.args.remote.json {
+            self.context.terminal.json(&json!({
+                "outcome": deployed.outcome,
+                "function": deployed.function,
+                "subscriptions": subscriptions,
+            }))?;
+        }
+        match failed {
+            None => Ok(()),
+            Some((event, error)) => Err(self.what_stands(events, event, &error).into()),
+        }
+    }
+
+    fn say(&self, text: &str) -> std::io::Result<()> {
+        if self.args.remote.json {
+            return Ok(());
+        }
+        self.context.terminal.print(text)
+    }
+
+    fn what_stands(&self, events: &[String], event: &str, error: &AnyError) -> String {
+        let at = events.iter().position(|it| it == event).unwrap_or_default();
+        let list = |events: &[String]| events.join(", ");
+        let mut text = format!(
+            "{} is deployed, and not subscribed to {event}: {error}",
+            self.slug
+        );
+        if at > 0 {
+            text += &format!("; it is subscribed to {}", list(&events[..at]));
+        }
+        if at + 1 < events.len() {
+            text += &format!("; not tried: {}", list(&events[at + 1..]));
+        }
+        text
+    }
+
+    async fn ensure_app(&self) -> CommandResult {
+        let app = &self.args.app;
+        match self
+            .client
+            .get(&format!("/api/apps/{}/", segment(app)))
+            .await
+        {
+            Err(error) if status(&error) == Some(404) && self.args.create_app => {
+                self.client
+                    .post("/api/apps/", &json!({"name": app, "slug": app}))
+                    .await?;
+                self.say(&format!("created app {app}"))?;
+                Ok(())
+            }
+            Err(error) if status(&error) == Some(404) => {
+                let error = names::app(&self.client, app).await.err();
+                let error = error.map_or_else(String::new, |error| error.to_string());
+                Err(format!("{error}. Nothing was deployed; --create-app makes the app").into())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// A new function, or what is new of the one with this slug.
+    async fn put(&self) -> Result<Deployed, AnyError> {
+        let app = &self.args.app;
+        let path = function_path(app, &self.slug);
+        let there = match self.client.get(&path).await {
+            Err(error) if status(&error) == Some(404) => None,
+            found => Some(found?.value),
+        };
+        let Some(there) = there else {
+            let mut body = self.options.clone();
+            body.insert("name".into(), json!(self.name));
+            body.insert("slug".into(), json!(self.slug));
+            body.insert("code".into(), json!(self.source.text));
+            body.insert("environment".into(), json!("python"));
+            body.insert("execution_mode".into(), json!("app"));
+            let base = format!("/api/apps/{}/functions/", segment(app));
+            let made = self
+                .client
+                .post(&base, &Value::Object(body))
+                .await
+                .map_err(|error| self.pointed(error))?;
+            let function = made.value;
+            let said = format!(
+                "created {} version {} (function {})",
+                self.slug, function["version"], function["id"]
+            );
+            return Ok(Deployed {
+                outcome: "created",
+                said,
+                function,
+            });
+        };
+        if there["execution_mode"] != "app" {
+            let mode = there["execution_mode"].as_str().unwrap_or_default();
+            return Err(format!(
+                "{} of app {app} is a {mode} function, which has no code; choose another --slug",
+                self.slug
+            )
+            .into());
+        }
+        let mut changes = self.options.clone();
+        if self.args.name.is_some() {
+            changes.insert("name".into(), json!(self.name));
+        }
+        changes.insert("code".into(), json!(self.source.text));
+        changes.retain(|key, value| !same(&there[key.as_str()], value));
+        self.change(&path, &there, changes).await
+    }
+
+    async fn change(
+        &self,
+        path: &str,
+        there: &Value,
+        changes: Map<String, Value>,
+    ) -> Result<Deployed, AnyError> {
+        let slug = &self.slug;
+        if changes.is_empty() {
+            let mut function = there.clone();
+            function
+                .as_object_mut()
+                .map(|function| function.remove("code"));
+            let said = format!(
+                "unchanged {slug} version {} (function {})",
+                there["version"], there["id"]
+            );
+            return Ok(Deployed {
+                outcome: "unchanged",
+                said,
+                function,
+            });
+        }
+        let options: Vec<_> = changes
+            .keys()
+            .filter(|key| *key != "code")
+            .cloned()
+            .collect();
+        let request = self.client.request(Method::PATCH, path).json(&changes);
+        let function = self
+            .client
+            .send(request)
+            .await
+            .map_err(|error| self.pointed(error))?
+            .value;
+        let (old, new) = (&there["version"], &function["version"]);
+        let mut said = if old == new {
+            format!("updated {slug} version {new} (function {})", function["id"])
+        } else {
+            format!(
+                "updated {slug} to version {new} (function {})",
+                function["id"]
+            )
+        };
+        if !options.is_empty() {
+            said += &format!(": {}", options.join(", "));
+        }
+        Ok(Deployed {
+            outcome: "updated",
+            said,
+            function,
+        })
+    }
+
+    /// An error about the code, with the line that it is about.
+    fn pointed(&self, error: AnyError) -> AnyError {
+        let Some(refused) = error.downcast_ref::<Refused>() else {
+            return error;
+        };
+        let first = &refused.body.value["errors"][0];
+        if first["field"] != "code" {
+            return error;
+        }
+        let message = first["message"].as_str().unwrap_or(&refused.message);
+        self.source
+            .wrong(message, first["line"].as_u64(), first["column"].as_u64())
+    }
+
+    async fn subscribe(&self, event: &str, function: &Value) -> Result<&'static str, AnyError> {
+        let function = function.as_i64().unwrap_or_default();
+        let options = subscription(&self.args.subscription);
+        subscribe(&self.client, &self.args.app, event, function, options)
+            .await
+            .map(Outcome::words)
+    }
+}
+
+/// What became of a subscription.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Subscribed,
+    Changed,
+    Unchanged,
+}
+
+impl Outcome {
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Subscribed => "subscribed to",
+            Self::Changed => "changed the subscription to",
+            Self::Unchanged => "already subscribed to",
+        }
+    }
+}
+
+/// The options that were given, as the API names them.
+pub(super) fn subscription(given: &Subscription) -> Map<String, Value> {
+    let mut options = Map::new();
+    if let Some(priority) = given.priority {
+        options.insert("priority".into(), json!(priority));
+    }
+    if let Some(filter) = &given.filter {
+        options.insert("filter".into(), or_none(filter));
+    }
+    if let Some(on_timeout) = &given.on_timeout {
+        options.insert("on_timeout".into(), json!(on_timeout));
+    }
+    options
+}
+
+/// Subscribes a function, or changes the options of the subscription that is there.
+pub(super) async fn subscribe(
+    client: &Client,
+    app: &str,
+    event: &str,
+    function: i64,
+    options: Map<String, Value>,
+) -> Result<Outcome, AnyError> {
+    let path = format!("/api/cloud/events/{}/subscribe/", segment(event));
+    let there = subscriptions(client, app, event).await?;
+    let there = there.into_iter().find(|it| it["function_id"] == function);
+    let mut body = options;
+    if let Some(there) = there {
+        body.retain(|key, value| !same(&there["options"][key.as_str()], value));
+        if body.is_empty() {
+            return Ok(Outcome::Unchanged);
+        }
+        body.insert("function_id".into(), json!(function));
+        client
+            .send(client.request(Method::PATCH, &path).json(&body))
+            .await?;
+        return Ok(Outcome::Changed);
+    }
+    body.retain(|_, value| !value.is_null());
+    // What is new is active, and only a change can say so.
+    body.remove("is_active")
+        .map_or(Ok(()), |active| match active {
+            Value::Bool(false) => {
+                Err("a new subscription is active; subscribe first, then switch it off")
+            }
+            _ => Ok(()),
+        })?;
+    body.insert("function_id".into(), json!(function));
+    client.post(&path, &Value::Object(body)).await?;
+    Ok(Outcome::Subscribed)
+}
+
+/// Who subscribes to an event in an app.
+pub(super) async fn subscriptions(
+    client: &Client,
+    app: &str,
+    event: &str,
+) -> Result<Vec<Value>, AnyError> {
+    let path = format!("/api/apps/{}/events/{}/", segment(app), segment(event));
+    let found: Answer = client.get(&path).await?;
+    Ok(found.value["data"]["subscribers"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default())
+}
+
+/// `none` unsets an option.
+pub(super) fn or_none(text: &str) -> Value {
+    if text == "none" {
+        Value::Null
+    } else {
+        text.into()
+    }
+}
+
+/// A number, or `none` for null.
+pub(super) fn number_or_none(flag: &str, text: &str) -> Result<Value, AnyError> {
+    if text == "none" {
+        return Ok(Value::Null);
+    }
+    let number: Result<serde_json::Number, _> = text.parse();
+    number
+        .map(Value::Number)
+        .map_err(|_| format!("{flag} {text:?}: use a number, or \"none\"").into())
+}
+
+/// The options that were given, as the API names them. What was not given stays as it is.
+fn options(args: &Deploy) -> Result<Map<String, Value>, AnyError> {
+    let mut options = Map::new();
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            options.insert(key.to_owned(), value);
+        }
+    };
+    let number = |flag, text: &Option<String>| {
+        text.as_ref()
+            .map(|text| number_or_none(flag, text))
+            .transpose()
+    };
+    put(
+        "description",
+        args.description.as_ref().map(|text| json!(text)),
+    );
+    put("network", args.network.as_ref().map(|text| json!(text)));
+    put("acts_as", args.acts_as.as_ref().map(|text| json!(text)));
+    put("timeout_seconds", number("--timeout", &args.timeout)?);
+    put("max_attempts", number("--attempts", &args.attempts)?);
+    put("memory_mb", number("--memory", &args.memory)?);
+    put(
+        "max_concurrency",
+        number("--concurrency", &args.concurrency)?,
+    );
+    put("rate_limit", args.rate_limit.as_deref().map(or_none));
+    put(
+        "filter_conditions",
+        args.filter_conditions.as_deref().map(or_none),
+    );
+    put("is_public", args.public.map(|it| json!(it)));
+    put("async_mode", args.r#async.map(|it| json!(it)));
+    put(
+        "is_active",
+        args.active
+            .or_else(|| args.inactive.then_some(false))
+            .map(|it| json!(it)),
+    );
+    if !args.permission.is_empty() {
+        let none = args.permission == ["none"];
+        put(
+            "permissions",
+            Some(if none {
+                json!([])
+            } else {
+                json!(args.permission)
+            }),
+        );
+    }
+    Ok(options)
+}
+
+/// Whether the server has this value already: numbers by value, lists of words in any order.
+fn same(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || one.as_f64() == other.as_f64()
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().all(|it| other.contains(it))
+        }
+        _ => there == wanted,
+    }
+}
+
+/// `validate_user_data` → `Validate User Data`.
+fn title(stem: &str) -> String {
+    let words = stem
+        .split(['_', '-', ' '])
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let mut letters = word.chars();
+            letters.next().map_or_else(String::new, |first| {
+                first.to_uppercase().chain(letters).collect::<String>()
+            })
+        });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_becomes_a_name() {
+        assert_eq!(title("validate_user_data"), "Validate User Data");
+        assert_eq!(title("x"), "X");
+        assert_eq!(title(""), "");
+    }
+
+    #[test]
+    fn equal_values_are_no_change() {
+        assert!(same(&json!(10.0), &json!(10)));
+        assert!(same(&json!(["a", "b"]), &json!(["b", "a"])));
+        assert!(!same(&json!(["a"]), &json!(["a", "b"])));
+        assert!(!same(&Value::Null, &json!(1)));
+    }
+}

@@ -1,0 +1,202 @@
+//! Carries out what the operator asks for.
+
+use super::{Request, SiteChange};
+use crate::AnyError;
+use crate::access::{LocalAccess, host_of};
+use crate::bootstrap::{site, site_access};
+use crate::compose::between_sites;
+use crate::config::Config;
+use crate::keys;
+use serde_json::{Value, json};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use tollgate_core::auth::Password;
+use tollgate_core::platform::Platform;
+use tollgate_core::site::{Authority, Site};
+use tollgate_runtimes::PythonRuntime;
+use tollgate_store_sqlite::folder::sync_folder;
+use tollgate_store_sqlite::{DATABASE_FILE, SqliteStore};
+
+/// The parts that this needs.
+pub(crate) struct Operator {
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) config: Config,
+    pub(crate) python: Option<Arc<PythonRuntime>>,
+    /// Where the server listens, if one does.
+    pub(crate) url: Option<String>,
+}
+
+impl Operator {
+    /// Carries out one request.
+    pub(crate) async fn perform(&self, request: &Request) -> Result<Value, AnyError> {
+        let authority = Authority::of_this_program();
+        let admin = &self.platform.admin;
+        let found = async |slug: &str| site(&self.platform, &authority, slug).await;
+        match request {
+            Request::CreateSuperuser {
+                site,
+                email,
+                password,
+            } => {
+                let site = found(site).await?;
+                let password = Password::new(password.clone());
+                let user = admin
+                    .create_superuser(&authority, &site, email, password)
+                    .await?;
+                Ok(
+                    json!({"site": site.slug, "email": user.profile.email, "username": user.profile.username}),
+                )
+            }
+            Request::ResetPassword {
+                site,
+                login,
+                password,
+            } => {
+                let site = found(site).await?;
+                let password = Password::new(password.clone());
+                let user = admin
+                    .reset_password(&authority, &site, login, password)
+                    .await?;
+                Ok(
+                    json!({"site": site.slug, "email": user.profile.email, "username": user.profile.username}),
+                )
+            }
+            Request::Sites => {
+                let sites = admin.sites(&authority).await?;
+                Ok(sites.iter().map(|site| self.view(site)).collect())
+            }
+            Request::ChangeSite { change } => {
+                let site = self.change_site(&authority, change).await?;
+                // The next request for an unknown host reads the list again.
+                self.platform.auth.sites().forget();
+                let mut shown = self.view(&site);
+                if matches!(change, SiteChange::Create { .. }) {
+                    shown["warning"] =
+                        json!(between_sites(&self.platform, self.python.as_deref()).await);
+                }
+                Ok(shown)
+            }
+            Request::Egress { site, hosts } => {
+                let site = found(site).await?;
+                if let Some(hosts) = hosts {
+                    admin.set_egress(&authority, &site, hosts).await?;
+                }
+                let egress = admin.egress(&authority, &site).await?;
+                let hosts: Vec<_> = egress.hosts().iter().map(ToString::to_string).collect();
+                Ok(json!({"site": site.slug, "hosts": hosts}))
+            }
+            Request::Access { site } => self.access(&authority, &found(site).await?).await,
+            Request::Backup { dir, keys } => {
+                let (store, config) = (Arc::clone(&self.store), self.config.clone());
+                let (dir, keys) = (dir.clone(), *keys);
+                let copied =
+                    tokio::task::spawn_blocking(move || back_up(&store, &config, &dir, keys));
+                copied.await?
+            }
+        }
+    }
+
+    async fn change_site(
+        &self,
+        authority: &Authority,
+        change: &SiteChange,
+    ) -> Result<Site, AnyError> {
+        let admin = &self.platform.admin;
+        let found = async |slug: &str| site(&self.platform, authority, slug).await;
+        match change {
+            SiteChange::Create { slug, domains } => {
+                Ok(admin.create_site(authority, slug, domains.clone()).await?)
+            }
+            SiteChange::AddDomain { slug, domain } => {
+                admin
+                    .add_domain(authority, &found(slug).await?, domain)
+                    .await?;
+                Ok(found(slug).await?)
+            }
+            SiteChange::RemoveDomain { slug, domain } => {
+                admin
+                    .remove_domain(authority, &found(slug).await?, domain)
+                    .await?;
+                Ok(found(slug).await?)
+            }
+        }
+    }
+
+    fn view(&self, site: &Site) -> Value {
+        json!({
+            "slug": site.slug,
+            "name": site.name,
+            "domains": site.domains,
+            "host": host_of(&self.config, site).ok().flatten(),
+            "created_at": site.created_at,
+        })
+    }
+
+    async fn access(&self, authority: &Authority, site: &Site) -> Result<Value, AnyError> {
+        let dir = &self.config.data_dir;
+        let mut access = LocalAccess::read(dir)?.unwrap_or_default();
+        if let Some(url) = &self.url {
+            access.url.clone_from(url);
+        }
+        let way = site_access(&self.platform, authority, &self.config, site, &access).await?;
+        access.keep(&site.slug, way);
+        access.write(dir)?;
+        Ok(Value::Null)
+    }
+}
+
+/// Copies database and keys into a new folder, which is taken away again if that fails.
+fn back_up(
+    store: &SqliteStore,
+    config: &Config,
+    dir: &Path,
+    with_keys: bool,
+) -> Result<Value, AnyError> {
+    let made = DirBuilder::new().mode(0o700).create(dir);
+    made.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            format!(
+                "{} is there already; name a folder that is not",
+                dir.display()
+            )
+        }
+        _ => format!(
+            "cannot make {} as user {}: {error}",
+            dir.display(),
+            rustix::process::geteuid().as_raw()
+        ),
+    })?;
+    let copied = fill(store, config, dir, with_keys);
+    if copied.is_err() {
+        // The error that is told is the one before.
+        let _ = fs::remove_dir_all(dir);
+    }
+    copied
+}
+
+fn fill(
+    store: &SqliteStore,
+    config: &Config,
+    dir: &Path,
+    with_keys: bool,
+) -> Result<Value, AnyError> {
+    let database = dir.join(DATABASE_FILE);
+    store.back_up(&database)?;
+    let keys = if with_keys {
+        keys::copy_keys(&config.data_dir, dir)?
+    } else {
+        Vec::new()
+    };
+    sync_folder(dir)?;
+    sync_folder(dir.parent().unwrap_or(Path::new("/")))?;
+    let bytes = fs::metadata(&database)?.len();
+    Ok(json!({
+        "dir": dir.display().to_string(),
+        "bytes": bytes,
+        "keys": keys,
+        "secrets_key_in_environment": config.secrets_key.reveal().is_some(),
+    }))
+}
