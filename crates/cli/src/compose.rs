@@ -14,6 +14,7 @@ use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
 use tollgate_core::site::Authority;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_core::webhook::SigningKeys;
@@ -33,6 +34,8 @@ pub(crate) struct Composition {
     coordinator: Arc<dyn Coordinator>,
     python: Option<Arc<PythonRuntime>>,
     store: Arc<SqliteStore>,
+    /// Watches the loops of all parts.
+    pub(crate) supervisor: Supervisor,
 }
 
 impl Composition {
@@ -40,8 +43,10 @@ impl Composition {
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+        let supervisor = Supervisor::default();
         let options = SqliteOptions {
             clock: Arc::clone(&clock),
+            supervisor: supervisor.clone(),
             ..SqliteOptions::default()
         };
         folder::secure(&config.data_dir)?;
@@ -51,7 +56,13 @@ impl Composition {
         let secrets_key = keys::secrets_key(config)?;
         let vault = Arc::new(Vault::new(&secrets_key));
         let outbound = outbound(config)?;
-        let python = python(config, &config.data_dir, &clock, outbound.clone());
+        let python = python(
+            config,
+            &config.data_dir,
+            &clock,
+            outbound.clone(),
+            &supervisor,
+        );
         let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
@@ -73,6 +84,7 @@ impl Composition {
                 in_memory: config.execution.in_memory,
                 lease: config.execution.lease_seconds.get(),
                 retention: config.retention.periods(),
+                supervisor: supervisor.clone(),
                 ..ExecutorConfig::default()
             },
         );
@@ -103,6 +115,7 @@ impl Composition {
             coordinator,
             python,
             store: sqlite,
+            supervisor,
         })
     }
 
@@ -184,8 +197,9 @@ pub(crate) fn python(
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
+    supervisor: &Supervisor,
 ) -> Option<Arc<PythonRuntime>> {
-    match start_python(config, data_dir, clock, outbound) {
+    match start_python(config, data_dir, clock, outbound, supervisor) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
             tracing::warn!(%error, "Python functions cannot run; see `tollgate doctor`");
@@ -199,6 +213,7 @@ fn start_python(
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
+    supervisor: &Supervisor,
 ) -> Result<Arc<PythonRuntime>, Error> {
     let mut process = process_config(config, data_dir)?;
     if !process.sandbox {
@@ -207,6 +222,7 @@ fn start_python(
         );
     }
     process.outbound = Some(outbound);
+    process.supervisor = supervisor.clone();
     Ok(PythonRuntime::start(process, Arc::clone(clock))?)
 }
 
@@ -217,6 +233,7 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
+    process.workers_per_site = config.python.workers_per_site;
     process.hosts_max = config.python.hosts;
     process.sandbox = config.functions.sandbox == Sandbox::On;
     let memory = config.functions.memory_mb;

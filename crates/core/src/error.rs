@@ -74,12 +74,22 @@ pub enum Error {
     Chain(String),
     /// The site has as many queued runs waiting as it may.
     #[error(
-        "This site has {most} queued runs waiting, which is the limit; wait until some have run, \
-         or switch off what queues them"
+        "This site has {most} queued runs waiting, which is the limit of {part}; wait until some have \
+         run, or switch off what queues them"
     )]
     QueueFull {
         /// The bound.
         most: u64,
+        /// Of what: calls may fill less than there is for events.
+        part: &'static str,
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// Too many calls of one function.
+    #[error("{reason}; try again in {} seconds", retry_after.as_secs().max(1))]
+    Busy {
+        /// What is too much.
+        reason: String,
         /// When to try again.
         retry_after: Duration,
     },

@@ -15,7 +15,7 @@ macro_rules! points {
         }
 
         impl Point {
-            /// All of them, in the order in which a user's creation and a queued run pass them.
+            /// All of them: those that a user's creation and a queued run pass, in order, then the loops.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
             /// The name under which it is set.
@@ -53,6 +53,26 @@ points! {
     ResultBefore = "result.before",
     /// They were written; nobody has heard of it.
     ResultAfter = "result.after",
+    /// The executor's loop that runs what is queued.
+    LoopQueue = "loop.queue",
+    /// The one that claims.
+    LoopClaimer = "loop.claimer",
+    /// The one that records.
+    LoopRecorder = "loop.recorder",
+    /// The one that keeps the lease.
+    LoopKeeper = "loop.keeper",
+    /// The one that deletes what is over.
+    LoopRetention = "loop.retention",
+    /// The pool's look at queues and idle workers.
+    LoopPool = "loop.pool",
+    /// The task that speaks with a Python host.
+    LoopHost = "loop.host",
+    /// The store's writing thread.
+    LoopWriter = "loop.writer",
+    /// A reading one.
+    LoopReader = "loop.reader",
+    /// The server's upkeep of measurements.
+    LoopMetrics = "loop.metrics",
 }
 
 /// Marks a place.

@@ -87,6 +87,9 @@ pub struct FunctionOptions {
     pub memory_mb: Option<u32>,
     /// Most runs at the same time.
     pub max_concurrency: Option<u32>,
+    /// How often it may be called, as [`crate::rate::Rate`] reads it. Events are not calls.
+    #[serde(default)]
+    pub rate_limit: Option<String>,
     /// Attempts of a POST or queued run.
     pub max_attempts: Option<u32>,
     /// Network reach of an `app` function.
@@ -262,6 +265,8 @@ pub struct CodeError {
     pub line: Option<u32>,
     /// Column, from 1.
     pub column: Option<u32>,
+    /// The calls that led there, for code that was run.
+    pub traceback: Option<String>,
 }
 
 /// The part of `params["__function__"]` that tells a function which call this is.

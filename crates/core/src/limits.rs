@@ -45,6 +45,10 @@ pub const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// How long the whole PRE stage of one operation may take.
 pub const PRE_BUDGET_DEFAULT: Duration = Duration::from_secs(300);
 
+/// How long a run that nobody wants any more may take to end by itself, so that its worker lives: about what a
+/// worker with a large library takes to start.
+pub const CANCEL_GRACE: Duration = Duration::from_millis(500);
+
 /// Memory of one function worker when the function sets none.
 pub const MEMORY_MB_DEFAULT: u32 = 256;
 /// Most memory that a function may ask for.
@@ -53,10 +57,12 @@ pub const MEMORY_MB_MAX: u32 = 2048;
 pub const OPEN_FILES: u64 = 256;
 /// Largest file that a function worker may write.
 pub const FILE_BYTES: u64 = 64 * 1024 * 1024;
-/// Processes and threads of the user that function workers run as.
-pub const PROCESSES: u64 = 4096;
 /// Threads of one function worker, its first included.
 pub const WORKER_THREADS: u64 = 64;
+/// Processes and threads of all function workers: what the most workers may have.
+pub const PROCESSES: u64 = WORKER_PROCESSES as u64 * WORKER_THREADS;
+/// Those of one site's function workers.
+pub const SITE_PROCESSES: u64 = WORKERS_PER_SITE as u64 * WORKER_THREADS;
 /// Stack of a worker's first thread.
 pub const STACK_BYTES: u64 = 8 * 1024 * 1024;
 /// Stack of a thread that a function starts, unless it asks for another one.
@@ -68,12 +74,33 @@ pub const WORKER_OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
 pub const WORKER_RESERVE_BYTES: u64 = 512 * 1024 * 1024;
 /// Scratch space of one function worker.
 pub const SCRATCH_BYTES: u64 = 64 * 1024 * 1024;
+/// Files and folders in it.
+pub const SCRATCH_FILES: u64 = 16_384;
+/// Requests of one run to the platform and to other hosts at the same time.
+pub const REQUESTS_AT_ONCE: usize = 16;
 /// Of the machine's memory, what all function workers together may take, in hundredths.
 pub const FUNCTION_MEMORY_PERCENT: u64 = 75;
 /// User and group of function code where the server is root: nobody's on any system known to us.
 pub const FUNCTION_USER: u32 = 61_000;
-/// Most worker processes of one server.
-pub const WORKER_PROCESSES: usize = 512;
+/// Most worker processes of one server; half as many again may wait for functions that they called.
+pub const WORKER_PROCESSES: usize = 256;
+/// Most worker processes of one site: it cannot take the threads of all.
+pub const WORKERS_PER_SITE: usize = WORKER_PROCESSES / 2;
+/// How long a queued run waits for a worker before it is put back: its own time limit, and at least this.
+pub const WORKER_WAIT_MIN: Duration = Duration::from_secs(30);
+/// Runs of one function at the same time when it sets no `max_concurrency`: what one function may take is a
+/// quarter of the workers, and of their processes and threads.
+pub const CONCURRENCY_DEFAULT: u32 = 64;
+/// Calls of one public function by nobody who is signed in that run at the same time: a quarter of what the
+/// function may.
+pub const PUBLIC_CONCURRENCY: usize = 16;
+/// Further ones that wait; beyond them calls are refused.
+pub const PUBLIC_WAITING: usize = 48;
+/// Most calls of a `rate_limit`, whatever its period.
+pub const RATE_CALLS_MAX: u32 = 1_000_000;
+/// Functions of which one process remembers what is left of their rate.
+pub const RATES_IN_MEMORY: usize = 50_000;
+const _: () = assert!(CONCURRENCY_DEFAULT as usize * 4 <= WORKER_PROCESSES);
 /// Most Python hosts of one server: one for each site that runs functions, and one that is ready.
 pub const HOSTS: usize = 256;
 /// How long a Python host without workers is kept.
@@ -165,7 +192,8 @@ pub const LEASE_MIN: Duration = Duration::from_secs(1);
 pub const LOST_MAX: u32 = 50;
 /// Sites of which one process keeps small facts in memory.
 pub const SITES_IN_MEMORY: usize = 50_000;
-/// Queued runs of one site that may wait; beyond it new ones are refused.
+/// Queued runs of one site that may wait; beyond it new ones are refused. A quarter of it is for events only,
+/// and public calls fill no more than half.
 pub const QUEUE_PER_SITE: u64 = 100_000;
 /// Results written in one batch.
 pub const COMPLETION_BATCH: usize = 500;

@@ -122,9 +122,14 @@ impl Verdict {
             );
             return Self::Broken(Failure::new(FailureKind::Enrichment, message));
         }
-        match params.and_then(|params| serde_json::from_str::<Value>(params).ok()) {
-            Some(patch @ Value::Object(_)) => Self::Enrich(patch),
-            Some(_) | None => Self::Allow,
+        match params.map(serde_json::from_str) {
+            Some(Ok(patch @ Value::Object(_))) => Self::Enrich(patch),
+            Some(Ok(_)) | None => Self::Allow,
+            // For example a number that no field can hold.
+            Some(Err(error)) => {
+                let message = format!("The returned params cannot be read: {error}");
+                Self::Broken(Failure::new(FailureKind::NotJson, message))
+            }
         }
     }
 }
@@ -254,6 +259,11 @@ mod tests {
             verdict(r#"{"params": {"first_name": "J"}}"#),
             Verdict::Enrich(serde_json::json!({"first_name": "J"}))
         );
+        let vast = format!(
+            r#"{{"params": {{"attributes": {{"n": 1{}}}}}}}"#,
+            "0".repeat(400)
+        );
+        assert!(matches!(verdict(&vast), Verdict::Broken(_)));
         // A denial wins over an enrichment in the same object.
         assert_eq!(
             verdict(r#"{"success": false, "error": "x", "params": {}}"#),

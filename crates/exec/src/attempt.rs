@@ -1,25 +1,46 @@
 //! One attempt: from a task to a finished run.
 
 use crate::executor::Shared;
-use crate::running::Stop;
+use crate::running::{Stop, Stopped};
+use crate::turns::Slot;
+use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use serde_json::value::RawValue;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::CallContext;
 use tollgate_core::invocation::{Failure, FailureKind, Waiter};
 use tollgate_core::limits;
+use tollgate_core::pause::{self, Pauses};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
-use tollgate_core::ports::runtime::{Call, HostCalls, RunReport, Runtime};
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError, RunReport, Runtime};
 
-/// One of the runs that a function with a bound of its own may have at the same time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// The run has it already, or needs none.
-    Taken,
-    /// Somebody waits for the run, so it waits for its place here, within its time.
-    Wanted,
+/// With what a run begins.
+#[derive(Clone, Copy)]
+pub(crate) enum Entry<'a> {
+    /// A queued run has its slot and its function's permit.
+    Slot(&'a Slot),
+    /// Somebody waits for the run, so it waits for its permit here, within its time.
+    Waits,
+}
+
+/// What a function asks of the platform, with the run that asks.
+struct Asking {
+    host: Arc<dyn HostCalls>,
+    pauses: Arc<Pauses>,
+}
+
+#[async_trait]
+impl HostCalls for Asking {
+    async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
+        pause::asked_by(&self.pauses, self.host.call(method, args)).await
+    }
+
+    fn redact(&self, report: &mut RunReport) {
+        self.host.redact(report);
+    }
 }
 
 /// Runs one attempt to its end. None when it was abandoned and its record must stay open.
@@ -27,8 +48,8 @@ pub(crate) async fn attempt(
     shared: &Shared,
     runtime: Arc<dyn Runtime>,
     run: TaskRun,
-    place: Place,
-    stopped: oneshot::Receiver<Stop>,
+    entry: Entry<'_>,
+    mut stopped: Stopped,
 ) -> Option<FinishedRun> {
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
@@ -36,15 +57,27 @@ pub(crate) async fn attempt(
     let call = call(shared, run);
     let host = Arc::clone(&call.host);
     // A panic here is our bug, or a registered Rust function's; its record must still end.
-    let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, place)).catch_unwind();
-    let mut report = tokio::select! {
-        report = guarded => report.unwrap_or_else(|_| {
+    let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, entry)).catch_unwind();
+    let guarded = guarded.map(|report| {
+        report.unwrap_or_else(|_| {
             RunReport::failed(Failure::new(FailureKind::Crashed, "The runtime panicked"))
-        }),
-        // Dropping the run ends it and everything that it started.
-        Ok(stop) = stopped => match stop {
-            Stop::Record(failure) => RunReport::failed(failure),
-            Stop::Abandon => return None,
+        })
+    });
+    // Dropping the run, when this returns, ends it and everything that it started.
+    let mut guarded = pin!(guarded);
+    let stop = tokio::select! {
+        report = &mut guarded => Ok(report),
+        stop = stopped.told() => Err(stop),
+    };
+    let mut report = match stop {
+        Ok(report) => report,
+        Err(Stop::Abandon) => return None,
+        Err(Stop::Record(failure)) => RunReport::failed(failure),
+        Err(Stop::Cancel(failure)) => tokio::select! {
+            // It may end by itself, so that its worker lives. Its result does not count.
+            report = &mut guarded => RunReport { result: Err(failure), ..report },
+            () = tokio::time::sleep(limits::CANCEL_GRACE) => RunReport::failed(failure),
+            () = stopped.abandoned() => return None,
         },
     };
     // Before anybody else sees it.
@@ -80,18 +113,27 @@ async fn redacted(host: Arc<dyn HostCalls>, mut report: RunReport) -> RunReport 
     })
 }
 
-async fn in_turn(shared: &Shared, runtime: &dyn Runtime, call: Call, place: Place) -> RunReport {
-    if place == Place::Taken {
+async fn in_turn(
+    shared: &Shared,
+    runtime: &dyn Runtime,
+    call: Call,
+    entry: Entry<'_>,
+) -> RunReport {
+    if let Entry::Slot(slot) = entry {
+        for held in slot.held() {
+            call.pauses.hold(held);
+        }
         return runtime.run(call).await;
     }
     let patience = call.allotted(shared.clock.monotonic());
     let entered = shared.turns.enter(&call.executable);
-    let Ok(_place) = tokio::time::timeout(patience, entered).await else {
+    let Ok(permit) = tokio::time::timeout(patience, entered).await else {
         let message = format!(
             "As many runs as max_concurrency allows were under way for all of {patience:.1?}"
         );
         return RunReport::failed(Failure::new(FailureKind::Timeout, message));
     };
+    call.pauses.hold(permit.held());
     runtime.run(call).await
 }
 
@@ -103,6 +145,7 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
         acting,
         deadline,
     } = run;
+    let pauses = Arc::new(Pauses::default());
     let now = shared.clock.monotonic();
     let own = now + invocation.timeout;
     let deadline = deadline.map_or(own, |stage| stage.min(own));
@@ -131,6 +174,11 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
         user_data: acting.user_data,
         context,
         deadline: somebody_waits.then_some(deadline),
-        host: acting.host,
+        depth: invocation.chain.depth(),
+        host: Arc::new(Asking {
+            host: acting.host,
+            pauses: Arc::clone(&pauses),
+        }),
+        pauses,
     }
 }

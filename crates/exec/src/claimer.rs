@@ -54,6 +54,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         let Some(coordinator) = shared.coordinator() else {
             return;
         };
+        failpoint::hit(Point::LoopClaimer);
         left = match claim_all(&shared, &*coordinator, &mut served).await {
             Ok(left) => left,
             Err(error) => {

@@ -1,6 +1,6 @@
 //! The executor as the engine's dispatcher.
 
-use crate::attempt::{Place, attempt};
+use crate::attempt::{Entry, attempt};
 use crate::executor::{Executor, Shared};
 use crate::turns::{Queued, Room};
 use std::sync::Arc;
@@ -44,15 +44,15 @@ impl Dispatcher for Executor {
         let runtime = Arc::clone(shared.runtimes.of(&run.executable.source)?);
         let (sender, receiver) = oneshot::channel();
         let id = run.invocation.id;
-        let (place, stopped) = shared.running.enter(id, &run.executable);
+        let (entered, stopped) = shared.running.enter(id, &run.executable);
         let running = shared.running.clone();
         tokio::spawn(async move {
-            let attempt = attempt(&shared, runtime, run, Place::Wanted, stopped);
+            let attempt = attempt(&shared, runtime, run, Entry::Waits, stopped);
             if let Some(finished) = attempt.await {
-                // A waiter that has gone away records the end itself.
+                // A waiter that has gone away has recorded the end itself.
                 let _ = sender.send(finished);
             }
-            drop(place);
+            drop(entered);
         });
         Ok(RunHandle::new(
             receiver,

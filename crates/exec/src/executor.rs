@@ -17,6 +17,7 @@ use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{Reason, Recovered, Store, StoreError, SystemStore};
 use tollgate_core::retention::Retention;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// How long a stop waits at least for the last results to be written.
@@ -35,6 +36,8 @@ pub struct ExecutorConfig {
     pub lease: Duration,
     /// How long records are kept.
     pub retention: Retention,
+    /// Watches the loops.
+    pub supervisor: Supervisor,
 }
 
 impl Default for ExecutorConfig {
@@ -45,6 +48,7 @@ impl Default for ExecutorConfig {
             poll: Duration::from_secs(5),
             lease: limits::LEASE,
             retention: Retention::default(),
+            supervisor: Supervisor::default(),
         }
     }
 }
@@ -131,12 +135,14 @@ impl Executor {
         // Cannot be set already: the inbox was still there.
         let _ = shared.coordinator.set(Arc::downgrade(coordinator));
         let recovered = keeper::beat(shared).await?;
+        let supervisor = &shared.config.supervisor;
+        let of = || Arc::clone(shared);
         self.tasks.lock().extend([
-            tokio::spawn(queue::work(Arc::clone(shared))),
-            tokio::spawn(keeper::work(Arc::clone(shared))),
-            tokio::spawn(recorder::work(Arc::clone(shared), inbox.recorder)),
-            tokio::spawn(claimer::work(Arc::clone(shared))),
-            tokio::spawn(retention::work(Arc::clone(shared))),
+            tokio::spawn(supervisor.watch("queue", queue::work(of()))),
+            tokio::spawn(supervisor.watch("keeper", keeper::work(of()))),
+            tokio::spawn(supervisor.watch("recorder", recorder::work(of(), inbox.recorder))),
+            tokio::spawn(supervisor.watch("claimer", claimer::work(of()))),
+            tokio::spawn(supervisor.watch("retention", retention::work(of()))),
         ]);
         shared.wake.notify_one();
         Ok(recovered)
@@ -153,6 +159,7 @@ impl Executor {
     /// When the store fails: what was held is then taken up at the next start.
     pub async fn stop(&self, grace: Duration) -> Result<Recovered, StoreError> {
         let shared = &self.shared;
+        shared.config.supervisor.stop();
         shared.stopping.store(true, Ordering::Release);
         shared.wake.notify_one();
         shared.retention_stop.notify_one();

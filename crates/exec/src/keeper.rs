@@ -4,6 +4,7 @@
 use crate::executor::Shared;
 use std::collections::HashSet;
 use std::sync::Arc;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::InvocationId;
 use tollgate_core::ports::store::{Recovered, StoreError};
 
@@ -18,6 +19,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
     let mut beats = 0_u32;
     loop {
         tokio::time::sleep(shared.config.lease / BEATS_PER_LEASE).await;
+        failpoint::hit(Point::LoopKeeper);
         if let Err(error) = beat(&shared).await {
             tracing::warn!(%error, "the store is away; this worker's lease was not renewed");
             continue;

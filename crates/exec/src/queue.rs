@@ -1,12 +1,13 @@
 //! The loop that runs what is queued, as the turns come.
 
-use crate::attempt::{Place, attempt};
+use crate::attempt::{Entry, attempt};
 use crate::executor::Shared;
 use crate::recorder::{self, Record};
-use crate::turns::Queued;
+use crate::turns::{Queued, Slot};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::engine::completion;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
 use tollgate_core::ports::dispatch::{FinishedRun, Taken};
 use tollgate_core::ports::runtime::RunReport;
@@ -21,19 +22,19 @@ pub(crate) async fn work(shared: Arc<Shared>) {
         if shared.is_stopping() {
             return;
         }
+        failpoint::hit(Point::LoopQueue);
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            run(&shared, queued).await;
-            drop(slot);
+            run(&shared, queued, &slot).await;
         });
     }
 }
 
-async fn run(shared: &Shared, queued: Queued) {
+async fn run(shared: &Shared, queued: Queued, slot: &Slot) {
     let Queued { run, room, held } = queued;
     let invocation = run.invocation.clone();
     let taken = run.taken.clone();
-    let (place, told) = shared.running.enter(invocation.id, &run.executable);
+    let (entered, told) = shared.running.enter(invocation.id, &run.executable);
     // After entering: a deletion from here on finds the run in the list.
     let runtime = match stopped(shared, &invocation).await {
         None => shared.runtimes.of(&run.executable.source),
@@ -52,7 +53,7 @@ async fn run(shared: &Shared, queued: Queued) {
     };
     let finished = match runtime {
         Ok(runtime) => {
-            let attempt = attempt(shared, Arc::clone(runtime), run, Place::Taken, told);
+            let attempt = attempt(shared, Arc::clone(runtime), run, Entry::Slot(slot), told);
             tokio::pin!(attempt);
             match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
                 Ok(finished) => finished,
@@ -75,7 +76,7 @@ async fn run(shared: &Shared, queued: Queued) {
         });
     }
     // After the record is on its way, so that a stop waits for it.
-    drop(place);
+    drop(entered);
 }
 
 /// A run that came back once may be what takes workers down, however short it is: from then on each

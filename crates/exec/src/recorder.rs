@@ -61,6 +61,7 @@ impl Recorder {
 pub(crate) async fn work(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Record>) {
     let mut batch = Vec::new();
     while inbox.recv_many(&mut batch, limits::COMPLETION_BATCH).await > 0 {
+        failpoint::hit(Point::LoopRecorder);
         write(&shared, std::mem::take(&mut batch)).await;
     }
 }

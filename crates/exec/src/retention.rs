@@ -6,6 +6,7 @@
 use crate::executor::{Executor, Shared};
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ports::store::StoreError;
 use tollgate_core::{idempotency, limits};
 
@@ -33,6 +34,7 @@ impl Executor {
 /// Makes one pass after the other until the stop.
 pub(crate) async fn work(shared: Arc<Shared>) {
     while !shared.is_stopping() {
+        failpoint::hit(Point::LoopRetention);
         match pass(&shared, limits::RETENTION_PAUSE).await {
             Ok(done) if done != Pass::default() => {
                 tracing::info!(

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, watch};
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::invocation::{Failure, FailureKind};
@@ -26,33 +26,62 @@ struct List {
     closed: bool,
 }
 
-/// Stays until the run has left its place, so that a stop waits for its record as well.
+/// Stays until the run has left the list, so that a stop waits for its record as well.
 struct Entry {
     executable: Arc<Executable>,
-    /// None once it was told.
-    stop: Option<oneshot::Sender<Stop>>,
+    stop: watch::Sender<Option<Stop>>,
 }
 
 impl Entry {
-    fn tell(&mut self, stop: Stop) {
-        if let Some(sender) = self.stop.take() {
-            // A run that has just ended does not listen any more.
-            let _ = sender.send(stop);
-        }
+    /// What it was told before stays, unless it has to go at once now.
+    fn tell(&self, stop: Stop) {
+        self.stop.send_if_modified(|told| {
+            let new = told.is_none() || matches!(stop, Stop::Abandon);
+            if new {
+                *told = Some(stop);
+            }
+            new
+        });
     }
 }
 
 /// Why a run is ended from outside.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Stop {
     /// Its record says so.
     Record(Failure),
+    /// The same, but it may end by itself for a short while.
+    Cancel(Failure),
     /// Its record stays open, to be handed back.
     Abandon,
 }
 
-/// A place in the list; leaving it is automatic.
-pub(crate) struct Place {
+/// Tells a run to stop.
+pub(crate) struct Stopped(watch::Receiver<Option<Stop>>);
+
+impl Stopped {
+    /// Waits for the first order to stop.
+    pub(crate) async fn told(&mut self) -> Stop {
+        let told = self.0.wait_for(Option::is_some).await;
+        match told.ok().and_then(|told| told.clone()) {
+            Some(stop) => stop,
+            // The list lives longer than its runs.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for the order to stop at once.
+    pub(crate) async fn abandoned(&mut self) {
+        let abandoned = |told: &Option<Stop>| matches!(told, Some(Stop::Abandon));
+        let gone = self.0.wait_for(abandoned).await.is_err();
+        if gone {
+            std::future::pending().await
+        }
+    }
+}
+
+/// An entry in the list; leaving it is automatic.
+pub(crate) struct Entered {
     running: Running,
     id: InvocationId,
 }
@@ -63,37 +92,36 @@ impl Running {
         &self,
         id: InvocationId,
         executable: &Arc<Executable>,
-    ) -> (Place, oneshot::Receiver<Stop>) {
-        let (stop, stopped) = oneshot::channel();
-        let mut entry = Entry {
-            executable: Arc::clone(executable),
-            stop: Some(stop),
-        };
+    ) -> (Entered, Stopped) {
+        let (stop, stopped) = watch::channel(None);
+        let executable = Arc::clone(executable);
+        let entry = Entry { executable, stop };
         let mut list = self.0.list.lock();
         if list.closed {
             entry.tell(Stop::Abandon);
         }
         list.runs.insert(id, entry);
         (
-            Place {
+            Entered {
                 running: self.clone(),
                 id,
             },
-            stopped,
+            Stopped(stopped),
         )
     }
 
-    /// Ends one run as cancelled. Does nothing when it has ended.
+    /// Ends one run as cancelled, which may end by itself for a short while. Does nothing when it has
+    /// ended.
     pub(crate) fn cancel(&self, id: InvocationId) {
-        if let Some(entry) = self.0.list.lock().runs.get_mut(&id) {
+        if let Some(entry) = self.0.list.lock().runs.get(&id) {
             let failure = Failure::new(FailureKind::Cancelled, "The result was no longer wanted");
-            entry.tell(Stop::Record(failure));
+            entry.tell(Stop::Cancel(failure));
         }
     }
 
     /// Ends the runs of a function that must run no more.
     pub(crate) fn cancel_function(&self, function: FunctionId, failure: &Failure) {
-        for entry in self.0.list.lock().runs.values_mut() {
+        for entry in self.0.list.lock().runs.values() {
             if entry.executable.function_id == function {
                 entry.tell(Stop::Record(failure.clone()));
             }
@@ -105,7 +133,7 @@ impl Running {
         let mut list = self.0.list.lock();
         list.closed = true;
         list.runs
-            .values_mut()
+            .values()
             .for_each(|entry| entry.tell(Stop::Abandon));
     }
 
@@ -138,7 +166,7 @@ impl Running {
     }
 }
 
-impl Drop for Place {
+impl Drop for Entered {
     fn drop(&mut self) {
         self.running.0.list.lock().runs.remove(&self.id);
         self.running.0.ended.notify_waiters();

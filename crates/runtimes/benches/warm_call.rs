@@ -120,6 +120,8 @@ fn call(executable: &Arc<Executable>) -> Call {
         },
         timeout: Duration::from_secs(30),
         deadline: None,
+        depth: 0,
+        pauses: Arc::default(),
         host: Arc::new(NoHost),
     }
 }

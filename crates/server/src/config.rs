@@ -3,6 +3,7 @@
 use crate::cors::CorsOrigins;
 use std::time::Duration;
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 
 /// What an operator may change about the HTTP server.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct ServerConfig {
     pub trust_forwarded_for: bool,
     /// The origins whose pages may use the API.
     pub cors_origins: CorsOrigins,
+    /// Watches the loops of this process: after a fault the server is not ready.
+    pub supervisor: Supervisor,
 }
 
 impl Default for ServerConfig {
@@ -34,6 +37,7 @@ impl Default for ServerConfig {
             connections: limits::CONNECTIONS,
             trust_forwarded_for: false,
             cors_origins: CorsOrigins::default(),
+            supervisor: Supervisor::default(),
         }
     }
 }

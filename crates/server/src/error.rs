@@ -300,10 +300,14 @@ impl From<Error> for ApiError {
             Error::Validation(errors) => {
                 Self::new(S::BAD_REQUEST, Code::ValidationError, message).errors(json!(errors))
             }
-            Error::Code(code) => Self::new(S::BAD_REQUEST, Code::ValidationError, message).errors(
-                json!([{"field": "code", "message": code.message, "line": code.line,
-                    "column": code.column}]),
-            ),
+            Error::Code(code) => {
+                let mut fault = json!({"field": "code", "message": code.message, "line": code.line,
+                    "column": code.column});
+                if let Some(traceback) = code.traceback {
+                    fault["traceback"] = json!(traceback);
+                }
+                Self::new(S::BAD_REQUEST, Code::ValidationError, message).errors(json!([fault]))
+            }
             Error::NotSubscribed { .. } | Error::NotFound(_) => {
                 Self::new(S::NOT_FOUND, Code::NotFound, message)
             }
@@ -327,6 +331,9 @@ impl From<Error> for ApiError {
                 error
             }
             Error::QueueFull {
+                retry_after: wait, ..
+            }
+            | Error::Busy {
                 retry_after: wait, ..
             }
             | Error::RateLimited(wait) => {

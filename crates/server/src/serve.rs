@@ -28,6 +28,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tower::{Service, ServiceExt as _};
@@ -73,7 +74,8 @@ impl Server {
         let places = Arc::new(Semaphore::new(self.state.config().connections));
         let graceful = GracefulShutdown::new();
         let mut open = JoinSet::new();
-        let background = tokio::spawn(background(self.state.clone()));
+        let supervisor = &self.state.config().supervisor;
+        let background = tokio::spawn(supervisor.watch("metrics", background(self.state.clone())));
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -98,6 +100,7 @@ impl Server {
         }
         drop(listener);
         self.state.stop();
+        supervisor.stop();
         background.abort();
         let mut ended = std::pin::pin!(graceful.shutdown());
         let grace = tokio::time::timeout(self.state.config().grace, &mut ended);
@@ -166,7 +169,10 @@ async fn background(state: AppState) {
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {
-            _ = upkeep.tick() => recorder.run_upkeep(),
+            _ = upkeep.tick() => {
+                failpoint::hit(Point::LoopMetrics);
+                recorder.run_upkeep();
+            }
             change = changes.recv() => match change {
                 Ok(change) => metrics::invocation(change.state),
                 Err(RecvError::Lagged(_)) => {}

@@ -4,7 +4,6 @@
 use crate::apps;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::idempotency;
-use crate::ids::inserted;
 use crate::listing::bounds;
 use crate::open::Scoped;
 use crate::rows::{Record, all, count, first, json, write};
@@ -41,13 +40,13 @@ const COUNT: &str = "
 const BY_SLUG: &str = select!("AND f.app_id = ?2 AND f.slug = ?3");
 const BY_ID: &str = select!("AND f.id = ?2");
 const INSERT: &str = "
-    INSERT INTO functions (site_id, app_id, name, slug, description, execution_mode, environment,
+    INSERT INTO functions (id, site_id, app_id, name, slug, description, execution_mode, environment,
         is_active, is_public, async_mode, version, options, created_at, updated_at, webhook_secret)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12, ?13)
+    VALUES (?14, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12, ?13)
     ON CONFLICT DO NOTHING";
 const INSERT_VERSION: &str = "
-    INSERT INTO function_versions (site_id, function_id, number, source, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5)";
+    INSERT INTO function_versions (id, site_id, function_id, number, source, created_at)
+    VALUES (?6, ?1, ?2, ?3, ?4, ?5)";
 const NEXT_VERSION: &str = "
     SELECT COALESCE(MAX(number), 0) + 1 FROM function_versions
     WHERE site_id = ?1 AND function_id = ?2";
@@ -130,6 +129,11 @@ macro_rules! executable_joins {
 }
 pub(crate) use {executable_columns, executable_joins};
 
+/// What surrounds a function that is not stored yet.
+const SURROUNDINGS: &str = "
+    SELECT a.slug AS app_slug, s.slug AS site_slug, s.egress_hosts
+    FROM apps a JOIN sites s ON s.id = a.site_id WHERE a.site_id = ?1 AND a.id = ?2";
+
 const EXECUTABLE: &str = concat!(
     "SELECT ",
     executable_columns!(),
@@ -208,7 +212,12 @@ fn by_id(connection: &Connection, site: i64, id: FunctionId) -> DbResult<Option<
     first(connection, BY_ID, params![site, id.0], read)
 }
 
-fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Function> {
+fn insert(
+    connection: &Connection,
+    site: i64,
+    new: &NewFunction,
+    (id, version): (FunctionId, VersionId),
+) -> DbResult<Function> {
     idempotency::check(connection, site, new.remember.as_ref())?;
     apps::expect(connection, site, new.app_id)?;
     let at = new.created_at.as_micros();
@@ -226,12 +235,12 @@ fn insert(connection: &Connection, site: i64, new: &NewFunction) -> DbResult<Fun
         json(&new.options)?,
         at,
         new.webhook_secret.as_ref().map(|sealed| &sealed.0),
+        id.0,
     ];
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
     }
-    let id = FunctionId(inserted(connection)?);
-    let values = params![site, id.0, 1, json(&new.source)?, at];
+    let values = params![site, id.0, 1, json(&new.source)?, at, version.0];
     ensure_rows(
         "insert version",
         write(connection, INSERT_VERSION, values)?,
@@ -279,6 +288,7 @@ fn insert_version(
     connection: &Connection,
     site: i64,
     id: FunctionId,
+    version: VersionId,
     source: &Source,
     at: Timestamp,
 ) -> DbResult<FunctionVersion> {
@@ -287,12 +297,12 @@ fn insert_version(
     }
     let number = count(connection, NEXT_VERSION, params![site, id.0])?;
     let number = u32::try_from(number).map_err(DbError::bug)?;
-    let values = params![site, id.0, number, json(source)?, at.as_micros()];
+    let values = params![site, id.0, number, json(source)?, at.as_micros(), version.0];
     let rows = write(connection, INSERT_VERSION, values)?;
     ensure_rows("insert version", rows, 1)?;
     Ok(FunctionVersion {
         entry: VersionEntry {
-            id: VersionId(inserted(connection)?),
+            id: version,
             function_id: id,
             number,
             created_at: at,
@@ -379,11 +389,39 @@ impl FunctionStore for Scoped {
             .look_up(|connection| by_id(connection, self.site(), id))
     }
 
+    async fn executable_of_new(
+        &self,
+        function: &NewFunction,
+    ) -> Result<Option<Executable>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            let values = params![self.site(), function.app_id.0];
+            first(connection, SURROUNDINGS, values, |row| {
+                let mut row = Record::new("apps", row);
+                let (id, version_id) = function.ids.unwrap_or((FunctionId(0), VersionId(0)));
+                Ok(Executable {
+                    site_id: SiteId(self.site()),
+                    site_slug: row.get("site_slug")?,
+                    app_id: function.app_id,
+                    app_slug: row.get("app_slug")?,
+                    function_id: id,
+                    function_name: function.name.clone(),
+                    function_slug: function.slug.clone(),
+                    version_id,
+                    version: 1,
+                    source: function.source.clone(),
+                    options: function.options.clone(),
+                    egress_hosts: row.json("egress_hosts")?,
+                })
+            })
+        })
+    }
+
     async fn insert_function(&self, function: NewFunction) -> Result<Function, StoreError> {
         let site = self.site();
+        let ids = function.ids.unwrap_or_else(|| self.inner.ids.function());
         self.inner
             .writer
-            .write(move |connection| insert(connection, site, &function))
+            .write(move |connection| insert(connection, site, &function, ids))
             .await
     }
 
@@ -462,9 +500,10 @@ impl FunctionStore for Scoped {
         at: Timestamp,
     ) -> Result<FunctionVersion, StoreError> {
         let site = self.site();
+        let version = self.inner.ids.version();
         self.inner
             .writer
-            .write(move |connection| insert_version(connection, site, id, &source, at))
+            .write(move |connection| insert_version(connection, site, id, version, &source, at))
             .await
     }
 

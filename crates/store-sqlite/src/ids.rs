@@ -7,12 +7,15 @@
 use crate::error::DbResult;
 use rusqlite::Connection;
 use std::sync::atomic::{AtomicI64, Ordering};
+use tollgate_core::ids::{FunctionId, VersionId};
 use tollgate_core::ports::store::{IdBlock, IdKind};
 
 #[derive(Debug)]
 pub(crate) struct Ids {
     users: AtomicI64,
     invocations: AtomicI64,
+    functions: AtomicI64,
+    versions: AtomicI64,
 }
 
 impl Ids {
@@ -25,6 +28,8 @@ impl Ids {
         Ok(Self {
             users: next("SELECT COALESCE(MAX(id), 0) + 1 FROM users")?,
             invocations: next("SELECT COALESCE(MAX(id), 0) + 1 FROM invocations")?,
+            functions: next("SELECT COALESCE(MAX(id), 0) + 1 FROM functions")?,
+            versions: next("SELECT COALESCE(MAX(id), 0) + 1 FROM function_versions")?,
         })
     }
 
@@ -32,9 +37,24 @@ impl Ids {
         let counter = match kind {
             IdKind::User => &self.users,
             IdKind::Invocation => &self.invocations,
+            IdKind::Function => &self.functions,
+            IdKind::Version => &self.versions,
         };
         let start = counter.fetch_add(i64::from(count), Ordering::Relaxed);
         start..start + i64::from(count)
+    }
+}
+
+impl Ids {
+    /// A number for a new version.
+    pub(crate) fn version(&self) -> VersionId {
+        VersionId(self.reserve(IdKind::Version, 1).start)
+    }
+
+    /// Numbers for a new function and its first version.
+    pub(crate) fn function(&self) -> (FunctionId, VersionId) {
+        let id = self.reserve(IdKind::Function, 1).start;
+        (FunctionId(id), self.version())
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tollgate_core::ports::store::{Reason, ScopedStore, Store, SystemStore};
 use tollgate_core::site::TenantScope;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock, SystemClock};
 
 /// How long a connection waits for another process, say a `sqlite3` shell, to let go of the file.
@@ -29,6 +30,8 @@ pub struct SqliteOptions {
     pub clock: Arc<dyn Clock>,
     /// Threads for lists.
     pub readers: usize,
+    /// Watches the threads.
+    pub supervisor: Supervisor,
 }
 
 impl Default for SqliteOptions {
@@ -36,6 +39,7 @@ impl Default for SqliteOptions {
         Self {
             clock: Arc::new(SystemClock),
             readers: 2,
+            supervisor: Supervisor::default(),
         }
     }
 }
@@ -94,9 +98,9 @@ impl SqliteStore {
             tracing::info!(migration = name, "migrated the database");
         }
         let ids = Ids::load(&connection)?;
-        let writer =
-            Writer::start(connection, Arc::clone(&options.clock)).map_err(OpenError::io(&path))?;
-        let readers = Readers::start(path, options.readers)?;
+        let writer = Writer::start(connection, Arc::clone(&options.clock), &options.supervisor)
+            .map_err(OpenError::io(&path))?;
+        let readers = Readers::start(path, options.readers, &options.supervisor)?;
         let clock = options.clock;
         let inner = Arc::new(Inner {
             writer,

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use tokio::sync::oneshot;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ports::store::StoreError;
+use tollgate_core::supervise::Supervisor;
 
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -37,7 +39,11 @@ pub(crate) struct Readers {
 }
 
 impl Readers {
-    pub(crate) fn start(path: PathBuf, threads: usize) -> Result<Self, OpenError> {
+    pub(crate) fn start(
+        path: PathBuf,
+        threads: usize,
+        supervisor: &Supervisor,
+    ) -> Result<Self, OpenError> {
         let queue = Arc::new(Queue::default());
         let mut readers = Self {
             path,
@@ -50,7 +56,9 @@ impl Readers {
             let queue = Arc::clone(&readers.queue);
             let thread = thread::Builder::new()
                 .name(format!("sqlite-reader-{number}"))
-                .spawn(move || serve(&connection, &queue))
+                .spawn(supervisor.watch_thread("sqlite-reader", move || {
+                    serve(&connection, &queue);
+                }))
                 .map_err(OpenError::io(&readers.path))?;
             readers.threads.push(thread);
         }
@@ -146,6 +154,7 @@ fn serve(connection: &Connection, queue: &Queue) {
     loop {
         if let Some(query) = state.waiting.pop_front() {
             drop(state);
+            failpoint::hit(Point::LoopReader);
             if catch_unwind(AssertUnwindSafe(|| query(connection))).is_err() {
                 tracing::error!("a query panicked");
             }

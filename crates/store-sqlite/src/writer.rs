@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ports::store::{OnCommit, StoreError};
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// Most closures of one transaction.
@@ -69,21 +70,25 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, clock: Arc<dyn Clock>) -> io::Result<Self> {
+    pub(crate) fn start(
+        connection: Connection,
+        clock: Arc<dyn Clock>,
+        supervisor: &Supervisor,
+    ) -> io::Result<Self> {
         let (sender, receiver) = channel();
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
         let thread = thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || {
+            .spawn(supervisor.watch_thread("sqlite-writer", move || {
                 Thread {
                     connection,
                     receiver,
                     clock,
                     counters: shared,
                 }
-                .serve()
-            })?;
+                .serve();
+            }))?;
         let room = Arc::new(Semaphore::new(WAITING_MAX));
         Ok(Self {
             sender,
@@ -268,6 +273,7 @@ impl Thread {
         let mut jobs = Vec::with_capacity(GROUP_MAX);
         loop {
             let mut stopping = self.gather(&mut jobs);
+            failpoint::hit(Point::LoopWriter);
             if !jobs.is_empty() {
                 stopping |= self.group(&mut jobs);
             }

@@ -19,7 +19,12 @@ fn fixture() -> Fixture {
     connection
         .execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY) STRICT")
         .unwrap();
-    let writer = Writer::start(connection, Arc::new(ManualClock::default())).unwrap();
+    let writer = Writer::start(
+        connection,
+        Arc::new(ManualClock::default()),
+        &Supervisor::default(),
+    )
+    .unwrap();
     let reader = crate::open::connect_read_only(&path).unwrap();
     Fixture {
         writer,

@@ -155,7 +155,12 @@ impl Runtime for FakeRuntime {
         if let Some(kind) = self.unloadable.lock().get(slug) {
             return Err(Failure::new(*kind, "it was told not to load"));
         }
-        self.warmed.lock().push((slug.clone(), executable.version));
+        let this = (slug.clone(), executable.version);
+        let mut warmed = self.warmed.lock();
+        // What is loaded is not loaded again.
+        if !warmed.contains(&this) {
+            warmed.push(this);
+        }
         Ok(())
     }
 

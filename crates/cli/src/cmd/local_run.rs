@@ -32,6 +32,7 @@ use tollgate_core::ports::runtime::{
     Call, CheckError, HostCalls, HostError, RunReport, Runtime as _,
 };
 use tollgate_core::registry;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_runtimes::Outbound;
@@ -76,7 +77,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     let call = call.call(&*clock, Arc::clone(&host) as Arc<dyn HostCalls>);
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
     let outbound = Outbound::new(config.outbound.client())?;
-    let runtime = python(config, &scratch, &clock, outbound)
+    let runtime = python(config, &scratch, &clock, outbound, &Supervisor::default())
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
     let checked = runtime
         .check(call.executable.site_id, &call.executable.source)
@@ -343,6 +344,8 @@ impl Planned<'_> {
             context,
             timeout,
             deadline: Some(clock.monotonic() + timeout),
+            depth: 0,
+            pauses: Arc::default(),
             host,
         }
     }

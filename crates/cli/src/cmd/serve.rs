@@ -42,7 +42,12 @@ pub(super) async fn run(context: Context<'_>, args: Serve) -> CommandResult {
     let (composition, listener) = open(config).await?;
     let listening = reachable(&listener)?;
     // Before anything runs: a function must find the API.
-    let server = Server::new(http_config(config), Arc::clone(&composition.platform));
+    let supervisor = composition.supervisor.clone();
+    let http = ServerConfig {
+        supervisor: supervisor.clone(),
+        ..http_config(config)
+    };
+    let server = Server::new(http, Arc::clone(&composition.platform));
     let recovered = composition.start().await?;
     if recovered.requeued + recovered.cancelled > 0 {
         tracing::info!(
@@ -73,8 +78,12 @@ pub(super) async fn run(context: Context<'_>, args: Serve) -> CommandResult {
         config.grace_seconds.get(),
     );
     tokio::select! {
-        () = work(config, server, listener, stop, composition, channel) => Ok(()),
+        () = work(config, server, listener, stop, composition, channel) => {}
         never = telling => match never {},
+    }
+    match supervisor.fault() {
+        None => Ok(()),
+        Some(fault) => Err(format!("the server ended because {fault}").into()),
     }
 }
 
@@ -87,12 +96,16 @@ async fn work(
     composition: Composition,
     channel: Option<Channel>,
 ) {
+    let supervisor = composition.supervisor.clone();
     let stopped_at = Arc::new(OnceLock::new());
     let noting = Arc::clone(&stopped_at);
     server
         .run(listener, async move {
-            // An error means that the sender is gone, which is a reason to stop as well.
-            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::select! {
+                // An error means that the sender is gone, which is a reason to stop as well.
+                _ = stop.wait_for(|stop| *stop) => {}
+                fault = supervisor.broken() => tracing::error!(%fault, "stopping after a fault"),
+            }
             let _ = noting.set(SystemClock.monotonic());
         })
         .await;
@@ -165,6 +178,7 @@ fn http_config(config: &Config) -> ServerConfig {
         trust_forwarded_for: config.http.trust_forwarded_for,
         // They were looked at with the other settings.
         cors_origins: config.http.cors().unwrap_or_default(),
+        ..ServerConfig::default()
     }
 }
 

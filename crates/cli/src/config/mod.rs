@@ -146,6 +146,7 @@ pub(crate) struct Python {
     pub(crate) program: PathBuf,
     pub(crate) idle_seconds: Seconds,
     pub(crate) workers: usize,
+    pub(crate) workers_per_site: usize,
     pub(crate) hosts: usize,
 }
 
@@ -343,6 +344,11 @@ impl Config {
                 &reason,
             );
         }
+        let per_site = self.python.workers_per_site;
+        if per_site == 0 || per_site > limits::WORKERS_PER_SITE {
+            let reason = format!("use 1 to {}", limits::WORKERS_PER_SITE);
+            return wrong("python.workers_per_site", &per_site, &reason);
+        }
         if self.python.hosts == 0 || self.python.hosts > limits::HOSTS {
             let reason = format!("use 1 to {}", limits::HOSTS);
             return wrong("python.hosts", &self.python.hosts, &reason);
@@ -434,6 +440,7 @@ mod tests {
         assert_eq!(u64::try_from(waiting).unwrap(), limits::QUEUE_PER_SITE);
         assert_eq!(config.execution.lease_seconds.get(), limits::LEASE);
         assert_eq!(config.python.workers, limits::WORKER_PROCESSES);
+        assert_eq!(config.python.workers_per_site, limits::WORKERS_PER_SITE);
         assert_eq!(config.python.hosts, limits::HOSTS);
         assert_eq!(
             config.retention.periods(),
@@ -450,6 +457,10 @@ mod tests {
             (json!({"grace_seconds": -1.0}), "grace_seconds"),
             (json!({"python": {"workers": 0}}), "python.workers"),
             (json!({"python": {"hosts": 0}}), "python.hosts"),
+            (
+                json!({"python": {"workers_per_site": 129}}),
+                "python.workers_per_site",
+            ),
             (
                 json!({"execution": {"lease_seconds": 0.5}}),
                 "execution.lease_seconds",

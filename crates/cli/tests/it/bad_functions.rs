@@ -17,7 +17,7 @@ def main(params):
     helper()
 ";
 
-const NOT_JSON: &str = "def main(params):\n    return {1, 2}\n";
+const NOT_JSON: &str = "def main(params):\n    return object()\n";
 
 const EXITS: &str = "\
 import os
@@ -51,6 +51,15 @@ def main(params):
 const APP: &str = "bad";
 /// What stays of hosts: for the site and for none yet, a launcher, its zygote and a spare worker.
 const STANDING: usize = 6;
+
+const LEAVES_FILES: &str = "\
+import tempfile
+
+def main(params):
+    with tempfile.NamedTemporaryFile(delete=False) as file:
+        file.write(b'x' * (8 << 20))
+    return {'success': True}
+";
 
 /// A server whose idle interpreters end at once, so that what is left is left behind.
 async fn server() -> Server {
@@ -152,7 +161,10 @@ async fn one_that_returns_no_json_is_told_so() {
         (&json!("failed"), &json!("not_json"))
     );
     assert!(
-        run["error"]["message"].as_str().unwrap().contains("set"),
+        run["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("type object"),
         "{run}"
     );
 }
@@ -199,6 +211,80 @@ async fn one_that_prints_ten_megabytes_reaches_a_limit() {
     assert!(run["error"]["message"].as_str().unwrap().contains("1 MiB"));
     let kept: usize = logs(&run).iter().map(|line| line.len()).sum();
     assert!((900_000..=1_100_000).contains(&kept), "{kept}");
+}
+
+/// Its worker is kept, and used to be full for ever after the eighth sign-up.
+#[tokio::test]
+async fn one_that_leaves_files_behind_closes_no_door() {
+    let server = server().await;
+    let id = server
+        .api
+        .function(APP, "leaves-files", LEAVES_FILES, &json!({}))
+        .await;
+    server.api.subscribe("PRE_USER_CREATE", id).await;
+    for number in 0..12 {
+        server.api.create_user(&format!("user{number}")).await.ok();
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_that_does_not_load_is_not_created_and_says_where() {
+    let server = server().await;
+    let path = "/api/apps/bad/functions/";
+    for (code, message, line) in [
+        (
+            "import json\nimport not_installed_here\ndef main(params): pass",
+            "No module named 'not_installed_here'",
+            json!(2),
+        ),
+        (
+            "def main(params): pass\nraise RuntimeError('not today')",
+            "not today",
+            json!(2),
+        ),
+        (
+            "def main(a, b, c, d): pass",
+            "needs 4 positional parameters",
+            json!(1),
+        ),
+        (
+            "import functools\nmain = functools.partial(print, end='')\nmain = lambda: None",
+            "no positional parameter",
+            json!(null),
+        ),
+        (
+            "import urllib.request\nurllib.request.urlopen('http://example.com')\ndef main(p): pass",
+            "set its `network` to \"egress\"",
+            json!(2),
+        ),
+    ] {
+        let body = json!({"name": "loads", "code": code});
+        let answer = server.api.post(path, &body).await;
+        let told = answer.refused(400, "VALIDATION_ERROR");
+        assert!(told.contains(message), "{told}");
+        let fault = &answer.body["errors"][0];
+        assert_eq!(
+            (&fault["field"], &fault["line"]),
+            (&json!("code"), &line),
+            "{fault}"
+        );
+        if told.contains("does not load") && line == 2 {
+            let traceback = fault["traceback"].as_str().unwrap();
+            assert!(traceback.contains("line 2, in <module>"), "{traceback}");
+        }
+        let listed = server.api.get(&format!("{path}loads/")).await;
+        listed.refused(404, "NOT_FOUND");
+    }
+    let fine = json!({"name": "loads", "code": "def main(params): return params['n']"});
+    server.api.post(path, &fine).await.ok();
+    let ran = server
+        .api
+        .execute(APP, "loads", &json!({"params": {"n": 7}}))
+        .await
+        .ok();
+    assert_eq!(ran["data"], 7);
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod official_client;
 mod openapi_document;
 mod redaction;
 mod secrets;
+mod shares;
 mod slow_pre;
 mod stop;
 mod support;

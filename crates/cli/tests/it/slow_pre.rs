@@ -8,18 +8,20 @@ use crate::support::watch::Watch;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-const CALLS: usize = 200;
+/// More than a function may have at the same time unless it says so.
+const CALLS: usize = 100;
 /// A site's own: launcher, zygote, spare worker.
 const HOST: usize = 3;
 const SLOW: &str = "import time\n\n\ndef main(params):\n    time.sleep(300)\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_slow_pre_calls_delay_nobody() {
+async fn a_hundred_slow_pre_calls_delay_nobody() {
     let server = Server::start().await;
     let api = &server.api;
     api.app("gate").await;
     let idle = server.processes().len();
-    let slow = api.function("gate", "slow", SLOW, &json!({})).await;
+    let options = json!({"max_concurrency": CALLS});
+    let slow = api.function("gate", "slow", SLOW, &options).await;
     api.subscribe("PRE_USER_CREATE", slow).await;
     let mut watch = Watch::open(api).await;
 
@@ -35,7 +37,7 @@ async fn two_hundred_slow_pre_calls_delay_nobody() {
     let begun = poll::holds_soon(|| server.processes().len() >= idle + HOST + CALLS);
     assert!(begun, "{} processes", server.processes().len());
 
-    // Reads, writes and other functions go on, all while the two hundred wait.
+    // Reads, writes and other functions go on, all while the hundred wait.
     api.get("/api/users/").await.ok();
     api.app("other").await;
     api.function("other", "quick", "def main(params): return 1", &json!({}))

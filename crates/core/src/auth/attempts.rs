@@ -4,6 +4,7 @@
 
 use crate::error::Error;
 use crate::ids::SiteId;
+use crate::rate::EngineClock;
 use crate::time;
 use governor::clock::Clock as _;
 use governor::middleware::NoOpMiddleware;
@@ -20,29 +21,17 @@ const SWEEP_ABOVE: usize = 10_000;
 
 /// A hash, so that a key takes the same room whatever was sent.
 type Key = [u8; 16];
-type Limiter = RateLimiter<Key, HashMapStateStore<Key>, OurClock, NoOpMiddleware<Instant>>;
-
-/// Lets the limiter read the engine's clock.
-#[derive(Clone)]
-struct OurClock(Arc<dyn time::Clock>);
-
-impl governor::clock::Clock for OurClock {
-    type Instant = Instant;
-
-    fn now(&self) -> Instant {
-        self.0.monotonic()
-    }
-}
+type Limiter = RateLimiter<Key, HashMapStateStore<Key>, EngineClock, NoOpMiddleware<Instant>>;
 
 /// Counts attempts of one kind.
 pub(super) struct Attempts {
-    clock: OurClock,
+    clock: EngineClock,
     limiter: Limiter,
 }
 
 impl Attempts {
     pub(super) fn new(clock: Arc<dyn time::Clock>, per_minute: u32) -> Self {
-        let clock = OurClock(clock);
+        let clock = EngineClock(clock);
         let quota = Quota::per_minute(NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN));
         let limiter = RateLimiter::new(quota, HashMapStateStore::default(), clock.clone());
         Self { clock, limiter }

@@ -23,6 +23,37 @@ struct Estimate {
     counted_at: Instant,
 }
 
+/// Who queues runs: what one of them may fill is less than what there is, so that nobody keeps the others
+/// out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Queuer {
+    /// An event, or whoever repeats what an event caused.
+    Event,
+    /// Somebody who calls a function.
+    Caller,
+    /// Nobody who is signed in.
+    Stranger,
+}
+
+impl Queuer {
+    /// How much of a site's queue they may fill.
+    const fn part_of(self, most: u64) -> u64 {
+        match self {
+            Self::Event => most,
+            Self::Caller => most - most / 4,
+            Self::Stranger => most.div_ceil(2),
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Event => "a site",
+            Self::Caller => "what calls may fill",
+            Self::Stranger => "what public calls may fill",
+        }
+    }
+}
+
 /// What is known of the sites' backlogs.
 #[derive(Default)]
 pub(crate) struct Backlogs(Mutex<HashMap<SiteId, Estimate>>);
@@ -32,8 +63,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::QueueFull`].
-    pub(crate) async fn admit(&self, site: SiteId, count: u64) -> Result<(), Error> {
-        let most = self.settings.queue_per_site;
+    pub(crate) async fn admit(
+        &self,
+        site: SiteId,
+        queuer: Queuer,
+        count: u64,
+    ) -> Result<(), Error> {
+        let all = self.settings.queue_per_site;
+        let most = queuer.part_of(all);
         let now = self.clock.monotonic();
         let known = self.backlogs.0.lock().get(&site).copied();
         let fits = |estimate: &Estimate| {
@@ -44,7 +81,7 @@ impl Engine {
             Some(known) if fits(&known) => known,
             Some(known) if now.saturating_duration_since(known.counted_at) < RECOUNT => known,
             _ => Estimate {
-                waiting: self.queue().waiting(site, most).await?,
+                waiting: self.queue().waiting(site, all).await?,
                 counted_at: now,
             },
         };
@@ -71,6 +108,7 @@ impl Engine {
         }
         Err(Error::QueueFull {
             most,
+            part: queuer.word(),
             retry_after: RETRY_AFTER,
         })
     }

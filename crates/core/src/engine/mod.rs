@@ -15,10 +15,12 @@ mod publish;
 mod resolve;
 mod response;
 mod stage;
+mod strangers;
 mod waited;
 mod workers;
 
 use backlog::Backlogs;
+pub(crate) use backlog::Queuer;
 pub(crate) use birth::{Cause, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
@@ -38,11 +40,12 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Executable;
-use crate::ids::{SiteId, UserId, VersionId};
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
 use crate::ports::dispatch::{Acting, Dispatcher};
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
+use crate::rate::Rates;
 use crate::secrets::{OwnApp, Told};
 use crate::site::TenantScope;
 use crate::time::Clock;
@@ -52,6 +55,7 @@ use ids::IdSource;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+pub(crate) use strangers::Strangers;
 use tokio::sync::broadcast;
 
 /// What an engine is made of.
@@ -108,6 +112,8 @@ pub struct Engine {
     changes: broadcast::Sender<InvocationChanged>,
     host: OnceLock<Arc<dyn HostFactory>>,
     pub(crate) backlogs: Backlogs,
+    pub(crate) rates: Rates,
+    pub(crate) strangers: Strangers,
     principals: Arc<Principals>,
     told: Arc<Told>,
     stopping: AtomicBool,
@@ -136,6 +142,7 @@ impl Engine {
 
     /// Puts the parts together.
     pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
+        let rates = Rates::new(Arc::clone(&parts.clock));
         Arc::new(Self {
             store: parts.store,
             dispatcher: parts.dispatcher,
@@ -151,6 +158,8 @@ impl Engine {
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
             backlogs: Backlogs::default(),
+            rates,
+            strangers: Strangers::default(),
             principals,
             told: Arc::default(),
             stopping: AtomicBool::new(false),
@@ -214,6 +223,14 @@ impl Engine {
         let engine = Arc::clone(self);
         let announce = move || changes.into_iter().for_each(|it| engine.tell_watchers(it));
         store.complete_later(completions, Box::new(announce));
+    }
+
+    /// Numbers for a function and its first version, before they are written.
+    pub(crate) async fn new_function_ids(&self) -> Result<(FunctionId, VersionId), Error> {
+        let store = self.queue();
+        let function = store.reserve_ids(IdKind::Function, 1).await?;
+        let version = store.reserve_ids(IdKind::Version, 1).await?;
+        Ok((FunctionId(function.start), VersionId(version.start)))
     }
 
     /// A new user's record, with its number taken.

@@ -6,7 +6,7 @@
 use super::response::{PublishResponse, PublishedTask, published, success, unqueued};
 use super::stage::PreStage;
 use super::waited::WaitedRun;
-use super::{Cause, Engine, Occurrence, Passage, Subscribed, completion};
+use super::{Cause, Engine, Occurrence, Passage, Queuer, Subscribed, completion};
 use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
@@ -227,7 +227,10 @@ impl EventService {
         let runs = engine.subscriptions(principal.scope(), event).await?.len();
         match u64::try_from(runs).unwrap_or(u64::MAX) {
             0 => Ok(()),
-            count => engine.admit(principal.scope().site_id(), count).await,
+            count => {
+                let site = principal.scope().site_id();
+                engine.admit(site, Queuer::Event, count).await
+            }
         }
     }
 

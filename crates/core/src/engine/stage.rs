@@ -115,7 +115,8 @@ impl PreStage {
     /// Dropping the future cancels what still runs.
     ///
     /// # Errors
-    /// [`Error::PreStage`] when a function refused or broke; every run is on record by then.
+    /// [`Error::PreStage`] when a function refused or broke; every run that has ended is on record by then,
+    /// and the others soon.
     pub async fn decide(mut self, mut profile: Profile) -> Result<Agreement, Error> {
         if let Some((index, verdict)) = self.first_refusal().await {
             return Err(self.refuse(index, verdict).await);
@@ -176,20 +177,24 @@ impl PreStage {
         Ok(())
     }
 
-    /// Cancels the rest, writes all results and names who refused.
+    /// Cancels the rest, writes the results that are there and names who refused.
     async fn refuse(mut self, index: usize, verdict: Verdict) -> Error {
         let by = self.refused_by(index, &verdict);
         let broken = matches!(verdict, Verdict::Broken(_));
         let reason = format!("Function '{}' refused first", by.function_name);
-        let completions = self
-            .members
-            .iter_mut()
-            .map(|member| Completion {
-                // Nothing was saved, so nothing was changed.
-                changes: None,
-                ..member.take_completion(&reason)
-            })
-            .collect();
+        let mut completions = Vec::new();
+        for member in &mut self.members {
+            if member.run.has_ended() {
+                completions.push(Completion {
+                    // Nothing was saved, so nothing was changed.
+                    changes: None,
+                    ..member.take_completion(&reason)
+                });
+            } else {
+                // The answer does not wait for it.
+                member.run.let_go(&reason);
+            }
+        }
         self.engine
             .complete_or_later(&self.store, completions)
             .await;

@@ -1,10 +1,12 @@
 //! A run that a caller waits for, with the promise that its record always ends.
 //!
-//! Whatever happens to the caller, also that it goes away in the middle, the record is completed:
-//! by whoever takes the completion, else on drop as cancelled.
+//! Whatever happens to the caller, also that it goes away in the middle, the record is completed, once:
+//! by whoever takes the completion, else as cancelled, when the run has ended. A run that goes on for a short
+//! while is waited for by nobody.
 
 use super::{Engine, completion};
 use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
+use crate::pause;
 use crate::ports::dispatch::{FinishedRun, RunHandle, Taken, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::ScopedStore;
@@ -80,7 +82,7 @@ impl WaitedRun {
     pub(crate) async fn wait(&mut self) -> &FinishedRun {
         let finished = match self.finished.take() {
             Some(finished) => finished,
-            None => self.ended().await,
+            None => pause::waiting_for_a_run(self.ended()).await,
         };
         self.finished.insert(finished)
     }
@@ -107,6 +109,34 @@ impl WaitedRun {
         completion(&self.invocation, &self.taken, finished, 0)
     }
 
+    /// Whether it has ended.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.finished.is_some()
+    }
+
+    /// Nobody waits any more: it may end by itself for a short while, and is recorded as cancelled, with
+    /// what it logged, whatever it returns.
+    pub(crate) fn let_go(&mut self, reason: &str) {
+        self.recorded = true;
+        let cancelled = Failure::new(FailureKind::Cancelled, reason);
+        let in_background = tokio::runtime::Handle::try_current().ok();
+        let (Some(mut handle), Some(background)) = (self.handle.take(), in_background) else {
+            let completion = self.take_completion(reason);
+            self.engine.complete_later(&*self.store, vec![completion]);
+            return;
+        };
+        handle.cancel();
+        let unreported = self.ended_with(cancelled.clone());
+        let (engine, store) = (Arc::clone(&self.engine), Arc::clone(&self.store));
+        let (invocation, taken) = (self.invocation.clone(), self.taken.clone());
+        background.spawn(async move {
+            let mut finished = handle.await.unwrap_or(unreported);
+            finished.report.result = Err(cancelled);
+            let completion = completion(&invocation, &taken, finished, 0);
+            engine.complete_later(&*store, vec![completion]);
+        });
+    }
+
     /// Replaces the result by a failure that was found afterwards.
     pub(crate) fn fail(&mut self, failure: Failure) {
         if let Some(finished) = &mut self.finished {
@@ -125,9 +155,15 @@ impl WaitedRun {
 
 impl Drop for WaitedRun {
     fn drop(&mut self) {
-        if !self.recorded {
-            let completion = self.take_completion(self.engine.clone().why_abandoned());
+        if self.recorded {
+            return;
+        }
+        let reason = self.engine.why_abandoned();
+        if self.has_ended() {
+            let completion = self.take_completion(reason);
             self.engine.complete_later(&*self.store, vec![completion]);
+        } else {
+            self.let_go(reason);
         }
     }
 }

@@ -40,6 +40,7 @@ impl Engine {
                 ),
                 line: failure.traceback.as_deref().and_then(last_line),
                 column: None,
+                traceback: failure.traceback.as_deref().map(str::to_owned),
             })),
         }
     }
@@ -101,7 +102,7 @@ impl Engine {
         }
     }
 
-    fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
+    pub(crate) fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
         for runtime in self.runtimes.all() {
             runtime.retire(site, function, active);
         }

@@ -79,10 +79,12 @@ pub struct FinishedRun {
     pub finished_at: Timestamp,
 }
 
-/// Waits for one run. Dropping it cancels the run.
+/// Waits for one run. Dropping it cancels the run: it may end by itself for a short while, and is then
+/// ended by force.
 pub struct RunHandle {
     receiver: oneshot::Receiver<FinishedRun>,
-    _cancel: CancelOnDrop,
+    /// None once it was cancelled.
+    cancel: Option<CancelOnDrop>,
 }
 
 /// Calls its closure when dropped.
@@ -108,8 +110,13 @@ impl RunHandle {
     pub fn new(receiver: oneshot::Receiver<FinishedRun>, cancel: CancelOnDrop) -> Self {
         Self {
             receiver,
-            _cancel: cancel,
+            cancel: Some(cancel),
         }
+    }
+
+    /// Cancels the run. Its end can still be waited for.
+    pub fn cancel(&mut self) {
+        self.cancel = None;
     }
 }
 

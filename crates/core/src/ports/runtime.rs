@@ -9,6 +9,7 @@ use crate::function::{CallContext, CodeError, Environment, Executable, Source};
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
 use crate::json::JsonText;
+use crate::pause::Pauses;
 use crate::users::FieldError;
 use crate::webhook::WebhookState;
 use async_trait::async_trait;
@@ -33,6 +34,10 @@ pub struct Call {
     /// When somebody who waits must have an answer; waiting for a free worker counts. None when
     /// nobody waits: then a full house delays the run and takes nothing from its time.
     pub deadline: Option<Instant>,
+    /// How many functions stand between this call and the request from outside.
+    pub depth: u32,
+    /// What the run holds and gives back while it waits for another one; a runtime adds to it.
+    pub pauses: Arc<Pauses>,
     /// Answers what the function asks of the platform during the call.
     pub host: Arc<dyn HostCalls>,
 }

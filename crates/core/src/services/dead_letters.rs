@@ -4,7 +4,7 @@
 use super::invocations::visible;
 use super::readable_by;
 use crate::auth::{Permission, Principal};
-use crate::engine::{Engine, redrive_limits};
+use crate::engine::{Engine, Queuer, redrive_limits};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::text_enum;
@@ -130,7 +130,7 @@ impl DeadLetterService {
         let target = self.target(scope, &letter).await?;
         let target = target.map_err(|stopped| stopped.error(&found.function_slug))?;
         let redrives = vec![planned(&letter, target, choice)];
-        self.engine.admit(scope.site_id(), 1).await?;
+        self.engine.admit(scope.site_id(), Queuer::Event, 1).await?;
         if self.write(scope, redrives).await? == 0 {
             return Err(Conflict::NotDead.into());
         }
@@ -200,7 +200,10 @@ impl DeadLetterService {
     ) -> Result<(usize, u64), Error> {
         while !redrives.is_empty() {
             let count = redrives.len();
-            match self.engine.admit(scope.site_id(), count as u64).await {
+            let admitted = self
+                .engine
+                .admit(scope.site_id(), Queuer::Event, count as u64);
+            match admitted.await {
                 Ok(()) => return Ok((count, self.write(scope, redrives).await?)),
                 Err(Error::QueueFull { .. }) => redrives.truncate(count / 2),
                 Err(error) => return Err(error),

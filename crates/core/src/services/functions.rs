@@ -14,6 +14,7 @@ use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{Conflict, FunctionChange, NewFunction, Page, PageRequest, to_the_end};
+use crate::rate::Rate;
 use crate::site::TenantScope;
 use crate::time::Timestamp;
 use crate::users::FieldError;
@@ -78,6 +79,8 @@ pub struct UpdateFunction {
     pub memory_mb: Option<Option<u32>>,
     /// Most runs at the same time.
     pub max_concurrency: Option<Option<u32>>,
+    /// How often it may be called.
+    pub rate_limit: Option<Option<String>>,
     /// Attempts of a POST or queued run.
     pub max_attempts: Option<Option<u32>>,
     /// Network reach.
@@ -130,7 +133,8 @@ impl FunctionService {
     /// Creates a function with its version 1.
     ///
     /// # Errors
-    /// Values that cannot be stored, code that does not parse or has no `main`, a taken slug.
+    /// Values that cannot be stored, code that does not parse, has no `main` or does not load, a taken
+    /// slug.
     pub async fn create(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -180,13 +184,35 @@ impl FunctionService {
             source,
             webhook_secret,
             created_at: self.engine.clock.now(),
+            ids: Some(self.engine.new_function_ids().await?),
             remember,
         };
-        let function = self.engine.scoped(scope).insert_function(new).await?;
+        let function = self.insert(scope, new).await?;
         Ok(CreatedFunction {
             function,
             webhook_secret: shown,
         })
+    }
+
+    /// Stores a function once a worker has loaded its code, which then waits for its first call.
+    async fn insert(&self, scope: TenantScope, new: NewFunction) -> Result<Function, Error> {
+        let store = self.engine.scoped(scope);
+        if store.function(new.app_id, &new.slug).await?.is_some() {
+            return Err(Conflict::Slug.into());
+        }
+        // What only the operator's own program offers, or somebody else's address, has no code to load.
+        if new.is_active
+            && matches!(new.source, Source::App { .. })
+            && let Some(executable) = store.executable_of_new(&new).await?
+        {
+            self.engine.load(&Arc::new(executable)).await?;
+        }
+        let ids = new.ids;
+        let inserted = store.insert_function(new).await;
+        if let (Err(_), Some((id, _))) = (&inserted, ids) {
+            self.engine.retire(scope.site_id(), id, None);
+        }
+        Ok(inserted?)
     }
 
     /// A new signing secret: sealed for its function's row, and as it is shown once.
@@ -577,6 +603,7 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             timeout_seconds: input.timeout_seconds.unwrap_or(old.timeout_seconds),
             memory_mb: input.memory_mb.unwrap_or(old.memory_mb),
             max_concurrency: input.max_concurrency.unwrap_or(old.max_concurrency),
+            rate_limit: input.rate_limit.unwrap_or(old.rate_limit),
             max_attempts: input.max_attempts.unwrap_or(old.max_attempts),
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
@@ -644,6 +671,9 @@ fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
         ),
     ] {
         check_range(field, value, min, max, errors);
+    }
+    if let Some(Err(message)) = options.rate_limit.as_deref().map(str::parse::<Rate>) {
+        errors.push(FieldError::new("rate_limit", message));
     }
     check_filter(
         "filter_conditions",

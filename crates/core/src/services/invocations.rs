@@ -3,7 +3,7 @@
 use super::{VersionChoice, readable_by};
 use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::chain::Link;
-use crate::engine::{Cause, Engine, WaitedRun};
+use crate::engine::{Cause, Engine, Queuer, WaitedRun};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Function;
@@ -211,8 +211,23 @@ impl InvocationService {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
-        if waiter == Waiter::Nobody {
-            self.engine.admit(caller.scope.site_id(), 1).await?;
+        if let Some(rate) = &function.options.rate_limit {
+            self.engine.rates.count(function.id, &slug, rate)?;
+        }
+        let queuer = match caller.principal {
+            Some(_) => Queuer::Caller,
+            None => Queuer::Stranger,
+        };
+        let mut _admitted = None;
+        match (waiter, queuer) {
+            (Waiter::Nobody, queuer) => {
+                self.engine.admit(caller.scope.site_id(), queuer, 1).await?;
+            }
+            (Waiter::Caller, Queuer::Stranger) => {
+                let strangers = &self.engine.strangers;
+                _admitted = Some(strangers.enter(function.id, &slug).await?);
+            }
+            (Waiter::Caller, _) => {}
         }
         let acting = match caller.principal {
             Some(principal) => {

@@ -159,7 +159,33 @@ async fn the_first_refusal_cancels_the_rest() {
         ("quick".to_owned(), State::Succeeded),
         ("slow".to_owned(), State::Cancelled),
     ];
+    world.until(State::Cancelled, 1).await;
     assert_eq!(world.states().await, expected);
+}
+
+/// Whoever is not wanted any more may end by itself for a moment: its worker lives, its result does not count.
+/// Nobody waits for it.
+#[tokio::test]
+async fn a_refused_sibling_may_end_by_itself_and_is_cancelled_all_the_same() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let late = Behaviour::Gated(Arc::clone(&gate), Box::new(returns(json!({}))));
+    let pre = EventType::PreUserCreate;
+    world.subscribe("late", pre, late, priority(0)).await;
+    let no = returns(json!({"success": false, "message": "no"}));
+    world.subscribe("quick", pre, no, priority(1)).await;
+    world.create("ann").await.unwrap_err();
+    assert_eq!(
+        world.runtime.under_way(),
+        1,
+        "the answer did not wait for it"
+    );
+    gate.add_permits(1);
+    world.until(State::Cancelled, 1).await;
+    let all = world.invocations().await;
+    let late = all.iter().find(|it| it.function_slug == "late").unwrap();
+    assert!(late.result.is_none(), "{late:?}");
+    assert_eq!(late.worker.as_deref(), Some("fake"), "it was not killed");
 }
 
 #[tokio::test]
@@ -389,11 +415,6 @@ async fn one_case(functions: &[Drawn], order: u64) {
             assert_eq!(profile[field], expected[field], "{field} of {functions:?}");
         }
     }
-    assert!(
-        world
-            .invocations()
-            .await
-            .iter()
-            .all(|it| it.state.is_final())
-    );
+    // Those that nobody waits for any more end a moment later.
+    world.until_ended(functions.len()).await;
 }

@@ -1,15 +1,18 @@
 //! Who runs when: bounds of functions, of sites, and of what may wait.
 
-use crate::world::{World, priority, returns};
+use crate::world::{APP, World, call, priority, returns};
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
 use tollgate_core::function::FunctionOptions;
 use tollgate_core::invocation::Invocation;
+use tollgate_core::json::JsonText;
+use tollgate_core::services::UpdateFunction;
 use tollgate_core::task::State;
 use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
@@ -169,4 +172,155 @@ async fn a_full_queue_refuses_before_anything_runs() {
     assert!(matches!(error, Error::QueueFull { .. }), "{error}");
     // Who waits for the result queues nothing.
     world.execute("after", false).await.unwrap();
+}
+
+/// Callers who come again and again do not keep what is queued waiting.
+#[tokio::test]
+async fn callers_in_a_loop_do_not_starve_the_queue() {
+    let world = World::new().await;
+    let one = FunctionOptions {
+        max_concurrency: Some(1),
+        ..FunctionOptions::default()
+    };
+    world.deploy("single", returns(json!(1)), one).await;
+    let looping = || async {
+        loop {
+            world.execute("single", false).await.unwrap();
+        }
+    };
+    let queueing = async {
+        let mut queued = Vec::new();
+        for _ in 0..5 {
+            queued.push(world.execute("single", true).await.unwrap().invocation.id);
+        }
+        let mut changes = world.platform.invocations.watch();
+        for id in queued {
+            loop {
+                let run = world
+                    .platform
+                    .invocations
+                    .get(&world.admin, id)
+                    .await
+                    .unwrap();
+                if run.state == State::Succeeded {
+                    break;
+                }
+                // Many of the others' pass by meanwhile.
+                let _ = changes.recv().await;
+            }
+        }
+    };
+    tokio::select! {
+        _ = looping() => unreachable!(),
+        _ = looping() => unreachable!(),
+        _ = looping() => unreachable!(),
+        () = queueing => {}
+    }
+}
+
+/// Events find room in the queue that calls have filled, and calls find some that strangers have filled.
+#[tokio::test]
+async fn part_of_the_queue_is_for_events_only() {
+    let settings = Settings {
+        queue_per_site: 8,
+        ..Settings::default()
+    };
+    let config = ExecutorConfig {
+        in_memory: 0,
+        ..ExecutorConfig::default()
+    };
+    let world = World::with(settings, config).await;
+    let post = EventType::PostUserCreate;
+    world
+        .subscribe("after", post, returns(json!(1)), priority(0))
+        .await;
+    let public = {
+        let access = world.access().await;
+        let change = UpdateFunction {
+            is_public: Some(true),
+            ..UpdateFunction::default()
+        };
+        world
+            .platform
+            .functions
+            .update(&access, "after", change)
+            .await
+            .unwrap()
+    };
+    assert!(public.is_public);
+    let site = world.admin.scope().site_id();
+    let strangers = || {
+        let invocations = &world.platform.invocations;
+        invocations.execute_public(site, APP, "after", call(JsonText::null(), Some(true)))
+    };
+    for _ in 0..4 {
+        strangers().await.unwrap();
+    }
+    let refused = strangers().await.unwrap_err();
+    assert!(
+        matches!(refused, Error::QueueFull { most: 4, .. }),
+        "{refused}"
+    );
+    for _ in 0..2 {
+        world.execute("after", true).await.unwrap();
+    }
+    let refused = world.execute("after", true).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::QueueFull { most: 6, .. }),
+        "{refused}"
+    );
+    world.create("ann").await.unwrap();
+    world.create("bob").await.unwrap();
+    assert!(world.create("cyd").await.is_err(), "now it is full");
+}
+
+#[tokio::test]
+async fn a_rate_limits_calls_and_no_events() {
+    let world = World::new().await;
+    let post = EventType::PostUserCreate;
+    world
+        .subscribe("after", post, returns(json!(1)), priority(0))
+        .await;
+    let rate = |rate: Option<&str>| UpdateFunction {
+        rate_limit: Some(rate.map(str::to_owned)),
+        ..UpdateFunction::default()
+    };
+    let functions = &world.platform.functions;
+    let access = world.access().await;
+    functions
+        .update(&access, "after", rate(Some("2/m")))
+        .await
+        .unwrap();
+    world.execute("after", false).await.unwrap();
+    world.execute("after", true).await.unwrap();
+    let refused = world.execute("after", false).await.unwrap_err();
+    let Error::Busy {
+        reason,
+        retry_after,
+    } = refused
+    else {
+        panic!("{refused}")
+    };
+    assert!(reason.contains("2/m"), "{reason}");
+    assert_eq!(retry_after, Duration::from_secs(30));
+    for name in ["ann", "bob", "cyd"] {
+        world.create(name).await.unwrap();
+    }
+    world.until(State::Succeeded, 5).await;
+    world.clock.advance(Duration::from_secs(30));
+    world.execute("after", false).await.unwrap();
+    world.execute("after", false).await.unwrap_err();
+    functions
+        .update(&access, "after", rate(None))
+        .await
+        .unwrap();
+    world.execute("after", false).await.unwrap();
+    let wrong = functions
+        .update(&access, "after", rate(Some("often")))
+        .await
+        .unwrap_err();
+    let Error::Validation(errors) = wrong else {
+        panic!("{wrong}")
+    };
+    assert_eq!(errors[0].field, "rate_limit");
 }

@@ -253,6 +253,18 @@ impl World {
         states
     }
 
+    /// Waits until `count` records have ended.
+    pub(crate) async fn until_ended(&self, count: usize) {
+        let mut changes = self.platform.invocations.watch();
+        loop {
+            let all = self.invocations().await;
+            if all.iter().filter(|it| it.state.is_final()).count() >= count {
+                return;
+            }
+            changes.recv().await.unwrap();
+        }
+    }
+
     /// Waits until `count` records stand in `state`.
     pub(crate) async fn until(&self, state: State, count: usize) {
         let mut changes = self.platform.invocations.watch();

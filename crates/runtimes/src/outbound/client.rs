@@ -155,6 +155,19 @@ impl Reply {
         self.0.status()
     }
 
+    /// What the other side calls the status, or else what it is usually called.
+    pub fn reason(&self) -> String {
+        let own = self.0.extensions().get::<hyper::ext::ReasonPhrase>();
+        let own = own.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+        let usual = || {
+            self.status()
+                .canonical_reason()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        own.unwrap_or_else(usual)
+    }
+
     /// The headers.
     pub fn headers(&self) -> &HeaderMap {
         self.0.headers()

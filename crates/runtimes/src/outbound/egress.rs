@@ -42,6 +42,8 @@ struct Wanted<'a> {
 #[derive(Serialize)]
 struct Reply<'a> {
     status: u16,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reason: &'a str,
     url: &'a str,
     headers: &'a [(String, String)],
     #[serde(serialize_with = "displayed")]
@@ -110,6 +112,7 @@ async fn exchange(
             continue;
         }
         let status = reply.status().as_u16();
+        let reason = reply.reason();
         let headers: Vec<_> = reply
             .headers()
             .iter()
@@ -131,6 +134,7 @@ async fn exchange(
         }
         let reply = Reply {
             status,
+            reason: &reason,
             url: target.url().as_str(),
             headers: &headers,
             body: Base64Display::new(&body, &BASE64),

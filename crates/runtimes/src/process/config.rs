@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 
 /// The oldest Python that the host runs on.
 const PYTHON_MIN: (u32, u32) = (3, 9);
@@ -47,12 +48,16 @@ pub struct ProcessConfig {
     pub check: Duration,
     /// Most workers, of all functions together. At most [`limits::WORKER_PROCESSES`].
     pub workers_max: usize,
+    /// Most workers of one site. At most [`limits::WORKERS_PER_SITE`].
+    pub workers_per_site: usize,
     /// Most Python hosts: one for each site that runs functions. At most [`limits::HOSTS`].
     pub hosts_max: usize,
     /// How long a host without workers is kept.
     pub host_idle: Duration,
     /// Workers of one version that are started without waiting whether the first ones keep up.
     pub start_eagerly: usize,
+    /// Watches the loops.
+    pub supervisor: Supervisor,
 }
 
 /// Why no Python can be used.
@@ -100,6 +105,8 @@ impl ProcessConfig {
             load: Duration::from_secs(10),
             check: Duration::from_secs(5),
             workers_max: limits::WORKER_PROCESSES,
+            workers_per_site: limits::WORKERS_PER_SITE,
+            supervisor: Supervisor::default(),
             hosts_max: limits::HOSTS,
             host_idle: limits::HOST_IDLE,
             start_eagerly: std::thread::available_parallelism().map_or(1, usize::from),

@@ -18,6 +18,8 @@ const HEAD_BYTES: usize = 256;
 const SMALL_BYTES: usize = 16 * 1024;
 /// How long the rest of a frame may take to arrive once its beginning has.
 const STALL: Duration = Duration::from_secs(10);
+/// A buffer that a large frame made larger than this is given back.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
 /// Room is counted in pieces of this size.
 const PIECE_BYTES: usize = 1024;
 
@@ -67,11 +69,40 @@ impl Room {
     }
 }
 
+/// What arrives from one worker: a frame, and perhaps the beginning of what follows it.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    buffer: Vec<u8>,
+    /// The end of the frame that was read last.
+    used: usize,
+}
+
+impl Inbox {
+    /// Nothing follows the frame that was read last.
+    pub(super) fn is_spent(&self) -> bool {
+        self.buffer.len() == self.used
+    }
+
+    /// Gives back what a large frame took up.
+    pub(super) fn trim(&mut self) {
+        if self.is_spent() && self.buffer.capacity() > BUFFER_BYTES {
+            *self = Self::default();
+        }
+    }
+
+    /// The body of the frame that was read last.
+    pub(super) fn body(&self) -> &[u8] {
+        self.buffer.get(4..self.used).unwrap_or_default()
+    }
+}
+
 /// One frame.
 #[derive(Debug)]
 pub(super) struct Frame<'b> {
     /// Its body.
     pub(super) body: &'b [u8],
+    /// It is a request of the running function, and no answer.
+    pub(super) asks: bool,
     /// What it takes up; to be kept as long as something large that was read from it.
     pub(super) taken: Option<Taken>,
 }
@@ -86,16 +117,18 @@ pub(super) fn write_frame(buffer: &mut Vec<u8>, value: &impl Serialize) -> io::R
     Ok(())
 }
 
-/// Reads one frame into `buffer`, replacing what it held.
+/// Reads one frame. What was read before stays for the next try if this one is dropped midway.
 ///
 /// # Errors
 /// `UnexpectedEof` when the worker is gone, `InvalidData` when it breaks the protocol.
 pub(super) async fn read_frame<'b>(
     stream: &mut (impl AsyncRead + Unpin),
-    buffer: &'b mut Vec<u8>,
+    inbox: &'b mut Inbox,
     room: &Room,
 ) -> io::Result<Frame<'b>> {
-    buffer.clear();
+    let used = std::mem::take(&mut inbox.used);
+    let buffer = &mut inbox.buffer;
+    buffer.drain(..used);
     buffer.reserve(4096);
     fill(stream, buffer, 4).await?;
     let length = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
@@ -103,11 +136,12 @@ pub(super) async fn read_frame<'b>(
     if length > limits::FRAME_BYTES {
         return Err(invalid("a frame is larger than the limit"));
     }
-    let bound = tokio::time::timeout(STALL, fill(stream, buffer, 4 + length.min(HEAD_BYTES)))
+    let head = 4 + length.min(HEAD_BYTES);
+    let (bound, asks) = tokio::time::timeout(STALL, fill(stream, buffer, head))
         .await
         .map_err(|_| invalid("a frame stalled"))
         .and_then(|read| read)
-        .and_then(|()| bound_of(&buffer[4..]))?;
+        .and_then(|()| bound_of(&buffer[4..head]))?;
     if length > bound {
         return Err(invalid("a frame is larger than it may be"));
     }
@@ -119,12 +153,9 @@ pub(super) async fn read_frame<'b>(
     tokio::time::timeout(STALL, fill(stream, buffer, 4 + length))
         .await
         .map_err(|_| invalid("a frame stalled"))??;
-    // A worker speaks when spoken to, one frame at a time.
-    if buffer.len() > 4 + length {
-        return Err(invalid("bytes follow a frame"));
-    }
-    let body = &buffer[4..];
-    Ok(Frame { body, taken })
+    inbox.used = 4 + length;
+    let body = &inbox.buffer[4..4 + length];
+    Ok(Frame { body, asks, taken })
 }
 
 /// Reads until `buffer` holds `end` bytes.
@@ -145,19 +176,20 @@ async fn fill(
     Ok(())
 }
 
-/// How large a frame that begins so may be.
-fn bound_of(beginning: &[u8]) -> io::Result<usize> {
+/// How large a frame that begins so may be, and whether it is a request.
+fn bound_of(beginning: &[u8]) -> io::Result<(usize, bool)> {
     let Some(head) = Head::read(beginning) else {
         return Err(invalid("a frame does not begin with what it is about"));
     };
-    Ok(match (head.op, head.method) {
+    let bound = match (head.op, head.method) {
         ("result" | "failed", _) => limits::FRAME_BYTES,
         ("host", Some("http.request")) => limits::EGRESS_REQUEST_FRAME_BYTES,
         ("host", Some("users.create" | "users.update" | "functions.execute")) => {
             limits::REQUEST_BODY_BYTES + SMALL_BYTES
         }
         _ => limits::SMALL_FRAME_BYTES,
-    })
+    };
+    Ok((bound, head.op == "host"))
 }
 
 /// The first members of a frame: `op`, `id`, `method`, in any order, and nothing else before them.
@@ -234,9 +266,9 @@ mod tests {
     use serde_json::json;
 
     async fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let mut buffer = Vec::new();
+        let mut inbox = Inbox::default();
         let mut stream = bytes;
-        let frame = read_frame(&mut stream, &mut buffer, &Room::new()).await?;
+        let frame = read_frame(&mut stream, &mut inbox, &Room::new()).await?;
         Ok(frame.body.to_vec())
     }
 
@@ -262,11 +294,27 @@ mod tests {
             (&b""[..], io::ErrorKind::UnexpectedEof),
             (b"\0\0", io::ErrorKind::UnexpectedEof),
             (b"\0\0\0\x05abc", io::ErrorKind::UnexpectedEof),
-            (b"\0\0\0\x02{}x", io::ErrorKind::InvalidData),
             (&too_large, io::ErrorKind::InvalidData),
         ] {
             assert_eq!(read(bytes).await.unwrap_err().kind(), kind, "{bytes:?}");
         }
+    }
+
+    /// Several requests of one call may be under way.
+    #[tokio::test]
+    async fn frames_may_follow_each_other_at_once() {
+        let bytes = [
+            frame("{\"op\":\"a\"}"),
+            frame("{\"op\":\"host\",\"method\":\"b\"}"),
+        ]
+        .concat();
+        let (mut inbox, mut stream, room) = (Inbox::default(), &bytes[..], Room::new());
+        let first = read_frame(&mut stream, &mut inbox, &room).await.unwrap();
+        assert_eq!((first.body, first.asks), (&b"{\"op\":\"a\"}"[..], false));
+        assert!(!inbox.is_spent());
+        let second = read_frame(&mut stream, &mut inbox, &room).await.unwrap();
+        assert!(second.asks);
+        assert!(inbox.is_spent() && inbox.body().ends_with(b"\"b\"}"));
     }
 
     /// Before more than its beginning is read.
@@ -294,7 +342,7 @@ mod tests {
             ),
             (r#"{"message":null,"x":"#, limits::SMALL_FRAME_BYTES),
         ] {
-            assert_eq!(bound_of(head.as_bytes()).unwrap(), most, "{head}");
+            assert_eq!(bound_of(head.as_bytes()).unwrap().0, most, "{head}");
             let fill =
                 |length: usize| format!("{head}\"{}\"}}", "x".repeat(length - head.len() - 3));
             assert_eq!(read(&frame(&fill(most))).await.unwrap().len(), most);
@@ -314,7 +362,7 @@ mod tests {
         ] {
             let bound = bound_of(odd.as_bytes());
             assert!(
-                bound.is_err() || bound.unwrap() == limits::SMALL_FRAME_BYTES,
+                bound.is_err() || bound.unwrap().0 == limits::SMALL_FRAME_BYTES,
                 "{odd}"
             );
         }
@@ -325,7 +373,7 @@ mod tests {
         let room = Room::new();
         let body = format!(r#"{{"op":"result","result":"{}"}}"#, "x".repeat(4 << 20));
         let bytes = frame(&body);
-        let mut buffers = [Vec::new(), Vec::new(), Vec::new()];
+        let mut buffers = [Inbox::default(), Inbox::default(), Inbox::default()];
         let [one, two, three] = &mut buffers;
         let first = read_frame(&mut &bytes[..], one, &room).await.unwrap();
         let second = read_frame(&mut &bytes[..], two, &room).await;
@@ -340,8 +388,8 @@ mod tests {
         drop(first);
         waiting.await.unwrap();
         let other = room.of_site();
-        let mut buffer = Vec::new();
-        read_frame(&mut &bytes[..], &mut buffer, &other)
+        let mut inbox = Inbox::default();
+        read_frame(&mut &bytes[..], &mut inbox, &other)
             .await
             .unwrap();
     }

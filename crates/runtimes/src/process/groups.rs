@@ -18,12 +18,18 @@ const PREFIX: &str = "tollgate-";
 /// Where a group's processes are named.
 const PROCESSES: &str = "cgroup.procs";
 
-/// Bounds for all hosts and workers together.
+/// Bounds for all hosts and workers together, and for one site's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) memory_bytes: u64,
     pub(super) processes: u64,
+    pub(super) site_processes: u64,
 }
+
+/// What a site's processes together weigh against another site's for processor time: as much, however many
+/// they are. Version 2 and version 1 count differently.
+const WEIGHT: &str = "100";
+const SHARES: &str = "1024";
 
 /// Which files a group has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +46,10 @@ pub(super) struct House {
     memory: PathBuf,
     /// The folder for counting processes, in version 1.
     processes: Option<PathBuf>,
+    /// The folder for sharing processor time, in version 1; none where the kernel or the rights are missing.
+    processor: Option<PathBuf>,
+    /// Processes of one site.
+    site_processes: u64,
     hosts: AtomicU64,
     /// Folders that could not be removed yet, because something in them was still ending.
     leftover: Mutex<Vec<PathBuf>>,
@@ -51,6 +61,7 @@ pub(super) struct Host {
     house: Arc<House>,
     memory: PathBuf,
     processes: Option<PathBuf>,
+    processor: Option<PathBuf>,
 }
 
 /// The group of one worker.
@@ -98,18 +109,29 @@ impl House {
         let name = format!("host-{}", self.hosts.fetch_add(1, Ordering::Relaxed));
         let folder = self.memory.join(&name);
         fs::create_dir(&folder)?;
+        let site_processes = self.site_processes.to_string();
         if self.version == Version::Second {
+            write(&folder, "pids.max", &site_processes)?;
             hand_down(&folder)?;
+            // Where processor time is not handed down, all workers share it.
+            let _ = write(&folder, "cpu.weight", WEIGHT);
         }
         fs::create_dir(folder.join("own"))?;
         let processes = self.processes.as_ref().map(|around| around.join(&name));
         if let Some(folder) = &processes {
             fs::create_dir(folder)?;
+            write(folder, "pids.max", &site_processes)?;
+        }
+        let processor = self.processor.as_ref().map(|around| around.join(&name));
+        if let Some(folder) = &processor {
+            fs::create_dir(folder)?;
+            write(folder, "cpu.shares", SHARES)?;
         }
         Ok(Host {
             house: Arc::clone(self),
             memory: folder,
             processes,
+            processor,
         })
     }
 
@@ -131,10 +153,12 @@ impl House {
 impl Drop for House {
     fn drop(&mut self) {
         self.tidy();
-        for folder in [Some(&self.memory), self.processes.as_ref()]
-            .into_iter()
-            .flatten()
-        {
+        let folders = [
+            Some(&self.memory),
+            self.processes.as_ref(),
+            self.processor.as_ref(),
+        ];
+        for folder in folders.into_iter().flatten() {
             remove_all(folder);
         }
     }
@@ -147,7 +171,7 @@ impl Host {
     /// When they cannot be opened.
     pub(super) fn entrances(&self) -> io::Result<Vec<OwnedFd>> {
         let own = self.memory.join("own");
-        let folders = [Some(&own), self.processes.as_ref()];
+        let folders = [Some(&own), self.processes.as_ref(), self.processor.as_ref()];
         folders
             .into_iter()
             .flatten()
@@ -176,8 +200,8 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.house.remove(self.memory.join("own"));
         self.house.remove(std::mem::take(&mut self.memory));
-        if let Some(folder) = self.processes.take() {
-            self.house.remove(folder);
+        for folder in [self.processes.take(), self.processor.take()] {
+            folder.into_iter().for_each(|it| self.house.remove(it));
         }
     }
 }
@@ -253,6 +277,10 @@ fn bound(folder: &Path, version: Version, memory_bytes: u64) -> io::Result<()> {
 
 /// Lets groups below `folder` be bounded.
 fn hand_down(folder: &Path) -> io::Result<()> {
+    // Processor time if it can be had: the other two bound, this one only shares.
+    if write(folder, "cgroup.subtree_control", "+memory +pids +cpu").is_ok() {
+        return Ok(());
+    }
     write(folder, "cgroup.subtree_control", "+memory +pids")
 }
 
@@ -286,6 +314,9 @@ fn below(parent: &Path, name: &str, bounds: Bounds) -> Result<House, String> {
     }
     if !listed("cgroup.subtree_control") {
         hand_down(parent).map_err(|error| error.to_string())?;
+    } else {
+        // What is missing is processor time, if anything is.
+        let _ = write(parent, "cgroup.subtree_control", "+cpu");
     }
     let folder = fresh(parent, name)?;
     let made = bound(&folder, Version::Second, bounds.memory_bytes)
@@ -295,7 +326,7 @@ fn below(parent: &Path, name: &str, bounds: Bounds) -> Result<House, String> {
         remove_all(&folder);
         error.to_string()
     })?;
-    Ok(House::of(Version::Second, folder, None))
+    Ok(House::of(Version::Second, folder, bounds))
 }
 
 fn version_1(mounts: &str, places: &str, name: &str, bounds: Bounds) -> Result<House, String> {
@@ -307,28 +338,26 @@ fn version_1(mounts: &str, places: &str, name: &str, bounds: Bounds) -> Result<H
         fresh(&join(&mount, place), name)
     };
     let memory = folder_of("memory")?;
-    let house = House::of(Version::First, memory, None);
+    let mut house = House::of(Version::First, memory, bounds);
     bound(&house.memory, Version::First, bounds.memory_bytes).map_err(|error| error.to_string())?;
-    let processes = folder_of("pids")?;
-    write(&processes, "pids.max", &bounds.processes.to_string())
+    let processes = house.processes.insert(folder_of("pids")?);
+    write(processes, "pids.max", &bounds.processes.to_string())
         .map_err(|error| error.to_string())?;
-    Ok(house.with(processes))
+    house.processor = folder_of("cpu").ok();
+    Ok(house)
 }
 
 impl House {
-    fn of(version: Version, memory: PathBuf, processes: Option<PathBuf>) -> Self {
+    fn of(version: Version, memory: PathBuf, bounds: Bounds) -> Self {
         Self {
             version,
             memory,
-            processes,
+            processes: None,
+            processor: None,
+            site_processes: bounds.site_processes,
             hosts: AtomicU64::new(1),
             leftover: Mutex::default(),
         }
-    }
-
-    fn with(mut self, processes: PathBuf) -> Self {
-        self.processes = Some(processes);
-        self
     }
 }
 
@@ -429,11 +458,12 @@ mod tests {
         let service = root.path().join("service");
         fs::create_dir_all(service.join("server")).unwrap();
         fs::write(service.join("cgroup.controllers"), "cpu memory pids").unwrap();
-        fs::write(service.join("cgroup.subtree_control"), "memory pids").unwrap();
+        fs::write(service.join("cgroup.subtree_control"), "memory pids cpu").unwrap();
         let mounts = format!("1 0 0:1 / {} rw - cgroup2 x rw", root.path().display());
         let bounds = Bounds {
             memory_bytes: 4096,
             processes: 7,
+            site_processes: 3,
         };
         // The server's own group offers nothing, the one around it does.
         let house = version_2(&mounts, "0::/service/server\n", "tollgate-0-1", bounds).unwrap();
@@ -441,12 +471,18 @@ mod tests {
         let folder = service.join("tollgate-0-1");
         assert_eq!(read(&folder, "memory.max"), "4096");
         assert_eq!(read(&folder, "pids.max"), "7");
-        assert_eq!(read(&folder, "cgroup.subtree_control"), "+memory +pids");
+        assert_eq!(
+            read(&folder, "cgroup.subtree_control"),
+            "+memory +pids +cpu"
+        );
         let host = house.host().unwrap();
         assert_eq!(
             read(&host.memory, "cgroup.subtree_control"),
-            "+memory +pids"
+            "+memory +pids +cpu"
         );
+        // However many they are: one site's processes weigh as much as another's, and are counted.
+        assert_eq!(read(&host.memory, "cpu.weight"), WEIGHT);
+        assert_eq!(read(&host.memory, "pids.max"), "3");
         let folder = host.memory.join("worker-3");
         fs::create_dir(&folder).unwrap();
         bound(&folder, Version::Second, 1024).unwrap();

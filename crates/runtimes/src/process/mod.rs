@@ -6,9 +6,11 @@
 mod config;
 mod frames;
 mod groups;
+mod journal;
 mod launcher;
 mod pool;
 mod protocol;
+mod rest;
 mod scratch;
 mod watchdog;
 mod worker;
@@ -17,7 +19,7 @@ mod zygote;
 pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
-use self::pool::{Lease, Pool};
+use self::pool::{Lease, Pool, Refused};
 use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
 use self::zygote::{Beyond, Exit};
@@ -244,6 +246,14 @@ fn fitness_after(answer: &Answer) -> Fitness {
     }
 }
 
+/// What is said when nobody was granted a worker.
+fn none_in_time(patience: Duration, full: impl std::fmt::Display) -> String {
+    format!(
+        "No worker was free or ready within {}: {full}",
+        span(patience)
+    )
+}
+
 /// A worker that ended without an answer.
 fn crash(exit: Option<&Exit>, when: &str, kind: FailureKind) -> Failure {
     let how = match exit {
@@ -304,24 +314,30 @@ fn too_long(executable: &Executable, allotted: Duration) -> Failure {
 #[async_trait]
 impl Runtime for PythonRuntime {
     async fn run(&self, call: Call) -> RunReport {
-        let granted = match call.deadline {
-            Some(_) => {
-                let patience = call.allotted(self.clock.monotonic());
-                let granted = self.pool.acquire(&call.executable);
-                let Ok(granted) = tokio::time::timeout(patience, granted).await else {
-                    let message = format!("No worker was free or ready within {}", span(patience));
-                    return RunReport::failed(Failure::new(FailureKind::Timeout, message));
-                };
-                granted
-            }
-            None => self.pool.acquire(&call.executable).await,
+        let asked = self.clock.monotonic();
+        let (patience, kind) = match call.deadline {
+            Some(_) => (call.allotted(asked), FailureKind::Timeout),
+            // Nobody waits: it goes back into the queue, and no attempt is used up.
+            None => (
+                call.timeout.max(limits::WORKER_WAIT_MIN),
+                FailureKind::Unavailable,
+            ),
         };
-        match granted {
+        let granted = self
+            .pool
+            .acquire(&call.executable, call.depth, asked + patience);
+        match granted.await {
             Ok(lease) => {
                 let allotted = call.allotted(self.clock.monotonic());
+                if let Some(place) = lease.place() {
+                    call.pauses.hold(place);
+                }
                 self.run_on(lease, &call, allotted).await
             }
-            Err(refused) => RunReport {
+            Err(Refused::Full(full)) => {
+                RunReport::failed(Failure::new(kind, none_in_time(patience, full)))
+            }
+            Err(Refused::Failed(refused)) => RunReport {
                 result: Err(refused.failure),
                 logs: refused.logs,
                 worker: String::new(),
@@ -337,6 +353,7 @@ impl Runtime for PythonRuntime {
             message,
             line: None,
             column: None,
+            traceback: None,
         };
         if code.len() > limits::CODE_BYTES {
             let (size, most) = (code.len(), limits::CODE_BYTES);
@@ -360,13 +377,14 @@ impl Runtime for PythonRuntime {
     }
 
     async fn warm(&self, executable: &Arc<Executable>) -> Result<(), Failure> {
-        let warmed = tokio::time::timeout(self.warm_limit, self.pool.warm(executable)).await;
-        warmed.unwrap_or_else(|_| {
-            let message = format!(
-                "No worker was free or ready within {}",
-                span(self.warm_limit)
-            );
-            Err(Failure::new(FailureKind::Unavailable, message))
+        let deadline = self.clock.monotonic() + self.warm_limit;
+        let warmed = self.pool.warm(executable, deadline).await;
+        warmed.map_err(|refused| match refused {
+            Refused::Failed(refused) => refused.failure,
+            Refused::Full(full) => Failure::new(
+                FailureKind::Unavailable,
+                none_in_time(self.warm_limit, full),
+            ),
         })
     }
 

@@ -4,7 +4,7 @@
 //! again here, what does not fit the protocol is an error, never a guess, and nothing is built of it
 //! whose size is not bounded by what it is for.
 
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -30,7 +30,7 @@ pub(super) enum First<'a> {
         memory_mb: u32,
         reserve_mb: u64,
         env: Environment<'a>,
-        limits: Limits,
+        limits: &'static Limits,
     },
     /// Compile the code, say what is wrong with it, and end.
     Check {
@@ -69,23 +69,34 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// The limits that the host keeps itself, so that it can say which one was reached.
+/// The limits that the host keeps itself or names, so that it can say which one was reached.
 #[derive(Serialize)]
 pub(super) struct Limits {
     result_bytes: usize,
     log_bytes: usize,
     log_lines: usize,
     error_bytes: usize,
+    threads: u64,
+    scratch_bytes: u64,
+    scratch_files: u64,
+    open_files: u64,
+    file_bytes: u64,
 }
 
 impl Limits {
-    pub(super) const fn of_engine() -> Self {
-        Self {
+    pub(super) const fn of_engine() -> &'static Self {
+        const LIMITS: Limits = Limits {
             result_bytes: limits::RESULT_BYTES,
             log_bytes: limits::LOG_BYTES,
             log_lines: limits::LOG_LINES,
             error_bytes: limits::ERROR_BYTES,
-        }
+            threads: limits::WORKER_THREADS,
+            scratch_bytes: limits::SCRATCH_BYTES,
+            scratch_files: limits::SCRATCH_FILES,
+            open_files: limits::OPEN_FILES,
+            file_bytes: limits::FILE_BYTES,
+        };
+        &LIMITS
     }
 }
 
@@ -146,6 +157,12 @@ pub(super) struct Incoming<'a> {
     pub(super) failure: Option<WireFailure<'a>>,
     #[serde(default, borrow)]
     logs: Option<&'a RawValue>,
+    /// Threads were left, which get no time until the next call.
+    #[serde(default)]
+    pub(super) left: bool,
+    /// Its memory is worth a look.
+    #[serde(default)]
+    pub(super) large: bool,
     /// Why the worker must serve no other call, as it says itself; absent when it may.
     #[serde(default, borrow)]
     unfit: Option<Cow<'a, str>>,
@@ -193,7 +210,7 @@ pub(super) struct WireFailure<'a> {
 }
 
 #[derive(Deserialize)]
-struct WireLine<'a>(
+pub(super) struct WireLine<'a>(
     f64,
     #[serde(borrow)] Cow<'a, str>,
     #[serde(borrow)] Cow<'a, str>,
@@ -256,10 +273,8 @@ impl Incoming<'_> {
             );
             return Err(Failure::new(FailureKind::NotJson, message));
         }
-        if shape.doubtful
-            && let Err(error) = serde_json::from_str::<Sound>(raw.get())
-        {
-            let message = format!("The result holds a value that JSON cannot carry: {error}");
+        if let Some(fault) = shape.fault {
+            let message = format!("The result holds {fault}, which JSON cannot carry");
             return Err(Failure::new(FailureKind::NotJson, message));
         }
         Ok(JsonText::from(raw.to_owned()))
@@ -299,68 +314,11 @@ impl<'de> Visitor<'de> for LinesVisitor {
     }
 }
 
-/// Any JSON that every reader of the engine can read: no number out of range, no half of a surrogate
-/// pair. Nothing is built. Its depth has been looked at before.
-struct Sound;
-
-impl<'de> Deserialize<'de> for Sound {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
-    }
-}
-
-impl<'de> Visitor<'de> for Sound {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self, A::Error> {
-        while entries.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
-    }
-}
-
 impl WireLine<'_> {
-    fn bounded(self, bytes: &mut usize) -> Option<LogLine> {
+    /// The line, with only such names as there are.
+    pub(super) fn into_line(self) -> LogLine {
         let Self(seconds, level, logger, message) = self;
-        // The margin is for the host's note.
-        let room = (limits::LOG_BYTES + 256)
-            .checked_sub(*bytes)
-            .filter(|&room| room > 0)?;
-        let message = text::prefix(&message, room).to_owned();
-        *bytes += message.len();
-        Some(LogLine {
+        LogLine {
             timestamp: timestamp(seconds),
             level: known(&level, &["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"),
             logger: known(
@@ -368,8 +326,20 @@ impl WireLine<'_> {
                 &["function", "stdout", "stderr", "tollgate"],
                 "function",
             ),
-            message,
-        })
+            message: message.into_owned(),
+        }
+    }
+
+    fn bounded(self, bytes: &mut usize) -> Option<LogLine> {
+        // The margin is for the host's note.
+        let room = (limits::LOG_BYTES + 256)
+            .checked_sub(*bytes)
+            .filter(|&room| room > 0)?;
+        let mut line = self.into_line();
+        line.message
+            .truncate(text::prefix(&line.message, room).len());
+        *bytes += line.message.len();
+        Some(line)
     }
 }
 
@@ -382,7 +352,7 @@ fn known(word: &str, words: &[&str], otherwise: &str) -> String {
     .to_owned()
 }
 
-fn timestamp(seconds: f64) -> Timestamp {
+pub(super) fn timestamp(seconds: f64) -> Timestamp {
     // A cast saturates, and turns NaN into 0.
     #[expect(
         clippy::cast_possible_truncation,
@@ -391,60 +361,79 @@ fn timestamp(seconds: f64) -> Timestamp {
     Timestamp::from_micros((seconds * 1e6) as i64)
 }
 
-/// The lines of a journal that was cut off at any point.
-pub(super) fn journal_lines(journal: &[u8]) -> Vec<LogLine> {
-    let end = journal
-        .iter()
-        .position(|&byte| byte == 0)
-        .unwrap_or(journal.len());
-    let mut bytes = 0;
-    journal[..end]
-        .split(|&byte| byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .take(limits::LOG_LINES + 1)
-        .map_while(|line| serde_json::from_slice::<WireLine<'_>>(line).ok())
-        .map_while(|line| line.bounded(&mut bytes))
-        .collect()
-}
-
 /// What one pass over a JSON text tells without building it.
+#[derive(Default)]
 struct Shape {
     /// Deepest nesting of arrays and objects.
     depth: usize,
-    /// Holds an escape or a number that a full parse may refuse.
-    doubtful: bool,
+    /// What no reader could read. An integer of whatever length is none: it is passed on as text.
+    fault: Option<&'static str>,
 }
 
 impl Shape {
     fn of(json: &str) -> Self {
-        let (mut depth, mut deepest, mut doubtful) = (0_usize, 0, false);
-        let (mut in_string, mut digits) = (false, 0_u32);
-        let mut bytes = json.bytes();
-        while let Some(byte) = bytes.next() {
+        let bytes = json.as_bytes();
+        let (mut shape, mut depth, mut at) = (Self::default(), 0_usize, 0);
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
             match byte {
-                b'\\' => doubtful |= bytes.next() == Some(b'u'),
-                b'"' => in_string = !in_string,
-                _ if in_string => {}
+                b'"' => at = shape.after_string(bytes, at),
                 b'[' | b'{' => {
                     depth += 1;
-                    deepest = deepest.max(depth);
+                    shape.depth = shape.depth.max(depth);
                 }
                 b']' | b'}' => depth = depth.saturating_sub(1),
-                b'e' | b'E' => doubtful = true,
+                b'-' | b'0'..=b'9' => at = shape.after_number(json, at - 1),
                 _ => {}
             }
-            digits = if !in_string && byte.is_ascii_digit() {
-                digits + 1
-            } else {
-                0
-            };
-            doubtful |= digits > 18;
         }
-        Self {
-            depth: deepest,
-            doubtful,
-        }
+        shape
     }
+
+    fn after_number(&mut self, json: &str, start: usize) -> usize {
+        let of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        let rest = &json[start..];
+        let length = rest.bytes().take_while(of_number).count();
+        let number = &rest[..length];
+        if number.contains(['.', 'e', 'E']) && !number.parse().is_ok_and(f64::is_finite) {
+            self.fault = Some("a number that is out of range");
+        }
+        start + length
+    }
+
+    fn after_string(&mut self, bytes: &[u8], start: usize) -> usize {
+        let mut at = start;
+        while let Some(&byte) = bytes.get(at) {
+            at += 1;
+            match byte {
+                b'"' => break,
+                b'\\' if bytes.get(at) == Some(&b'u') => {
+                    at += 5;
+                    match code_unit(bytes, at - 4) {
+                        0xd800..0xdc00 if is_low(bytes, at) => at += 6,
+                        0xd800..0xe000 => self.fault = Some("half a surrogate pair"),
+                        _ => {}
+                    }
+                }
+                b'\\' => at += 1,
+                _ => {}
+            }
+        }
+        at
+    }
+}
+
+/// The four hexadecimal digits of an escape; 0 where there are none, which the parser has refused.
+fn code_unit(bytes: &[u8], at: usize) -> u16 {
+    let digits = bytes.get(at..at + 4).and_then(|it| str::from_utf8(it).ok());
+    digits
+        .and_then(|it| u16::from_str_radix(it, 16).ok())
+        .unwrap_or(0)
+}
+
+/// Whether the second half of a surrogate pair stands there.
+fn is_low(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..at + 2) == Some(b"\\u") && (0xdc00..0xe000).contains(&code_unit(bytes, at + 2))
 }
 
 #[cfg(test)]
@@ -477,8 +466,10 @@ mod tests {
         for (result, kind) in [
             (deep.as_str(), FailureKind::NotJson),
             (r#""\ud800""#, FailureKind::NotJson),
+            (r#""\ud800x""#, FailureKind::NotJson),
+            (r#"["\udc00\ud800"]"#, FailureKind::NotJson),
             ("1e999", FailureKind::NotJson),
-            (&format!("1{}", "0".repeat(400)), FailureKind::NotJson),
+            ("[-1.5E400]", FailureKind::NotJson),
             (
                 &format!("\"{}\"", "x".repeat(limits::RESULT_BYTES)),
                 FailureKind::Limit,
@@ -486,6 +477,13 @@ mod tests {
         ] {
             let frame = format!(r#"{{"op":"result","result":{result}}}"#);
             assert_eq!(result_of(&frame).unwrap_err().kind, kind);
+        }
+        for fine in [
+            &format!("-1{}", "0".repeat(5000)),
+            r#"["\ud83d\ude00", "\u0001\\", "\\ud800", 1e-999, 1.5e300]"#,
+        ] {
+            let frame = format!(r#"{{"op":"result","result":{fine}}}"#);
+            assert_eq!(result_of(&frame).unwrap().as_str(), fine);
         }
         let level = "[".repeat(64) + &"]".repeat(64);
         result_of(&format!(r#"{{"op":"result","result":{level}}}"#)).unwrap();
@@ -513,17 +511,6 @@ mod tests {
             .map(|line| line.message.len())
             .sum();
         assert!(bytes <= limits::LOG_BYTES + 256, "{bytes}");
-    }
-
-    #[test]
-    fn a_journal_is_read_as_far_as_it_goes() {
-        let journal =
-            b"[1,\"INFO\",\"stdout\",\"one\"]\n[2,\"INFO\",\"stdout\",\"two\"]\n[3,\"IN\0\0";
-        let lines = journal_lines(journal);
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1].message, "two");
-        assert!(journal_lines(&[0; 64]).is_empty());
-        assert!(journal_lines(b"\xff\xfe").is_empty());
     }
 
     #[test]

@@ -143,7 +143,7 @@ mod tests {
         let closed = folder.join("a/closed");
         fs::create_dir(&closed).unwrap();
         fs::write(closed.join("file"), "x").unwrap();
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         remove(&folder).unwrap();
         assert!(!folder.exists());
         assert_eq!(fs::read_to_string(kept.join("canary")).unwrap(), "canary");

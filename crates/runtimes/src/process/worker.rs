@@ -3,32 +3,37 @@
 //! Whoever runs a call owns the worker meanwhile and reads its socket directly; there is no task
 //! between them. After any breach of the protocol a worker must never be used again.
 
-use super::frames::{Taken, invalid, read_frame, write_frame};
-use super::protocol::{
-    CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op, journal_lines,
-};
+use super::frames::{BUFFER_BYTES, Inbox, Taken, invalid, read_frame, write_frame};
+use super::journal::Journal;
+use super::protocol::{CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op};
+use super::rest::Body;
 use super::zygote::{Exit, ExitWatch, Zygote};
 use crate::outbound::{Outbound, egress};
-use rustix::fs::{MemfdFlags, SealFlags};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashSet;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
+use tollgate_core::function::Executable;
 use tollgate_core::invocation::{Failure, LogLine};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::{Call, HostCalls};
+use tollgate_core::limits;
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError};
 
-/// Memory shared with a worker, into which it copies its log lines.
-const JOURNAL_BYTES: usize = 256 * 1024;
-/// A buffer that a large frame made larger than this is given back.
-const BUFFER_BYTES: usize = 256 * 1024;
 /// How often a journal is looked at whose lines somebody wants to see at once.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 /// How long a report waits for the news of how a worker ended.
 const EXIT_LIMIT: Duration = Duration::from_secs(1);
+/// How long a worker may take to be told that its call is over.
+const OVER_LIMIT: Duration = Duration::from_secs(1);
 
 /// A worker process and the server's ends of what it shares with it.
 pub(super) struct Worker {
@@ -36,8 +41,9 @@ pub(super) struct Worker {
     pub(super) exit: ExitWatch,
     pub(super) zygote: Zygote,
     stream: UnixStream,
-    journal: OwnedFd,
-    incoming: Vec<u8>,
+    journal: Arc<Journal>,
+    body: Arc<Body>,
+    incoming: Box<Inbox>,
     outgoing: Vec<u8>,
 }
 
@@ -63,26 +69,20 @@ impl Worker {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
-        let journal = rustix::fs::memfd_create(
-            "tollgate-journal",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )?;
-        rustix::fs::ftruncate(&journal, JOURNAL_BYTES as u64)?;
-        // The worker could otherwise grow it without bound, at the server's expense.
-        rustix::fs::fcntl_add_seals(
-            &journal,
-            SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL,
-        )?;
-        let exit = zygote.spawn(id, memory_mb, [OwnedFd::from(theirs), journal.try_clone()?]);
-        let (incoming, outgoing) = (Vec::new(), Vec::new());
+        let journal = Arc::new(Journal::new()?);
+        let body = Arc::new(Body::new(memory_mb));
+        let [lines, out, err] = journal.descriptors()?;
+        let descriptors = [OwnedFd::from(theirs), lines, out, err];
+        let exit = zygote.spawn(id, memory_mb, descriptors, Arc::clone(&body));
         Ok(Self {
             id,
             exit,
             zygote,
             stream,
             journal,
-            incoming,
-            outgoing,
+            body,
+            incoming: Box::default(),
+            outgoing: Vec::new(),
         })
     }
 
@@ -91,20 +91,35 @@ impl Worker {
         format!("python-{}", self.id)
     }
 
-    /// Sends the code and waits until its top level has run.
-    pub(super) async fn load(&mut self, first: &First<'_>) -> Result<u32, LoadError> {
+    /// Sends the code and waits until its top level has run, which may ask for what other hosts
+    /// answer, and for nothing else: nobody has called it yet.
+    pub(super) async fn load(
+        &mut self,
+        first: &First<'_>,
+        executable: &Executable,
+        outbound: Option<&Outbound>,
+    ) -> Result<u32, LoadError> {
         write_frame(&mut self.outgoing, first).map_err(LoadError::Broken)?;
-        self.stream
-            .write_all(&self.outgoing)
-            .await
-            .map_err(LoadError::Broken)?;
+        let ask = |method: String, args: Box<RawValue>, taken| {
+            Box::pin(async move {
+                let _taken: Option<Taken> = taken;
+                match &*method {
+                    "http.request" => egress::answer(outbound, executable, &args).await,
+                    _ => Err(HostError::forbidden(
+                        "sdk_client works only while main runs; the module's top level may only \
+                         make requests to other hosts",
+                    )),
+                }
+            }) as Asked<'_>
+        };
+        self.converse(ask).await.map_err(LoadError::Broken)?;
         self.outgoing = Vec::new();
-        let frame = read_frame(&mut self.stream, &mut self.incoming, self.zygote.room())
-            .await
-            .map_err(LoadError::Broken)?;
-        let mut message: Incoming<'_> = parse(frame.body).map_err(LoadError::Broken)?;
+        let mut message: Incoming<'_> = parse(self.incoming.body()).map_err(LoadError::Broken)?;
         match (message.op, message.failure.take()) {
-            (Op::Ready, None) => Ok(message.pid),
+            (Op::Ready, None) => {
+                self.body.loaded(message.left);
+                Ok(message.pid)
+            }
             (Op::Failed, Some(failure)) => Err(LoadError::Refused(
                 failure.into_failure(),
                 message.take_logs().unwrap_or_default(),
@@ -130,39 +145,122 @@ impl Worker {
         outbound: Option<&Outbound>,
     ) -> io::Result<Answer> {
         let _busy = self.zygote.busy();
+        self.body.wake();
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
-        let mut told = 0;
-        loop {
-            self.stream.write_all(&self.outgoing).await?;
-            let room = self.zygote.room();
-            let reading = read_frame(&mut self.stream, &mut self.incoming, room);
-            let frame = if call.host.follows() {
-                following(&self.journal, &*call.host, &mut told, reading).await?
-            } else {
-                reading.await?
-            };
-            let mut message: Incoming<'_> = parse(frame.body)?;
-            let result = match message.op {
-                Op::Ready => return Err(invalid("a second `ready`")),
-                Op::Host => {
-                    answer_request(call, outbound, message, frame.taken, &mut self.outgoing)
-                        .await?;
-                    continue;
+        let ask = |method: String, args: Box<RawValue>, taken| {
+            Box::pin(async move {
+                match &*method {
+                    "http.request" => {
+                        let _taken: Option<Taken> = taken;
+                        egress::answer(outbound, &call.executable, &args).await
+                    }
+                    method => {
+                        // Not held while others are waited for, who may need room themselves.
+                        drop(taken);
+                        call.host.call(method, &args).await
+                    }
                 }
-                Op::Result => message.take_result(),
-                Op::Failed => match message.failure.take() {
-                    Some(failure) => Err(failure.into_failure()),
-                    None => return Err(invalid("a failure without reason")),
-                },
-            };
-            let (logs, fitness) = (message.take_logs()?, message.take_fitness());
-            self.trim_buffers();
-            return Ok(Answer {
-                result,
-                logs,
-                fitness,
-            });
+            }) as Asked<'_>
+        };
+        let journal = Arc::clone(&self.journal);
+        let talk = self.converse(ask);
+        if call.host.follows() {
+            following(&journal, &*call.host, talk).await?;
+        } else {
+            talk.await?;
         }
+        let mut message: Incoming<'_> = parse(self.incoming.body())?;
+        let result = match message.op {
+            Op::Ready | Op::Host => return Err(invalid("no answer to a call")),
+            Op::Result => message.take_result(),
+            Op::Failed => match message.failure.take() {
+                Some(failure) => Err(failure.into_failure()),
+                None => return Err(invalid("a failure without reason")),
+            },
+        };
+        let (logs, fitness) = (message.take_logs()?, message.take_fitness());
+        let fitness = match fitness {
+            Fitness::Fit => self.body.rest(message.left, message.large),
+            unfit => unfit,
+        };
+        self.incoming.trim();
+        if self.outgoing.capacity() > BUFFER_BYTES {
+            self.outgoing = Vec::new();
+        }
+        Ok(Answer {
+            result,
+            logs,
+            fitness,
+        })
+    }
+
+    /// Sends what is to be sent and answers requests, several at a time, until a frame comes that is
+    /// none; that is the last one in the inbox. Requests that are under way then are given up, and the
+    /// worker is told so.
+    async fn converse<'a>(
+        &mut self,
+        ask: impl Fn(String, Box<RawValue>, Option<Taken>) -> Asked<'a>,
+    ) -> io::Result<()> {
+        let (mut reader, mut writer) = self.stream.split();
+        let mut outgoing = std::mem::take(&mut self.outgoing);
+        writer.write_all(&outgoing).await?;
+        let mut under_way = FuturesUnordered::new();
+        let mut waiting = HashSet::new();
+        loop {
+            let frame = {
+                let read = read_frame(&mut reader, &mut self.incoming, self.zygote.room());
+                let mut read = std::pin::pin!(read);
+                loop {
+                    tokio::select! {
+                        biased;
+                        frame = &mut read => break frame?,
+                        Some((id, answered)) = under_way.next() => {
+                            waiting.remove(&id);
+                            write_answer(&mut outgoing, id, &answered)?;
+                            writer.write_all(&outgoing).await?;
+                        }
+                    }
+                }
+            };
+            if !frame.asks {
+                break;
+            }
+            let taken = frame.taken;
+            let Incoming {
+                id, method, args, ..
+            } = parse(frame.body)?;
+            let args = args.filter(|args| args.get().starts_with('{'));
+            let args = args.ok_or_else(|| invalid("a request without arguments"))?;
+            if waiting.len() >= limits::REQUESTS_AT_ONCE {
+                write_answer(&mut outgoing, id, &Err(too_many()))?;
+                writer.write_all(&outgoing).await?;
+                continue;
+            }
+            if !waiting.insert(id) {
+                return Err(invalid("two requests with one number"));
+            }
+            let answer = ask(method.into_owned(), args.to_owned(), taken);
+            under_way.push(async move { (id, answer.await) });
+            self.incoming.trim();
+        }
+        // A worker that has answered says nothing more until it is spoken to.
+        if !self.incoming.is_spent() {
+            return Err(invalid("bytes follow an answer"));
+        }
+        if !waiting.is_empty() {
+            drop(under_way);
+            let told = async {
+                for id in waiting {
+                    write_answer(&mut outgoing, id, &Err(over()))?;
+                    writer.write_all(&outgoing).await?;
+                }
+                Ok(())
+            };
+            let told = tokio::time::timeout(OVER_LIMIT, told).await;
+            told.unwrap_or_else(|_| Err(invalid("it does not listen")))?;
+        }
+        self.outgoing = outgoing;
+        Ok(())
     }
 
     /// Whether it is silent and connected, as an idle worker has to be.
@@ -174,7 +272,7 @@ impl Worker {
 
     /// The log lines of a call that got no answer, as far as they were written.
     pub(super) fn journal(&self) -> Vec<LogLine> {
-        written(&self.journal)
+        self.journal.read()
     }
 
     /// How the process ended, as soon as that is known; none if it takes too long.
@@ -183,14 +281,6 @@ impl Worker {
             Ok(Ok(exit)) => exit.clone(),
             Ok(Err(_)) => Some(Exit::ZygoteGone),
             Err(_) => None,
-        }
-    }
-
-    fn trim_buffers(&mut self) {
-        for buffer in [&mut self.incoming, &mut self.outgoing] {
-            if buffer.capacity() > BUFFER_BYTES {
-                *buffer = Vec::new();
-            }
         }
     }
 }
@@ -204,32 +294,19 @@ impl Drop for Worker {
     }
 }
 
-/// What a journal holds.
-fn written(journal: &OwnedFd) -> Vec<LogLine> {
-    let mut bytes = vec![0; JOURNAL_BYTES];
-    match rustix::io::pread(journal, &mut bytes, 0) {
-        Ok(length) => journal_lines(&bytes[..length]),
-        Err(_) => Vec::new(),
-    }
-}
-
-/// Waits for `reading`, and tells of log lines as they are written meanwhile.
-async fn following<T>(
-    journal: &OwnedFd,
-    host: &dyn HostCalls,
-    told: &mut usize,
-    reading: impl Future<Output = T>,
-) -> T {
-    tokio::pin!(reading);
+/// Waits for `talk`, and tells of log lines as they are written meanwhile.
+async fn following<T>(journal: &Journal, host: &dyn HostCalls, talk: impl Future<Output = T>) -> T {
+    tokio::pin!(talk);
     let mut look = tokio::time::interval(FOLLOW_EVERY);
+    let mut told = 0;
     loop {
         tokio::select! {
-            read = &mut reading => return read,
+            end = &mut talk => return end,
             _ = look.tick() => {
-                let lines = written(journal);
-                if let Some(new) = lines.get(*told..).filter(|new| !new.is_empty()) {
-                    host.logged(new);
-                    *told = lines.len();
+                let (new, written) = journal.since(told);
+                told = written;
+                if !new.is_empty() {
+                    host.logged(&new);
                 }
             }
         }
@@ -240,28 +317,16 @@ fn parse<'f, T: Deserialize<'f>>(frame: &'f [u8]) -> io::Result<T> {
     serde_json::from_slice(frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Has the engine answer a request of the function; the answer is the next frame out.
-async fn answer_request(
-    call: &Call,
-    outbound: Option<&Outbound>,
-    message: Incoming<'_>,
-    taken: Option<Taken>,
+/// An answer that is on its way.
+type Asked<'a> = BoxFuture<'a, Result<Box<RawValue>, HostError>>;
+
+/// Writes the answer to a request as the next frame out.
+fn write_answer(
     outgoing: &mut Vec<u8>,
+    id: u64,
+    answered: &Result<Box<RawValue>, HostError>,
 ) -> io::Result<()> {
-    let Incoming {
-        id, method, args, ..
-    } = message;
-    let args = args.filter(|args| args.get().starts_with('{'));
-    let args = args.ok_or_else(|| invalid("a request without arguments"))?;
-    let answered = match &*method {
-        "http.request" => egress::answer(outbound, &call.executable, args).await,
-        method => {
-            // Not held while others are waited for, who may need room themselves.
-            drop(taken);
-            call.host.call(method, args).await
-        }
-    };
-    let (ok, error) = match &answered {
+    let (ok, error) = match answered {
         Ok(value) => (Some(&**value), None),
         Err(refusal) => {
             let error = HostRefusal {
@@ -273,4 +338,14 @@ async fn answer_request(
         }
     };
     write_frame(outgoing, &HostAnswer { id, ok, error })
+}
+
+fn too_many() -> HostError {
+    let most = limits::REQUESTS_AT_ONCE;
+    let message = format!("A run may wait for {most} requests at the same time");
+    HostError::new("RATE_LIMITED", 429, message)
+}
+
+fn over() -> HostError {
+    HostError::new("CONFLICT", 409, "The call that made this request is over")
 }

@@ -12,14 +12,14 @@ use tollgate_runtimes::{Interpreter, Outbound, OutboundConfig, ProcessConfig};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
 
-fn egress() -> FunctionOptions {
+pub(crate) fn egress() -> FunctionOptions {
     FunctionOptions {
         network: Network::Egress,
         ..FunctionOptions::default()
     }
 }
 
-fn let_out(config: &mut ProcessConfig, allow_private: bool) {
+pub(crate) fn let_out(config: &mut ProcessConfig, allow_private: bool) {
     let outbound = OutboundConfig {
         allow_private,
         ..OutboundConfig::default()

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod egress;
+mod fit;
 mod hardening;
+mod libraries;
 mod lifecycle;
 mod poll;
 mod pool;

@@ -174,8 +174,7 @@ async fn code_that_does_not_load_says_where() {
 async fn what_is_not_json_is_named() {
     let python = python_or_skip!();
     for (result, place) in [
-        ("{'a': [1, {2, 3}]}", "result['a'][1] is of type set"),
-        ("b'x'", "result is of type bytes"),
+        ("{'a': [1, object()]}", "result['a'][1] is of type object"),
         ("{'x': float('nan')}", "result['x'] is nan"),
         ("[1e999]", "result[0] is inf"),
         ("{(1, 2): 3}", "result has a key of type tuple"),
@@ -199,12 +198,6 @@ async fn what_is_not_json_is_named() {
     assert!(
         message.contains("result[0] holds half a surrogate pair"),
         "{message}"
-    );
-    let report = python.once("def main(p): return 10**400").await;
-    assert!(
-        failure(&report).message.contains("out of range"),
-        "{:?}",
-        failure(&report)
     );
 }
 
@@ -279,13 +272,16 @@ async fn requests_to_the_platform_are_answered() {
     );
 }
 
+fn source(code: &str) -> Source {
+    Source::App {
+        environment: Environment::Python,
+        code: code.into(),
+    }
+}
+
 #[tokio::test]
 async fn a_source_is_checked_without_being_run() {
     let python = python_or_skip!();
-    let source = |code: &str| Source::App {
-        environment: Environment::Python,
-        code: code.into(),
-    };
     for code in [
         "def main(p): pass",
         "async def main(p): pass",
@@ -315,6 +311,18 @@ async fn a_source_is_checked_without_being_run() {
             Some(1),
             Some(1),
         ),
+        (
+            "def main(a, b, c, d): pass",
+            "needs 4 positional parameters",
+            Some(1),
+            Some(1),
+        ),
+        (
+            "async def main(p, *, key): pass",
+            "keyword argument key",
+            Some(1),
+            Some(1),
+        ),
         ("x = 1\0", "null byte", None, None),
     ] {
         let error = python.runtime.check(SITE, &source(code)).await.unwrap_err();
@@ -322,6 +330,7 @@ async fn a_source_is_checked_without_being_run() {
             message: found,
             line: at,
             column: on,
+            ..
         }) = error
         else {
             panic!("{code}: {error}");
@@ -329,6 +338,11 @@ async fn a_source_is_checked_without_being_run() {
         assert!(found.contains(message), "{code}: {found}");
         assert_eq!((at, on), (line, column), "{code}");
     }
+}
+
+#[tokio::test]
+async fn a_source_that_is_too_deep_or_too_long_is_refused() {
+    let python = python_or_skip!();
     let deep = format!("def main(p): return {}", "(".repeat(100_000));
     assert!(matches!(
         python.runtime.check(SITE, &source(&deep)).await,

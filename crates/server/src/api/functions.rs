@@ -47,7 +47,10 @@ pub(crate) struct CreateFunction {
     async_mode: Option<bool>,
     timeout_seconds: Option<f64>,
     memory_mb: Option<u32>,
+    /// 64 unless set.
     max_concurrency: Option<u32>,
+    /// How often it may be called, as `100/m`: a number, and `s`, `m`, `h` or `d`. Events are not calls.
+    rate_limit: Option<String>,
     max_attempts: Option<u32>,
     /// `none` (unless set) or `egress`.
     #[schema(schema_with = words::network)]
@@ -73,6 +76,7 @@ impl From<CreateFunction> for services::CreateFunction {
                 timeout_seconds: request.timeout_seconds,
                 memory_mb: request.memory_mb,
                 max_concurrency: request.max_concurrency,
+                rate_limit: request.rate_limit,
                 max_attempts: request.max_attempts,
                 network: request.network.unwrap_or_default(),
                 filter_conditions: request.filter_conditions,
@@ -182,6 +186,9 @@ pub(crate) struct UpdateFunction {
     #[schema(value_type = Option<u32>)]
     max_concurrency: Option<Option<u32>>,
     #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    rate_limit: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     max_attempts: Option<Option<u32>>,
     /// `none` when it is `null`.
@@ -234,6 +241,7 @@ impl UpdateFunction {
             timeout_seconds: self.timeout_seconds,
             memory_mb: self.memory_mb,
             max_concurrency: self.max_concurrency,
+            rate_limit: self.rate_limit,
             max_attempts: self.max_attempts,
             network: self.network.map(Option::unwrap_or_default),
             filter_conditions: self.filter_conditions,

@@ -85,11 +85,16 @@ impl ConfinementView {
     }
 }
 
-/// Readiness: the database answers too. A runtime that cannot run is told, and stops nothing else.
+/// Readiness: the database answers too, and every loop goes on. A runtime that cannot run is told, and stops nothing else.
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", security(()),
     responses((status = OK, body = Readiness), ApiError))]
 pub(crate) async fn readyz(State(app): State<AppState>) -> Result<axum::Json<Readiness>, ApiError> {
     let platform = app.platform();
+    if let Some(fault) = app.config().supervisor.fault() {
+        let message = format!("The server is about to end: {fault}");
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        return Err(ApiError::new(status, Code::ServiceUnavailable, message));
+    }
     if let Err(error) = platform.store.system(Reason::Administer).ping().await {
         tracing::warn!(error = %error, "the database does not answer: {error}");
         let message = "The database does not answer";

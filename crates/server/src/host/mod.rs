@@ -23,7 +23,10 @@ use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
 use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
+mod polling;
 mod secrets;
+
+use self::polling::Polling;
 
 /// Makes the functions' side of the API. Holds routes and platform weakly: they hold this.
 pub(crate) struct ApiHosts {
@@ -33,11 +36,15 @@ pub(crate) struct ApiHosts {
 
 impl HostFactory for ApiHosts {
     fn host(&self, principal: Option<Principal>, own: OwnApp) -> Arc<dyn HostCalls> {
-        Arc::new(ApiHost {
+        let host = Arc::new(ApiHost {
             routes: Weak::clone(&self.routes),
             platform: Weak::clone(&self.platform),
             principal,
             own,
+        });
+        Arc::new(Polling {
+            host,
+            platform: Weak::clone(&self.platform),
         })
     }
 }

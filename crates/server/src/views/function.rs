@@ -30,6 +30,7 @@ pub(crate) struct FunctionView {
     timeout_seconds: Option<f64>,
     memory_mb: Option<u32>,
     max_concurrency: Option<u32>,
+    rate_limit: Option<String>,
     max_attempts: Option<u32>,
     #[schema(schema_with = words::network)]
     network: &'static str,
@@ -128,6 +129,7 @@ impl From<Function> for FunctionView {
             timeout_seconds: function.options.timeout_seconds,
             memory_mb: function.options.memory_mb,
             max_concurrency: function.options.max_concurrency,
+            rate_limit: function.options.rate_limit,
             max_attempts: function.options.max_attempts,
             network: function.options.network.as_str(),
             filter_conditions: function.options.filter_conditions,

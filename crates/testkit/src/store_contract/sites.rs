@@ -80,7 +80,12 @@ pub async fn a_domain_is_added_and_removed(world: World) {
 
 /// Blocks do not overlap, whoever asks.
 pub async fn ids_are_never_reserved_twice(world: World) {
-    for kind in [IdKind::User, IdKind::Invocation] {
+    for kind in [
+        IdKind::User,
+        IdKind::Invocation,
+        IdKind::Function,
+        IdKind::Version,
+    ] {
         let blocks = (0..50).map(|count| world.system.reserve_ids(kind, count));
         let blocks = futures_util::future::try_join_all(blocks).await.unwrap();
         let ids: Vec<i64> = blocks.into_iter().flatten().collect();

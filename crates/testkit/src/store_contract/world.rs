@@ -222,6 +222,7 @@ impl Tenant {
             source: code("def main(params): return params"),
             webhook_secret: None,
             created_at: self.now(),
+            ids: None,
             remember: None,
         }
     }

@@ -8,7 +8,7 @@ use crate::function::{
     VersionEntry,
 };
 use crate::idempotency::Remember;
-use crate::ids::{AppId, FunctionId};
+use crate::ids::{AppId, FunctionId, VersionId};
 use crate::subscriber::{Subscriber, SubscriberOptions, Subscription};
 use crate::time::Timestamp;
 use crate::vault::Sealed;
@@ -78,6 +78,9 @@ pub struct NewFunction {
     pub webhook_secret: Option<Sealed>,
     /// Now.
     pub created_at: Timestamp,
+    /// Its number and its first version's, where a worker knows them already; else the store takes
+    /// some.
+    pub ids: Option<(FunctionId, VersionId)>,
     /// The answer of the request that asks for it.
     pub remember: Option<Remember<Function>>,
 }
@@ -109,6 +112,13 @@ pub trait FunctionStore: Send + Sync {
 
     /// One function by its number.
     async fn function_by_id(&self, id: FunctionId) -> Result<Option<Function>, StoreError>;
+
+    /// What a function would run that is not stored yet, and has its numbers. None when its app is
+    /// gone.
+    async fn executable_of_new(
+        &self,
+        function: &NewFunction,
+    ) -> Result<Option<Executable>, StoreError>;
 
     /// Stores a function and its version 1. Conflict: [`super::Conflict::Slug`].
     async fn insert_function(&self, function: NewFunction) -> Result<Function, StoreError>;

@@ -99,6 +99,10 @@ pub enum IdKind {
     User,
     /// Invocations.
     Invocation,
+    /// Functions.
+    Function,
+    /// Versions of functions.
+    Version,
 }
 
 /// Numbers that nobody else was or will be given.

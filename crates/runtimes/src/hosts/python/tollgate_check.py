@@ -4,6 +4,9 @@ import ast
 import warnings
 
 NO_MAIN = "The code defines no function named main; add `def main(params): ...`."
+# What `main` is given.
+PARAMETERS_MAX = 3
+GIVEN = "at most three: params, user_data, sdk_client"
 NO_PARAMETERS = "main takes no positional parameter; write `def main(params): ...`."
 
 
@@ -31,13 +34,34 @@ def check(code):
         return {"message": NO_MAIN}
     if isinstance(definition, (ast.FunctionDef, ast.AsyncFunctionDef)):
         given = definition.args
-        if not (given.posonlyargs or given.args or given.vararg or definition.decorator_list):
-            return {
-                "message": NO_PARAMETERS,
-                "line": definition.lineno,
-                "column": definition.col_offset + 1,
-            }
+        message = None if definition.decorator_list else fault_of_parameters(given)
+        if message:
+            line, column = definition.lineno, definition.col_offset + 1
+            return {"message": message, "line": line, "column": column}
     return {}
+
+
+def fault_of_parameters(given):
+    """What is wrong with the parameters of `main` as they are written."""
+    positional = len(given.posonlyargs) + len(given.args)
+    needed = positional - len(given.defaults)
+    named = [
+        argument.arg
+        for argument, default in zip(given.kwonlyargs, given.kw_defaults)
+        if default is None
+    ]
+    return fault_of_counts(positional, needed, given.vararg is not None, named)
+
+
+def fault_of_counts(positional, needed, any_number, named):
+    """The same from what `main` takes: that many by position, of which some without a default."""
+    if not positional and not any_number:
+        return NO_PARAMETERS
+    if needed > PARAMETERS_MAX:
+        return f"main needs {needed} positional parameters, and is given {GIVEN}."
+    if named:
+        return f"main needs the keyword argument {named[0]}, and is given {GIVEN}, by position."
+    return None
 
 
 def main_of(body):

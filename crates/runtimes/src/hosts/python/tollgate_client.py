@@ -4,7 +4,6 @@ Holds no credential: each request goes over the worker's socket, and the server 
 rights of whoever caused the call.
 """
 
-from tollgate_frames import encode
 from tollgate_http import Http
 
 
@@ -23,25 +22,15 @@ class Platform:
 
     def __init__(self, channel):
         self.channel = channel
-        self.count = 0
-        self.open = False
         self.app_slug = None
 
     def call(self, method, /, **args):
         request = {name: value for name, value in args.items() if value is not None}
-        with self.channel.lock:
-            if not self.open:
-                raise RuntimeError("sdk_client works only while main runs")
-            self.count += 1
-            self.channel.send(
-                encode({"op": "host", "id": self.count, "method": method, "args": request})
-            )
-            answer = self.channel.receive()
+        answer = self.channel.request(method, request)
         error = answer.get("error")
         if error is not None:
             raise PlatformError(error["code"], error["status"], error["message"])
         return answer.get("ok")
-
 
     def call_in_app(self, method, app_slug=None, **args):
         """The same for requests that name an app: the function's own unless another is given."""

@@ -1,16 +1,17 @@
 """HTTP for functions: requests go over the worker's socket to the server, which makes them.
 
 A function has no network. `sdk_client.http` is the way out, and the usual libraries are led onto it:
-what rests on `http.client` (urllib.request, urllib3, requests), and httpx. None of this is a wall:
-the server decides what may be reached.
+what rests on `http.client` (urllib.request, urllib3, requests, httplib2, botocore), and httpx. None of
+this is a wall: the server decides what may be reached.
 """
 
 import base64
-import importlib.abc
-import importlib.util
 import io
 import json as json_module
 import sys
+import threading
+
+from tollgate_imports import when_imported
 
 # What the server sets itself; the libraries send it unasked.
 RESERVED = {
@@ -24,6 +25,7 @@ class Response:
 
     def __init__(self, answer):
         self.status = answer["status"]
+        self.reason = answer.get("reason") or ""
         self.url = answer["url"]
         self.body = base64.b64decode(answer["body"])
         # All of them, in order; and by lower-case name, several joined by commas.
@@ -147,7 +149,7 @@ class PipeSocket:
     def exchange(self, body):
         if not self.target.startswith("/"):
             raise PermissionError("a function reaches no proxy; leave it out")
-        headers = {name: value for name, value in self.head if name.lower() not in RESERVED}
+        headers = joined(self.head)
         timeout = self.timeout if isinstance(self.timeout, (int, float)) else None
         try:
             self.response = self.http.request(
@@ -172,7 +174,8 @@ class PipeSocket:
 
     def raw(self):
         """The response as it would come over a connection that then ends."""
-        response, lines = self.response, [f"HTTP/1.1 {self.response.status} "]
+        response = self.response
+        lines = [f"HTTP/1.1 {response.status} {response.reason}"]
         length = len(response.body)
         for name, value in response.header_list:
             if name.lower() == "content-length" and self.method == "HEAD":
@@ -196,6 +199,22 @@ class PipeSocket:
 
     def setsockopt(self, *_):
         pass
+
+
+def joined(head):
+    """Header fields as one text for each name; what the server sets itself is left out."""
+    fields, names = {}, {}
+    for name, value in head:
+        lower = name.lower()
+        if lower in RESERVED:
+            continue
+        if lower in names:
+            between = "; " if lower == "cookie" else ", "
+            fields[names[lower]] += between + value
+        else:
+            names[lower] = name
+            fields[name] = value
+    return fields
 
 
 def failure_of(error):
@@ -246,28 +265,51 @@ def lead(http, refused, module, eager):
     module.HTTPSConnection.connect = connector("https", 443)
 
 
-def patch_http_client(module, http, refused):
-    lead(http, refused, module, eager=True)
+def patch_httplib2(module, http, refused):
+    """It has connections of its own, which take their proxy from the environment."""
+
+    def connector(scheme, usual):
+        def connect(self):
+            base = base_of(scheme, self.host, self.port, usual)
+            timeout = self.timeout if isinstance(self.timeout, (int, float)) else None
+            self.sock = PipeSocket(http, refused, base, timeout, eager=True)
+
+        return connect
+
+    module.HTTPConnectionWithTimeout.connect = connector("http", 80)
+    module.HTTPSConnectionWithTimeout.connect = connector("https", 443)
 
 
-def patch_urllib3(module, http, refused):
-    lead(http, refused, module, eager=False)
+def patch_botocore(module):
+    """It would wait for `100 Continue`, which the server's own client does where it is needed."""
+    request = module.AWSConnection.request
+
+    def without_expect(self, method, url, body=None, headers=None, *args, **kwargs):
+        kept = {name: value for name, value in (headers or {}).items() if name.lower() != "expect"}
+        return request(self, method, url, body, kept, *args, **kwargs)
+
+    module.AWSConnection.request = without_expect
 
 
 def patch_httpx(httpx, http, refused):
+    """httpx, and what has its interface."""
+
     def exchange(request, body):
         wanted = request.extensions.get("timeout") or {}
-        headers = {name: value for name, value in request.headers.items() if name not in RESERVED}
         try:
             answer = http.request(
-                request.method, request.url, headers, body or None,
+                request.method, request.url, joined(request.headers.multi_items()), body or None,
                 timeout=wanted.get("read"), redirects=0,
             )  # fmt: skip
         except refused as error:
             kind = httpx.ReadTimeout if error.status == 504 else httpx.ConnectError
             raise kind(error.message, request=request) from error
         head = [pair for pair in answer.header_list if pair[0].lower() not in RESERVED]
-        return httpx.Response(answer.status, headers=head, stream=httpx.ByteStream(answer.body))
+        extensions = {"http_version": b"HTTP/1.1"}
+        if answer.reason:
+            extensions["reason_phrase"] = answer.reason.encode("latin-1", "replace")
+        stream = httpx.ByteStream(answer.body)
+        return httpx.Response(answer.status, headers=head, stream=stream, extensions=extensions)
 
     def handle_request(self, request):
         return exchange(request, request.read())
@@ -281,49 +323,41 @@ def patch_httpx(httpx, http, refused):
                 loop = asyncio.get_running_loop()
             except RuntimeError:
                 return exchange(request, body)
-            return await loop.run_in_executor(None, exchange, request, body)
+            return await aside(loop, exchange, request, body)
         return exchange(request, body)
 
     httpx.HTTPTransport.handle_request = handle_request
     httpx.AsyncHTTPTransport.handle_async_request = handle_async_request
 
 
-PATCHES = {
-    "http.client": patch_http_client,
-    "urllib3.connection": patch_urllib3,
-    "httpx": patch_httpx,
-}
+async def aside(loop, work, *args):
+    """Does what blocks in a thread of its own, which ends with it: the loop's pool has few."""
+    future = loop.create_future()
 
+    def settle(give, outcome):
+        if not future.done():
+            give(outcome)
 
-class Hook(importlib.abc.MetaPathFinder):
-    """Patches the libraries at the moment they are imported, so that nobody pays for the rest."""
-
-    def __init__(self, http, refused):
-        self.arguments = (http, refused)
-        self.searching = set()
-
-    def find_spec(self, name, path=None, target=None):
-        if name not in PATCHES or name in self.searching:
-            return None
-        self.searching.add(name)
+    def run():
         try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self.searching.discard(name)
-        if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
+            outcome, give = work(*args), future.set_result
+        except BaseException as error:
+            outcome, give = error, future.set_exception
+        try:
+            loop.call_soon_threadsafe(settle, give, outcome)
+        except RuntimeError:
+            # The loop was closed meanwhile: nobody waits.
+            return
 
-            def exec_module(module):
-                load(module)
-                PATCHES[name](module, *self.arguments)
-
-            spec.loader.exec_module = exec_module
-        return spec
+    threading.Thread(target=run, name="tollgate-request", daemon=True).start()
+    return await future
 
 
 def install(http, refused):
     """Leads the libraries through `http`; `refused` is what it raises."""
-    for name, patch in PATCHES.items():
-        if name in sys.modules:
-            patch(sys.modules[name], http, refused)
-    sys.meta_path.insert(0, Hook(http, refused))
+    when_imported("http.client", lambda module: lead(http, refused, module, eager=True))
+    when_imported("urllib3.connection", lambda module: lead(http, refused, module, eager=False))
+    when_imported("httplib2", lambda module: patch_httplib2(module, http, refused))
+    when_imported("botocore.awsrequest", patch_botocore)
+    for name in ("httpx", "httpx2"):
+        when_imported(name, lambda module: patch_httpx(module, http, refused))

@@ -24,6 +24,8 @@ LANDLOCK_RULE_PATH_BENEATH = 1
 SCRATCH_FILES = 16384
 
 LIBC = ctypes.CDLL(None, use_errno=True)
+# Functions are refused it, with words.
+FORK = os.fork
 
 
 class Program(ctypes.Structure):
@@ -132,7 +134,7 @@ def remove_place(walls):
 def remove_folder(folder):
     """Removes what a dead worker left on disk, in a child of its own: it may be made to take long,
     or to be too deep."""
-    if folder is None or os.fork() != 0:
+    if folder is None or FORK() != 0:
         return
     with contextlib.suppress(BaseException):
         signal.set_wakeup_fd(-1)

@@ -15,6 +15,8 @@ import signal
 import socket
 import sys
 
+import tollgate_fit
+import tollgate_plain
 import tollgate_walls
 from tollgate_frames import decode, encode
 from tollgate_worker import JOURNAL_FD, SOCKET_FD, rehearse, work
@@ -22,7 +24,7 @@ from tollgate_worker import JOURNAL_FD, SOCKET_FD, rehearse, work
 # What functions commonly import.
 COMMON = (
     "base64", "collections", "copy", "csv", "dataclasses", "datetime", "decimal", "email.utils",
-    "enum", "fractions", "functools", "hashlib", "hmac", "html", "itertools", "operator", "re",
+    "enum", "fractions", "functools", "hashlib", "hmac", "html", "itertools", "locale", "logging", "operator", "re",
     "secrets", "statistics", "string", "textwrap", "typing", "unicodedata", "urllib.parse", "uuid",
 )  # fmt: skip
 
@@ -34,9 +36,14 @@ EXIT_OUT_OF_MEMORY = 86
 # start would take the processor from the worker that somebody waits for.
 SPARE_DELAY = 0.005
 
+# What a worker is given: its socket, its journal, and what it writes to as descriptors 1 and 2.
+WORKER_FDS = (SOCKET_FD, JOURNAL_FD, 1, 2)
+
 # A worker's word to the zygote that its walls stand.
 READY = b"."
 
+# Functions are refused it, with words.
+FORK = os.fork
 PR_SET_PDEATHSIG = 1
 PRCTL = ctypes.CDLL(None).prctl
 # Where the walls hide /proc, what the launcher left open of it.
@@ -96,7 +103,7 @@ class Zygote:
     def obey(self):
         """Does what one message asks for. False once the server is gone."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, 3)
+            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, len(WORKER_FDS) + 1)
         except OSError:
             return False
         if not message:
@@ -109,8 +116,8 @@ class Zygote:
         return True
 
     def spawn(self, ident, descriptors):
-        """Gives its two descriptors to the spare worker, or to a new one if there is none. A third
-        is the entrance of the worker's control group."""
+        """Gives its descriptors to the spare worker, or to a new one if there is none. One more is
+        the entrance of the worker's control group."""
         try:
             # A spare one that has died refuses; a fresh one has had no time to.
             if self.assign(ident, descriptors):
@@ -127,7 +134,8 @@ class Zygote:
 
     def assign(self, ident, descriptors):
         """Gives the descriptors to the spare worker. Returns what is wrong with it, or None."""
-        given, entrance = descriptors[:2], descriptors[2:]
+        given = descriptors[: len(WORKER_FDS)]
+        entrance = descriptors[len(WORKER_FDS) :]
         if self.spare is None:
             return "there is no spare worker"
         (pid, line), self.spare = self.spare, None
@@ -140,7 +148,7 @@ class Zygote:
                 for group in entrance:
                     os.write(group, str(pid).encode())
                 # Before it can be used, so that it is watched from then on.
-                self.tell({"op": "spawned", "id": ident, "pid": pid})
+                self.tell_of(ident, pid)
                 socket.send_fds(line, [b"!"], given)
             except OSError as error:
                 return f"a new worker died: {error.strerror}"
@@ -154,7 +162,7 @@ class Zygote:
         line, other = socket.socketpair()
         with other:
             try:
-                pid = os.fork()
+                pid = FORK()
             except OSError:
                 line.close()
                 raise
@@ -193,18 +201,19 @@ class Zygote:
         line = socket.socket(fileno=move(line.detach(), SOCKET_FD))
         os.closerange(SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         os.dup2(0, 2)
+        unbuffer()
         rehearse()
         if self.walls:
             self.put_up(tollgate_walls.filter_calls, line)
         line.send(READY)
-        _, descriptors, _, _ = socket.recv_fds(line, 1, 2)
-        if len(descriptors) != 2:
+        _, descriptors, _, _ = socket.recv_fds(line, 1, len(WORKER_FDS))
+        if len(descriptors) != len(WORKER_FDS):
             os._exit(0)
         line.close()
-        # Via high numbers, because they may arrive as 4 and 3.
+        # Via high numbers, because they may arrive as each other's.
         high = [move_up(descriptor) for descriptor in descriptors]
-        move(high[0], SOCKET_FD)
-        move(high[1], JOURNAL_FD)
+        for descriptor, number in zip(high, WORKER_FDS):
+            move(descriptor, number)
 
     def put_up(self, wall, line, *more):
         """Puts up walls, or says why not and ends the worker."""
@@ -271,6 +280,15 @@ class Zygote:
         words = self.read_proc("self/statm")
         return int(words[5]) * resource.getpagesize() if words else 64 << 20
 
+    def tell_of(self, ident, pid):
+        """Says that a worker runs, with what the server may stop it by."""
+        message = encode({"op": "spawned", "id": ident, "pid": pid}).encode()
+        descriptor = os.pidfd_open(pid)
+        try:
+            socket.send_fds(self.control, [message], [descriptor])
+        finally:
+            os.close(descriptor)
+
     def tell(self, message):
         with contextlib.suppress(OSError):
             self.control.send(encode(message).encode())
@@ -292,6 +310,14 @@ class Zygote:
                 os.waitpid(-1, 0)
         tollgate_walls.remove_place(self.walls)
         os._exit(0)
+
+
+def unbuffer():
+    """Has C's own streams write at once: what they hold back is lost when a worker crashes."""
+    libc = ctypes.CDLL(None)
+    for name in ("stdout", "stderr"):
+        # 2 is _IONBF.
+        libc.setvbuf(ctypes.c_void_p.in_dll(libc, name), None, 2, 0)
 
 
 def move(descriptor, number):
@@ -327,6 +353,8 @@ def main(walls):
     resource.setrlimit(resource.RLIMIT_STACK, (most, most))
     for name in COMMON:
         __import__(name)
+    tollgate_plain.prepare(bool(walls))
+    tollgate_fit.lead()
     gc.disable()
     gc.collect()
     # What exists now lives for ever: the collector of a worker need not touch these pages.

@@ -50,6 +50,7 @@ impl Ground {
 pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Failed> {
     let mut walls = Walls::default();
     steps::session().step("session")?;
+    steps::modesty().step("priority")?;
     steps::descriptors().step("descriptors")?;
     let mut script = Script::new().step("script")?;
     let proc = namespaces::open_proc().required("proc")?;

@@ -14,13 +14,16 @@ use std::process::Command;
 /// Threads that a numeric library starts by itself, at most.
 const NUMERIC_THREADS: usize = 4;
 
-/// Reads the host's modules from the descriptor of [`Script`], and runs the last.
+/// Reads the host's modules from the descriptor of [`Script`], and runs the last. They have built-in
+/// names of their own, so that a function that replaces Python's does not break them.
 const BOOTSTRAP: &str = "\
-import json, os, sys, types
+import builtins, json, os, sys, types
+own = dict(vars(builtins))
 with os.fdopen(3, encoding='utf-8') as host:
     modules, walls = json.load(host)
 for name, source in modules:
     module = types.ModuleType(name)
+    module.__builtins__ = own
     sys.modules[name] = module
     exec(compile(source, f'<{name}>', 'exec'), module.__dict__)
 module.main(walls)
@@ -33,12 +36,16 @@ macro_rules! modules {
 }
 
 /// The host, in the order of its imports.
-const HOST: [(&str, &str); 8] = modules![
+const HOST: [(&str, &str); 12] = modules![
     "tollgate_frames",
+    "tollgate_imports",
     "tollgate_logs",
     "tollgate_http",
     "tollgate_client",
     "tollgate_check",
+    "tollgate_fit",
+    "tollgate_plain",
+    "tollgate_results",
     "tollgate_walls",
     "tollgate_worker",
     "tollgate_zygote",

@@ -214,7 +214,7 @@ pub fn launcher_main() -> ! {
 
 fn receive_plan() -> io::Result<Plan> {
     let mut buffer = vec![0_u8; 64 * 1024];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         io::stdin(),
@@ -238,6 +238,7 @@ fn receive_plan() -> io::Result<Plan> {
 /// A change of user would have to come before `parent_death`: it clears that signal.
 fn open(plan: &Plan) -> Result<Infallible, Failed> {
     steps::session().step("session")?;
+    steps::modesty().step("priority")?;
     steps::subreaper().step("subreaper")?;
     steps::parent_death().step("parent_death")?;
     steps::resource_limits(plan).step("resource_limits")?;
@@ -288,7 +289,7 @@ impl Plan {
             scratch_name: format!("{}{}-{count}", scratch::PREFIX, std::process::id()),
             open_files: limits::OPEN_FILES,
             file_bytes: limits::FILE_BYTES,
-            processes: limits::PROCESSES,
+            processes: limits::SITE_PROCESSES,
             sandbox,
         }
     }

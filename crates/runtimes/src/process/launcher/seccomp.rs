@@ -136,6 +136,22 @@ const WORKER: &[libc::c_long] = &[
     libc::SYS_waitid,
 ];
 
+/// Calls about attributes of files: allowed here, because another filter answers them.
+const ATTRIBUTES: &[libc::c_long] = &[
+    libc::SYS_fgetxattr,
+    libc::SYS_flistxattr,
+    libc::SYS_fremovexattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_getxattr,
+    libc::SYS_lgetxattr,
+    libc::SYS_listxattr,
+    libc::SYS_llistxattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_setxattr,
+];
+
 /// Calls that only x86-64 has, each an older form of one above.
 #[cfg(target_arch = "x86_64")]
 const WORKER_OLDER: &[libc::c_long] = &[
@@ -192,6 +208,7 @@ const HOST: &[libc::c_long] = &[
     libc::SYS_landlock_create_ruleset,
     libc::SYS_landlock_restrict_self,
     libc::SYS_mount,
+    libc::SYS_pidfd_open,
     libc::SYS_prctl,
     libc::SYS_prlimit64,
     libc::SYS_sendmsg,
@@ -219,15 +236,22 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 ///
 /// # Errors
 /// When a program cannot be built, which is a mistake in the lists.
-pub(super) fn host() -> io::Result<[BpfProgram; 2]> {
+pub(super) fn host() -> io::Result<[BpfProgram; 3]> {
     // With EPERM, Python cannot start threads; this sends it to `clone`.
-    let newer = Rules::from([(libc::SYS_clone3, Vec::new())]);
-    let answer = SeccompAction::Errno(errno(libc::ENOSYS));
-    let clone3 = compile(newer, SeccompAction::Allow, answer)?;
+    let clone3 = answer(&[libc::SYS_clone3], libc::ENOSYS)?;
+    // With EPERM, `shutil.copy2` fails; with this it knows that there are none.
+    let attributes = answer(ATTRIBUTES, libc::ENOTSUP)?;
     // It empties workers' folders, and some of them are closed.
     let mut rules = unconditional(true);
     rules.extend(HOST.iter().map(|&call| (call, Vec::new())));
-    Ok([clone3, allow_only(rules)?])
+    Ok([clone3, attributes, allow_only(rules)?])
+}
+
+/// A filter that refuses these calls with an error of their own and is silent about others.
+fn answer(calls: &[libc::c_long], error: i32) -> io::Result<BpfProgram> {
+    let rules = calls.iter().map(|&call| (call, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(errno(error));
+    compile(rules, SeccompAction::Allow, refuse)
 }
 
 /// The filter that a worker adds before it sees a function's code, with [`OWN_PID`] in it.
@@ -253,7 +277,7 @@ pub(super) fn bytes(program: &BpfProgram) -> Vec<u8> {
 
 fn unconditional(alone: bool) -> Rules {
     let changes = if alone { CHANGES } else { &[] };
-    [WORKER, WORKER_OLDER, changes]
+    [WORKER, WORKER_OLDER, ATTRIBUTES, changes]
         .concat()
         .into_iter()
         .map(|call| (call, Vec::new()))

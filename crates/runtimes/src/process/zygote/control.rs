@@ -6,9 +6,13 @@
 use super::memory::{Bound, Memory};
 use super::start::end_of;
 use super::{Exit, Population};
+use crate::process::rest::Body;
 use parking_lot::Mutex;
-use rustix::io::{Errno, IoSlice};
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::io;
@@ -30,7 +34,8 @@ pub(super) enum Command {
     Spawn {
         id: u64,
         memory_mb: u32,
-        descriptors: [OwnedFd; 2],
+        descriptors: [OwnedFd; 4],
+        body: Arc<Body>,
         exit: watch::Sender<Option<Exit>>,
     },
     Kill {
@@ -83,6 +88,7 @@ pub(super) struct Control {
 /// What the server holds of a worker until it has ended.
 pub(super) struct Worker {
     exit: watch::Sender<Option<Exit>>,
+    body: Arc<Body>,
     bound: Bound,
 }
 
@@ -131,8 +137,9 @@ impl Control {
                     id,
                     memory_mb,
                     descriptors,
+                    body,
                     exit,
-                } => self.spawn(id, memory_mb, descriptors, exit).await,
+                } => self.spawn(id, memory_mb, descriptors, (body, exit)).await,
                 Command::Kill { id } => {
                     let text = format!(r#"{{"op":"kill","id":{id}}}"#);
                     send(&self.socket, text.as_bytes(), &[]).await
@@ -150,8 +157,8 @@ impl Control {
         &self,
         id: u64,
         memory_mb: u32,
-        descriptors: [OwnedFd; 2],
-        exit: watch::Sender<Option<Exit>>,
+        descriptors: [OwnedFd; 4],
+        (body, exit): (Arc<Body>, watch::Sender<Option<Exit>>),
     ) -> io::Result<()> {
         let (bound, entrance) = match self.memory.bound(id, memory_mb) {
             Ok(bound) => bound,
@@ -162,19 +169,19 @@ impl Control {
                 return Ok(());
             }
         };
-        self.workers.lock().insert(id, Worker { exit, bound });
+        self.workers.lock().insert(id, Worker { exit, body, bound });
         let text = format!(r#"{{"op":"spawn","id":{id}}}"#);
         let descriptors: Vec<_> = descriptors.into_iter().chain(entrance).collect();
         send(&self.socket, text.as_bytes(), &descriptors).await
     }
 
     async fn receive_all(&self) {
-        while let Ok(Some(message)) = receive(&self.socket).await {
-            self.note(message);
+        while let Ok(Some((message, descriptor))) = receive_with(&self.socket).await {
+            self.note(message, descriptor);
         }
     }
 
-    fn note(&self, message: Message) {
+    fn note(&self, message: Message, descriptor: Option<OwnedFd>) {
         let (id, exit) = match message {
             Message::Exited {
                 id,
@@ -194,6 +201,9 @@ impl Control {
                 if let Some(worker) = self.workers.lock().get(&id) {
                     let launcher = self.pid.load(Ordering::Relaxed);
                     self.memory.begin(&worker.bound, launcher, pid);
+                    if let Some(descriptor) = descriptor {
+                        worker.body.started(descriptor);
+                    }
                 }
                 return;
             }
@@ -230,7 +240,7 @@ pub(super) async fn send(
         .collect();
     socket
         .async_io(Interest::WRITABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
             if !borrowed.is_empty() {
                 ancillary.push(SendAncillaryMessage::ScmRights(&borrowed));
@@ -248,11 +258,30 @@ pub(super) async fn send(
 
 /// The next message; none when the other side is gone.
 pub(super) async fn receive(socket: &UnixStream) -> io::Result<Option<Message>> {
+    Ok(receive_with(socket).await?.map(|(message, _)| message))
+}
+
+/// The same with the descriptor that came along.
+async fn receive_with(socket: &UnixStream) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
     let mut buffer = [0_u8; MESSAGE_BYTES];
+    let mut descriptor = None;
     let received = socket
         .async_io(Interest::READABLE, || {
-            match rustix::net::recv(socket, &mut buffer, RecvFlags::empty()) {
-                Ok((length, _)) => Ok(length),
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let received = rustix::net::recvmsg(
+                socket,
+                &mut [IoSliceMut::new(&mut buffer)],
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            );
+            for message in ancillary.drain() {
+                if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
+                    descriptor = descriptors.next();
+                }
+            }
+            match received {
+                Ok(received) => Ok(received.bytes),
                 Err(Errno::CONNRESET) => Ok(0),
                 Err(error) => Err(error.into()),
             }
@@ -261,5 +290,6 @@ pub(super) async fn receive(socket: &UnixStream) -> io::Result<Option<Message>> 
     if received == 0 {
         return Ok(None);
     }
-    Ok(Some(serde_json::from_slice(&buffer[..received])?))
+    let message = serde_json::from_slice(&buffer[..received])?;
+    Ok(Some((message, descriptor)))
 }

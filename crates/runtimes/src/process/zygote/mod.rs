@@ -14,6 +14,7 @@ pub(super) use crate::process::groups::Beyond;
 
 use self::control::Command;
 use super::frames::Room;
+use super::rest::Body;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -91,17 +92,24 @@ impl Zygote {
         &self.confinement
     }
 
-    /// Asks for a worker that gets `descriptors`: its socket and its journal, and may have
+    /// Asks for a worker that gets `descriptors`: its socket, its journal and its streams, and may have
     /// `memory_mb` of memory.
     ///
     /// Failure to start shows as the end of the worker.
-    pub(super) fn spawn(&self, id: u64, memory_mb: u32, descriptors: [OwnedFd; 2]) -> ExitWatch {
+    pub(super) fn spawn(
+        &self,
+        id: u64,
+        memory_mb: u32,
+        descriptors: [OwnedFd; 4],
+        body: Arc<Body>,
+    ) -> ExitWatch {
         let (exit, watch) = watch::channel(None);
         self.population.workers.fetch_add(1, Ordering::SeqCst);
         if let Err(refused) = self.commands.send(Command::Spawn {
             id,
             memory_mb,
             descriptors,
+            body,
             exit,
         }) && let Command::Spawn { exit, .. } = refused.0
         {

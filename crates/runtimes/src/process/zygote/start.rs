@@ -152,6 +152,7 @@ impl Bounds {
             House::make(groups::Bounds {
                 memory_bytes,
                 processes: limits::PROCESSES,
+                site_processes: limits::SITE_PROCESSES,
             })
         } else {
             Err("switched off".to_owned())

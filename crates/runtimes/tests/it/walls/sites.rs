@@ -145,7 +145,7 @@ async fn without_mounts_no_function_reaches_anothers_scratch() {
     let Some(python) = without_namespaces().await else {
         return;
     };
-    let keeper = "import os\ndef main(p):\n    open('canary', 'w').write('canary')\n    os.makedirs('deep/er')\n    return os.getcwd()";
+    let keeper = "import os\nopen('canary', 'w').write('canary')\nos.makedirs('deep/er')\ndef main(p): return os.getcwd()";
     let folder = value(&python.call(&function(keeper), json!({})).await);
     // It knows the folder's name, and has the same user.
     let thief = "import os\ndef main(p):\n    done, home = [], os.getcwd()\n    canary = p['at'] + '/canary'\n    for way in (lambda: open(canary).read(), lambda: open(canary, 'w'), lambda: open(p['at'] + '/new', 'w'), lambda: os.listdir(p['at']), lambda: os.remove(canary), lambda: os.rename(canary, 'x'), lambda: os.link(canary, 'x'), lambda: os.rename('own', p['at'] + '/deep/own'), lambda: os.listdir(os.path.dirname(p['at'])), lambda: os.chdir(p['at']) or os.listdir('.'), lambda: os.mkdir(p['at'] + '/deep/mine'), lambda: os.truncate(canary, 0)):\n        os.chdir(home)\n        open('own', 'w').close()\n        try:\n            way()\n            done.append(way.__code__.co_firstlineno)\n        except OSError: pass\n    os.chdir(home)\n    return [done, open('own').read()]";
@@ -162,7 +162,7 @@ async fn scratch_is_emptied_at_the_end_of_worker_and_server() {
     let Some(python) = without_namespaces().await else {
         return;
     };
-    let deep = "import os\ndef main(p):\n    at = os.getcwd()\n    open('file', 'w').write('x')\n    for _ in range(1100):\n        os.mkdir('d')\n        os.chdir('d')\n    os.chdir(at)\n    os.mkdir('closed', 0o300)\n    open('closed/file', 'w').close()\n    return at";
+    let deep = "import os\nat = os.getcwd()\nopen('file', 'w').write('x')\nfor _ in range(1100):\n    os.mkdir('d')\n    os.chdir('d')\nos.chdir(at)\nos.mkdir('closed', 0o300)\nopen('closed/file', 'w').close()\ndef main(p): return at";
     let first = function(deep);
     let at = value(&python.call(&first, json!({})).await);
     let folder = std::path::PathBuf::from(at.as_str().unwrap());

@@ -149,6 +149,39 @@ async fn options_are_unset_by_null() {
 }
 
 #[tokio::test]
+async fn a_function_whose_first_version_does_not_load_is_not_created() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let body = json!({"name": "Bad", "code": "import nothing"});
+    app.fake.refuse_to_load("bad", FailureKind::Load);
+    let answer = app.post(FUNCTIONS, &body).bearer(&root).send().await;
+    let message = answer.is_error(400, "VALIDATION_ERROR");
+    assert!(
+        message.contains("Version 1 of function 'bad' does not load"),
+        "{message}"
+    );
+    assert_eq!(answer.whole()["errors"][0]["field"], "code");
+    app.fake.refuse_to_load("bad", FailureKind::Unavailable);
+    let answer = app.post(FUNCTIONS, &body).bearer(&root).send().await;
+    answer.is_error(503, "SERVICE_UNAVAILABLE");
+    let answer = app
+        .get(&format!("{FUNCTIONS}bad/"))
+        .bearer(&root)
+        .send()
+        .await;
+    answer.is_error(404, "NOT_FOUND");
+    // Switched off it runs nothing, so nothing is loaded until it is switched on.
+    let off = json!({"name": "Bad", "code": "import nothing", "is_active": false});
+    app.post(FUNCTIONS, &off).bearer(&root).send().await.ok();
+    assert!(app.fake.warmed().is_empty());
+    app.fake.load_again("bad");
+    let body = json!({"name": "Good", "code": "def main(p): pass"});
+    app.post(FUNCTIONS, &body).bearer(&root).send().await.ok();
+    assert_eq!(app.fake.warmed(), [("good".to_owned(), 1)]);
+}
+
+#[tokio::test]
 async fn a_version_that_does_not_load_takes_no_traffic() {
     let app = TestApp::new().await;
     let root = app.root().await;

@@ -1,4 +1,4 @@
-//! Turns, thresholds and places, without any clock or store.
+//! Turns, thresholds and permits, without any clock or store.
 
 use super::*;
 use crate::held::Holdings;
@@ -56,7 +56,7 @@ fn push(turns: &Turns, executable: Executable) -> bool {
         event_id: None,
         trigger: Trigger::Api,
         waiter: Waiter::Nobody,
-        user_id: None,
+        user_id: Some(tollgate_core::ids::UserId(1)),
         chain: Default::default(),
         params: JsonText::null(),
         max_attempts: 1,
@@ -117,9 +117,12 @@ fn sites_take_turns_and_so_do_their_functions() {
 #[test]
 fn no_site_fills_the_slots() {
     let turns = Turns::new(64, 10_000);
-    for _ in 0..200 {
-        push(&turns, executable(1, 11, None));
-    }
+    let fill_up = |site: i64| {
+        for number in 0..200 {
+            push(&turns, executable(site, site * 100 + number % 10, None));
+        }
+    };
+    fill_up(1);
     let mut running = Vec::new();
     let fill = |running: &mut Vec<_>| {
         while let Some(next) = next(&turns) {
@@ -135,11 +138,8 @@ fn no_site_fills_the_slots() {
     };
     fill(&mut running);
     assert_eq!(count(&running)[&1], 32, "one alone gets half");
-    for site in 2..=3 {
-        for _ in 0..200 {
-            push(&turns, executable(site, site * 10, None));
-        }
-    }
+    fill_up(2);
+    fill_up(3);
     fill(&mut running);
     let counts = count(&running);
     assert_eq!(
@@ -216,46 +216,170 @@ fn a_function_at_its_bound_takes_no_slot_and_stops_nobody() {
     assert!(next(&turns).is_some());
 }
 
+/// However many callers there are: every other permit is for the queue.
 #[test]
-fn callers_come_before_the_queue_and_may_go_away() {
+fn callers_and_queue_take_turns() {
+    let turns = Turns::new(64, 1000);
+    let single = executable(1, 11, Some(1));
+    let mut callers = VecDeque::new();
+    let mut holder = turns.enter(&single).now_or_never();
+    for _ in 0..3 {
+        let mut caller = Box::pin(turns.enter(&single));
+        assert!(caller.as_mut().now_or_never().is_none());
+        callers.push_back(caller);
+    }
+    for _ in 0..5 {
+        push(&turns, executable(1, 11, Some(1)));
+    }
+    let mut order = Vec::new();
+    for _ in 0..8 {
+        drop(holder.take());
+        if let Some(both) = next(&turns) {
+            order.push("queue");
+            assert!(next(&turns).is_none());
+            drop(both);
+        }
+        if let Some(mut caller) = callers.pop_front() {
+            holder = caller.as_mut().now_or_never();
+            assert!(holder.is_some(), "{order:?}");
+            order.push("caller");
+        }
+    }
+    assert_eq!(
+        order[..6].join(" "),
+        "queue caller queue caller queue caller"
+    );
+    drop(holder);
+    while let Some(both) = next(&turns) {
+        drop(both);
+    }
+    let state = turns.0.state.lock();
+    assert!(state.functions.is_empty() && state.sites.is_empty());
+}
+
+/// The queue's turn comes even if there is no slot when the permit is given back.
+#[test]
+fn the_queues_turn_waits_for_a_slot() {
+    let turns = Turns::new(1, 1000);
+    let single = executable(1, 11, Some(1));
+    let first = turns.enter(&single).now_or_never();
+    let mut caller = Box::pin(turns.enter(&single));
+    assert!(caller.as_mut().now_or_never().is_none());
+    push(&turns, executable(2, 21, None));
+    let other = next(&turns).unwrap();
+    push(&turns, executable(1, 11, Some(1)));
+    drop(first);
+    assert!(
+        caller.as_mut().now_or_never().is_none(),
+        "a caller was last"
+    );
+    drop(other);
+    let (queued, slot) = next(&turns).unwrap();
+    assert_eq!(function_of(&queued), 11);
+    assert!(caller.as_mut().now_or_never().is_none());
+    drop((queued, slot));
+    assert!(caller.as_mut().now_or_never().is_some());
+}
+
+#[test]
+fn who_waits_in_vain_may_go_away() {
     let turns = Turns::new(64, 1000);
     let bounded = executable(1, 11, Some(1));
-    let first = turns.enter(&bounded).now_or_never().unwrap().unwrap();
+    let first = turns.enter(&bounded).now_or_never();
     let mut gone = Box::pin(turns.enter(&bounded));
     let mut second = Box::pin(turns.enter(&bounded));
     assert!(gone.as_mut().now_or_never().is_none());
     assert!(second.as_mut().now_or_never().is_none());
-    push(&turns, executable(1, 11, Some(1)));
-    assert!(next(&turns).is_none());
     drop(gone);
     drop(first);
-    assert!(next(&turns).is_none(), "a caller waits");
-    let second = second.as_mut().now_or_never().unwrap().unwrap();
-    assert!(next(&turns).is_none());
+    let second = second.as_mut().now_or_never();
+    assert!(second.is_some());
     drop(second);
-    let (queued, slot) = next(&turns).unwrap();
-    assert!(turns.enter(&bounded).now_or_never().is_none());
-    drop((queued, slot));
-    assert!(turns.enter(&bounded).now_or_never().unwrap().is_some());
     assert!(turns.0.state.lock().functions.is_empty());
-    assert!(
-        turns
-            .enter(&executable(1, 12, None))
-            .now_or_never()
-            .unwrap()
-            .is_none()
-    );
 }
 
-/// A place that was granted and not taken up is not lost.
+/// A run that waits for another one gives slot and permit back, and goes on before others begin.
 #[test]
-fn a_caller_that_goes_away_at_the_last_moment_gives_its_place_back() {
+fn a_run_that_waits_makes_room() {
+    let turns = Turns::new(1, 1000);
+    let single = executable(1, 11, Some(1));
+    push(&turns, executable(1, 11, Some(1)));
+    push(&turns, executable(1, 11, Some(1)));
+    let (parent, slot) = next(&turns).unwrap();
+    assert!(next(&turns).is_none());
+    slot.held().iter().for_each(|held| held.give_back());
+    // Its child, and whoever else comes.
+    let child = next(&turns).unwrap();
+    let mut late = Box::pin(turns.enter(&single));
+    assert!(late.as_mut().now_or_never().is_none());
+    let held = slot.held();
+    let mut goes_on = Box::pin(async {
+        futures_util::future::join_all(held.iter().map(|it| it.take_again())).await
+    });
+    assert!(goes_on.as_mut().now_or_never().is_none());
+    drop(child);
+    assert!(
+        goes_on.as_mut().now_or_never().is_some(),
+        "before whoever came later"
+    );
+    assert!(late.as_mut().now_or_never().is_none());
+    drop(goes_on);
+    drop((parent, slot));
+    assert!(late.as_mut().now_or_never().is_some());
+}
+
+/// A run that ends while it waits has nothing, and takes nothing again.
+#[test]
+fn what_ended_takes_nothing_again() {
+    let turns = Turns::new(1, 1000);
+    push(&turns, executable(1, 11, Some(1)));
+    let (parent, slot) = next(&turns).unwrap();
+    let held = slot.held();
+    held.iter().for_each(|held| held.give_back());
+    drop((parent, slot));
+    for held in &held {
+        assert!(held.take_again().now_or_never().is_some());
+    }
+    let state = turns.0.state.lock();
+    assert!(state.running == 0 && state.functions.is_empty());
+}
+
+/// A permit that was granted and not taken up is not lost.
+#[test]
+fn a_caller_that_goes_away_at_the_last_moment_gives_its_permit_back() {
     let turns = Turns::new(64, 1000);
     let bounded = executable(1, 11, Some(1));
-    let first = turns.enter(&bounded).now_or_never().unwrap();
+    let first = turns.enter(&bounded).now_or_never();
     let mut late = Box::pin(turns.enter(&bounded));
     assert!(late.as_mut().now_or_never().is_none());
     drop(first);
     drop(late);
-    assert!(turns.enter(&bounded).now_or_never().unwrap().is_some());
+    assert!(turns.enter(&bounded).now_or_never().is_some());
+}
+
+/// One function leaves some of its site's slots to the others.
+#[test]
+fn no_function_fills_its_sites_slots() {
+    let turns = Turns::new(64, 10_000);
+    for _ in 0..100 {
+        push(&turns, executable(1, 11, Some(512)));
+    }
+    let mut running = Vec::new();
+    while let Some(next) = next(&turns) {
+        running.push(next);
+    }
+    assert_eq!(running.len(), 26);
+    push(&turns, executable(1, 12, None));
+    assert!(next(&turns).is_some_and(|(queued, _)| function_of(&queued) == 12));
+}
+
+#[test]
+fn a_function_without_a_bound_has_the_default() {
+    let turns = Turns::new(64, 1000);
+    let wide = executable(1, 11, None);
+    let all: Vec<_> = (0..limits::CONCURRENCY_DEFAULT)
+        .map(|_| turns.enter(&wide).now_or_never().unwrap())
+        .collect();
+    assert!(turns.enter(&wide).now_or_never().is_none());
+    drop(all);
 }

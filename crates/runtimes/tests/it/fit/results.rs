@@ -1,0 +1,177 @@
+//! How results become JSON.
+
+use crate::support::{failure, function, python, value};
+use serde_json::json;
+use tollgate_core::invocation::FailureKind;
+use tollgate_core::ports::runtime::Runtime as _;
+
+const FIRST: &str = "\
+import dataclasses, datetime, decimal, enum, pathlib, types, uuid, collections
+utc = datetime.timezone.utc
+class Colour(enum.Enum):
+    RED = 'red'
+class Level(enum.IntEnum):
+    HIGH = 3
+@dataclasses.dataclass
+class Point:
+    x: int
+    when: datetime.date
+Pair = collections.namedtuple('Pair', 'a b')
+class Model:
+    model_fields = {}
+    def model_dump(self, mode): return {'mode': mode}
+class OldModel:
+    __fields__ = {}
+    def dict(self): return {'when': datetime.date(2026, 1, 2)}
+def main(p): return ";
+
+const RULES: &[(&str, &str)] = &[
+    (
+        "datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)",
+        r#""2026-01-02T03:04:05.678901""#,
+    ),
+    (
+        "datetime.datetime(2026, 1, 2, tzinfo=utc)",
+        r#""2026-01-02T00:00:00Z""#,
+    ),
+    (
+        "datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))",
+        r#""2026-01-02T00:00:00+02:00""#,
+    ),
+    ("datetime.date(2026, 1, 2)", r#""2026-01-02""#),
+    ("datetime.time(3, 4)", r#""03:04:00""#),
+    (
+        "datetime.timedelta(1, 7384, 5)",
+        r#""P1DT02H03M04.000005S""#,
+    ),
+    ("-datetime.timedelta(seconds=1)", r#""-P0DT00H00M01S""#),
+    ("decimal.Decimal('1.20')", r#""1.20""#),
+    (
+        "uuid.UUID(int=1)",
+        r#""00000000-0000-0000-0000-000000000001""#,
+    ),
+    ("[Colour.RED, Level.HIGH]", r#"["red",3]"#),
+    ("{3, 1, 2}", "[1,2,3]"),
+    ("frozenset({'b', 1})", r#"[1,"b"]"#),
+    ("b'hi'", r#""aGk=""#),
+    (
+        "[bytearray(b'hi'), memoryview(b'hi')]",
+        r#"["aGk=","aGk="]"#,
+    ),
+    (
+        "Point(1, datetime.date(2026, 1, 2))",
+        r#"{"x":1,"when":"2026-01-02"}"#,
+    ),
+    ("Pair(1, {2})", "[1,[2]]"),
+    (
+        "[Model(), OldModel()]",
+        r#"[{"mode":"json"},{"when":"2026-01-02"}]"#,
+    ),
+    ("pathlib.Path('a/b')", r#""a/b""#),
+    (
+        "[range(3), collections.deque([1]), {'a': 1}.keys(), {'a': 1}.values()]",
+        r#"[[0,1,2],[1],["a"],[1]]"#,
+    ),
+    ("types.MappingProxyType({'a': {1}})", r#"{"a":[1]}"#),
+    (
+        "{1: 'a', None: 'b', True: 'c', Colour.RED: 'd'}",
+        r#"{"1":"c","null":"b","red":"d"}"#,
+    ),
+    (
+        "{uuid.UUID(int=1): {datetime.date(2026, 1, 2): 1}}",
+        r#"{"00000000-0000-0000-0000-000000000001":{"2026-01-02":1}}"#,
+    ),
+    (
+        "{decimal.Decimal('1.5'): Point(1, datetime.date(2026, 1, 2))}",
+        r#"{"1.5":{"x":1,"when":"2026-01-02"}}"#,
+    ),
+    (
+        "[2 ** 64, -10 ** 30, 1.5, 1e300]",
+        "[18446744073709551616,-1000000000000000000000000000000,1.5,1e+300]",
+    ),
+];
+
+#[tokio::test]
+async fn results_become_json_by_the_documented_rules() {
+    let Some(python) = python() else {
+        return;
+    };
+    for (expression, expected) in RULES {
+        let report = python.once(&format!("{FIRST}{expression}")).await;
+        let text = report
+            .result
+            .as_ref()
+            .map(tollgate_core::json::JsonText::as_str);
+        assert_eq!(text, Ok(*expected), "{expression}");
+    }
+}
+
+#[tokio::test]
+async fn integers_of_any_size_come_and_go() {
+    let Some(python) = python() else {
+        return;
+    };
+    for digits in [20, 400, 6000] {
+        let number = "7".repeat(digits);
+        let code = format!(
+            "def main(p):\n    n = 0\n    for _ in range({digits}): n = n * 10 + 7\n    return {{'n': n, 's': '\\x01'}}"
+        );
+        let report = python.once(&code).await;
+        let text = report
+            .result
+            .as_ref()
+            .map(tollgate_core::json::JsonText::as_str);
+        let expected = format!("{{\"n\":{number},\"s\":\"\\u0001\"}}");
+        assert_eq!(text, Ok(expected.as_str()));
+    }
+    // In a run's parameters too.
+    let vast = tollgate_core::json::JsonText::parse(format!("{{\"n\":{}}}", "7".repeat(5000)));
+    let probe = function("def main(p): return p['n'] % 1000");
+    let deadline = python.clock.monotonic() + std::time::Duration::from_secs(10);
+    let mut call = crate::support::call(&probe, &json!({}), deadline);
+    call.params = vast.unwrap();
+    assert_eq!(value(&python.runtime.run(call).await), 777);
+}
+
+#[tokio::test]
+async fn what_has_no_rule_is_named() {
+    let Some(python) = python() else {
+        return;
+    };
+    for (expression, place) in [
+        (
+            "{'a': [1, {2: object()}]}",
+            "result['a'][1][2] is of type object",
+        ),
+        (
+            "(n for n in range(3))",
+            "result is of type generator; make a list of it",
+        ),
+        ("1j", "result is of type complex"),
+        ("main", "result is of type function"),
+        ("{'x': float('nan')}", "result['x'] is nan"),
+        (
+            "[decimal.Decimal(1), {1: float('inf')}]",
+            "result[1][1] is inf",
+        ),
+        ("{(1, 2): 3}", "result has a key of type tuple"),
+        (
+            "Point(1, {(1,): 2})",
+            "result['when'] has a key of type tuple",
+        ),
+        (
+            "Point(1, '\\ud800')",
+            "result['when'] holds half a surrogate pair",
+        ),
+        ("Point", "result is of type type"),
+    ] {
+        let report = python.once(&format!("{FIRST}{expression}")).await;
+        let failed = failure(&report);
+        assert_eq!(
+            failed.kind,
+            FailureKind::NotJson,
+            "{expression}: {failed:?}"
+        );
+        assert!(failed.message.contains(place), "{expression}: {failed:?}");
+    }
+}
