@@ -79,14 +79,7 @@ impl Composition {
             runtimes.clone(),
             Arc::clone(&clock),
             Arc::clone(&entropy),
-            ExecutorConfig {
-                running: config.execution.running,
-                in_memory: config.execution.in_memory,
-                lease: config.execution.lease_seconds.get(),
-                retention: config.retention.periods(),
-                supervisor: supervisor.clone(),
-                ..ExecutorConfig::default()
-            },
+            executor_config(config, &supervisor),
         );
         let dispatcher = Arc::clone(&executor) as _;
         let settings = Settings {
@@ -178,6 +171,18 @@ pub(crate) async fn between_sites(
     }
     // Why functions cannot run at all is told elsewhere.
     python?.ready().await.ok()?.between_sites()
+}
+
+/// The executor's settings.
+fn executor_config(config: &Config, supervisor: &Supervisor) -> ExecutorConfig {
+    ExecutorConfig {
+        running: config.execution.running,
+        in_memory: config.execution.in_memory,
+        lease: config.execution.lease_seconds.get(),
+        retention: config.retention.periods(),
+        supervisor: supervisor.clone(),
+        ..ExecutorConfig::default()
+    }
 }
 
 /// The client for requests that users ask for; says so when it reaches the operator's own network.

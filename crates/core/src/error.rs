@@ -27,7 +27,7 @@ pub enum Error {
     /// A function subscribes at most once to each event type.
     #[error(
         "Function {function} is already subscribed to event '{event}'{}",
-        switched_off(.inactive.as_ref(), *.function)
+        switched_off(.inactive.as_ref(), *.function, *.event)
     )]
     AlreadySubscribed {
         /// The function.
@@ -117,14 +117,19 @@ impl From<StoreError> for Error {
 }
 
 /// Subscribing again would not switch it on: whoever switched it off had a reason.
-fn switched_off(inactive: Option<&Inactive>, function: FunctionId) -> String {
+fn switched_off(inactive: Option<&Inactive>, function: FunctionId, event: EventType) -> String {
     let Some(inactive) = inactive else {
         return String::new();
     };
+    let off = if inactive.is_closed(event) {
+        "closed"
+    } else {
+        "switched off"
+    };
     format!(
-        ", but the subscription is switched off. {}. To switch it on again, send PATCH with \
+        ", but the subscription is {off}. {}. To switch it on again, send PATCH with \
          {{\"function_id\": {function}, \"is_active\": true}} to the same path",
-        inactive.reason()
+        inactive.reason(event)
     )
 }
 

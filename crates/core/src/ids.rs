@@ -3,8 +3,10 @@
 //! Wire numbers stay numbers (the user's document shows `"function_id": 123`). This module must
 //! never generate an id: that takes a clock and randomness, see [`crate::entropy`].
 
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 macro_rules! numeric_id {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
@@ -65,4 +67,14 @@ uuid_id! {
     TaskId,
     /// One published event: shared by every invocation that it caused.
     EventId,
+}
+
+impl EventId {
+    /// When the event happened, to the millisecond: it is part of the id, so that every delivery and
+    /// every replay of the event says the same.
+    pub fn occurred_at(self) -> Option<Timestamp> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let since = Duration::from_secs(seconds) + Duration::from_nanos(nanos.into());
+        Some(Timestamp::from_micros(0).plus(since))
+    }
 }

@@ -9,7 +9,7 @@ use crate::ids::{AppId, EventId, FunctionId, InvocationId, SiteId, TaskId, UserI
 use crate::json::JsonText;
 use crate::task::State;
 use crate::time::Timestamp;
-use crate::verdict::VerdictKind;
+use crate::verdict::RecordedVerdict;
 use crate::{limits, text};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -55,7 +55,8 @@ pub enum FailureKind {
     Enrichment,
     /// A filter could not be evaluated, so nobody knows whether the function had to run.
     Filter,
-    /// Too many workers were lost while it ran.
+    /// Its worker was lost, or stopped, while it ran. It runs again; a dead letter, if that happened too
+    /// often.
     Lost,
     /// The stored record cannot be read.
     Corrupt,
@@ -126,6 +127,11 @@ impl FailureKind {
             | Self::Enrichment
             | Self::Filter => true,
         }
+    }
+
+    /// Whether a last attempt that ended so is one of `max_attempts`.
+    pub const fn counts(self) -> bool {
+        !matches!(self, Self::Unavailable | Self::Lost)
     }
 
     /// Whether another attempt cannot end differently.
@@ -244,10 +250,12 @@ pub struct NewInvocation {
     pub task_id: TaskId,
     /// The function.
     pub function_id: FunctionId,
-    /// The version that will run.
+    /// The version that is active now; each attempt runs the one that is active when it begins.
     pub version_id: VersionId,
     /// That version's number.
     pub version: u32,
+    /// Every attempt runs this version, whichever is active.
+    pub pinned: bool,
     /// The event type, if an event caused it.
     pub event: Option<EventType>,
     /// That event's id.
@@ -289,7 +297,7 @@ pub struct Invocation {
     pub function_name: String,
     /// Its slug.
     pub function_slug: String,
-    /// The version that ran, or will.
+    /// The version that the newest attempt ran; before the first, the one that was active.
     pub version_id: VersionId,
     /// That version's number.
     pub version: u32,
@@ -301,10 +309,13 @@ pub struct Invocation {
     pub trigger: Trigger,
     /// Where it stands.
     pub state: State,
-    /// 1 on the first attempt.
+    /// 1 on the first attempt, and on the first after a redrive.
     pub attempt: u32,
-    /// Attempts that do not count: lost with their worker, put off, or taken by no runtime.
-    pub lost: u32,
+    /// Attempts made before the last redrive.
+    pub attempts_before: u32,
+    /// Attempts since the last redrive that do not count: lost with their worker, put off, handed back,
+    /// or taken by no runtime.
+    pub uncounted: u32,
     /// Who holds it while it has not ended; none while it waits for its turn or its time.
     pub holder: Option<String>,
     /// Most attempts.
@@ -322,7 +333,7 @@ pub struct Invocation {
     /// Why it gave no result.
     pub failure: Option<Failure>,
     /// What the PRE stage made of it; none for other runs, and for those that were cancelled.
-    pub verdict: Option<VerdictKind>,
+    pub verdict: Option<RecordedVerdict>,
     /// What it changed of the proposed record, for an enriching PRE function: by dotted path, each
     /// with `from` and `to`.
     pub changes: Option<JsonText>,
@@ -336,6 +347,8 @@ pub struct Invocation {
     pub chain: Chain,
     /// When it was queued.
     pub queued_at: Timestamp,
+    /// Attempts that another one followed, or may follow, oldest first; see [`Self::newest`].
+    pub earlier: Vec<AttemptRecord>,
     /// When the last attempt began.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -346,6 +359,65 @@ pub struct Invocation {
     pub updated_at: Timestamp,
     /// Which earlier run it repeats.
     pub replay_of: Option<InvocationId>,
+    /// How often it was redriven.
+    pub redrives: u32,
+    /// When it was redriven last.
+    pub redriven_at: Option<Timestamp>,
+    /// Columns whose stored values make no sense; what stands for them is a placeholder.
+    pub damaged: Vec<&'static str>,
+}
+
+/// One attempt of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptRecord {
+    /// From 1, through all redrives. One that never began gave its number back.
+    pub number: u32,
+    /// The version that it ran.
+    pub version: u32,
+    /// Whether it is one of `max_attempts`: not if it was put off, lost with its worker, handed back, or
+    /// not possible.
+    pub counts: bool,
+    /// Whether it is the first after a redrive.
+    pub redriven: bool,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended; none while it is under way.
+    pub finished_at: Option<Timestamp>,
+    /// Which worker ran it.
+    pub worker: Option<String>,
+    /// Why it gave no result.
+    pub failure: Option<Failure>,
+    /// What it logged.
+    pub logs: Vec<LogLine>,
+    /// How many lines it logged.
+    pub log_count: u32,
+}
+
+impl Invocation {
+    /// The newest attempt, unless it stands among [`Self::earlier`] already: one that is under way, or
+    /// after which no other follows. Its logs are left out.
+    pub fn newest(&self) -> Option<AttemptRecord> {
+        let number = self.attempts_before.saturating_add(self.attempt);
+        let is_kept = self.earlier.last().is_some_and(|it| it.number >= number);
+        let ended = self.state.is_final();
+        if self.attempt == 0 || is_kept || !(ended || self.state == State::Running) {
+            return None;
+        }
+        let of_end = |value: Option<Timestamp>| value.filter(|_| ended);
+        let failure = self.failure.clone().filter(|_| ended);
+        Some(AttemptRecord {
+            number,
+            version: self.version,
+            counts: failure.as_ref().is_none_or(|it| it.kind.counts()),
+            redriven: self.attempt == 1 && self.redrives > 0,
+            started_at: self.started_at,
+            finished_at: of_end(self.finished_at),
+            worker: self.worker.clone().filter(|_| ended),
+            failure,
+            logs: Vec::new(),
+            log_count: if ended { self.log_count } else { 0 },
+        })
+    }
 }
 
 /// Who runs an invocation, and which of the times that somebody took it.
@@ -371,14 +443,18 @@ pub struct Completion {
     pub hold: Hold,
     /// The new state.
     pub state: State,
-    /// Whether the attempt does not count: it was put off, or no runtime could take it.
-    pub lost: bool,
+    /// Whether the attempt does not count: it was put off or handed back, or no runtime could take it.
+    pub uncounted: bool,
+    /// The version that it ran.
+    pub version_id: VersionId,
+    /// That version's number.
+    pub version: u32,
     /// What `main` returned.
     pub result: Option<JsonText>,
     /// Why it gave no result.
     pub failure: Option<Failure>,
     /// What the PRE stage made of it.
-    pub verdict: Option<VerdictKind>,
+    pub verdict: Option<RecordedVerdict>,
     /// What an enriching function changed.
     pub changes: Option<JsonText>,
     /// What it logged.
@@ -402,6 +478,10 @@ pub struct Started {
     pub id: InvocationId,
     /// Who runs it.
     pub hold: Hold,
+    /// The version that it runs.
+    pub version_id: VersionId,
+    /// That version's number.
+    pub version: u32,
     /// When it began.
     pub started_at: Timestamp,
 }

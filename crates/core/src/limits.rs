@@ -155,6 +155,15 @@ pub const SUBSCRIBERS_PER_EVENT: usize = 100;
 pub const TASKS_IN_MEMORY: usize = 10_000;
 /// POST invocations that one process runs at once.
 pub const TASKS_RUNNING: usize = 64;
+/// Earlier attempts of one run that are kept; of more, the newest.
+pub const ATTEMPTS_KEPT: u32 = 100;
+/// Logs of all earlier attempts of one run together, as stored; of more, the newest. One attempt's fit in
+/// any case.
+pub const ATTEMPTS_LOG_BYTES: usize = 8 * 1024 * 1024;
+/// Longest reason that a record's verdict shows.
+pub const VERDICT_MESSAGE_BYTES: usize = 1000;
+/// How long runs may take to report what they logged after the server told them to end.
+pub const REPORT_PATIENCE: Duration = Duration::from_secs(2);
 /// Rows that one claim takes.
 pub const CLAIM_BATCH: usize = 500;
 /// Rows of one function that one claim takes, so that functions and sites take turns.
@@ -188,8 +197,9 @@ pub const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
 pub const LEASE: Duration = Duration::from_secs(15);
 /// Shortest lease that may be set: a sign of life is given three times in it.
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
-/// Workers that may be lost over one run before it is given up: it may be what takes them down.
-pub const LOST_MAX: u32 = 50;
+/// Attempts of one run that do not count (lost with their worker, put off, handed back, not possible)
+/// before it is given up: it may be what takes workers down.
+pub const UNCOUNTED_MAX: u32 = 50;
 /// Sites of which one process keeps small facts in memory.
 pub const SITES_IN_MEMORY: usize = 50_000;
 /// Queued runs of one site that may wait; beyond it new ones are refused. A quarter of it is for events only,
@@ -296,7 +306,7 @@ pub const CIRCUIT_PAUSE_MAX: Duration = Duration::from_secs(600);
 pub const CIRCUIT_PROBE_WAIT: Duration = Duration::from_secs(30);
 /// Webhooks in trouble that one process remembers; further ones are called as if they were well.
 pub const CIRCUITS: usize = 50_000;
-/// Times that a run is put off before it counts as a failed attempt. Less than [`LOST_MAX`], which
+/// Times that a run is put off before it counts as a failed attempt. Less than [`UNCOUNTED_MAX`], which
 /// counts both.
 pub const PUT_OFF_MAX: u32 = 40;
 /// Longest webhook address.
@@ -313,5 +323,7 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(30);
 /// Unused connections kept to one host.
 pub const IDLE_CONNECTIONS_PER_HOST: usize = 8;
+/// Sites of which one process keeps connections to others' hosts; of more, those that sent something last.
+pub const OUTBOUND_SITES: usize = 256;
 /// Headers of a reply.
 pub const REPLY_HEADERS: usize = 100;

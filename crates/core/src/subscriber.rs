@@ -2,7 +2,7 @@
 //!
 //! The rule of the API document: a function subscribes at most once to each event type.
 
-use crate::event::EventType;
+use crate::event::{EventType, Phase};
 use crate::function::{Executable, text_enum};
 use crate::ids::{AppId, FunctionId, SubscriberId};
 use crate::time::Timestamp;
@@ -39,26 +39,38 @@ pub struct SubscriberOptions {
     pub max_attempts: Option<u32>,
 }
 
-/// Why a subscription is passed over.
+/// Why a subscription's function is not called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inactive {
-    /// Somebody switched it off.
+    /// Somebody switched it off: events pass it over.
     SwitchedOff,
-    /// The function's webhook answered 410: it wants no more of these events.
+    /// The function's webhook answered 410: it wants no more of these events. POST events pass it over;
+    /// PRE events are refused, because whoever guarded them did not agree.
     Gone,
 }
 
 text_enum!(Inactive { SwitchedOff => "switched_off", Gone => "gone" });
 
 impl Inactive {
+    /// Whether it refuses the operations of its event until a person acts.
+    pub fn is_closed(self, event: EventType) -> bool {
+        self == Self::Gone && event.phase() == Phase::Pre
+    }
+
     /// The same for people.
-    pub const fn reason(self) -> &'static str {
+    pub fn reason(self, event: EventType) -> &'static str {
         match self {
             Self::SwitchedOff => "It was switched off",
+            Self::Gone if self.is_closed(event) => CLOSED,
             Self::Gone => "The webhook answered 410 Gone: it wants no more of these events",
         }
     }
 }
+
+/// Why operations are refused whose webhook is gone.
+const CLOSED: &str = "The webhook answered 410 Gone, and until somebody acts every such operation is refused: \
+     give the function a webhook that answers, set is_active of the subscription to ask the old one \
+     again, or unsubscribe the function";
 
 /// A subscription as stored, with the names that lists show.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +93,7 @@ pub struct Subscriber {
     pub app_slug: String,
     /// Its options.
     pub options: SubscriberOptions,
-    /// Why it is passed over; none means that it runs.
+    /// Why its function is not called; none means that it is.
     pub inactive: Option<Inactive>,
     /// When it was created.
     pub created_at: Timestamp,
@@ -96,6 +108,8 @@ pub struct Subscription {
     pub id: SubscriberId,
     /// Its options.
     pub options: SubscriberOptions,
+    /// The function is not called, and the operation refused: see [`Inactive::is_closed`].
+    pub closed: bool,
     /// The active version of its function.
     pub executable: Arc<Executable>,
 }

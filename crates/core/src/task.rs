@@ -94,12 +94,15 @@ pub struct Attempt {
     pub number: u32,
     /// Attempts that began and were lost with their worker, that were put off, or that no runtime
     /// could take: not the function's fault.
-    pub lost: u32,
+    pub uncounted: u32,
 }
 
 impl Attempt {
     /// The first.
-    pub const FIRST: Self = Self { number: 1, lost: 0 };
+    pub const FIRST: Self = Self {
+        number: 1,
+        uncounted: 0,
+    };
 }
 
 /// What the rules need to know of a task.
@@ -112,7 +115,7 @@ pub struct Task {
     /// 1 on the first attempt; 0 before any.
     pub attempt: u32,
     /// How many of these do not count.
-    pub lost: u32,
+    pub uncounted: u32,
     /// Attempts allowed, at least 1.
     pub max_attempts: u32,
     /// Who waits for it.
@@ -210,7 +213,7 @@ impl Task {
                 let next = Self {
                     state: State::Pending,
                     attempt: 0,
-                    lost: 0,
+                    uncounted: 0,
                     ..self
                 };
                 Ok((next, vec![Effect::Wake]))
@@ -231,7 +234,7 @@ impl Task {
 
     fn fail(self, kind: FailureKind, due: Timestamp) -> (Self, Vec<Effect>) {
         let uncounted = self.is_uncounted(kind);
-        let lost = self.lost + u32::from(uncounted);
+        let total = self.uncounted + u32::from(uncounted);
         let state = match (kind, self.waiter) {
             (FailureKind::Cancelled, _) => State::Cancelled,
             (FailureKind::Timeout, Waiter::Caller) => State::TimedOut,
@@ -239,7 +242,9 @@ impl Task {
             // The function is gone: nothing that a redrive could run.
             (FailureKind::Deleted, Waiter::Nobody) => State::Failed,
             (kind, Waiter::Nobody) if kind.is_permanent() => State::Dead,
-            (_, Waiter::Nobody) if uncounted && lost < crate::limits::LOST_MAX => State::Retrying,
+            (_, Waiter::Nobody) if uncounted && total < crate::limits::UNCOUNTED_MAX => {
+                State::Retrying
+            }
             (_, Waiter::Nobody) if uncounted => State::Dead,
             (_, Waiter::Nobody) if self.used() >= self.max_attempts => State::Dead,
             (_, Waiter::Nobody) => State::Retrying,
@@ -251,7 +256,7 @@ impl Task {
         let next = Self {
             state,
             held: false,
-            lost,
+            uncounted: total,
             ..self
         };
         (next, effects)
@@ -262,7 +267,7 @@ impl Task {
     fn is_uncounted(self, kind: FailureKind) -> bool {
         let not_made = match kind {
             FailureKind::Unavailable => true,
-            FailureKind::CircuitOpen => self.lost < crate::limits::PUT_OFF_MAX,
+            FailureKind::CircuitOpen => self.uncounted < crate::limits::PUT_OFF_MAX,
             _ => false,
         };
         not_made && self.waiter == Waiter::Nobody
@@ -270,18 +275,18 @@ impl Task {
 
     /// Attempts that count.
     const fn used(self) -> u32 {
-        self.attempt.saturating_sub(self.lost)
+        self.attempt.saturating_sub(self.uncounted)
     }
 
     /// As a release; but what takes one worker after the other down with it must come to an end.
     fn lose(self) -> (Self, Vec<Effect>) {
-        let lost = self.lost + 1;
+        let uncounted = self.uncounted + 1;
         match (self.waiter, self.state) {
-            (Waiter::Nobody, State::Running) if lost >= crate::limits::LOST_MAX => (
+            (Waiter::Nobody, State::Running) if uncounted >= crate::limits::UNCOUNTED_MAX => (
                 Self {
                     state: State::Dead,
                     held: false,
-                    lost,
+                    uncounted,
                     ..self
                 },
                 vec![Effect::Notify],
@@ -297,16 +302,16 @@ impl Task {
             Waiter::Caller => (State::Cancelled, Effect::Notify),
             Waiter::Nobody => (State::Pending, Effect::Wake),
         };
-        let (attempt, lost) = match (self.waiter, self.state) {
-            (Waiter::Nobody, State::Running) => (self.attempt, self.lost + 1),
-            (Waiter::Nobody, _) => (self.attempt.saturating_sub(1), self.lost),
-            (Waiter::Caller, _) => (self.attempt, self.lost),
+        let (attempt, uncounted) = match (self.waiter, self.state) {
+            (Waiter::Nobody, State::Running) => (self.attempt, self.uncounted + 1),
+            (Waiter::Nobody, _) => (self.attempt.saturating_sub(1), self.uncounted),
+            (Waiter::Caller, _) => (self.attempt, self.uncounted),
         };
         let next = Self {
             state,
             held: false,
             attempt,
-            lost,
+            uncounted,
             ..self
         };
         (next, vec![effect])

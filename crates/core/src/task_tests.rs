@@ -7,7 +7,7 @@ fn task(state: State, attempt: u32, waiter: Waiter) -> Task {
         state,
         held: state == State::Running,
         attempt,
-        lost: 0,
+        uncounted: 0,
         max_attempts: 3,
         waiter,
     }
@@ -103,7 +103,7 @@ fn begun(task: Task) -> Task {
 fn what_had_not_begun_goes_back_as_it_was() {
     for input in [Input::Lose, Input::Release] {
         let before = Task {
-            lost: crate::limits::LOST_MAX - 1,
+            uncounted: crate::limits::UNCOUNTED_MAX - 1,
             ..task(State::Pending, 7, Waiter::Nobody)
         };
         let taken = before.apply(Input::Take).unwrap().0;
@@ -118,10 +118,10 @@ fn what_the_server_could_not_run_costs_no_attempt_until_it_was_too_often() {
         max_attempts: 1,
         ..task(State::Pending, 0, Waiter::Nobody)
     };
-    for lost in 1..=crate::limits::LOST_MAX {
+    for uncounted in 1..=crate::limits::UNCOUNTED_MAX {
         let taken = task.apply(Input::Take).unwrap().0;
         let (next, effects) = taken.apply(fail(FailureKind::Unavailable)).unwrap();
-        let is_last = lost == crate::limits::LOST_MAX;
+        let is_last = uncounted == crate::limits::UNCOUNTED_MAX;
         let (state, effect) = match is_last {
             false => (
                 State::Retrying,
@@ -130,14 +130,14 @@ fn what_the_server_could_not_run_costs_no_attempt_until_it_was_too_often() {
             true => (State::Dead, Effect::Notify),
         };
         assert_eq!(
-            (next.state, next.lost, effects),
-            (state, lost, vec![effect])
+            (next.state, next.uncounted, effects),
+            (state, uncounted, vec![effect])
         );
         task = next;
     }
     let waited = begun(self::task(State::Pending, 0, Waiter::Caller));
     let failed = waited.apply(fail(FailureKind::Unavailable)).unwrap().0;
-    assert_eq!((failed.state, failed.lost), (State::Failed, 0));
+    assert_eq!((failed.state, failed.uncounted), (State::Failed, 0));
 }
 
 #[test]
@@ -147,26 +147,29 @@ fn a_run_that_is_put_off_costs_no_attempt_until_it_has_happened_too_often() {
     for lost in 1..=crate::limits::PUT_OFF_MAX {
         task = begun(task);
         let (next, effects) = task.apply(put_off).unwrap();
-        assert_eq!((next.state, next.lost), (State::Retrying, lost));
+        assert_eq!((next.state, next.uncounted), (State::Retrying, lost));
         assert_eq!(effects, [Effect::WakeAt(AT.plus(Duration::from_secs(2)))]);
         task = next;
     }
     for state in [State::Retrying, State::Retrying, State::Dead] {
         task = begun(task).apply(put_off).unwrap().0;
-        assert_eq!((task.state, task.lost), (state, crate::limits::PUT_OFF_MAX));
+        assert_eq!(
+            (task.state, task.uncounted),
+            (state, crate::limits::PUT_OFF_MAX)
+        );
     }
     let waited_for = begun(self::task(State::Pending, 0, Waiter::Caller));
     let (ended, _) = waited_for.apply(put_off).unwrap();
-    assert_eq!((ended.state, ended.lost), (State::Failed, 0));
+    assert_eq!((ended.state, ended.uncounted), (State::Failed, 0));
 }
 
 #[test]
 fn a_lost_worker_costs_no_attempt_until_there_are_too_many() {
     let mut task = task(State::Pending, 0, Waiter::Nobody);
-    for lost in 1..crate::limits::LOST_MAX {
+    for lost in 1..crate::limits::UNCOUNTED_MAX {
         task = begun(task).apply(Input::Lose).unwrap().0;
         assert_eq!(
-            (task.state, task.attempt, task.lost),
+            (task.state, task.attempt, task.uncounted),
             (State::Pending, lost, lost)
         );
     }

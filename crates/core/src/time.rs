@@ -14,10 +14,19 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+/// The first moment of year 1, and nearly the last of year 9999: what every reader of RFC 3339 can read.
+const FIRST: i64 = -62_135_596_800_000_000;
+const LAST: i64 = 253_402_207_200_999_999;
+
 impl Timestamp {
-    /// From microseconds since 1970-01-01T00:00:00Z.
+    /// From microseconds since 1970-01-01T00:00:00Z; the nearest that can be written, if it lies outside
+    /// of the years 1 to 9999.
     pub const fn from_micros(micros: i64) -> Self {
-        Self(micros)
+        Self(match micros {
+            ..FIRST => FIRST,
+            FIRST..=LAST => micros,
+            _ => LAST,
+        })
     }
 
     /// Microseconds since 1970-01-01T00:00:00Z.
@@ -34,7 +43,7 @@ impl Timestamp {
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self::from_micros(self.0.saturating_add(micros))
     }
 
     /// This moment, or the one right after `earlier` if that is later: what is changed twice must not
@@ -54,7 +63,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_microsecond(self.0) {
             Ok(moment) => write!(f, "{moment:.6}"),
-            // Outside jiff's years -9999..9999: show the number, never fail.
+            // No such moment can be made; and nothing that is shown may fail.
             Err(_) => write!(f, "{}us", self.0),
         }
     }
@@ -64,7 +73,8 @@ impl FromStr for Timestamp {
     type Err = jiff::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.parse::<jiff::Timestamp>()?.as_microsecond()))
+        let moment = text.parse::<jiff::Timestamp>()?;
+        Ok(Self::from_micros(moment.as_microsecond()))
     }
 }
 
@@ -167,6 +177,30 @@ mod tests {
             let after = Timestamp((micros + later).min(253_402_300_799_999_999));
             proptest::prop_assert_eq!(text.cmp(&after.to_string()), moment.cmp(&after));
         }
+    }
+
+    /// Nothing that is stored or sent can make a moment that nobody can read.
+    #[test]
+    fn every_moment_can_be_written_and_read_again() {
+        let absurd = [
+            i64::MIN,
+            -1,
+            0,
+            9_200_000_000_000_000_000,
+            i64::MAX,
+            FIRST,
+            LAST,
+        ];
+        for micros in absurd {
+            let moment = Timestamp::from_micros(micros);
+            let text = moment.to_string();
+            assert_eq!(text.len(), "2025-01-15T10:30:00.000000Z".len(), "{text}");
+            assert_eq!(text.parse::<Timestamp>().unwrap(), moment);
+        }
+        let last = Timestamp::from_micros(LAST);
+        assert_eq!(last.plus(Duration::from_secs(9)), last);
+        let ancient = "-000500-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
+        assert_eq!(ancient, Timestamp(FIRST));
     }
 
     #[test]

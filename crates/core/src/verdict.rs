@@ -5,8 +5,8 @@ use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
-use crate::limits;
 use crate::subscriber::OnTimeout;
+use crate::{limits, text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -51,6 +51,15 @@ text_enum!(VerdictKind {
     Broken => "broken",
 });
 
+/// A verdict as its run's record keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedVerdict {
+    /// Which of the four it is.
+    pub kind: VerdictKind,
+    /// The reason of a denial, cut to [`limits::VERDICT_MESSAGE_BYTES`].
+    pub message: Option<String>,
+}
+
 /// The keys of a returned object that mean something; the rest is the function's own business.
 #[derive(Deserialize)]
 struct Returned<'a> {
@@ -77,6 +86,20 @@ impl Verdict {
         }
     }
 
+    /// What its run's record keeps of it.
+    pub fn recorded(&self) -> RecordedVerdict {
+        let message = match self {
+            Self::Deny { message, .. } => {
+                Some(text::prefix(message, limits::VERDICT_MESSAGE_BYTES).to_owned())
+            }
+            Self::Allow | Self::Enrich(_) | Self::Broken(_) => None,
+        };
+        RecordedVerdict {
+            kind: self.kind(),
+            message,
+        }
+    }
+
     /// Reads a run's result. `on_timeout` decides what a timeout means.
     pub fn of(result: &Result<JsonText, Failure>, on_timeout: OnTimeout) -> Self {
         match result {
@@ -96,12 +119,13 @@ impl Verdict {
         if !returned.as_str().trim_start().starts_with('{') {
             return Self::Allow;
         }
+        let unreadable = |what, error| {
+            let message = format!("The returned {what} cannot be read: {error}");
+            Self::Broken(Failure::new(FailureKind::NotJson, message))
+        };
         let object = match returned.read::<Returned<'_>>() {
             Ok(object) => object,
-            Err(error) => {
-                let message = format!("The returned object cannot be read: {error}");
-                return Self::Broken(Failure::new(FailureKind::NotJson, message));
-            }
+            Err(error) => return unreadable("object", error),
         };
         if object.success.is_some_and(|raw| raw.get() == "false") {
             let message = text_of(object.error)
@@ -122,15 +146,20 @@ impl Verdict {
             );
             return Self::Broken(Failure::new(FailureKind::Enrichment, message));
         }
-        match params.map(serde_json::from_str) {
+        match params.map(serde_json::from_str::<Value>) {
             Some(Ok(patch @ Value::Object(_))) => Self::Enrich(patch),
+            // A patch that was meant and cannot be read must not be left out silently.
+            Some(Err(error)) => unreadable("`params`", error),
             Some(Ok(_)) | None => Self::Allow,
-            // For example a number that no field can hold.
-            Some(Err(error)) => {
-                let message = format!("The returned params cannot be read: {error}");
-                Self::Broken(Failure::new(FailureKind::NotJson, message))
-            }
         }
+    }
+}
+
+/// The reason that an object with `"success": false` gives; none if it is no such object.
+pub fn refusal_in(object: &JsonText) -> Option<String> {
+    match Verdict::of_returned(object) {
+        Verdict::Deny { message, .. } => Some(message),
+        Verdict::Allow | Verdict::Enrich(_) | Verdict::Broken(_) => None,
     }
 }
 
@@ -269,6 +298,40 @@ mod tests {
             verdict(r#"{"success": false, "error": "x", "params": {}}"#),
             deny("x")
         );
+    }
+
+    /// What cannot be read may have meant to refuse, or to change something.
+    #[test]
+    fn an_unreadable_object_is_no_agreement() {
+        let deep = format!(r#"{{"params": {}1{}}}"#, "[".repeat(200), "]".repeat(200));
+        for unreadable in [
+            r#"{"success": true, "success": false}"#,
+            r#"{"success": false, "error": "no", "success": false}"#,
+            r#"{"params": {}, "params": {"first_name": "J"}}"#,
+            r#"{"error": "a", "error": "b"}"#,
+            r#"{"params": {"attributes": {"n": 1e999}}}"#,
+            r#"{"success": true, "params": {"first_name": "\ud800"}}"#,
+            " \n{\"success\": true, \"success\": true}",
+            &deep,
+        ] {
+            let verdict = verdict(unreadable);
+            let Verdict::Broken(failure) = &verdict else {
+                panic!("{verdict:?} of {unreadable}")
+            };
+            assert_eq!(failure.kind, FailureKind::NotJson, "{unreadable}");
+            assert!(failure.message.contains("cannot be read"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_record_keeps_the_reason_of_a_denial_within_bounds() {
+        let long = "\u{e9}".repeat(limits::VERDICT_MESSAGE_BYTES);
+        let denied = verdict(&format!(r#"{{"success": false, "error": "{long}"}}"#)).recorded();
+        let message = denied.message.unwrap();
+        assert!(long.starts_with(&message) && message.len() <= limits::VERDICT_MESSAGE_BYTES);
+        assert_eq!(denied.kind, VerdictKind::Deny);
+        let allowed = verdict("null").recorded();
+        assert_eq!((allowed.kind, allowed.message), (VerdictKind::Allow, None));
     }
 
     #[test]

@@ -11,11 +11,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::CallContext;
-use tollgate_core::invocation::{Failure, FailureKind, Waiter};
+use tollgate_core::ids::EventId;
+use tollgate_core::invocation::{Failure, FailureKind, Trigger, Waiter};
 use tollgate_core::limits;
 use tollgate_core::pause::{self, Pauses};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
-use tollgate_core::ports::runtime::{Call, HostCalls, HostError, RunReport, Runtime};
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, RunReport, Runtime};
+use tollgate_core::time::Timestamp;
 
 /// With what a run begins.
 #[derive(Clone, Copy)]
@@ -43,19 +45,23 @@ impl HostCalls for Asking {
     }
 }
 
-/// Runs one attempt to its end. None when it was abandoned and its record must stay open.
+/// Runs one attempt to its end, which may be that it was told to end: what it logged until then stays.
 pub(crate) async fn attempt(
     shared: &Shared,
     runtime: Arc<dyn Runtime>,
     run: TaskRun,
     entry: Entry<'_>,
     mut stopped: Stopped,
-) -> Option<FinishedRun> {
+) -> FinishedRun {
     failpoint::hit(Point::RunBefore);
     let started_at = shared.clock.now();
-    let (executable, event) = (Arc::clone(&run.executable), run.invocation.event);
+    let executable = Arc::clone(&run.executable);
+    let waiter = run.invocation.waiter;
+    // A replay or a call is nobody's delivery of the event.
+    let delivers = run.invocation.trigger == Trigger::Event;
+    let event = run.invocation.event.filter(|_| delivers);
     let call = call(shared, run);
-    let host = Arc::clone(&call.host);
+    let (host, remains) = (Arc::clone(&call.host), call.remains.clone());
     // A panic here is our bug, or a registered Rust function's; its record must still end.
     let guarded = AssertUnwindSafe(in_turn(shared, &*runtime, call, entry)).catch_unwind();
     let guarded = guarded.map(|report| {
@@ -69,31 +75,58 @@ pub(crate) async fn attempt(
         report = &mut guarded => Ok(report),
         stop = stopped.told() => Err(stop),
     };
+    let abandoned = || match waiter {
+        Waiter::Caller => stopped_first(),
+        Waiter::Nobody => handed_back(),
+    };
     let mut report = match stop {
         Ok(report) => report,
-        Err(Stop::Abandon) => return None,
-        Err(Stop::Record(failure)) => RunReport::failed(failure),
+        Err(Stop::Abandon) => remains.report(abandoned()),
+        Err(Stop::Record(failure)) => remains.report(failure),
         Err(Stop::Cancel(failure)) => tokio::select! {
             // It may end by itself, so that its worker lives. Its result does not count.
             report = &mut guarded => RunReport { result: Err(failure), ..report },
-            () = tokio::time::sleep(limits::CANCEL_GRACE) => RunReport::failed(failure),
-            () = stopped.abandoned() => return None,
+            () = tokio::time::sleep(limits::CANCEL_GRACE) => remains.report(failure),
+            () = stopped.abandoned() => remains.report(abandoned()),
         },
     };
+    let finished_at = shared.clock.now();
+    within(&mut report, started_at, finished_at);
     // Before anybody else sees it.
     report = redacted(host, report).await;
-    if let Err(failure) = &report.result
+    if let Err(failure) = &mut report.result
         && failure.kind == FailureKind::Gone
         && let (Some(event), Some(coordinator)) = (event, shared.coordinator())
+        && let Some(consequence) = coordinator.gone(&executable, event).await
     {
-        coordinator.gone(&executable, event).await;
+        failure.message = format!("{}: {consequence}", failure.message);
     }
     failpoint::hit(Point::RunAnswered);
-    Some(FinishedRun {
+    FinishedRun {
         report,
         started_at,
-        finished_at: shared.clock.now(),
-    })
+        finished_at,
+    }
+}
+
+/// A queued run ends so whose server stops, and runs again.
+fn handed_back() -> Failure {
+    let message =
+        "The server stopped during this attempt, and handed the run back; it does not count";
+    Failure::new(FailureKind::Lost, message)
+}
+
+/// The same of a run whose caller still waits.
+fn stopped_first() -> Failure {
+    let message = "The server stopped before this run ended";
+    Failure::new(FailureKind::Unavailable, message)
+}
+
+/// Nothing was logged before the attempt began or after it ended, whatever its worker says.
+fn within(report: &mut RunReport, began: Timestamp, ended: Timestamp) {
+    for line in &mut report.logs {
+        line.timestamp = line.timestamp.max(began).min(ended.max(began));
+    }
 }
 
 /// Takes secrets out of a report; of a long one where nobody waits meanwhile.
@@ -150,6 +183,8 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
     let own = now + invocation.timeout;
     let deadline = deadline.map_or(own, |stage| stage.min(own));
     let somebody_waits = invocation.waiter == Waiter::Caller;
+    let of_event = invocation.event_id.and_then(EventId::occurred_at);
+    let caused_at = of_event.unwrap_or(invocation.queued_at);
     let context = CallContext {
         id: executable.function_id,
         name: executable.function_name.clone(),
@@ -180,5 +215,7 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
             pauses: Arc::clone(&pauses),
         }),
         pauses,
+        caused_at,
+        remains: Remains::default(),
     }
 }

@@ -48,10 +48,8 @@ impl Dispatcher for Executor {
         let running = shared.running.clone();
         tokio::spawn(async move {
             let attempt = attempt(&shared, runtime, run, Entry::Waits, stopped);
-            if let Some(finished) = attempt.await {
-                // A waiter that has gone away has recorded the end itself.
-                let _ = sender.send(finished);
-            }
+            // A waiter that has gone away has recorded the end itself.
+            let _ = sender.send(attempt.await);
             drop(entered);
         });
         Ok(RunHandle::new(

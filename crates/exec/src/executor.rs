@@ -171,6 +171,14 @@ impl Executor {
             );
         }
         shared.running.abandon_all();
+        // Each has yet to hand over what it logged.
+        let told = tokio::time::timeout(limits::REPORT_PATIENCE, shared.running.all_ended()).await;
+        if told.is_err() {
+            tracing::warn!(
+                runs = shared.running.count(),
+                "runs do not end; their logs are lost"
+            );
+        }
         // Before a start nothing records: without the inbox the flush below returns at once.
         drop(self.inbox.lock().take());
         if tokio::time::timeout(grace.max(FLUSH_MIN), shared.recorder.flush())

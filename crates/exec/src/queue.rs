@@ -3,14 +3,15 @@
 use crate::attempt::{Entry, attempt};
 use crate::executor::Shared;
 use crate::recorder::{self, Record};
+use crate::running::Stopped;
 use crate::turns::{Queued, Slot};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::engine::completion;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
-use tollgate_core::ports::dispatch::{FinishedRun, Taken};
-use tollgate_core::ports::runtime::RunReport;
+use tollgate_core::ports::dispatch::{FinishedRun, Taken, TaskRun};
+use tollgate_core::ports::runtime::{RunReport, Runtime};
 
 /// A run that lasts longer than this is shown as running; shorter ones spare the write.
 const SHOWN_AFTER: Duration = Duration::from_millis(20);
@@ -32,51 +33,74 @@ pub(crate) async fn work(shared: Arc<Shared>) {
 
 async fn run(shared: &Shared, queued: Queued, slot: &Slot) {
     let Queued { run, room, held } = queued;
-    let invocation = run.invocation.clone();
+    let mut invocation = run.invocation.clone();
     let taken = run.taken.clone();
     let (entered, told) = shared.running.enter(invocation.id, &run.executable);
-    // After entering: a deletion from here on finds the run in the list.
-    let runtime = match stopped(shared, &invocation).await {
-        None => shared.runtimes.of(&run.executable.source),
-        Some(failure) => Err(failure),
-    };
-    let started = Started {
-        site_id: invocation.site_id,
-        id: invocation.id,
-        hold: taken.hold.clone(),
-        started_at: shared.clock.now(),
-    };
-    let shown = taken.was_interrupted();
-    let runtime = match runtime {
-        Ok(runtime) if shown => note_start(shared, &started).await.map(|()| runtime),
-        runtime => runtime,
-    };
-    let finished = match runtime {
-        Ok(runtime) => {
-            let attempt = attempt(shared, Arc::clone(runtime), run, Entry::Slot(slot), told);
-            tokio::pin!(attempt);
-            match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
-                Ok(finished) => finished,
-                Err(_) => {
-                    if !shown {
-                        shared.recorder.send(Record::Started(started));
-                    }
-                    attempt.await
-                }
-            }
-        }
-        Err(failure) => Some(unrun(shared, failure)),
-    };
-    if let Some(finished) = finished {
-        let completion = complete(shared, &invocation, &taken, finished);
-        shared.recorder.send(Record::Finished {
-            completion: Box::new(completion),
-            _room: room,
-            _held: held,
-        });
+    if told.is_stopped() {
+        // The server has stopped before it began, so that it goes back as it was.
+        return;
     }
+    // After entering: a deletion from here on finds the run in the list.
+    let begun = begin(shared, run).await;
+    let finished = match begun {
+        Ok((run, runtime)) => {
+            // What this attempt runs is what its record names.
+            invocation = run.invocation.clone();
+            under_way(shared, run, runtime, slot, told).await
+        }
+        Err(failure) => unrun(shared, failure),
+    };
+    let completion = complete(shared, &invocation, &taken, finished);
+    shared.recorder.send(Record::Finished {
+        completion: Box::new(completion),
+        _room: room,
+        _held: held,
+    });
     // After the record is on its way, so that a stop waits for it.
     drop(entered);
+}
+
+/// Finds what runs now, and who runs it.
+async fn begin(shared: &Shared, run: TaskRun) -> Result<(TaskRun, Arc<dyn Runtime>), Failure> {
+    let run = match shared.coordinator() {
+        Some(coordinator) => coordinator.begin(run).await?,
+        None => run,
+    };
+    let runtime = Arc::clone(shared.runtimes.of(&run.executable.source)?);
+    Ok((run, runtime))
+}
+
+/// The attempt itself. A long one is shown as running.
+async fn under_way(
+    shared: &Shared,
+    run: TaskRun,
+    runtime: Arc<dyn Runtime>,
+    slot: &Slot,
+    told: Stopped,
+) -> FinishedRun {
+    let started = Started {
+        site_id: run.invocation.site_id,
+        id: run.invocation.id,
+        hold: run.taken.hold.clone(),
+        version_id: run.invocation.version_id,
+        version: run.invocation.version,
+        started_at: shared.clock.now(),
+    };
+    let shown = run.taken.was_interrupted();
+    if shown && let Err(failure) = note_start(shared, &started).await {
+        return unrun(shared, failure);
+    }
+    let attempt = attempt(shared, runtime, run, Entry::Slot(slot), told);
+    tokio::pin!(attempt);
+    match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
+        Ok(finished) => finished,
+        Err(_) => {
+            if !shown {
+                shared.recorder.send(Record::Started(started));
+            }
+            attempt.await
+        }
+    }
 }
 
 /// A run that came back once may be what takes workers down, however short it is: from then on each
@@ -87,11 +111,6 @@ async fn note_start(shared: &Shared, started: &Started) -> Result<(), Failure> {
         let message = format!("The start of this run could not be recorded: {error}");
         Failure::new(FailureKind::Unavailable, message)
     })
-}
-
-async fn stopped(shared: &Shared, invocation: &NewInvocation) -> Option<Failure> {
-    let coordinator = shared.coordinator()?;
-    coordinator.stopped(invocation).await
 }
 
 /// The completion of a queued run, with jitter for a further attempt.

@@ -70,6 +70,11 @@ impl Stopped {
         }
     }
 
+    /// Whether it was told to stop already.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
     /// Waits for the order to stop at once.
     pub(crate) async fn abandoned(&mut self) {
         let abandoned = |told: &Option<Stop>| matches!(told, Some(Stop::Abandon));

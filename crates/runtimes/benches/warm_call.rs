@@ -11,7 +11,7 @@ use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CallContext, Environment, Executable, FunctionOptions, Source};
 use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Runtime as _};
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
 use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
 
@@ -123,6 +123,8 @@ fn call(executable: &Arc<Executable>) -> Call {
         depth: 0,
         pauses: Arc::default(),
         host: Arc::new(NoHost),
+        caused_at: SystemClock.now(),
+        remains: Remains::default(),
     }
 }
 

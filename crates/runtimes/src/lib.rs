@@ -12,7 +12,7 @@ mod system;
 
 pub use outbound::{
     HeaderError, Outbound, OutboundConfig, OutboundError, OutboundStartError, Reach, Refusal,
-    Reply, Request, Target, header_map,
+    Reply, Request, Target, Trouble, header_map,
 };
 pub use process::{
     DiscoverError, Interpreter, LAUNCH_ARG, LauncherSpec, ProcessConfig, PythonRuntime, StartError,

@@ -5,27 +5,30 @@
 
 mod breaker;
 
-use crate::outbound::{Outbound, OutboundError, Refusal, Reply, Request, header_map};
+use crate::outbound::{Outbound, OutboundError, Refusal, Request, header_map};
 use async_trait::async_trait;
 use breaker::{Breakers, LeftAlone};
-use reqwest::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
+use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+use tollgate_core::event::{EventType, Phase};
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
 use tollgate_core::text::span;
 use tollgate_core::time::{Clock, Timestamp};
 use tollgate_core::users::FieldError;
+use tollgate_core::verdict::refusal_in;
 use tollgate_core::webhook::{FindSecrets, WebhookState, signature};
 
-/// How much of a refusal's body is shown to the function's author.
-const EXCERPT_BYTES: usize = 300;
+/// How much of a failed answer's body its record keeps.
+const EXCERPT_BYTES: usize = 4096;
 
 /// Calls webhooks.
 pub struct ProxyRuntime {
@@ -61,6 +64,88 @@ impl From<Failure> for Ended {
     }
 }
 
+/// What a run wants of the webhook.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// Leave to go on: a PRE event.
+    Leave,
+    /// Nothing but to take it: a POST event.
+    Nothing,
+    /// A value: a call.
+    Value,
+}
+
+impl Asks {
+    fn of(call: &Call) -> Self {
+        let event = call
+            .context
+            .event
+            .and_then(|name| name.parse::<EventType>().ok());
+        match event.map(EventType::phase) {
+            Some(Phase::Pre) => Self::Leave,
+            Some(Phase::Post) => Self::Nothing,
+            None => Self::Value,
+        }
+    }
+}
+
+/// A run with a result.
+struct Answer {
+    result: JsonText,
+    /// Something that its record has to say beside it.
+    note: Option<String>,
+}
+
+impl Answer {
+    const fn of(result: JsonText) -> Self {
+        Self { result, note: None }
+    }
+}
+
+/// What came after the head of an answer.
+struct Body {
+    /// All of it, if it is JSON that can be read.
+    json: Option<JsonText>,
+    /// Its beginning, for people.
+    excerpt: String,
+    complete: bool,
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::of(&[], true)
+    }
+}
+
+impl Body {
+    fn of(bytes: &[u8], complete: bool) -> Self {
+        let begin = &bytes[..bytes.len().min(EXCERPT_BYTES)];
+        let text = std::str::from_utf8(bytes).ok().filter(|_| complete);
+        let text = text.map(|text| text.trim_start_matches('\u{feff}').trim());
+        let json = text.and_then(|text| JsonText::parse(text.to_owned()).ok());
+        Self {
+            // Too deep, or a number that nobody can read, is no value for anybody.
+            json: json.filter(|json| json.read::<Value>().is_ok()),
+            excerpt: String::from_utf8_lossy(begin).trim().to_owned(),
+            complete,
+        }
+    }
+
+    /// The object that says no, and its reason.
+    fn refusal(&self) -> Option<(JsonText, String)> {
+        let json = self.json.as_ref()?;
+        Some((json.clone(), refusal_in(json)?))
+    }
+
+    /// The failure, with what was said for those who may read it.
+    fn shown_in(&self, failure: Failure) -> Failure {
+        if self.excerpt.is_empty() {
+            return failure;
+        }
+        failure.with_traceback(format!("The webhook's answer:\n{}", self.excerpt))
+    }
+}
+
 /// What is sent.
 #[derive(Serialize)]
 struct Payload<'a> {
@@ -82,13 +167,13 @@ impl ProxyRuntime {
         }
     }
 
-    async fn outcome(&self, call: &Call) -> Result<JsonText, Failure> {
+    async fn outcome(&self, call: &Call) -> Result<Answer, Failure> {
         let pass = self.breakers.enter(&call.executable).map_err(left_alone)?;
         let request = self.signed(call).await?;
-        let of_event = call.context.event.is_some();
+        let asks = Asks::of(call);
         let limit = call.allotted(self.clock.monotonic());
         // Around everything: the answer's body counts as well as its head.
-        let ended = match tokio::time::timeout(limit, self.deliver(request, of_event)).await {
+        let ended = match tokio::time::timeout(limit, self.deliver(call, request, asks)).await {
             Ok(ended) => ended,
             Err(_) => {
                 let message = format!("The webhook did not answer within {}", span(limit));
@@ -109,24 +194,30 @@ impl ProxyRuntime {
         ended.map_err(|ended| ended.failure)
     }
 
-    async fn deliver(&self, request: Request, of_event: bool) -> Result<JsonText, Ended> {
-        let reply = self.outbound.send(request).await.map_err(failed)?;
+    async fn deliver(&self, call: &Call, request: Request, asks: Asks) -> Result<Answer, Ended> {
+        let site = call.executable.site_id;
+        let reply = self.outbound.send(site, request).await.map_err(failed)?;
         let status = reply.status();
-        if !status.is_success() {
-            return Err(refusal(status, reply, of_event).await);
+        if status == StatusCode::GONE {
+            // What follows from it is not this module's business.
+            let message = format!("The webhook answered {status}");
+            return Err(Failure::new(FailureKind::Gone, message).into());
         }
-        let (body, complete) = reply
-            .read_up_to(limits::RESULT_BYTES)
-            .await
-            .map_err(failed)?;
-        if !complete {
-            let failure = upstream(format!(
-                "The webhook's answer is larger than the limit of {} bytes",
-                limits::RESULT_BYTES
-            ));
-            return Err(failure.into());
+        let retry_after = retry_after(reply.headers(), self.clock.now());
+        let body = match reply.read_up_to(limits::RESULT_BYTES).await {
+            Ok((bytes, complete)) => Body::of(&bytes, complete),
+            // The event has arrived; what the rest of the answer was to be matters to nobody.
+            Err(_) if status.is_success() && asks == Asks::Nothing => Body::default(),
+            Err(error) => return Err(failed(error)),
+        };
+        if status.is_success() {
+            return Ok(delivered(status, body, asks)?);
         }
-        Ok(object(&body, status)?)
+        match body.refusal() {
+            // A no is an answer, whatever the status.
+            Some((answer, _)) if asks == Asks::Leave => Ok(Answer::of(answer)),
+            refusal => Err(refused_with(status, &body, refusal, retry_after)),
+        }
     }
 
     /// The request with its signatures. A repeated attempt has the same id and its own time.
@@ -174,7 +265,7 @@ impl ProxyRuntime {
             .map_err(|error| Failure::new(FailureKind::Load, error.to_string()))?;
         let payload = Payload {
             kind: call.context.event.unwrap_or("function.execute"),
-            timestamp: self.clock.now(),
+            timestamp: call.caused_at,
             event_id: call.context.event_id,
             data: &call.params,
         };
@@ -203,7 +294,7 @@ fn refused(refusal: &Refusal) -> Failure {
 fn failed(error: OutboundError) -> Ended {
     Ended::in_trouble(match error {
         OutboundError::Refused(refusal) => refused(&refusal),
-        OutboundError::Unresolved | OutboundError::Unreachable(_) | OutboundError::Broken(_) => {
+        OutboundError::Unresolved | OutboundError::Trouble(_) => {
             upstream(format!("The webhook {error}"))
         }
     })
@@ -221,65 +312,99 @@ fn left_alone(it: LeftAlone) -> Failure {
     }
 }
 
-async fn refusal(status: StatusCode, reply: Reply, of_event: bool) -> Ended {
-    if status == StatusCode::GONE {
-        let so = if of_event {
-            ": it wants no more of these events, so its subscription was switched off"
-        } else {
-            ""
-        };
-        let message = format!("The webhook answered {status}{so}");
-        return Failure::new(FailureKind::Gone, message).into();
-    }
-    let busy = matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    );
-    let retry_after = reply
-        .headers()
-        .get(RETRY_AFTER)
-        .filter(|_| busy)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+/// A failed answer. Whoever caused the run is told the status, and the reason if the webhook gave one on
+/// purpose; what else it said stands in the traceback, for those who may read that.
+fn refused_with(
+    status: StatusCode,
+    body: &Body,
+    refusal: Option<(JsonText, String)>,
+    retry_after: Option<Duration>,
+) -> Ended {
     let mut message = format!("The webhook answered {status}");
     if status.is_redirection() {
         message.push_str("; redirects are not followed");
-    } else if let Ok((body, _)) = reply.read_up_to(EXCERPT_BYTES).await {
-        let excerpt = String::from_utf8_lossy(&body);
-        if !excerpt.trim().is_empty() {
-            message.push_str(": ");
-            message.push_str(excerpt.trim());
-        }
+    }
+    if let Some((_, reason)) = refusal {
+        message.push_str(": ");
+        message.push_str(&reason);
+    } else if !body.excerpt.is_empty() {
+        message.push_str("; the record of this run shows what it said");
     }
     Ended {
         failure: Failure {
             retry_after,
-            ..upstream(message)
+            ..body.shown_in(upstream(message))
         },
-        trouble: busy || status.is_server_error(),
+        trouble: status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error(),
     }
 }
 
-fn object(body: &[u8], status: StatusCode) -> Result<JsonText, Failure> {
-    let wrong = || {
-        upstream(format!(
-            "The webhook answered {status}, but not with a JSON object"
-        ))
-    };
-    let value: serde_json::Value = serde_json::from_slice(body).map_err(|_| wrong())?;
-    if !value.is_object() {
-        return Err(wrong());
+/// What a 2xx means to those who wait, or do not.
+fn delivered(status: StatusCode, body: Body, asks: Asks) -> Result<Answer, Failure> {
+    if let Some(json) = body.json {
+        return Ok(Answer::of(json));
     }
-    Ok(JsonText::from(&value))
+    if body.excerpt.is_empty() && body.complete {
+        return Ok(Answer::of(JsonText::null()));
+    }
+    let (kind, what) = match body.complete {
+        true => (FailureKind::NotJson, "which is not JSON".to_owned()),
+        false => {
+            let most = limits::RESULT_BYTES;
+            (
+                FailureKind::Limit,
+                format!("which is larger than the limit of {most} bytes"),
+            )
+        }
+    };
+    let note = format!("The webhook answered {status} with a body {what}");
+    let lost = kind == FailureKind::Limit;
+    match asks {
+        // Nobody can tell what was meant.
+        Asks::Leave => {
+            let rule = "an empty body agrees, and a JSON object says what to do";
+            Err(body.shown_in(Failure::new(kind, format!("{note}: {rule}"))))
+        }
+        Asks::Value if lost => Err(body.shown_in(Failure::new(kind, note))),
+        Asks::Value | Asks::Nothing => Ok(Answer {
+            result: JsonText::null(),
+            note: Some(format!("{note}, so it was not kept")),
+        }),
+    }
+}
+
+/// When to come back: a number of seconds, or a date in any of HTTP's three forms.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let asked = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More than fits is more than is waited for.
+        text.parse().map_or(limits::RETRY_MAX, Duration::from_secs)
+    } else {
+        let date = httpdate::parse_http_date(text).ok()?;
+        let since = date
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Timestamp::from_micros(0).plus(since).since(now)
+    };
+    Some(asked.min(limits::RETRY_MAX))
 }
 
 #[async_trait]
 impl Runtime for ProxyRuntime {
     async fn run(&self, call: Call) -> RunReport {
-        let result = self.outcome(&call).await;
+        let (result, note) = match self.outcome(&call).await {
+            Ok(Answer { result, note }) => (Ok(result), note),
+            Err(failure) => (Err(failure), None),
+        };
+        let note = note.map(|message| LogLine {
+            timestamp: self.clock.now(),
+            level: "WARNING".to_owned(),
+            logger: "tollgate".to_owned(),
+            message,
+        });
         RunReport {
             result,
-            logs: Vec::new(),
+            logs: note.into_iter().collect(),
             worker: "proxy".to_owned(),
         }
     }

@@ -22,6 +22,9 @@ use tollgate_core::ports::runtime::{Call, CheckError, HostCalls, RunReport, Runt
 use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 
+/// The worker's name in records.
+const NAME: &str = "system";
+
 /// What a registered function is given.
 #[derive(Clone)]
 pub struct SystemCall {
@@ -167,12 +170,15 @@ fn bounded(value: &Value) -> Result<JsonText, Failure> {
 impl Runtime for SystemRuntime {
     async fn run(&self, call: Call) -> RunReport {
         let logs = Arc::new(Mutex::new(Vec::new()));
+        let left = Arc::clone(&logs);
+        call.remains
+            .leave(NAME.to_owned(), move || std::mem::take(&mut *left.lock()));
         let result = self.outcome(call, Arc::clone(&logs)).await;
         let logs = std::mem::take(&mut *logs.lock());
         RunReport {
             result,
             logs,
-            worker: "system".to_owned(),
+            worker: NAME.to_owned(),
         }
     }
 

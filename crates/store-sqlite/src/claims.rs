@@ -3,6 +3,7 @@
 //! Every query here uses an index of what has not ended, so that its cost does not grow with
 //! history; a test compares the query plans.
 
+use crate::attempts::keep_lost;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::rows::{Record, all, count, exists, first, write};
 use rusqlite::{Connection, Row, params};
@@ -19,6 +20,12 @@ use tollgate_core::time::Timestamp;
 
 /// What a run whose caller went away with the server ends with.
 const CALLER_GONE: &str = "The server stopped while this ran";
+/// What the record says of an attempt whose process is gone.
+const WORKER_LOST: &str = "The server's process was lost during this attempt, which ended without a report; \
+                           it does not count";
+/// The same of one whose process stopped in order.
+const HANDED_BACK: &str =
+    "The server stopped during this attempt, and handed the run back; it does not count";
 
 /// The condition of the index `invocations_waiting`, word by word.
 macro_rules! waiting {
@@ -52,8 +59,8 @@ pub(crate) const NEXT_SITE: &str = concat!(
 );
 pub(crate) const DUE: &str = concat!(
     "SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, ",
-    "waiter, user_id, chain, params, max_attempts, timeout_us, queued_at, replay_of, attempt, ",
-    "lost, fence FROM invocations WHERE ",
+    "waiter, user_id, chain, params, max_attempts, timeout_us, queued_at, replay_of, pinned, ",
+    "attempt, uncounted, fence FROM invocations WHERE ",
     waiting!(),
     " AND site_id = ?1 AND function_id = ?2 AND COALESCE(due_at, queued_at) <= ?3 ",
     "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?4"
@@ -110,30 +117,67 @@ pub(crate) const HELD: &str = concat!(
 );
 pub(crate) const CANCEL: &str = concat!(
     "UPDATE invocations SET state = 'cancelled', holder = NULL, due_at = NULL, finished_at = ?2, ",
-    "updated_at = ?2, failure_kind = 'cancelled', failure_message = ?3 WHERE ",
+    "updated_at = ?2, failure_kind = 'cancelled', failure_message = ?3, ",
+    nothing_more!(),
+    " WHERE ",
     open!(),
     " AND holder = ?1 AND waiter = 'caller'"
 );
+/// What an attempt without a report leaves: nothing of the one before it must seem to be its own.
+macro_rules! nothing_more {
+    () => {
+        "worker = NULL, log_count = 0, result = NULL, failure_traceback = NULL, \
+         failure_retry_after_us = NULL, logs = NULL"
+    };
+}
+use nothing_more;
 /// Waiting again: the start of a held run that is still pending was not noted, so that its attempt
-/// is given back; one that has begun is lost with its worker and does not count.
+/// is given back.
 macro_rules! give_back {
     () => {
-        "UPDATE invocations SET attempt = MAX(attempt - (state = 'pending'), 0), \
-         lost = lost + (state = 'running'), state = 'pending', holder = NULL, updated_at = ?2 WHERE "
+        "UPDATE invocations SET attempt = MAX(attempt - 1, 0), state = 'pending', holder = NULL, \
+         updated_at = ?2 WHERE state = 'pending' AND "
+    };
+}
+/// The same for one that has begun: the attempt is lost with its worker and does not count.
+macro_rules! give_up_attempt {
+    () => {
+        concat!(
+            "UPDATE invocations SET uncounted = uncounted + 1, state = 'pending', holder = NULL, \
+             updated_at = ?2, failure_kind = 'lost', failure_message = ?3, ",
+            nothing_more!(),
+            " WHERE state = 'running' AND "
+        )
     };
 }
 /// What was begun and has lost too many workers.
 macro_rules! bury_lost {
     () => {
-        "UPDATE invocations SET state = 'dead', lost = lost + 1, holder = NULL, due_at = NULL, \
-         finished_at = ?2, updated_at = ?2, failure_kind = 'lost', failure_message = ?4 \
-         WHERE state = 'running' AND waiter = 'nobody' AND lost + 1 >= ?3 AND "
+        concat!(
+            "UPDATE invocations SET state = 'dead', uncounted = uncounted + 1, holder = NULL, \
+             due_at = NULL, finished_at = ?2, updated_at = ?2, failure_kind = 'lost', \
+             failure_message = ?4, ",
+            nothing_more!(),
+            " WHERE state = 'running' AND waiter = 'nobody' AND uncounted + 1 >= ?3 AND "
+        )
     };
 }
 /// The worker died. What had begun and was lost too often may be what kills its workers.
 pub(crate) const BURY_LOST: &str = concat!(bury_lost!(), open!(), " AND holder = ?1");
 pub(crate) const REQUEUE: &str = concat!(
     give_back!(),
+    open!(),
+    " AND holder = ?1 AND waiter = 'nobody'"
+);
+pub(crate) const REQUEUE_BEGUN: &str = concat!(
+    give_up_attempt!(),
+    open!(),
+    " AND holder = ?1 AND waiter = 'nobody'"
+);
+/// Keeps the attempts that [`REQUEUE_BEGUN`] gives up.
+pub(crate) const KEEP_BEGUN: &str = concat!(
+    keep_lost!(),
+    "state = 'running' AND ",
     open!(),
     " AND holder = ?1 AND waiter = 'nobody'"
 );
@@ -146,6 +190,18 @@ const REQUEUE_ONE: &str = concat!(
     give_back!(),
     open!(),
     " AND id = ?3 AND holder = ?1 AND fence = ?4"
+);
+const REQUEUE_ONE_BEGUN: &str = concat!(
+    give_up_attempt!(),
+    open!(),
+    " AND id = ?4 AND holder = ?1 AND fence = ?5"
+);
+/// Keeps the attempt that [`REQUEUE_ONE_BEGUN`] gives up.
+const KEEP_ONE_BEGUN: &str = concat!(
+    keep_lost!(),
+    "state = 'running' AND ",
+    open!(),
+    " AND id = ?4 AND holder = ?1 AND fence = ?5"
 );
 
 fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
@@ -168,11 +224,12 @@ fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
         timeout: row.span("timeout_us")?,
         queued_at: row.time("queued_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
+        pinned: row.get("pinned")?,
         holder: Some(Arc::clone(holder)),
     };
     let attempt = Attempt {
         number: row.u32("attempt")?.saturating_add(1),
-        lost: row.u32("lost")?,
+        uncounted: row.u32("uncounted")?,
     };
     let hold = Hold {
         holder: Arc::clone(holder),
@@ -280,17 +337,22 @@ pub(crate) fn holders(connection: &Connection) -> DbResult<Vec<String>> {
 /// Why a run is given up.
 fn too_many_lost() -> String {
     format!(
-        "This run was lost with its worker, put off or not possible {} times; it may be what takes \
+        "This run was lost with its worker, put off, handed back or not possible {} times; it may be what takes \
          workers down",
-        limits::LOST_MAX
+        limits::UNCOUNTED_MAX
     )
 }
 
 /// Puts in order what a dead holder held.
 pub(crate) fn rescue(connection: &Connection, holder: &str, now: Timestamp) -> DbResult<Recovered> {
-    let values = params![holder, now.as_micros(), limits::LOST_MAX, too_many_lost()];
+    let values = params![
+        holder,
+        now.as_micros(),
+        limits::UNCOUNTED_MAX,
+        too_many_lost()
+    ];
     let dead = write(connection, BURY_LOST, values)? as u64;
-    let recovered = hand_back(connection, holder, now)?;
+    let recovered = give_back(connection, holder, WORKER_LOST, now)?;
     Ok(Recovered { dead, ..recovered })
 }
 
@@ -300,11 +362,24 @@ pub(crate) fn hand_back(
     holder: &str,
     now: Timestamp,
 ) -> DbResult<Recovered> {
+    give_back(connection, holder, HANDED_BACK, now)
+}
+
+/// `why` the attempts that had begun ended.
+fn give_back(
+    connection: &Connection,
+    holder: &str,
+    why: &str,
+    now: Timestamp,
+) -> DbResult<Recovered> {
     let at = now.as_micros();
     let cancelled = write(connection, CANCEL, params![holder, at, CALLER_GONE])?;
+    write(connection, KEEP_BEGUN, params![holder, at, why])?;
+    // First: what waits again afterwards is pending too, but held by nobody.
+    let begun = write(connection, REQUEUE_BEGUN, params![holder, at, why])?;
     let requeued = write(connection, REQUEUE, params![holder, at])?;
     Ok(Recovered {
-        requeued: requeued as u64,
+        requeued: (begun + requeued) as u64,
         cancelled: cancelled as u64,
         dead: 0,
     })
@@ -331,7 +406,8 @@ pub(crate) fn held(connection: &Connection, holder: &str) -> DbResult<Vec<(Invoc
         let mut row = Record::new("invocations", row);
         let id = InvocationId(row.get("id")?);
         let holder = row.get::<String>("holder")?.into();
-        let fence = row.u32("fence")?;
+        // One that makes no sense fits no claim, and its row stays as it is.
+        let fence = row.shown(u32::MAX, |row| row.u32("fence"))?;
         Ok((id, Hold { holder, fence }))
     })
 }
@@ -343,13 +419,17 @@ pub(crate) fn requeue(
     now: Timestamp,
 ) -> DbResult<Recovered> {
     let at = now.as_micros();
-    let (most, reason) = (limits::LOST_MAX, too_many_lost());
+    let (most, reason) = (limits::UNCOUNTED_MAX, too_many_lost());
     let mut recovered = Recovered::default();
     for (id, Hold { holder, fence }) in runs {
         let values = params![&**holder, at, most, reason, id.0, fence];
         recovered.dead += write(connection, BURY_ONE, values)? as u64;
+        let values = params![&**holder, at, WORKER_LOST, id.0, fence];
+        write(connection, KEEP_ONE_BEGUN, values)?;
+        let begun = write(connection, REQUEUE_ONE_BEGUN, values)?;
         let values = params![&**holder, at, id.0, fence];
-        recovered.requeued += write(connection, REQUEUE_ONE, values)? as u64;
+        let waited = write(connection, REQUEUE_ONE, values)?;
+        recovered.requeued += (begun + waited) as u64;
     }
     Ok(recovered)
 }
@@ -381,6 +461,8 @@ mod tests {
             (CANCEL, "invocations_open"),
             (BURY_LOST, "invocations_open"),
             (REQUEUE, "invocations_open"),
+            (REQUEUE_BEGUN, "invocations_open"),
+            (KEEP_BEGUN, "invocations_open"),
             (EARLY, "invocations_open"),
             (BRING_FORWARD, "invocations_open"),
         ] {

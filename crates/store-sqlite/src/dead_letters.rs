@@ -2,6 +2,7 @@
 //!
 //! Looking for them is the readers' work, so that the writer's time goes to the rows that change.
 
+use crate::attempts;
 use crate::error::DbResult;
 use crate::invocations::filter;
 use crate::open::Scoped;
@@ -16,12 +17,14 @@ use tollgate_core::task::State;
 use tollgate_core::time::Timestamp;
 
 const FIND: &str = "SELECT i.id, i.function_id, i.event FROM invocations i";
-/// The failure and the logs of the last attempt stay until the next one ends.
+/// The failure and the logs of the last attempt stay until the next one ends. Without a version to move
+/// to, the run keeps its own.
 const REDRIVE: &str = "
-    UPDATE invocations SET state = 'pending', attempt = 0, lost = 0, holder = NULL, due_at = ?3,
-        finished_at = NULL, updated_at = ?3, version_id = COALESCE(?4, version_id),
-        version = COALESCE(?5, version), timeout_us = COALESCE(?6, timeout_us),
-        max_attempts = COALESCE(?7, max_attempts)
+    UPDATE invocations SET state = 'pending', earlier = earlier + attempt, attempt = 0, uncounted = 0,
+        redrives = redrives + 1, redriven_at = ?3, holder = NULL, due_at = ?3, finished_at = NULL,
+        updated_at = ?3, version_id = COALESCE(?4, version_id), version = COALESCE(?5, version),
+        timeout_us = COALESCE(?6, timeout_us), max_attempts = COALESCE(?7, max_attempts),
+        pinned = ?4 IS NULL
     WHERE id = ?1 AND site_id = ?2 AND state = 'dead'";
 const DISCARD: &str = "
     UPDATE invocations SET state = 'failed', updated_at = ?3
@@ -32,7 +35,7 @@ fn read(row: &Row<'_>) -> DbResult<DeadLetter> {
     Ok(DeadLetter {
         id: InvocationId(row.get("id")?),
         function_id: FunctionId(row.get("function_id")?),
-        event: row.word_opt("event", |text| text.parse().ok())?,
+        event: row.shown(None, |row| row.word_opt("event", |text| text.parse().ok()))?,
     })
 }
 
@@ -61,6 +64,7 @@ fn redrive(
 ) -> DbResult<Vec<bool>> {
     let mut flags = Vec::with_capacity(redrives.len());
     for Redrive { id, version } in redrives {
+        attempts::keep_dead(connection, site, *id, at)?;
         let rows = write(
             connection,
             REDRIVE,

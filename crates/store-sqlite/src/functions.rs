@@ -58,6 +58,10 @@ const UPDATE: &str = "
 const SET_VERSION: &str = "
     UPDATE functions SET version = ?3, updated_at = ?4
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+/// PRE subscriptions that a webhook closed which is gone.
+const REOPEN: &str = "
+    UPDATE subscribers SET inactive = NULL, updated_at = ?3
+    WHERE site_id = ?1 AND function_id = ?2 AND inactive = 'gone' AND event GLOB 'PRE_*'";
 const SET_MODE: &str = "
     UPDATE functions SET execution_mode = ?3, environment = COALESCE(?4, environment)
     WHERE site_id = ?1 AND id = ?2";
@@ -131,7 +135,7 @@ pub(crate) use {executable_columns, executable_joins};
 
 /// What surrounds a function that is not stored yet.
 const SURROUNDINGS: &str = "
-    SELECT a.slug AS app_slug, s.slug AS site_slug, s.egress_hosts
+    SELECT s.slug AS site_slug, a.slug AS app_slug, s.egress_hosts
     FROM apps a JOIN sites s ON s.id = a.site_id WHERE a.site_id = ?1 AND a.id = ?2";
 
 const EXECUTABLE: &str = concat!(
@@ -354,6 +358,8 @@ fn activate(
     };
     let values = params![site, id.0, source.mode().as_str(), environment];
     ensure_rows("set mode", write(connection, SET_MODE, values)?, 1)?;
+    // Another version answers for itself.
+    write(connection, REOPEN, params![site, id.0, at.as_micros()])?;
     Ok(true)
 }
 

@@ -1,6 +1,7 @@
 //! Invocation records of one site: writing them, and reading them with the names they show.
 
-use crate::error::{DbError, DbResult};
+use crate::attempts;
+use crate::error::DbResult;
 use crate::idempotency;
 use crate::listing::{Filter, bounds};
 use crate::open::Scoped;
@@ -8,33 +9,37 @@ use crate::queue::{End, complete, insert};
 use crate::rows::{Record, all, count, first, json};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
+use std::collections::HashMap;
 use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
     Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger, UNKNOWN,
 };
+use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
     Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
 };
 use tollgate_core::task::State;
-use tollgate_core::verdict::VerdictKind;
+use tollgate_core::verdict::{RecordedVerdict, VerdictKind};
+use uuid::Uuid;
 
 /// What may be large is a parameter, so that lists can leave it where it is.
 macro_rules! select {
     ($params:literal, $result:literal, $traceback:literal, $logs:literal, $rest:literal) => {
         concat!(
-            "SELECT i.id, i.task_id, i.function_id, f.app_id, f.name AS function_name, ",
+            "SELECT i.id, i.fence, i.task_id, i.function_id, f.app_id, f.name AS function_name, ",
             "f.slug AS function_slug, i.version_id, i.version, i.event, i.event_id, i.trigger, i.state, ",
-            "i.attempt, i.lost, i.holder, i.max_attempts, i.user_id, u.username, u.email, ",
+            "i.attempt, i.earlier, i.uncounted, i.holder, i.max_attempts, i.user_id, ",
+            "u.username, u.email, ",
             $params,
             " AS params, ",
             $result,
             " AS result, i.failure_kind, i.failure_message, ",
             $traceback,
-            " AS failure_traceback, i.failure_retry_after_us, i.verdict, i.changes, ",
+            " AS failure_traceback, i.failure_retry_after_us, i.verdict, i.verdict_message, i.changes, ",
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
-            "i.updated_at, i.replay_of, i.chain FROM invocations i ",
+            "i.updated_at, i.replay_of, i.redrives, i.redriven_at, i.chain FROM invocations i ",
             "LEFT JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
             "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id",
             $rest
@@ -66,10 +71,13 @@ const _: () = assert!(tollgate_core::limits::LIST_FIELD_BYTES == 16_384);
 const COUNT: &str = "SELECT COUNT(*) FROM invocations i";
 
 fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {
-    let kind = row.word_opt("failure_kind", FailureKind::from_text)?;
-    let message = row.get::<Option<String>>("failure_message")?;
-    let traceback = row.get("failure_traceback")?;
-    let retry_after = row.span_opt("failure_retry_after_us")?;
+    let unknown = Some(FailureKind::Corrupt);
+    let kind = row.shown(unknown, |row| {
+        row.word_opt("failure_kind", FailureKind::from_text)
+    })?;
+    let message = row.shown(None, |row| row.get::<Option<String>>("failure_message"))?;
+    let traceback = row.shown(None, |row| row.get("failure_traceback"))?;
+    let retry_after = row.shown(None, |row| row.span_opt("failure_retry_after_us"))?;
     Ok(kind.map(|kind| Failure {
         kind,
         message: message.unwrap_or_default(),
@@ -78,58 +86,96 @@ fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {
     }))
 }
 
-/// A damaged value must not hide its record from those who may discard it.
-fn shown<T>(value: DbResult<T>, instead: T) -> DbResult<T> {
-    match value {
-        Err(DbError::Store(StoreError::Corrupt { .. })) => Ok(instead),
-        value => value,
-    }
+fn read_verdict(row: &mut Record<'_, '_>) -> DbResult<Option<RecordedVerdict>> {
+    let kind = row.shown(None, |row| row.word_opt("verdict", VerdictKind::from_text))?;
+    let message = row.shown(None, |row| row.get("verdict_message"))?;
+    Ok(kind.map(|kind| RecordedVerdict { kind, message }))
 }
 
-/// The record as it can be shown; what decides nothing and cannot be read has a placeholder.
-fn read(row: &Row<'_>) -> DbResult<Invocation> {
+/// A record as its row shows it, and whether it can have earlier attempts: it was taken once and waits to
+/// be taken again, or was taken again. What cannot be read has a placeholder, and is named.
+fn read(row: &Row<'_>) -> DbResult<(Invocation, bool)> {
     let mut row = Record::new("invocations", row);
     let unknown = || UNKNOWN.to_owned();
-    Ok(Invocation {
-        id: InvocationId(row.get("id")?),
-        task_id: TaskId(row.uuid("task_id")?),
-        function_id: FunctionId(row.get("function_id")?),
-        app_id: AppId(row.get::<Option<i64>>("app_id")?.unwrap_or_default()),
-        function_name: row
-            .get::<Option<_>>("function_name")?
-            .unwrap_or_else(unknown),
-        function_slug: row
-            .get::<Option<_>>("function_slug")?
-            .unwrap_or_else(unknown),
+    let (id, fence): (i64, i64) = (row.get("id")?, row.get("fence")?);
+    let task_id = row.shown(Uuid::nil(), |row| row.uuid("task_id"))?;
+    let function_id = FunctionId(row.get("function_id")?);
+    let app_id = AppId(row.get::<Option<i64>>("app_id")?.unwrap_or_default());
+    let function_name = row.shown(None, |row| row.get::<Option<_>>("function_name"))?;
+    let function_slug = row.shown(None, |row| row.get::<Option<_>>("function_slug"))?;
+    let mut record = Invocation {
+        id: InvocationId(id),
+        task_id: TaskId(task_id),
+        function_id,
+        app_id,
+        function_name: function_name.unwrap_or_else(unknown),
+        function_slug: function_slug.unwrap_or_else(unknown),
         version_id: VersionId(row.get("version_id")?),
-        version: row.u32("version")?,
-        event: shown(row.word_opt("event", |text| text.parse().ok()), None)?,
-        event_id: row.uuid_opt("event_id")?.map(EventId),
-        trigger: shown(row.word("trigger", Trigger::from_text), Trigger::Unknown)?,
-        state: row.word("state", State::from_text)?,
-        attempt: row.u32("attempt")?,
-        lost: row.u32("lost")?,
-        holder: row.get("holder")?,
-        max_attempts: row.u32("max_attempts")?,
+        version: row.shown(0, |row| row.u32("version"))?,
+        event: row.shown(None, |row| row.word_opt("event", |text| text.parse().ok()))?,
+        event_id: row
+            .shown(None, |row| row.uuid_opt("event_id"))?
+            .map(EventId),
+        trigger: row.shown(Trigger::Unknown, |row| {
+            row.word("trigger", Trigger::from_text)
+        })?,
+        state: row.shown(State::Failed, |row| row.word("state", State::from_text))?,
+        attempt: row.shown(0, |row| row.u32("attempt"))?,
+        attempts_before: row.shown(0, |row| row.u32("earlier"))?,
+        uncounted: row.shown(0, |row| row.u32("uncounted"))?,
+        earlier: Vec::new(),
+        holder: row.shown(None, |row| row.get("holder"))?,
+        max_attempts: row.shown(0, |row| row.u32("max_attempts"))?,
         user_id: row.get::<Option<i64>>("user_id")?.map(UserId),
-        user_username: row.get("username")?,
-        user_email: row.get("email")?,
-        params: row.json_text("params")?,
-        result: row.json_text_opt("result")?,
+        user_username: row.shown(None, |row| row.get("username"))?,
+        user_email: row.shown(None, |row| row.get("email"))?,
+        params: row.shown(JsonText::null(), |row| row.json_text("params"))?,
+        result: row.shown(None, |row| row.json_text_opt("result"))?,
         failure: read_failure(&mut row)?,
-        verdict: row.word_opt("verdict", VerdictKind::from_text)?,
-        changes: row.json_text_opt("changes")?,
-        logs: row.json_opt("logs")?.unwrap_or_default(),
-        log_count: row.u32("log_count")?,
-        worker: row.get("worker")?,
+        verdict: read_verdict(&mut row)?,
+        changes: row.shown(None, |row| row.json_text_opt("changes"))?,
+        logs: attempts::read_logs(&mut row)?,
+        log_count: row.shown(0, |row| row.u32("log_count"))?,
+        worker: row.shown(None, |row| row.get("worker"))?,
         queued_at: row.time("queued_at")?,
         started_at: row.time_opt("started_at")?,
         finished_at: row.time_opt("finished_at")?,
         due_at: row.time_opt("due_at")?,
         updated_at: row.time("updated_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
-        chain: shown(row.json_opt("chain"), None)?.unwrap_or_default(),
-    })
+        redrives: row.shown(0, |row| row.u32("redrives"))?,
+        redriven_at: row.time_opt("redriven_at")?,
+        chain: row
+            .shown(None, |row| row.json_opt("chain"))?
+            .unwrap_or_default(),
+        damaged: Vec::new(),
+    };
+    record.damaged = row.damaged();
+    if !record.damaged.is_empty() && record.failure.is_none() {
+        let message = format!(
+            "Stored values of this record cannot be read, and placeholders stand for them: {}",
+            record.damaged.join(", ")
+        );
+        record.failure = Some(Failure::new(FailureKind::Corrupt, message));
+    }
+    let waits_again = !record.state.is_final() && record.holder.is_none();
+    let retaken = fence > 1 || (fence == 1 && waits_again);
+    Ok((record, retaken))
+}
+
+/// One record with all its attempts.
+fn one(
+    connection: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+) -> DbResult<Option<Invocation>> {
+    let Some((mut record, retaken)) = first(connection, sql, values, read)? else {
+        return Ok(None);
+    };
+    if retaken {
+        record.earlier = attempts::of_one(connection, record.id)?;
+    }
+    Ok(Some(record))
 }
 
 /// States that end badly have an index of their own; its condition must be repeated word by word.
@@ -213,16 +259,18 @@ fn list(
     let conditions = filter.sql().to_owned();
     let (limit, offset) = (filter.bind(limit), filter.bind(offset));
     let sql = format!("{LIST}{conditions} ORDER BY i.id DESC LIMIT {limit} OFFSET {offset}");
-    let read = |row: &Row<'_>| match read(row) {
-        // A damaged record is missing from its page; the others are shown.
-        Err(DbError::Store(error @ StoreError::Corrupt { .. })) => {
-            tracing::error!(%error, "a record cannot be shown");
-            Ok(None)
-        }
-        read => read.map(Some),
+    let found = all(connection, &sql, params_from_iter(filter.values()), read)?;
+    let retaken = found.iter().filter(|(_, retaken)| *retaken);
+    let retaken: Vec<i64> = retaken.map(|(record, _)| record.id.0).collect();
+    let mut earlier = match retaken.is_empty() {
+        true => HashMap::new(),
+        false => attempts::of_many(connection, &retaken)?,
     };
-    let items = all(connection, &sql, params_from_iter(filter.values()), read)?;
-    let items = items.into_iter().flatten().collect();
+    let items = found.into_iter().map(|(record, _)| Invocation {
+        earlier: earlier.remove(&record.id.0).unwrap_or_default(),
+        ..record
+    });
+    let items = items.collect();
     Ok(Page { items, total })
 }
 
@@ -233,7 +281,7 @@ fn keep_record(
     remember: &Remember<Invocation>,
     id: InvocationId,
 ) -> DbResult<()> {
-    let record = first(connection, BY_ID, params![site, id.0], read)?.ok_or(Conflict::Gone)?;
+    let record = one(connection, BY_ID, params![site, id.0])?.ok_or(Conflict::Gone)?;
     idempotency::keep(connection, site, Some(remember), &record)
 }
 
@@ -318,18 +366,13 @@ impl InvocationStore for Scoped {
     async fn invocation(&self, id: InvocationId) -> Result<Option<Invocation>, StoreError> {
         self.inner
             .readers
-            .look_up(|connection| first(connection, BY_ID, params![self.site(), id.0], read))
+            .look_up(|connection| one(connection, BY_ID, params![self.site(), id.0]))
     }
 
     async fn invocation_by_task(&self, id: TaskId) -> Result<Option<Invocation>, StoreError> {
-        self.inner.readers.look_up(|connection| {
-            first(
-                connection,
-                BY_TASK,
-                params![self.site(), id.0.as_bytes()],
-                read,
-            )
-        })
+        self.inner
+            .readers
+            .look_up(|connection| one(connection, BY_TASK, params![self.site(), id.0.as_bytes()]))
     }
 
     async fn list_invocations(

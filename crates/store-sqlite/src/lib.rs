@@ -5,6 +5,7 @@
 //! business, and a query here only guards on what core has decided it upon.
 
 mod apps;
+mod attempts;
 mod backup;
 mod claims;
 mod credentials;

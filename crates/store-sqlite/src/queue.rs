@@ -4,6 +4,7 @@
 //! it was decided upon. What can be prepared is prepared on the caller's thread, because the
 //! writer's time is everybody's.
 
+use crate::attempts;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::rows::{json, micros, write};
 use rusqlite::{Connection, params};
@@ -13,18 +14,20 @@ use tollgate_core::task::State;
 const INSERT: &str = "
     INSERT INTO invocations (id, site_id, task_id, function_id, version_id, version, event,
         event_id, trigger, waiter, state, holder, attempt, max_attempts, user_id, chain_depth,
-        timeout_us, queued_at, started_at, updated_at, params, replay_of, fence, chain)
+        timeout_us, queued_at, started_at, updated_at, params, replay_of, fence, chain, pinned)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-        ?18, ?20, ?21, ?13, ?22)";
+        ?18, ?20, ?21, ?13, ?22, ?23)";
 const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
         failure_message = ?12, failure_retry_after_us = ?13, result = ?14, changes = ?15,
-        failure_traceback = ?16, logs = ?17, verdict = ?18, lost = lost + ?20
+        failure_traceback = ?16, logs = ?17, verdict = ?18, verdict_message = ?21,
+        uncounted = uncounted + ?20, version_id = ?22, version = ?23
     WHERE id = ?1 AND site_id = ?2 AND fence = ?3 AND holder = ?19
         AND state IN ('pending', 'running', 'retrying')";
 const STARTED: &str = "
-    UPDATE invocations SET state = 'running', started_at = ?4, updated_at = ?4
+    UPDATE invocations SET state = 'running', started_at = ?4, updated_at = ?4, version_id = ?6,
+        version = ?7
     WHERE id = ?1 AND site_id = ?2 AND fence = ?3 AND holder = ?5
         AND state IN ('pending', 'running', 'retrying')";
 
@@ -90,6 +93,7 @@ pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation])
             new.params.as_str(),
             new.replay_of.map(|id| id.0),
             chain,
+            new.pinned,
         ])?;
         ensure_rows("insert invocation", rows, 1)?;
     }
@@ -121,7 +125,8 @@ impl End {
     }
 }
 
-/// Writes ends of attempts; one flag each. Within `scope`, if given.
+/// Writes ends of attempts; one flag each. Within `scope`, if given. An end after which another attempt
+/// may follow is kept among the run's attempts as well.
 pub(crate) fn complete(
     connection: &Connection,
     scope: Option<i64>,
@@ -135,6 +140,7 @@ pub(crate) fn complete(
             continue;
         }
         let failure = completion.failure.as_ref();
+        let verdict = completion.verdict.as_ref();
         let ended_at = completion.finished_at.as_micros();
         let rows = statement.execute(params![
             completion.id.0,
@@ -154,11 +160,17 @@ pub(crate) fn complete(
             completion.changes.as_ref().map(|changes| changes.as_str()),
             failure.and_then(|failure| failure.traceback.as_deref()),
             logs,
-            completion.verdict.map(|verdict| verdict.as_str()),
+            verdict.map(|verdict| verdict.kind.as_str()),
             &*completion.hold.holder,
-            completion.lost,
+            completion.uncounted,
+            verdict.and_then(|verdict| verdict.message.as_deref()),
+            completion.version_id.0,
+            completion.version,
         ])?;
         flags.push(rows == 1);
+        if rows == 1 && !completion.state.is_final() {
+            attempts::keep(connection, completion)?;
+        }
     }
     Ok(flags)
 }
@@ -175,7 +187,9 @@ pub(crate) fn started(connection: &Connection, begun: &[Started]) -> DbResult<()
                 start.site_id.0,
                 start.hold.fence,
                 at,
-                &*start.hold.holder
+                &*start.hold.holder,
+                start.version_id.0,
+                start.version,
             ],
         )?;
     }

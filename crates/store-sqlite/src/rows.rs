@@ -1,7 +1,7 @@
 //! Reading rows: columns in the order of the SELECT, each named for the error message.
 //!
 //! A stored value that cannot be read is a [`StoreError::Corrupt`] with table, column and row,
-//! never a panic and never a default.
+//! never a panic, and a placeholder only where the caller asks for one ([`Record::shown`]).
 
 use crate::error::{DbError, DbResult};
 use rusqlite::types::FromSql;
@@ -20,6 +20,7 @@ pub(crate) struct Record<'r, 's> {
     at: usize,
     table: &'static str,
     id: i64,
+    damaged: Vec<&'static str>,
 }
 
 impl<'r, 's> Record<'r, 's> {
@@ -31,6 +32,7 @@ impl<'r, 's> Record<'r, 's> {
             at: 0,
             table,
             id,
+            damaged: Vec::new(),
         }
     }
 
@@ -55,6 +57,30 @@ impl<'r, 's> Record<'r, 's> {
         let value = self.row.get(self.at).map_err(|_| self.corrupt(column))?;
         self.at += 1;
         Ok(value)
+    }
+
+    /// What `read` finds in the next column; `instead`, if that makes no sense, which [`Self::damaged`]
+    /// tells then. For what is shown and decides nothing: a damaged value must not hide its row.
+    pub(crate) fn shown<T>(
+        &mut self,
+        instead: T,
+        read: impl FnOnce(&mut Self) -> DbResult<T>,
+    ) -> DbResult<T> {
+        let next = self.at + 1;
+        match read(self) {
+            Err(DbError::Store(error @ StoreError::Corrupt { column, .. })) => {
+                tracing::error!(%error, "a placeholder is shown");
+                self.at = next;
+                self.damaged.push(column);
+                Ok(instead)
+            }
+            read => read,
+        }
+    }
+
+    /// The columns that [`Self::shown`] found damaged so far.
+    pub(crate) fn damaged(self) -> Vec<&'static str> {
+        self.damaged
     }
 
     /// A text that `read` understands.

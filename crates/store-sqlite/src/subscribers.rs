@@ -31,12 +31,12 @@ macro_rules! select {
 const ONE: &str = select!("AND b.function_id = ?3");
 const LIST: &str = select!("AND (?3 IS NULL OR f.app_id = ?3) ORDER BY b.id");
 const TO_RUN: &str = concat!(
-    "SELECT b.id, b.priority, b.filter, b.timeout_seconds, b.on_timeout, b.max_attempts, ",
+    "SELECT b.id, b.priority, b.filter, b.timeout_seconds, b.on_timeout, b.max_attempts, b.inactive, ",
     executable_columns!(),
     " FROM subscribers b JOIN functions f ON f.id = b.function_id AND f.site_id = b.site_id ",
     executable_joins!(),
     " AND v.number = f.version WHERE b.site_id = ?1 AND b.event = ?2 ",
-    "AND b.inactive IS NULL AND f.is_active = 1 AND f.deleted_at IS NULL ORDER BY b.priority, b.id"
+    "AND b.inactive IS NOT 'switched_off' AND f.is_active = 1 AND f.deleted_at IS NULL ORDER BY b.priority, b.id"
 );
 const FUNCTION: &str = "
     SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
@@ -47,7 +47,7 @@ const INSERT: &str = "
 const UPDATE: &str = "
     UPDATE subscribers SET priority = ?4, filter = ?5, timeout_seconds = ?6, on_timeout = ?7,
         max_attempts = ?8, updated_at = ?9, inactive = iif(?10 IS NULL, inactive,
-            iif(?10, NULL, COALESCE(inactive, 'switched_off')))
+            iif(?10, NULL, 'switched_off'))
     WHERE site_id = ?1 AND event = ?2 AND function_id = ?3";
 const GONE: &str = "
     UPDATE subscribers SET inactive = 'gone', updated_at = ?5
@@ -84,13 +84,22 @@ fn read(row: &Row<'_>) -> DbResult<Subscriber> {
     })
 }
 
-fn read_subscription(row: &Row<'_>) -> DbResult<Subscription> {
+/// None for one that events of its type pass over.
+fn read_subscription(row: &Row<'_>, event: EventType) -> DbResult<Option<Subscription>> {
     let mut row = Record::new("subscribers", row);
-    Ok(Subscription {
-        id: SubscriberId(row.get("id")?),
-        options: read_options(&mut row)?,
+    let id = SubscriberId(row.get("id")?);
+    let options = read_options(&mut row)?;
+    let inactive = row.word_opt("inactive", Inactive::from_text)?;
+    let closed = inactive.is_some_and(|why| why.is_closed(event));
+    if inactive.is_some() && !closed {
+        return Ok(None);
+    }
+    Ok(Some(Subscription {
+        id,
+        options,
+        closed,
         executable: shared(&mut row)?,
-    })
+    }))
 }
 
 fn one(
@@ -146,7 +155,7 @@ fn update(
     write(connection, UPDATE, values)
 }
 
-/// Switches a subscription off whose webhook is gone, unless another version is the active one.
+/// Marks a subscription whose webhook is gone, unless another version is the active one.
 pub(crate) fn gone(
     connection: &Connection,
     site: SiteId,
@@ -187,12 +196,11 @@ fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<S
 impl SubscriberStore for Scoped {
     async fn subscriptions(&self, event: EventType) -> Result<Vec<Subscription>, StoreError> {
         self.inner.readers.look_up(|connection| {
-            all(
-                connection,
-                TO_RUN,
-                params![self.site(), event.as_str()],
-                read_subscription,
-            )
+            let values = params![self.site(), event.as_str()];
+            let found = all(connection, TO_RUN, values, |row| {
+                read_subscription(row, event)
+            })?;
+            Ok(found.into_iter().flatten().collect())
         })
     }
 

@@ -66,6 +66,14 @@ const EXECUTABLE: &str = concat!(
     executable_joins!(),
     " WHERE v.site_id = ?1 AND v.id = ?2 AND f.is_active = 1 AND f.deleted_at IS NULL"
 );
+const ACTIVE: &str = concat!(
+    "SELECT ",
+    executable_columns!(),
+    " FROM functions f ",
+    executable_joins!(),
+    " AND v.number = f.version WHERE f.site_id = ?1 AND f.id = ?2 AND f.is_active = 1 ",
+    "AND f.deleted_at IS NULL"
+);
 const FUNCTION: &str = "
     SELECT 1 FROM functions WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const EGRESS: &str = "SELECT id, egress_hosts FROM sites WHERE id = ?1";
@@ -423,6 +431,18 @@ impl SystemStore for System {
                 subscribers::gone(connection, site, (event, function), version, at)
             })
             .await
+    }
+
+    async fn executable(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<Option<Executable>, StoreError> {
+        self.inner.readers.look_up(|connection| {
+            first(connection, ACTIVE, params![site.0, function.0], |row| {
+                read_executable(&mut Record::new("function_versions", row))
+            })
+        })
     }
 
     async fn executable_version(

@@ -223,3 +223,49 @@ async fn an_unknown_site_takes_no_data() {
     ));
     store.system(Reason::Administer).ping().await.unwrap();
 }
+
+fn attempts(folder: &Path) -> i64 {
+    let sql = "SELECT COUNT(*) FROM attempts";
+    let counted = raw(folder).query_row(sql, [], |row| row.get(0));
+    counted.expect("rows can be counted")
+}
+
+/// Nothing is paid for what most runs do not need, and nothing is left of a run that is gone.
+#[tokio::test]
+async fn attempts_cost_a_first_success_nothing_and_go_with_their_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = world(folder.path()).await;
+    let function = world.a.some_function().await;
+    let complete = async |end| {
+        let written = world.system.complete(vec![end]).await;
+        assert_eq!(written.unwrap(), [true]);
+    };
+    for state in [
+        State::Succeeded,
+        State::Failed,
+        State::Dead,
+        State::Cancelled,
+    ] {
+        let run = world.a.run(&function, Waiter::Nobody, Some("me")).await;
+        complete(world.a.end(&run, 1, state)).await;
+        assert_eq!(attempts(folder.path()), 0, "{state}");
+    }
+    let run = world.a.run(&function, Waiter::Nobody, Some("me")).await;
+    complete(world.a.end(&run, 1, State::Retrying)).await;
+    world.claim("me", 1, world.now()).await.unwrap();
+    complete(world.a.end(&run, 2, State::Dead)).await;
+    assert_eq!(attempts(folder.path()), 1);
+    let discarded = world.a.store.discard(run.id, world.now()).await;
+    assert!(discarded.unwrap());
+    // The newest record stays.
+    world.a.run(&function, Waiter::Nobody, None).await;
+    let later = world.in_seconds(365 * 24 * 3600);
+    let retention = tollgate_core::retention::Retention::default();
+    let swept = world
+        .system
+        .sweep_invocations(None, 100, retention, later)
+        .await;
+    assert!(swept.unwrap().deleted >= 4);
+    assert!(world.a.store.invocation(run.id).await.unwrap().is_none());
+    assert_eq!(attempts(folder.path()), 0);
+}

@@ -9,29 +9,50 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::sync::{Notify, Semaphore};
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::time::Timestamp;
 
 /// What a function does when it is called.
 #[derive(Clone)]
 pub enum Behaviour {
     /// Returns this.
     Return(Value),
+    /// Returns this JSON, byte by byte.
+    ReturnText(&'static str),
     /// Fails so.
     Fail(FailureKind),
+    /// Logs this line, then does the other.
+    Log(&'static str, Box<Behaviour>),
     /// Waits for a permit of the gate, then does the other.
     Gated(Arc<Semaphore>, Box<Behaviour>),
+}
+
+/// One call, as it came.
+#[derive(Debug, Clone)]
+pub struct Called {
+    /// The function's slug.
+    pub slug: String,
+    /// Its version.
+    pub version: u32,
+    /// Which attempt the function is told it is.
+    pub attempt: u32,
+    /// When somebody who waits must have an answer.
+    pub deadline: Option<Instant>,
+    /// When what causes it happened.
+    pub caused_at: Timestamp,
 }
 
 /// Functions by slug; an unknown one returns `null`.
 #[derive(Default)]
 pub struct FakeRuntime {
     behaviours: Mutex<HashMap<String, Behaviour>>,
-    calls: Mutex<Vec<String>>,
+    calls: Mutex<Vec<Called>>,
     called: Notify,
     under_way: AtomicUsize,
     unloadable: Mutex<HashMap<String, FailureKind>>,
@@ -47,6 +68,12 @@ impl FakeRuntime {
 
     /// The slugs called so far, in order.
     pub fn calls(&self) -> Vec<String> {
+        let calls = self.calls.lock();
+        calls.iter().map(|call| call.slug.clone()).collect()
+    }
+
+    /// Everything of the calls so far, in order.
+    pub fn calls_in_full(&self) -> Vec<Called> {
         self.calls.lock().clone()
     }
 
@@ -86,8 +113,15 @@ impl FakeRuntime {
         self.kept.lock().clone()
     }
 
-    fn begin(&self, slug: &str) -> Behaviour {
-        self.calls.lock().push(slug.to_owned());
+    fn begin(&self, call: &Call) -> Behaviour {
+        let slug = &call.executable.function_slug;
+        self.calls.lock().push(Called {
+            slug: slug.clone(),
+            version: call.executable.version,
+            attempt: call.context.attempt,
+            deadline: call.deadline,
+            caused_at: call.caused_at,
+        });
         self.called.notify_waiters();
         self.behaviours
             .lock()
@@ -117,22 +151,48 @@ impl Drop for UnderWay<'_> {
 impl Runtime for FakeRuntime {
     async fn run(&self, call: Call) -> RunReport {
         let _under_way = UnderWay::new(&self.under_way);
-        let mut behaviour = self.begin(&call.executable.function_slug);
+        let mut behaviour = self.begin(&call);
+        let logs: Arc<Mutex<Vec<LogLine>>> = Arc::default();
+        let left = Arc::clone(&logs);
+        call.remains
+            .leave("fake".to_owned(), move || left.lock().clone());
+        let logged = || std::mem::take(&mut *logs.lock());
         loop {
             behaviour = match behaviour {
+                Behaviour::ReturnText(text) => {
+                    let value = JsonText::parse(text.to_owned());
+                    let result = value
+                        .map_err(|error| Failure::new(FailureKind::NotJson, error.to_string()));
+                    return RunReport {
+                        result,
+                        logs: logged(),
+                        worker: "fake".into(),
+                    };
+                }
                 Behaviour::Return(value) => {
                     let result = Ok(JsonText::from(&value));
                     return RunReport {
                         result,
-                        logs: Vec::new(),
+                        logs: logged(),
                         worker: "fake".into(),
                     };
                 }
                 Behaviour::Fail(kind) => {
-                    return RunReport::failed(Failure::new(
-                        kind,
-                        format!("it was told to: {kind}"),
-                    ));
+                    let failure = Failure::new(kind, format!("it was told to: {kind}"));
+                    return RunReport {
+                        result: Err(failure),
+                        logs: logged(),
+                        worker: "fake".into(),
+                    };
+                }
+                Behaviour::Log(message, then) => {
+                    logs.lock().push(LogLine {
+                        timestamp: Timestamp::from_micros(i64::MAX),
+                        level: "INFO".to_owned(),
+                        logger: "function".to_owned(),
+                        message: message.to_owned(),
+                    });
+                    *then
                 }
                 Behaviour::Gated(gate, then) => {
                     // A closed gate is an open one.

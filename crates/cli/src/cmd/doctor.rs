@@ -146,11 +146,14 @@ fn outbound(config: &Config) -> Finding {
                           in [outbound] dns_server";
             finding(false, true, detail.to_owned())
         }
-        Ok(_) => finding(
-            true,
-            false,
-            "webhooks and functions reach public addresses only".to_owned(),
-        ),
+        Ok(_) => {
+            let trusted = match config.outbound.client().ca_file {
+                Some(file) => format!("; certificates of {} are trusted too", file.display()),
+                None => String::new(),
+            };
+            let detail = format!("webhooks and functions reach public addresses only{trusted}");
+            finding(true, false, detail)
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use tollgate_core::invocation::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{
-    Call, CheckError, HostCalls, HostError, RunReport, Runtime as _,
+    Call, CheckError, HostCalls, HostError, Remains, RunReport, Runtime as _,
 };
 use tollgate_core::registry;
 use tollgate_core::supervise::Supervisor;
@@ -347,6 +347,8 @@ impl Planned<'_> {
             depth: 0,
             pauses: Arc::default(),
             host,
+            caused_at: now,
+            remains: Remains::default(),
         }
     }
 }

@@ -106,6 +106,7 @@ pub(crate) struct Outbound {
     pub(crate) allow_private: bool,
     pub(crate) ports: Vec<u16>,
     pub(crate) dns_server: String,
+    pub(crate) ca_file: PathBuf,
 }
 
 impl Outbound {
@@ -128,6 +129,7 @@ impl Outbound {
             ports: self.ports.clone(),
             // Was checked when the settings were read.
             dns_server: self.dns().unwrap_or_default(),
+            ca_file: Some(self.ca_file.clone()).filter(|it| !it.as_os_str().is_empty()),
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod bad_functions;
 mod commands;
+mod damaged;
 mod demo;
 mod egress;
 mod experiments;

@@ -251,25 +251,92 @@ async fn gone_ends_a_subscription_until_somebody_switches_it_on() {
     server.stop().await;
 }
 
+/// Nobody guards the operation any more, so it does not happen: until a person acts, also after a restart.
 #[tokio::test]
-async fn gone_refuses_one_operation_and_no_other() {
+async fn gone_keeps_a_pre_event_closed_until_a_person_acts() {
+    let mut server = server().await;
+    let endpoint = endpoint(&[410, 410, 200]).await;
+    let event = "PRE_USER_CREATE";
+    let created = server
+        .api
+        .proxy("hooks", "hook", &endpoint.uri(), &json!({}))
+        .await;
+    let function = created.ok()["id"].as_i64().unwrap();
+    // A call that no event caused changes nothing.
+    server
+        .api
+        .execute("hooks", "hook", &json!({}))
+        .await
+        .refused(400, "FUNCTION_FAILED");
+    server.api.subscribe(event, function).await;
+    assert_eq!(explained(&server.api, event).await["would_run"], true);
+    for name in ["ada", "bob"] {
+        let refused = server.api.create_user(name).await;
+        let message = refused.refused(400, "PRE_EVENT_FAILED");
+        assert!(message.contains("is_active"), "{message}");
+        assert_eq!(refused.body["errors"][0]["kind"], "gone");
+    }
+    assert_eq!(received(&endpoint).await.len(), 2, "it is not asked again");
+    let folder = Arc::clone(&server.folder);
+    server.stop().await;
+    server = Server::start_in(&folder, &[], &PRIVATE).await;
+    let api = &server.api;
+    api.create_user("ada")
+        .await
+        .refused(400, "PRE_EVENT_FAILED");
+    let options = options_of(api, event).await;
+    assert_eq!(
+        (&options["is_active"], &options["closed"]),
+        (&json!(false), &json!(true))
+    );
+    let reason = options["deactivated_reason"].as_str().unwrap();
+    assert!(reason.contains("410"), "{reason}");
+    let why = explained(api, event).await;
+    assert_eq!(
+        (&why["would_run"], &why["reason"]),
+        (&json!(false), &json!("gone")),
+        "{why}"
+    );
+    let on = json!({"function_id": function, "is_active": true});
+    let path = format!("/api/cloud/events/{event}/subscribe/");
+    let request = api.request(reqwest::Method::PATCH, &path).json(&on);
+    let options = api.try_send(request).await.unwrap().ok()["data"]["options"].clone();
+    assert_eq!(
+        (&options["is_active"], &options["closed"]),
+        (&json!(true), &json!(false))
+    );
+    api.create_user("ada").await.ok();
+    server.stop().await;
+}
+
+/// What the receiver says goes to those who may read records, and to nobody who signs up.
+#[tokio::test]
+async fn a_failed_answer_is_shown_in_the_record_only() {
     let server = server().await;
-    let (api, endpoint) = (&server.api, endpoint(&[410]).await);
+    let api = &server.api;
+    let endpoint = MockServer::start().await;
+    let answer = ResponseTemplate::new(500).set_body_string("psql://internal-host failed");
+    Mock::given(method("POST"))
+        .respond_with(answer)
+        .mount(&endpoint)
+        .await;
     let created = api
         .proxy("hooks", "hook", &endpoint.uri(), &json!({}))
         .await;
     let function = created.ok()["id"].as_i64().unwrap();
-    api.execute("hooks", "hook", &json!({}))
-        .await
-        .refused(400, "FUNCTION_FAILED");
     api.subscribe("PRE_USER_CREATE", function).await;
-    assert_eq!(explained(api, "PRE_USER_CREATE").await["would_run"], true);
     let refused = api.create_user("ada").await;
     let message = refused.refused(400, "PRE_EVENT_FAILED");
-    assert!(message.contains("switched off"), "{message}");
-    assert_eq!(refused.body["errors"][0]["kind"], "gone");
-    api.create_user("ada").await.ok();
-    assert_eq!(received(&endpoint).await.len(), 2);
+    assert!(message.contains("500"), "{message}");
+    assert!(
+        !refused.body.to_string().contains("internal-host"),
+        "{refused:?}"
+    );
+    let run = refused.body["errors"][0]["invocation_id"].as_i64().unwrap();
+    let record = api.invocation(run).await;
+    let said = record["error"]["traceback"].as_str().unwrap();
+    assert!(said.contains("psql://internal-host failed"), "{record}");
+    assert_eq!(record["attempts"][0]["error"]["traceback"], said);
     server.stop().await;
 }
 
@@ -301,12 +368,12 @@ async fn a_failing_webhook_is_left_alone_and_its_runs_wait() {
     watch.state(run, "retrying").await;
     let waiting = api.invocation(run).await;
     assert_eq!(waiting["error"]["kind"], "circuit_open", "{waiting}");
-    assert_eq!(waiting["lost"], 1, "it costs no attempt");
+    assert_eq!(waiting["uncounted"], 1, "it costs no attempt");
     assert_eq!(received(&endpoint).await.len(), 5);
     // The webhook is well again, which the run itself finds out.
     let run = watch.ended(run).await;
     assert_eq!(
-        (&run["state"], &run["lost"]),
+        (&run["state"], &run["uncounted"]),
         (&json!("succeeded"), &json!(1))
     );
     let function = api.get("/api/apps/hooks/functions/hook/").await.ok();

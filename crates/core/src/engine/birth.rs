@@ -27,6 +27,8 @@ pub(crate) struct Cause<'a> {
     pub(crate) chain: Chain,
     pub(crate) params: JsonText,
     pub(crate) replay_of: Option<InvocationId>,
+    /// Every attempt runs the version that it is born with.
+    pub(crate) pinned: bool,
     pub(crate) at: Timestamp,
 }
 
@@ -47,6 +49,7 @@ impl Engine {
             function_id: executable.function_id,
             version_id: executable.version_id,
             version: executable.version,
+            pinned: cause.pinned,
             event: cause.event.map(|(event, _)| event),
             event_id: cause.event.map(|(_, id)| id),
             trigger: cause.trigger,

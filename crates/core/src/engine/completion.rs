@@ -6,7 +6,7 @@ use crate::task::{Attempt, Input, State, Task, retry_delay};
 
 /// The completion of one attempt, decided by [`crate::task`].
 ///
-/// `random` is any number, for jitter. A run that the rules say cannot end so is a bug; it is
+/// `invocation` names the version that ran. `random` is any number, for jitter. A run that the rules say cannot end so is a bug; it is
 /// recorded as failed rather than left open.
 pub fn completion(
     invocation: &NewInvocation,
@@ -14,23 +14,25 @@ pub fn completion(
     finished: FinishedRun,
     random: u64,
 ) -> Completion {
-    let Attempt { number, lost } = taken.attempt;
+    let Attempt { number, uncounted } = taken.attempt;
     let task = Task {
         state: State::Running,
         held: true,
         attempt: number,
-        lost,
+        uncounted,
         max_attempts: invocation.max_attempts,
         waiter: invocation.waiter,
     };
     let (input, delay) = match &finished.report.result {
         Ok(_) => (Input::Succeed, None),
+        // Its worker stops, and it runs again.
+        Err(failure) if failure.kind == FailureKind::Lost => (Input::Release, None),
         Err(Failure {
             kind, retry_after, ..
         }) => {
             let tried = match kind {
-                FailureKind::Unavailable => lost.saturating_add(1),
-                _ => number - lost.min(number),
+                FailureKind::Unavailable => uncounted.saturating_add(1),
+                _ => number - uncounted.min(number),
             };
             let delay = retry_delay(tried, random, *retry_after);
             (
@@ -45,7 +47,7 @@ pub fn completion(
     };
     let next = task.apply(input).map(|(task, _)| task);
     let state = next.as_ref().map_or(State::Failed, |task| task.state);
-    let lost = next.is_ok_and(|task| task.lost > lost);
+    let uncounted = next.is_ok_and(|task| task.uncounted > uncounted);
     let due_at = match (state, delay) {
         (State::Retrying, Some(delay)) => Some(finished.finished_at.plus(delay)),
         _ => None,
@@ -59,7 +61,9 @@ pub fn completion(
         id: invocation.id,
         hold: taken.hold.clone(),
         state,
-        lost,
+        uncounted,
+        version_id: invocation.version_id,
+        version: invocation.version,
         result,
         failure,
         verdict: None,

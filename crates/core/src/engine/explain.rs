@@ -5,6 +5,7 @@ use super::{Condition, Engine, Occurrence, Passage};
 use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
+use crate::event::EventType;
 use crate::json::JsonText;
 use crate::registry::{Event, UserParams};
 use crate::subscriber::{Inactive, Subscriber};
@@ -16,11 +17,13 @@ pub enum Hindrance {
     /// Its function is switched off.
     Inactive,
     /// It is switched off itself, for this reason.
-    Off(Inactive),
+    Off(Inactive, EventType),
     /// This condition does not hold.
     Condition(Condition),
     /// This condition cannot be evaluated, for this reason. PRE refuses the operation then.
     Unclear(Condition, String),
+    /// Its webhook is gone. PRE refuses the operation then.
+    Closed(EventType),
     /// It would run for ever, or the chain is too deep, for this reason. The operation is refused.
     Chain(String),
 }
@@ -30,10 +33,11 @@ impl Hindrance {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Inactive => "inactive",
-            Self::Off(_) => "subscription_inactive",
+            Self::Off(..) => "subscription_inactive",
             Self::Condition(Condition::Subscription) => "filter",
             Self::Condition(Condition::Function) => "filter_conditions",
             Self::Unclear(..) => "filter_failed",
+            Self::Closed(_) => "gone",
             Self::Chain(_) => "chain",
         }
     }
@@ -43,11 +47,12 @@ impl std::fmt::Display for Hindrance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Inactive => f.write_str("The function is not active; set is_active to run it"),
-            Self::Off(why) => write!(
+            Self::Off(why, event) => write!(
                 f,
                 "The subscription is not active: {}; set its is_active to run it",
-                why.reason()
+                why.reason(*event)
             ),
+            Self::Closed(event) => f.write_str(Inactive::Gone.reason(*event)),
             Self::Condition(whose) => write!(f, "Its {whose} does not hold for these values"),
             Self::Unclear(whose, reason) => {
                 write!(f, "Its {whose} could not be evaluated: {reason}")
@@ -101,6 +106,7 @@ impl Engine {
                         .map(Hindrance::Chain),
                     Passage::Held(whose) => Some(Hindrance::Condition(whose)),
                     Passage::Unclear(whose, reason) => Some(Hindrance::Unclear(whose, reason)),
+                    Passage::Closed => Some(Hindrance::Closed(event_type)),
                 };
                 let version = it.subscription.executable.version;
                 (it.subscription.id, (version, hindrance))
@@ -115,7 +121,7 @@ impl Engine {
                 // What publishing does not know is not active.
                 let off = subscriber
                     .inactive
-                    .map_or(Hindrance::Inactive, Hindrance::Off);
+                    .map_or(Hindrance::Inactive, |why| Hindrance::Off(why, event_type));
                 let (version, hindrance) = known
                     .remove(&subscriber.id)
                     .map_or((None, Some(off)), |(version, why)| (Some(version), why));

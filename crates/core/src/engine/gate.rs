@@ -7,7 +7,7 @@ use crate::filter::{Activation, Filter};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
 use crate::limits;
-use crate::subscriber::Subscription;
+use crate::subscriber::{Inactive, Subscription};
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(crate) enum Passage {
     Held(Condition),
     /// This condition cannot be evaluated, for this reason.
     Unclear(Condition, String),
+    /// Its webhook is gone, so that nobody can agree.
+    Closed,
 }
 
 impl Subscribed {
@@ -84,7 +86,20 @@ impl Subscribed {
                 Err(reason) => return Passage::Unclear(*whose, reason),
             }
         }
-        Passage::Runs
+        self.let_in()
+    }
+
+    /// What it says whose conditions hold.
+    const fn let_in(&self) -> Passage {
+        match self.subscription.closed {
+            true => Passage::Closed,
+            false => Passage::Runs,
+        }
+    }
+
+    /// What the record says of a run that a webhook would have to make which is gone.
+    pub(crate) fn closed(&self, event: EventType) -> Failure {
+        Failure::new(FailureKind::Gone, Inactive::Gone.reason(event))
     }
 
     /// How many steps its conditions take at most.
@@ -150,7 +165,7 @@ impl Gate {
         event: Occurrence,
     ) -> Vec<Passage> {
         if subscribed.iter().all(|it| it.conditions.is_empty()) {
-            return subscribed.iter().map(|_| Passage::Runs).collect();
+            return subscribed.iter().map(Subscribed::let_in).collect();
         }
         if event.size() <= limits::FILTER_BYTES_INLINE {
             let activation = event.activation();
@@ -173,9 +188,10 @@ impl Gate {
         asked.await.unwrap_or_else(|error| {
             // A bug of the library's, or the end of the process. Nobody can tell, then.
             let unclear = |it: &Subscribed| {
-                it.conditions.first().map_or(Passage::Runs, |(whose, _)| {
-                    Passage::Unclear(*whose, format!("its evaluation broke off: {error}"))
-                })
+                let broken =
+                    |whose| Passage::Unclear(whose, format!("its evaluation broke off: {error}"));
+                let condition = it.conditions.first();
+                condition.map_or_else(|| it.let_in(), |(whose, _)| broken(*whose))
             };
             subscribed.iter().map(unclear).collect()
         })

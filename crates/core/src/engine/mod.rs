@@ -55,7 +55,7 @@ use ids::IdSource;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-pub(crate) use strangers::Strangers;
+pub(crate) use strangers::{Admitted, Strangers};
 use tokio::sync::broadcast;
 
 /// What an engine is made of.
@@ -109,6 +109,7 @@ pub struct Engine {
     pub(crate) invocation_ids: IdSource,
     subscriptions: Cache<(SiteId, EventType), Subscriptions>,
     versions: Cache<(SiteId, VersionId), Option<Arc<Executable>>>,
+    active: Cache<(SiteId, FunctionId), Option<Arc<Executable>>>,
     changes: broadcast::Sender<InvocationChanged>,
     host: OnceLock<Arc<dyn HostFactory>>,
     pub(crate) backlogs: Backlogs,
@@ -155,6 +156,7 @@ impl Engine {
             invocation_ids: IdSource::new(IdKind::Invocation),
             subscriptions: Cache::new(CACHED),
             versions: Cache::new(CACHED),
+            active: Cache::new(CACHED),
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
             backlogs: Backlogs::default(),
@@ -289,10 +291,24 @@ impl Engine {
         self.versions.get_or_load((site, version), load).await
     }
 
+    /// What a function's active version runs; none when it is gone or switched off.
+    pub(crate) async fn active(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<Option<Arc<Executable>>, Error> {
+        let load = async {
+            let found = self.queue().executable(site, function).await?;
+            Ok(found.map(Arc::new))
+        };
+        self.active.get_or_load((site, function), load).await
+    }
+
     /// Functions or subscriptions of a site were written.
     pub(crate) fn functions_changed(&self, site: SiteId) {
         self.subscriptions.invalidate(|(of, _)| *of == site);
         self.versions.invalidate(|(of, _)| *of == site);
+        self.active.invalidate(|(of, _)| *of == site);
     }
 
     /// Lets running functions reach the API. Called once, when the API has been put together; a

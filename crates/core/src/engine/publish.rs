@@ -43,8 +43,9 @@ pub struct Prepared {
 struct Member {
     subscription: Subscription,
     run: TaskRun,
-    /// Nobody can tell whether it has to run.
-    unclear: Option<Failure>,
+    /// It must not run, and counts as failed so: nobody can tell whether it has to run, or its webhook
+    /// is gone.
+    barred: Option<Failure>,
 }
 
 /// Publishes events.
@@ -113,11 +114,11 @@ impl EventService {
         for Member {
             subscription,
             mut run,
-            unclear,
+            barred,
         } in members
         {
             run.deadline = Some(deadline);
-            let waited = match unclear {
+            let waited = match barred {
                 Some(failure) => WaitedRun::broken(engine, &store, run, failure),
                 None => WaitedRun::start(engine, &store, run),
             };
@@ -170,7 +171,7 @@ impl EventService {
             .collect();
         let (mut held, mut ended, mut completions) = (Vec::new(), Vec::new(), Vec::new());
         for member in members {
-            match member.unclear {
+            match member.barred {
                 None => held.push(member.run),
                 Some(failure) => {
                     let mut run = member.run;
@@ -257,10 +258,10 @@ impl EventService {
             at,
         };
         let passages = engine.gate.passages(&subscriptions, occurrence).await;
-        let chosen = chosen(&subscriptions, passages);
+        let chosen = chosen(event_type, &subscriptions, passages);
         let event_id = engine.entropy.event_id(at);
         let mut members = Vec::with_capacity(chosen.len());
-        for (subscription, unclear) in chosen {
+        for (subscription, barred) in chosen {
             let executable = Arc::clone(&subscription.executable);
             let link = Link(executable.function_id, Some(event_type));
             if let Some(reason) = principal.chain().refusal(link, &executable.function_name) {
@@ -275,6 +276,7 @@ impl EventService {
                 chain: principal.chain().clone(),
                 params: params.clone(),
                 replay_of: None,
+                pinned: false,
                 at,
             };
             let acting = engine.acting(principal, user_data.clone(), link, &executable);
@@ -282,25 +284,27 @@ impl EventService {
             members.push(Member {
                 subscription,
                 run,
-                unclear,
+                barred,
             });
         }
         Ok(members)
     }
 }
 
-/// Which subscriptions an event concerns, and of which nobody can tell.
+/// Which subscriptions an event concerns, and which of them must not run.
 fn chosen(
+    event: EventType,
     subscriptions: &[Subscribed],
     passages: Vec<Passage>,
 ) -> Vec<(Subscription, Option<Failure>)> {
     let choose = |(subscribed, passage): (&Subscribed, Passage)| {
-        let unclear = match passage {
+        let barred = match passage {
             Passage::Held(_) => return None,
             Passage::Runs => None,
             Passage::Unclear(whose, reason) => Some(subscribed.unclear(whose, &reason)),
+            Passage::Closed => Some(subscribed.closed(event)),
         };
-        Some((subscribed.subscription.clone(), unclear))
+        Some((subscribed.subscription.clone(), barred))
     };
     subscriptions
         .iter()

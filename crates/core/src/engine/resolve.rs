@@ -8,6 +8,7 @@ use crate::function::Executable;
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
 use crate::ports::store::Claimed;
+use crate::subscriber::Inactive;
 use async_trait::async_trait;
 use std::sync::Arc;
 
@@ -45,21 +46,39 @@ impl QueueCoordinator {
         let link = Link(row.function_id, row.event);
         Ok(engine.acting(&principal, user_data, link, executable))
     }
+
+    /// What an attempt runs that begins now.
+    async fn current(&self, row: &NewInvocation) -> Result<Arc<Executable>, Failure> {
+        let found = match row.pinned {
+            true => self.0.version(row.site_id, row.version_id).await,
+            false => self.0.active(row.site_id, row.function_id).await,
+        };
+        match found.map_err(unavailable)? {
+            Some(executable) => Ok(executable),
+            None => Err(self.stopped(row).await),
+        }
+    }
+
+    /// Why there is nothing to run.
+    async fn stopped(&self, row: &NewInvocation) -> Failure {
+        let queue = self.0.queue();
+        match queue.function_exists(row.site_id, row.function_id).await {
+            Ok(false) => deleted(),
+            Ok(true) => switched_off(),
+            Err(error) => unavailable(error.into()),
+        }
+    }
+}
+
+fn unavailable(error: Error) -> Failure {
+    Failure::new(FailureKind::Unavailable, error.to_string())
 }
 
 #[async_trait]
 impl Coordinator for QueueCoordinator {
     async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure> {
         let row = &claimed.invocation;
-        let unavailable = |error: Error| Failure::new(FailureKind::Unavailable, error.to_string());
-        let executable = self
-            .0
-            .version(row.site_id, row.version_id)
-            .await
-            .map_err(unavailable)?;
-        let Some(executable) = executable else {
-            return Err(self.stopped(row).await.unwrap_or_else(deleted));
-        };
+        let executable = self.current(row).await?;
         let acting = self.acting(row, &executable).await.map_err(unavailable)?;
         Ok(TaskRun {
             invocation: row.clone(),
@@ -70,20 +89,24 @@ impl Coordinator for QueueCoordinator {
         })
     }
 
-    async fn stopped(&self, run: &NewInvocation) -> Option<Failure> {
-        // When the store cannot tell, the run goes on: it was resolved a moment ago.
-        let Ok(None) = self.0.version(run.site_id, run.version_id).await else {
-            return None;
+    async fn begin(&self, mut run: TaskRun) -> Result<TaskRun, Failure> {
+        let executable = match self.current(&run.invocation).await {
+            Ok(executable) => executable,
+            // When the store cannot tell, the run goes on: it was resolved a moment ago.
+            Err(failure) if failure.kind == FailureKind::Unavailable => return Ok(run),
+            Err(failure) => return Err(failure),
         };
-        let queue = self.0.queue();
-        let found = queue.function_exists(run.site_id, run.function_id);
-        Some(match found.await {
-            Ok(false) => deleted(),
-            Ok(true) | Err(_) => switched_off(),
-        })
+        if *executable != *run.executable {
+            let acting = self.acting(&run.invocation, &executable).await;
+            run.acting = acting.map_err(unavailable)?;
+        }
+        run.invocation.version_id = executable.version_id;
+        run.invocation.version = executable.version;
+        run.executable = executable;
+        Ok(run)
     }
 
-    async fn gone(&self, executable: &Executable, event: EventType) {
+    async fn gone(&self, executable: &Executable, event: EventType) -> Option<&'static str> {
         let (site, function) = (executable.site_id, executable.function_id);
         let queue = self.0.queue();
         let now = self.0.clock.now();
@@ -91,18 +114,33 @@ impl Coordinator for QueueCoordinator {
             .subscription_gone(site, event, function, executable.version, now)
             .await
         {
-            Ok(false) => {}
+            Ok(false) => None,
             Ok(true) => {
                 self.0.functions_changed(site);
+                let closed = Inactive::Gone.is_closed(event);
                 tracing::warn!(
                     site.id = site.0,
                     function.id = function.0,
                     event = event.as_str(),
-                    "the webhook is gone: its subscription was switched off"
+                    closed,
+                    "the webhook is gone: its subscription is closed, or switched off"
                 );
+                Some(match closed {
+                    true => {
+                        "it wants no more of these events, so every such operation is refused until \
+                         somebody gives the function a webhook that answers, sets is_active of the \
+                         subscription to ask this one again, or unsubscribes the function"
+                    }
+                    false => {
+                        "it wants no more of these events, so its subscription was switched off"
+                    }
+                })
             }
             // The next event finds it gone again.
-            Err(error) => tracing::warn!(%error, "a subscription was left as it is"),
+            Err(error) => {
+                tracing::warn!(%error, "a subscription was left as it is");
+                None
+            }
         }
     }
 

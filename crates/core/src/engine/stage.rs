@@ -11,7 +11,7 @@ use crate::ports::store::ScopedStore;
 use crate::registry::EventSpec;
 use crate::subscriber::Subscription;
 use crate::users::Profile;
-use crate::verdict::{Refusal, RefusedBy, Verdict, VerdictKind};
+use crate::verdict::{RecordedVerdict, Refusal, RefusedBy, Verdict};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,7 +30,7 @@ struct Member {
     subscription: Subscription,
     run: WaitedRun,
     patch: Option<Value>,
-    verdict: Option<VerdictKind>,
+    verdict: Option<RecordedVerdict>,
     /// A number in it that would be changed.
     inexact: Option<Inexact>,
     /// What its patch came to.
@@ -40,7 +40,7 @@ struct Member {
 impl Member {
     fn take_completion(&mut self, if_unfinished: &str) -> Completion {
         Completion {
-            verdict: self.verdict,
+            verdict: self.verdict.take(),
             changes: self.changes.take(),
             ..self.run.take_completion(if_unfinished)
         }
@@ -123,8 +123,9 @@ impl PreStage {
         }
         if let Err((index, failure)) = self.enrich(&mut profile) {
             self.members[index].run.fail(failure.clone());
-            self.members[index].verdict = Some(VerdictKind::Broken);
-            return Err(self.refuse(index, Verdict::Broken(failure)).await);
+            let verdict = Verdict::Broken(failure);
+            self.members[index].verdict = Some(verdict.recorded());
+            return Err(self.refuse(index, verdict).await);
         }
         Ok(Agreement {
             profile,
@@ -142,7 +143,7 @@ impl PreStage {
                 let finished = member.run.wait().await;
                 let options = &member.subscription.options;
                 let verdict = Verdict::of(&finished.report.result, options.on_timeout);
-                member.verdict = Some(verdict.kind());
+                member.verdict = Some(verdict.recorded());
                 match verdict {
                     Verdict::Allow => None,
                     Verdict::Enrich(patch) => {

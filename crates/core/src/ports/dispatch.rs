@@ -49,7 +49,7 @@ impl Taken {
     /// Whether somebody had it before whose attempt did not end, or did not count. That one may
     /// have begun: short runs end before their start is noted.
     pub fn was_interrupted(&self) -> bool {
-        self.hold.fence > self.attempt.number || self.attempt.lost > 0
+        self.hold.fence > self.attempt.number || self.attempt.uncounted > 0
     }
 }
 
@@ -170,12 +170,17 @@ pub trait Coordinator: Send + Sync {
     /// The failure to record instead of running it.
     async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure>;
 
-    /// Why a run must not begin: its function was deleted or switched off meanwhile.
-    async fn stopped(&self, run: &NewInvocation) -> Option<Failure>;
+    /// What the attempt that begins now runs: the version that is active at this moment, unless the
+    /// run is pinned to one.
+    ///
+    /// # Errors
+    /// Why it must not begin: its function was deleted or switched off meanwhile.
+    async fn begin(&self, run: TaskRun) -> Result<TaskRun, Failure>;
 
-    /// The webhook that a run of this event called is gone for good: its subscription is switched
-    /// off. To be called before the run's end is written.
-    async fn gone(&self, executable: &Executable, event: EventType);
+    /// The webhook that a run of this event called is gone for good: its subscription is closed. To be
+    /// called before the run's end is written. Answers what follows from it, for people; none when
+    /// nothing does.
+    async fn gone(&self, executable: &Executable, event: EventType) -> Option<&'static str>;
 
     /// An invocation's state was written: tells whoever watches.
     fn announce(&self, change: InvocationChanged);

@@ -10,9 +10,11 @@ use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
 use crate::json::JsonText;
 use crate::pause::Pauses;
+use crate::time::Timestamp;
 use crate::users::FieldError;
 use crate::webhook::WebhookState;
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
@@ -40,6 +42,41 @@ pub struct Call {
     pub pauses: Arc<Pauses>,
     /// Answers what the function asks of the platform during the call.
     pub host: Arc<dyn HostCalls>,
+    /// When what causes it happened: the same in every attempt, and for all functions of an event.
+    pub caused_at: Timestamp,
+    /// What is left of it if it is dropped in the middle.
+    pub remains: Remains,
+}
+
+/// What a call leaves behind that is dropped before its end. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct Remains(Arc<Mutex<Option<Left>>>);
+
+struct Left {
+    worker: String,
+    logs: Box<dyn FnOnce() -> Vec<LogLine> + Send>,
+}
+
+impl Remains {
+    /// The call runs on `worker`; `logs` finds, at any later time, what it had logged. Asked only once
+    /// the call's future is gone.
+    pub fn leave(&self, worker: String, logs: impl FnOnce() -> Vec<LogLine> + Send + 'static) {
+        let logs = Box::new(logs);
+        *self.0.lock() = Some(Left { worker, logs });
+    }
+
+    /// The report of a call that was dropped and counts as failed so.
+    pub fn report(&self, failure: Failure) -> RunReport {
+        let left = self.0.lock().take();
+        left.map_or_else(
+            || RunReport::failed(failure.clone()),
+            |left| RunReport {
+                result: Err(failure.clone()),
+                logs: (left.logs)(),
+                worker: left.worker,
+            },
+        )
+    }
 }
 
 impl Call {

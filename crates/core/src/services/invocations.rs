@@ -3,7 +3,7 @@
 use super::{VersionChoice, readable_by};
 use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::chain::Link;
-use crate::engine::{Cause, Engine, Queuer, WaitedRun};
+use crate::engine::{Admitted, Cause, Engine, Queuer, WaitedRun};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Function;
@@ -161,6 +161,12 @@ impl InvocationService {
                 found.function_slug
             )));
         }
+        if found.damaged.contains(&"params") {
+            return Err(Error::BadRequest(
+                "The stored parameters of this run are damaged, so it cannot be repeated"
+                    .to_owned(),
+            ));
+        }
         let call = Call {
             params: found.params,
             queued,
@@ -211,24 +217,7 @@ impl InvocationService {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
-        if let Some(rate) = &function.options.rate_limit {
-            self.engine.rates.count(function.id, &slug, rate)?;
-        }
-        let queuer = match caller.principal {
-            Some(_) => Queuer::Caller,
-            None => Queuer::Stranger,
-        };
-        let mut _admitted = None;
-        match (waiter, queuer) {
-            (Waiter::Nobody, queuer) => {
-                self.engine.admit(caller.scope.site_id(), queuer, 1).await?;
-            }
-            (Waiter::Caller, Queuer::Stranger) => {
-                let strangers = &self.engine.strangers;
-                _admitted = Some(strangers.enter(function.id, &slug).await?);
-            }
-            (Waiter::Caller, _) => {}
-        }
+        let _admitted = self.admit(&caller, &function, waiter).await?;
         let acting = match caller.principal {
             Some(principal) => {
                 let user_data = Engine::user_data(principal);
@@ -245,6 +234,7 @@ impl InvocationService {
             chain,
             params: call.params,
             replay_of: origin.as_ref().map(|origin| origin.of),
+            pinned: version.is_some(),
             at: self.engine.clock.now(),
         };
         let run = self.engine.new_run(executable, cause, acting).await?;
@@ -258,6 +248,33 @@ impl InvocationService {
         match waiter {
             Waiter::Nobody => self.queue(&*store, run, remember).await,
             Waiter::Caller => self.wait(&store, run, remember).await,
+        }
+    }
+
+    /// Lets a call in, or says what there is too much of.
+    async fn admit(
+        &self,
+        caller: &Caller<'_>,
+        function: &Function,
+        waiter: Waiter,
+    ) -> Result<Option<Admitted>, Error> {
+        let (engine, slug) = (&self.engine, &function.slug);
+        if let Some(rate) = &function.options.rate_limit {
+            engine.rates.count(function.id, slug, rate)?;
+        }
+        let queuer = match caller.principal {
+            Some(_) => Queuer::Caller,
+            None => Queuer::Stranger,
+        };
+        match (waiter, queuer) {
+            (Waiter::Nobody, queuer) => {
+                engine.admit(caller.scope.site_id(), queuer, 1).await?;
+                Ok(None)
+            }
+            (Waiter::Caller, Queuer::Stranger) => {
+                Ok(Some(engine.strangers.enter(function.id, slug).await?))
+            }
+            (Waiter::Caller, _) => Ok(None),
         }
     }
 

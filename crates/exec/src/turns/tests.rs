@@ -64,6 +64,7 @@ fn push(turns: &Turns, executable: Executable) -> bool {
         holder: None,
         queued_at: Timestamp::from_micros(0),
         replay_of: None,
+        pinned: false,
     };
     let run = TaskRun {
         invocation,

@@ -2,6 +2,7 @@
 //! each test says.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod attempts;
 mod dead_letters;
 mod post;
 mod pre;

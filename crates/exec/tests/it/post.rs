@@ -335,7 +335,7 @@ async fn what_no_runtime_can_take_uses_up_no_attempt() {
         world.runtime.called(usize::try_from(lost).unwrap()).await;
         world.until(State::Retrying, 1).await;
         let record = world.invocations().await.remove(0);
-        assert_eq!((record.attempt, record.lost), (lost, lost));
+        assert_eq!((record.attempt, record.uncounted), (lost, lost));
         let delay = record.due_at.unwrap().since(world.clock.now());
         assert!(delay >= limits::RETRY_BASE / 2, "{delay:?}");
         if lost == 4 {
@@ -349,7 +349,7 @@ async fn what_no_runtime_can_take_uses_up_no_attempt() {
     }
     world.until(State::Dead, 1).await;
     let record = world.invocations().await.remove(0);
-    assert_eq!((record.attempt, record.lost), (5, 4));
+    assert_eq!((record.attempt, record.uncounted), (5, 4));
     assert_eq!(record.failure.unwrap().kind, FailureKind::Exception);
 }
 

@@ -4,8 +4,10 @@ use crate::world::{World, create_user, priority, returns};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::auth::SiteAccess;
+use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
 use tollgate_core::invocation::FailureKind;
@@ -13,7 +15,9 @@ use tollgate_core::ports::store::Conflict;
 use tollgate_core::services::CreateApp;
 use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
 use tollgate_core::task::State;
+use tollgate_core::time::Clock as _;
 use tollgate_core::users::UpdateUser;
+use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
 
 /// What one function does, and whether the operation then happens.
@@ -276,6 +280,106 @@ async fn functions_see_only_what_could_be_saved() {
         .await;
     assert!(matches!(refused, Err(Error::Validation(_))));
     assert_eq!(world.runtime.calls().len(), 1);
+}
+
+/// A run that was told nothing is cancelled in time: the stage's budget bounds what each function gets.
+#[tokio::test]
+async fn no_function_has_longer_than_the_stage() {
+    let settings = Settings {
+        pre_budget: Duration::from_secs(7),
+        ..Settings::default()
+    };
+    let world = World::with(settings, ExecutorConfig::default()).await;
+    world.start().await;
+    let own = SubscriberOptions {
+        timeout_seconds: Some(3.0),
+        ..priority(1)
+    };
+    for (name, options) in [("patient", priority(0)), ("hasty", own)] {
+        world
+            .subscribe(name, EventType::PreUserCreate, returns(json!({})), options)
+            .await;
+    }
+    let begun = world.clock.monotonic();
+    world.create("ann").await.unwrap();
+    let mut given: Vec<_> = world
+        .runtime
+        .calls_in_full()
+        .into_iter()
+        .map(|call| (call.slug, call.deadline.unwrap() - begun))
+        .collect();
+    given.sort();
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        given,
+        [
+            ("hasty".to_owned(), seconds(3)),
+            ("patient".to_owned(), seconds(7))
+        ]
+    );
+}
+
+/// An object that cannot be read may have meant to refuse.
+#[tokio::test]
+async fn an_unreadable_verdict_refuses() {
+    for text in [
+        r#"{"success": true, "success": false}"#,
+        r#"{"params": {"attributes": {"n": 1e999}}}"#,
+    ] {
+        let world = World::new().await;
+        let unreadable = Behaviour::ReturnText(text);
+        world
+            .subscribe("odd", EventType::PreUserCreate, unreadable, priority(0))
+            .await;
+        let error = world.create("ann").await.unwrap_err();
+        assert!(error.to_string().contains("cannot be read"), "{error}");
+        assert!(world.find("ann").await.is_none(), "{text}");
+    }
+}
+
+/// Nothing was saved, so nobody changed anything, whoever refused.
+#[tokio::test]
+async fn a_refused_stage_records_no_changes() {
+    let enriches = || returns(json!({"params": {"first_name": "New"}}));
+    for refuses in [
+        returns(json!({"success": false, "error": "no"})),
+        returns(json!({"params": {"is_staff": true}})),
+        Behaviour::Fail(FailureKind::Exception),
+    ] {
+        let world = World::new().await;
+        world
+            .subscribe(
+                "enriches",
+                EventType::PreUserCreate,
+                enriches(),
+                priority(0),
+            )
+            .await;
+        let gate = Arc::new(Semaphore::new(0));
+        let last = Behaviour::Gated(Arc::clone(&gate), Box::new(refuses));
+        world
+            .subscribe("refuses", EventType::PreUserCreate, last, priority(1))
+            .await;
+        let (refused, ()) = tokio::join!(world.create("ann"), async {
+            world.runtime.called(2).await;
+            gate.add_permits(1);
+        });
+        refused.unwrap_err();
+        for record in world.invocations().await {
+            assert_eq!(record.changes, None, "{}", record.function_slug);
+        }
+    }
+    let world = World::new().await;
+    world
+        .subscribe(
+            "enriches",
+            EventType::PreUserCreate,
+            enriches(),
+            priority(0),
+        )
+        .await;
+    world.create("ann").await.unwrap();
+    assert!(world.invocations().await[0].changes.is_some());
 }
 
 /// A subscription that is on disk must be asked, even if whoever made it hung up meanwhile.

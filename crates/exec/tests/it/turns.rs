@@ -174,6 +174,29 @@ async fn a_full_queue_refuses_before_anything_runs() {
     world.execute("after", false).await.unwrap();
 }
 
+/// However many subscribers it has, and however low the bound: whoever has nothing waiting may publish.
+#[tokio::test]
+async fn a_site_with_nothing_waiting_is_never_refused() {
+    let settings = Settings {
+        queue_per_site: 1,
+        ..Settings::default()
+    };
+    let world = World::with(settings, ExecutorConfig::default()).await;
+    world.start().await;
+    for name in ["one", "two", "three"] {
+        let event = EventType::PostUserCreate;
+        world
+            .subscribe(name, event, returns(json!({})), priority(0))
+            .await;
+    }
+    world.create("ann").await.unwrap();
+    world.until(State::Succeeded, 3).await;
+    // Its estimate is out of date: it is counted again before anybody is refused.
+    world.clock.advance(Duration::from_secs(1));
+    world.create("bob").await.unwrap();
+    world.until(State::Succeeded, 6).await;
+}
+
 /// Callers who come again and again do not keep what is queued waiting.
 #[tokio::test]
 async fn callers_in_a_loop_do_not_starve_the_queue() {

@@ -1,13 +1,22 @@
 //! The client itself: from a checked address to a reply, read no further than its reader asks.
+//!
+//! Must never let two sites share a connection, or a TLS session.
 
 use super::dns::{GuardedDns, LookupError};
 use super::guard::Reach;
-use super::{HeaderError, OutboundConfig, OutboundError, OutboundStartError, Refusal};
+use super::trouble::Trouble;
+use super::{HeaderError, OutboundConfig, OutboundError, OutboundStartError, Refusal, tls};
+use parking_lot::Mutex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode};
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use std::collections::HashMap;
 use std::error::Error as _;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tollgate_core::ids::SiteId;
 use tollgate_core::limits;
 use url::{Host, Url};
 
@@ -26,12 +35,35 @@ const RESERVED: [&str; 11] = [
     "upgrade",
 ];
 
-/// The guarded client. Cheap to clone; clones share connections.
-#[derive(Debug, Clone)]
+/// The guarded client. Cheap to clone; clones share connections, sites do not.
+#[derive(Clone)]
 pub struct Outbound {
-    client: Client,
+    pools: Arc<Mutex<Pools>>,
+    dns: Arc<GuardedDns>,
+    tls: Arc<ClientConfig>,
     config: Arc<OutboundConfig>,
-    resolves: bool,
+}
+
+/// The connections of the sites that sent something last.
+#[derive(Default)]
+struct Pools {
+    of: HashMap<SiteId, Pool>,
+    /// Counts what was asked for.
+    turn: u64,
+}
+
+struct Pool {
+    client: Client,
+    /// The turn of its last use.
+    used: u64,
+}
+
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An address whose written form was let through. Only [`Outbound::check`] makes one.
@@ -64,37 +96,71 @@ pub struct Request {
 }
 
 /// The head of a reply, and its body as far as somebody reads it.
-pub struct Reply(Response);
+pub struct Reply {
+    response: Response,
+    https: bool,
+}
 
 impl Outbound {
     /// A client with its own connections.
     ///
     /// # Errors
-    /// When TLS cannot be set up.
+    /// When TLS cannot be set up, or the file of further authorities holds none.
     pub fn new(config: OutboundConfig) -> Result<Self, OutboundStartError> {
-        let dns = GuardedDns::new(&config);
-        let resolves = dns.resolves();
-        let client = Client::builder()
+        let made = Self {
+            pools: Arc::default(),
+            dns: Arc::new(GuardedDns::new(&config)),
+            tls: Arc::new(tls::config(config.ca_file.as_deref())?),
+            config: Arc::new(config),
+        };
+        // What fails, fails now.
+        made.connections()?;
+        Ok(made)
+    }
+
+    /// A client with connections and TLS sessions of its own.
+    fn connections(&self) -> reqwest::Result<Client> {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.resumption = Resumption::in_memory_sessions(limits::IDLE_CONNECTIONS_PER_HOST);
+        Client::builder()
+            .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .no_proxy()
-            .dns_resolver(Arc::new(dns))
+            .dns_resolver(Arc::clone(&self.dns))
             .connect_timeout(limits::CONNECT_TIMEOUT)
             .pool_idle_timeout(limits::IDLE_CONNECTION)
             .pool_max_idle_per_host(limits::IDLE_CONNECTIONS_PER_HOST)
             .http1_max_headers(limits::REPLY_HEADERS)
             .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self {
-            client,
-            config: Arc::new(config),
-            resolves,
-        })
+            .build()
+    }
+
+    /// The connections of a site.
+    fn of(&self, site: SiteId) -> reqwest::Result<Client> {
+        let mut pools = self.pools.lock();
+        pools.turn += 1;
+        let used = pools.turn;
+        if let Some(pool) = pools.of.get_mut(&site) {
+            pool.used = used;
+            return Ok(pool.client.clone());
+        }
+        if pools.of.len() >= limits::OUTBOUND_SITES {
+            let oldest = pools.of.iter().min_by_key(|(_, pool)| pool.used);
+            if let Some(oldest) = oldest.map(|(site, _)| *site) {
+                // What is under way has a client of its own and ends.
+                pools.of.remove(&oldest);
+            }
+        }
+        let client = self.connections()?;
+        let kept = client.clone();
+        pools.of.insert(site, Pool { client: kept, used });
+        Ok(client)
     }
 
     /// Whether somebody is known who resolves names. If not, only literal addresses are called.
-    pub const fn resolves_names(&self) -> bool {
-        self.resolves
+    pub fn resolves_names(&self) -> bool {
+        self.dns.resolves()
     }
 
     /// Looks at an address as it is written, without resolving a name.
@@ -133,31 +199,35 @@ impl Outbound {
         Ok(Target(url))
     }
 
-    /// Sends a request and waits for the head of its reply. Bounds the time of resolving and
+    /// Sends a request of a site and waits for the head of its reply. Bounds the time of resolving and
     /// connecting; the whole is for the caller to bound, because its body counts as well.
     ///
     /// # Errors
     /// [`OutboundError`].
-    pub async fn send(&self, request: Request) -> Result<Reply, OutboundError> {
-        let sent = self
-            .client
+    pub async fn send(&self, site: SiteId, request: Request) -> Result<Reply, OutboundError> {
+        let https = request.target.0.scheme() == "https";
+        let client = self.of(site).map_err(|error| failed(error, https))?;
+        let sent = client
             .request(request.method, request.target.0)
             .headers(request.headers)
             .body(request.body)
             .send();
-        sent.await.map(Reply).map_err(failed)
+        match sent.await {
+            Ok(response) => Ok(Reply { response, https }),
+            Err(error) => Err(failed(error, https)),
+        }
     }
 }
 
 impl Reply {
     /// The status. A redirect is a status like any other: nobody follows it.
     pub fn status(&self) -> StatusCode {
-        self.0.status()
+        self.response.status()
     }
 
     /// What the other side calls the status, or else what it is usually called.
     pub fn reason(&self) -> String {
-        let own = self.0.extensions().get::<hyper::ext::ReasonPhrase>();
+        let own = self.response.extensions().get::<hyper::ext::ReasonPhrase>();
         let own = own.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
         let usual = || {
             self.status()
@@ -170,16 +240,22 @@ impl Reply {
 
     /// The headers.
     pub fn headers(&self) -> &HeaderMap {
-        self.0.headers()
+        self.response.headers()
     }
 
     /// The first `limit` bytes of the body, and whether that is all of it.
     ///
     /// # Errors
-    /// [`OutboundError::Broken`].
+    /// [`OutboundError::Trouble`].
     pub async fn read_up_to(mut self, limit: usize) -> Result<(Vec<u8>, bool), OutboundError> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.0.chunk().await.map_err(failed)? {
+        let https = self.https;
+        while let Some(chunk) = self
+            .response
+            .chunk()
+            .await
+            .map_err(|it| failed(it, https))?
+        {
             let room = limit - body.len();
             if chunk.len() > room {
                 body.extend_from_slice(&chunk[..room]);
@@ -192,7 +268,7 @@ impl Reply {
 }
 
 /// What kind of failure it is. The client's own text names the address, so that nobody shows it.
-fn failed(error: reqwest::Error) -> OutboundError {
+fn failed(error: reqwest::Error, https: bool) -> OutboundError {
     let error = error.without_url();
     tracing::debug!(%error, "outbound.failed");
     let mut cause = error.source();
@@ -203,11 +279,7 @@ fn failed(error: reqwest::Error) -> OutboundError {
             None => cause = inner.source(),
         }
     }
-    if error.is_connect() {
-        OutboundError::Unreachable(error)
-    } else {
-        OutboundError::Broken(error)
-    }
+    OutboundError::Trouble(Trouble::of(&error, https))
 }
 
 /// Headers of a request as a user gives them.

@@ -101,7 +101,10 @@ async fn exchange(
         let target = request.target.clone();
         // Only what may be sent again is kept.
         let before = (hops > 0).then(|| request.clone());
-        let reply = outbound.send(request).await.map_err(failed)?;
+        let reply = outbound
+            .send(executable.site_id, request)
+            .await
+            .map_err(failed)?;
         let next = match before {
             None => None,
             Some(before) => redirected(outbound, before, reply.status(), reply.headers())?,

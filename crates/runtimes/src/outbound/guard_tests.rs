@@ -9,6 +9,7 @@ fn client(allow_private: bool) -> Outbound {
         allow_private,
         ports: vec![80, 443],
         dns_server: Some(([127, 0, 0, 1], 53).into()),
+        ca_file: None,
     };
     Outbound::new(config).unwrap()
 }

@@ -10,11 +10,15 @@ mod dns;
 pub(crate) mod egress;
 mod guard;
 mod guard_tests;
+mod tls;
+mod trouble;
 
 pub use client::{Outbound, Reply, Request, Target, header_map};
 pub use guard::Reach;
+pub use trouble::Trouble;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// What an operator may set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct OutboundConfig {
     /// Who resolves names; the system's servers (`/etc/resolv.conf`) when unset. The system's search
     /// domains are never used, and its table of hosts only with `allow_private`.
     pub dns_server: Option<SocketAddr>,
+    /// Certificates of authorities, in PEM, that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Why an address is not called. Says what to do and names neither the address nor a part of it.
@@ -68,12 +74,9 @@ pub enum OutboundError {
     /// The name means nothing.
     #[error("has a host name that could not be resolved; check how it is spelt")]
     Unresolved,
-    /// No connection came about.
-    #[error("could not be reached")]
-    Unreachable(#[source] reqwest::Error),
-    /// The connection ended or what came over it is not HTTP.
-    #[error("broke the connection")]
-    Broken(#[source] reqwest::Error),
+    /// No connection came about, or it ended before its time.
+    #[error("{0}")]
+    Trouble(Trouble),
 }
 
 /// A header that a request may not have.
@@ -89,5 +92,19 @@ pub enum HeaderError {
 
 /// The client could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error("the client for outbound requests cannot be set up: {0}")]
-pub struct OutboundStartError(#[from] reqwest::Error);
+pub enum OutboundStartError {
+    /// The client itself.
+    #[error("the client for outbound requests cannot be set up: {0}")]
+    Client(#[from] reqwest::Error),
+    /// TLS, for example where the system has no certificates.
+    #[error("TLS for outbound requests cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The file of further authorities.
+    #[error("[outbound] ca_file = {path:?}: {reason}")]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

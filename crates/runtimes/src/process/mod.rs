@@ -120,6 +120,8 @@ impl PythonRuntime {
     async fn run_on(&self, mut lease: Lease, call: &Call, allotted: Duration) -> RunReport {
         let worker = lease.begin();
         let name = worker.name();
+        let journal = worker.journal();
+        call.remains.leave(name.clone(), move || journal.read());
         let outcome = tokio::select! {
             biased;
             outcome = worker.call(call, self.outbound.as_ref()) => Some(outcome),
@@ -155,7 +157,7 @@ impl PythonRuntime {
                 };
                 RunReport {
                     result: Err(failure),
-                    logs: worker.journal(),
+                    logs: worker.journal().read(),
                     worker: name,
                 }
             }
@@ -168,7 +170,7 @@ impl PythonRuntime {
                 worker.ended().await;
                 RunReport {
                     result: Err(failure),
-                    logs: worker.journal(),
+                    logs: worker.journal().read(),
                     worker: name,
                 }
             }

@@ -270,9 +270,9 @@ impl Worker {
         matches!(news, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// The log lines of a call that got no answer, as far as they were written.
-    pub(super) fn journal(&self) -> Vec<LogLine> {
-        self.journal.read()
+    /// Where the log lines of a call stand that gets no answer. Outlives the worker.
+    pub(super) fn journal(&self) -> Arc<Journal> {
+        Arc::clone(&self.journal)
     }
 
     /// How the process ended, as soon as that is known; none if it takes too long.

@@ -14,6 +14,7 @@ mod proxy;
 mod python;
 mod support;
 mod system;
+mod tls;
 mod walls;
 
 /// Where this binary becomes the launcher; see `LauncherSpec::this_test_binary`.

@@ -95,10 +95,12 @@ async fn one_post_carries_the_event_and_its_answer_is_the_result() {
     let sent: Value = serde_json::from_slice(&requests[0].body).unwrap();
     assert_eq!(sent["type"], "PRE_USER_CREATE");
     assert_eq!(sent["data"], json!({"user_id": 9}));
-    assert!(sent["timestamp"].as_str().unwrap().ends_with('Z'));
+    // The event's time; the attempt has its own in a header.
+    assert_eq!(sent["timestamp"], "2025-01-15T10:30:00.000000Z");
     assert!(sent.as_object().unwrap().contains_key("event_id"));
     let header = |name: &str| requests[0].headers.get(name).unwrap().to_str().unwrap();
     let seconds = header("webhook-timestamp").parse().unwrap();
+    assert!(SystemClock.now().as_seconds() - seconds < 60);
     let secrets = [[1; 32], [2; 32]].map(|bytes| SigningSecret::from_bytes(&bytes));
     let signed = signature(&secrets, header("webhook-id"), seconds, &requests[0].body);
     assert_eq!(header("webhook-signature"), signed);
@@ -109,31 +111,186 @@ async fn anything_else_is_a_failure_of_the_other_side() {
     for (template, message) in [
         (
             ResponseTemplate::new(500).set_body_string("oops"),
-            "500 Internal Server Error: oops",
+            "500 Internal Server Error; the record of this run shows what it said",
         ),
-        (
-            ResponseTemplate::new(200).set_body_string("[1]"),
-            "not with a JSON object",
-        ),
-        (ResponseTemplate::new(204), "not with a JSON object"),
+        (ResponseTemplate::new(404), "answered 404 Not Found"),
         (
             ResponseTemplate::new(302).insert_header("location", "http://127.0.0.1:1/"),
             "redirects are not followed",
-        ),
-        (
-            ResponseTemplate::new(200).set_body_bytes(vec![b' '; 2 << 20]),
-            "larger than the limit",
         ),
     ] {
         let (report, _server) = answered(template).await;
         let failed = failure(&report);
         assert_eq!(failed.kind, FailureKind::Upstream, "{failed:?}");
         assert!(failed.message.contains(message), "{failed:?}");
+        assert!(
+            !failed.message.contains("oops"),
+            "whoever caused it may be anybody"
+        );
+        let said = failed.traceback.as_deref().unwrap_or_default();
+        assert_eq!(
+            said.contains("oops"),
+            failed.message.contains("500"),
+            "{said}"
+        );
         assert_eq!(failed.retry_after, None);
     }
-    let (report, _server) =
-        answered(ResponseTemplate::new(503).insert_header("retry-after", "7")).await;
-    assert_eq!(failure(&report).retry_after, Some(Duration::from_secs(7)));
+}
+
+/// What a run under `event` comes to at a webhook that answers so.
+async fn under(event: Option<&'static str>, template: ResponseTemplate) -> RunReport {
+    let server = webhook(template).await;
+    let executable = proxy_function(server.uri(), BTreeMap::new());
+    let deadline = SystemClock.monotonic() + Duration::from_secs(10);
+    let mut call = call(&executable, &json!({}), deadline);
+    call.context.event = event;
+    runtime(true).run(call).await
+}
+
+const PRE: Option<&str> = Some("PRE_USER_CREATE");
+const POST: Option<&str> = Some("POST_USER_CREATE");
+
+#[tokio::test]
+async fn any_2xx_is_delivered() {
+    let large = vec![b'x'; limits::RESULT_BYTES + 1];
+    let new = ResponseTemplate::new;
+    for (template, expected) in [
+        (new(204), json!(null)),
+        (new(200), json!(null)),
+        (new(200).set_body_string(" \n"), json!(null)),
+        (new(202).set_body_string("accepted"), json!(null)),
+        (
+            new(200).set_body_raw("<html>ok</html>", "text/html"),
+            json!(null),
+        ),
+        (new(201).set_body_bytes(vec![0xff, 0xfe]), json!(null)),
+        (new(200).set_body_string("[1]"), json!([1])),
+        (new(299).set_body_string("\"ok\""), json!("ok")),
+        (new(200).set_body_json(json!({"id": 7})), json!({"id": 7})),
+        (
+            new(200).set_body_string("\u{feff}{\"id\": 7}"),
+            json!({"id": 7}),
+        ),
+        (
+            new(200).set_body_json(json!({"success": false})),
+            json!({"success": false}),
+        ),
+    ] {
+        for event in [POST, None] {
+            assert_eq!(
+                value(&under(event, template.clone()).await),
+                expected,
+                "{event:?}"
+            );
+        }
+    }
+    let text = under(POST, new(202).set_body_string("accepted")).await;
+    assert!(text.logs[0].message.contains("not JSON"), "{:?}", text.logs);
+    // Delivered, and the caller's value does not fit.
+    let answer = new(200).set_body_bytes(large);
+    assert_eq!(value(&under(POST, answer.clone()).await), json!(null));
+    assert_eq!(
+        failure(&under(None, answer.clone()).await).kind,
+        FailureKind::Limit
+    );
+    assert_eq!(failure(&under(PRE, answer).await).kind, FailureKind::Limit);
+}
+
+#[tokio::test]
+async fn a_pre_event_goes_on_with_an_empty_answer_and_not_with_a_text() {
+    let new = ResponseTemplate::new;
+    for template in [new(204), new(200), new(202), new(200).set_body_string("  ")] {
+        assert_eq!(value(&under(PRE, template).await), json!(null));
+    }
+    for template in [
+        new(200).set_body_string("OK"),
+        new(200).set_body_raw("<html>log in</html>", "text/html"),
+        new(202).set_body_string("{\"success\": tru"),
+        new(200).set_body_bytes(vec![0xff, 0xfe]),
+    ] {
+        let report = under(PRE, template).await;
+        assert_eq!(failure(&report).kind, FailureKind::NotJson);
+        assert!(
+            failure(&report).message.contains("empty body agrees"),
+            "{report:?}"
+        );
+        assert!(failure(&report).traceback.is_some(), "{report:?}");
+    }
+    // Digits that a double does not hold are the webhook's own.
+    let exact = r#"{"params": {"attributes": {"n": 9007199254740993.10}}}"#;
+    let report = under(PRE, new(200).set_body_string(exact)).await;
+    assert_eq!(report.result.unwrap().as_str(), exact);
+}
+
+#[tokio::test]
+async fn an_object_that_says_no_is_a_no_whatever_the_status() {
+    let no = json!({"success": false, "error": "taken", "errors": {"email": "taken"}});
+    for status in [200, 202, 302, 400, 401, 403, 404, 422, 429, 500, 503] {
+        let template = ResponseTemplate::new(status).set_body_json(&no);
+        assert_eq!(value(&under(PRE, template.clone()).await), no, "{status}");
+        if status < 300 {
+            continue;
+        }
+        for event in [POST, None] {
+            let report = under(event, template.clone()).await;
+            let failed = failure(&report);
+            assert_eq!(failed.kind, FailureKind::Upstream, "{status}");
+            assert!(failed.message.contains("taken"), "{failed:?}");
+        }
+    }
+    // Neither is anything else, however much it looks like it.
+    for body in [
+        "{\"success\": true}",
+        "{\"error\": \"taken\"}",
+        "[{\"success\": false}]",
+        "false",
+    ] {
+        let template = ResponseTemplate::new(400).set_body_string(body);
+        let report = under(PRE, template).await;
+        assert_eq!(failure(&report).kind, FailureKind::Upstream, "{body}");
+        assert!(!failure(&report).message.contains("taken"), "{body}");
+    }
+    let gone = ResponseTemplate::new(410).set_body_json(&no);
+    assert_eq!(failure(&under(PRE, gone).await).kind, FailureKind::Gone);
+}
+
+#[tokio::test]
+async fn a_webhook_says_in_seconds_or_with_a_date_when_to_come_back() {
+    let asked = async |status, text: &str| {
+        let template = ResponseTemplate::new(status).insert_header("retry-after", text);
+        failure(&under(POST, template).await).retry_after
+    };
+    let seconds = |count| Some(Duration::from_secs(count));
+    for status in [429, 500, 502, 503] {
+        assert_eq!(asked(status, "7").await, seconds(7), "{status}");
+    }
+    assert_eq!(asked(503, " 7 ").await, seconds(7));
+    assert_eq!(asked(503, "0").await, seconds(0));
+    let most = Some(limits::RETRY_MAX);
+    assert_eq!(asked(503, "99999999999999999999999").await, most);
+    // All three forms of HTTP, in the past and far ahead.
+    for (date, expected) in [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", seconds(0)),
+        ("Sunday, 06-Nov-94 08:49:37 GMT", seconds(0)),
+        ("Sun Nov  6 08:49:37 1994", seconds(0)),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", most),
+    ] {
+        assert_eq!(asked(503, date).await, expected, "{date}");
+    }
+    let soon = SystemClock.now().plus(Duration::from_secs(60)).as_seconds();
+    let soon = std::time::UNIX_EPOCH + Duration::from_secs(soon.unsigned_abs());
+    let told = asked(503, &httpdate::fmt_http_date(soon)).await.unwrap();
+    assert!((50..=60).contains(&told.as_secs()), "{told:?}");
+    for nonsense in [
+        "",
+        "soon",
+        "-5",
+        "1.5",
+        "Sun, 99 Nov 1994 08:49:37 GMT",
+        "2026-01-01T00:00:00Z",
+    ] {
+        assert_eq!(asked(503, nonsense).await, None, "{nonsense}");
+    }
 }
 
 #[tokio::test]
@@ -187,7 +344,7 @@ async fn gone_is_for_good() {
     let failed = failure(&report);
     assert_eq!(failed.kind, FailureKind::Gone, "{failed:?}");
     assert!(failed.kind.is_permanent());
-    assert!(failed.message.contains("was switched off"), "{failed:?}");
+    assert!(failed.message.contains("410 Gone"), "{failed:?}");
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use tollgate_core::function::{CallContext, Environment, Executable, FunctionOpti
 use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
 use tollgate_core::invocation::Failure;
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::{Call, HostCalls, HostError, RunReport, Runtime as _};
-use tollgate_core::time::{Clock, SystemClock};
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, RunReport, Runtime as _};
+use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig, PythonRuntime};
 
 /// The site of every function here that is not told otherwise.
@@ -218,6 +218,8 @@ pub(crate) fn call(executable: &Arc<Executable>, params: &Value, deadline: Insta
         depth: 0,
         pauses: Arc::default(),
         host: Arc::new(Directory),
+        caused_at: Timestamp::from_micros(1_736_937_000_000_000),
+        remains: Remains::default(),
     }
 }
 

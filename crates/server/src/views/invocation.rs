@@ -1,10 +1,13 @@
 //! Invocations, in the shape that existing clients read.
 
 use serde::Serialize;
+use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 use tollgate_core::ids::{EventId, TaskId};
-use tollgate_core::invocation::{Failure, Invocation, LogLine};
+use tollgate_core::invocation::{AttemptRecord, Failure, Invocation, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::time::Timestamp;
+use tollgate_core::verdict::VerdictKind;
 use utoipa::ToSchema;
 
 /// One run of a function.
@@ -56,21 +59,73 @@ pub(crate) struct InvocationView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
-    /// Attempts that do not count: lost with their worker, put off, or not possible on the server.
-    lost: u32,
+    /// Attempts that do not count: lost with their worker, put off, handed back, or not possible on
+    /// the server.
+    uncounted: u32,
     /// Who holds it while it has not ended; none while it waits for its turn or its time.
     holder: Option<String>,
     /// When its next attempt is due.
     #[schema(value_type = Option<String>, format = DateTime)]
     due_at: Option<Timestamp>,
-    /// What the PRE stage made of it: `allow`, `enrich`, `deny` or `broken`.
-    #[schema(value_type = Option<String>)]
-    verdict: Option<&'static str>,
+    /// Every attempt, the newest last.
+    attempts: Vec<AttemptView>,
+    /// What the PRE stage made of it.
+    verdict: Option<VerdictView>,
     /// What it changed of the proposed record: by dotted path, each with `from` and `to`.
     #[schema(value_type = Option<Object>)]
     changes: Option<JsonText>,
     /// For a replay: the run that it repeats.
     replay_of: Option<i64>,
+    /// How often it was redriven as a dead letter.
+    redrives: u32,
+    /// When it was redriven last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    redriven_at: Option<Timestamp>,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
+}
+
+/// One attempt of a run.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AttemptView {
+    /// From 1, through all redrives.
+    number: u32,
+    /// The version that it ran.
+    version: u32,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    /// None while it is under way.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+    worker: Option<String>,
+    error: Option<ErrorView>,
+    log_count: u32,
+    /// Absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<LogView>>)]
+    logs: Option<Vec<LogLine>>,
+    /// Whether it is one of `max_attempts`.
+    counts: bool,
+    /// Whether it is the first after a redrive.
+    redriven: bool,
+}
+
+/// What the PRE stage made of a run.
+#[derive(Debug, Serialize, ToSchema)]
+struct VerdictView {
+    /// `allowed`, `enriched`, `denied` or `broken`.
+    #[schema(value_type = String)]
+    kind: &'static str,
+    /// Why not, for `denied` and `broken`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    /// For `enriched`: what was changed, by dotted path; empty when the operation was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Vec<String>>,
+    /// All of this on one line, for people.
+    summary: String,
 }
 
 /// What an ended run returned.
@@ -146,14 +201,24 @@ impl InvocationView {
     /// With its logs.
     pub(crate) fn full(mut invocation: Invocation) -> Self {
         let logs = std::mem::take(&mut invocation.logs);
-        Self {
-            logs: Some(logs),
-            ..Self::of(invocation)
+        let kept = invocation.earlier.iter_mut();
+        let mut of_attempts: Vec<_> = kept.map(|it| std::mem::take(&mut it.logs)).collect();
+        let newest = invocation.newest().map(|it| it.log_count > 0);
+        of_attempts.extend(newest.map(|logged| if logged { logs.clone() } else { Vec::new() }));
+        let mut view = Self::of(invocation);
+        for (attempt, logs) in view.attempts.iter_mut().zip(of_attempts) {
+            attempt.logs = Some(logs);
         }
+        view.logs = Some(logs);
+        view
     }
 
     /// Without its logs, for lists.
-    pub(crate) fn of(invocation: Invocation) -> Self {
+    pub(crate) fn of(mut invocation: Invocation) -> Self {
+        let verdict = VerdictView::of(&invocation);
+        let newest = invocation.newest();
+        let attempts = std::mem::take(&mut invocation.earlier);
+        let attempts = attempts.into_iter().chain(newest).map(AttemptView::from);
         let task_result = invocation
             .state
             .is_final()
@@ -188,14 +253,70 @@ impl InvocationView {
             duration_ms: duration.map(|(start, end)| millis(end.since(start))),
             created_at: invocation.queued_at,
             updated_at: invocation.updated_at,
-            lost: invocation.lost,
+            uncounted: invocation.uncounted,
             holder: invocation.holder,
             due_at: invocation.due_at,
-            verdict: invocation.verdict.map(|verdict| verdict.as_str()),
+            attempts: attempts.collect(),
+            verdict,
             changes: invocation.changes,
             replay_of: invocation.replay_of.map(|of| of.0),
+            redrives: invocation.redrives,
+            redriven_at: invocation.redriven_at,
+            damaged: invocation.damaged,
         }
     }
+}
+
+impl From<AttemptRecord> for AttemptView {
+    fn from(attempt: AttemptRecord) -> Self {
+        Self {
+            number: attempt.number,
+            version: attempt.version,
+            started_at: attempt.started_at,
+            finished_at: attempt.finished_at,
+            worker: attempt.worker,
+            error: attempt.failure.map(ErrorView::from),
+            log_count: attempt.log_count,
+            logs: None,
+            counts: attempt.counts,
+            redriven: attempt.redriven,
+        }
+    }
+}
+
+impl VerdictView {
+    fn of(invocation: &Invocation) -> Option<Self> {
+        let verdict = invocation.verdict.as_ref()?;
+        let (kind, message, fields) = match verdict.kind {
+            VerdictKind::Allow => ("allowed", None, None),
+            VerdictKind::Enrich => {
+                let fields = changed(invocation.changes.as_ref());
+                ("enriched", None, Some(fields))
+            }
+            VerdictKind::Deny => ("denied", verdict.message.clone(), None),
+            VerdictKind::Broken => {
+                let failure = invocation.failure.as_ref();
+                ("broken", failure.map(|it| it.message.clone()), None)
+            }
+        };
+        let summary = match (&message, fields.as_deref().unwrap_or_default()) {
+            (Some(message), _) => format!("{kind}: {message}"),
+            (None, []) => kind.to_owned(),
+            (None, fields) => format!("{kind} {}", fields.join(", ")),
+        };
+        Some(Self {
+            kind,
+            message,
+            fields,
+            summary,
+        })
+    }
+}
+
+/// The paths that an enrichment changed.
+fn changed(changes: Option<&JsonText>) -> Vec<String> {
+    let changes = changes.and_then(|it| it.read::<BTreeMap<String, IgnoredAny>>().ok());
+    changes.map_or_else(Vec::new, |it| it.into_keys().collect())
 }
 
 impl TaskView {

@@ -3,6 +3,7 @@
 use crate::words;
 use serde::Serialize;
 use tollgate_core::engine::{Explained, Hindrance};
+use tollgate_core::event::EventType;
 use tollgate_core::subscriber::{Inactive, Subscriber, SubscriberOptions};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
@@ -37,7 +38,7 @@ impl From<Subscriber> for SubscriberView {
             app_slug: subscriber.app_slug,
             created_at: subscriber.created_at,
             updated_at: subscriber.updated_at,
-            options: OptionsView::new(subscriber.options, subscriber.inactive),
+            options: OptionsView::new(subscriber.event, subscriber.options, subscriber.inactive),
         }
     }
 }
@@ -71,7 +72,7 @@ impl From<Subscriber> for AppEventSubscriber {
             app_name: subscriber.app_name,
             app_slug: subscriber.app_slug,
             created_at: subscriber.created_at,
-            options: OptionsView::new(subscriber.options, subscriber.inactive),
+            options: OptionsView::new(subscriber.event, subscriber.options, subscriber.inactive),
         }
     }
 }
@@ -80,7 +81,8 @@ impl From<Subscriber> for AppEventSubscriber {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ExplainedView {
     would_run: bool,
-    /// Why not: `inactive`, `subscription_inactive`, `filter`, `filter_conditions`, `filter_failed` or `chain`.
+    /// Why not: `inactive`, `subscription_inactive`, `filter`, `filter_conditions`,
+    /// `filter_failed`, `gone` or `chain`.
     #[schema(value_type = Option<String>)]
     reason: Option<&'static str>,
     /// The same for people.
@@ -113,15 +115,17 @@ pub(super) struct OptionsView {
     #[schema(schema_with = words::on_timeout)]
     on_timeout: &'static str,
     max_attempts: Option<u32>,
-    /// False: events pass it over.
+    /// False: its function is not called. Events pass it over, unless it is `closed`.
     is_active: bool,
-    /// Why, if it was switched off.
+    /// Every operation of its PRE event is refused, because its webhook answered 410, until somebody acts.
+    closed: bool,
+    /// Why it is not active.
     #[schema(value_type = Option<String>)]
     deactivated_reason: Option<&'static str>,
 }
 
 impl OptionsView {
-    fn new(options: SubscriberOptions, inactive: Option<Inactive>) -> Self {
+    fn new(event: EventType, options: SubscriberOptions, inactive: Option<Inactive>) -> Self {
         Self {
             priority: options.priority,
             filter: options.filter,
@@ -129,7 +133,8 @@ impl OptionsView {
             on_timeout: options.on_timeout.as_str(),
             max_attempts: options.max_attempts,
             is_active: inactive.is_none(),
-            deactivated_reason: inactive.map(Inactive::reason),
+            closed: inactive.is_some_and(|why| why.is_closed(event)),
+            deactivated_reason: inactive.map(|why| why.reason(event)),
         }
     }
 }

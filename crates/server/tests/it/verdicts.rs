@@ -24,14 +24,14 @@ fn case(name: &'static str, does: Behaviour) -> Case {
         on_timeout: "deny",
         filter: None,
         refused: None,
-        record: Some(("succeeded", "allow", None)),
+        record: Some(("succeeded", "allowed", None)),
     }
 }
 
 fn denied(name: &'static str, returned: Value) -> Case {
     Case {
         refused: Some(("PRE_EVENT_DENIED", "denied")),
-        record: Some(("succeeded", "deny", None)),
+        record: Some(("succeeded", "denied", None)),
         ..case(name, Behaviour::Return(returned))
     }
 }
@@ -73,7 +73,7 @@ fn cases() -> Vec<Case> {
         },
         Case {
             on_timeout: "allow",
-            record: Some(("timed_out", "allow", Some("timeout"))),
+            record: Some(("timed_out", "allowed", Some("timeout"))),
             ..case("late-allowed", fails(FailureKind::Timeout))
         },
         Case {
@@ -198,7 +198,12 @@ async fn every_verdict_on_every_operation() {
                     assert_eq!(records.len(), 1, "{told}");
                     let record = &records[0];
                     assert_eq!(record["state"], state, "{told}");
-                    assert_eq!(record["verdict"], verdict, "{told}");
+                    assert_eq!(record["verdict"]["kind"], verdict, "{told}");
+                    let summary = record["verdict"]["summary"].as_str().unwrap();
+                    assert!(summary.starts_with(verdict), "{told}: {summary}");
+                    if let Some(message) = record["verdict"]["message"].as_str() {
+                        assert_eq!(summary, format!("{verdict}: {message}"), "{told}");
+                    }
                     assert_eq!(record["error"]["kind"], json!(kind), "{told}");
                     assert_eq!(record["changes"], Value::Null, "{told}");
                     if let Some(id) = named {
@@ -220,7 +225,9 @@ async fn a_record_tells_what_its_function_changed() {
         assert!(operation.run(&app, &root).await.status < 300);
         let list = app.get("/api/invocations/").bearer(&root).send().await.ok();
         let record = &list["data"][0];
-        assert_eq!(record["verdict"], "enrich");
+        let verdict = json!({"kind": "enriched", "fields": ["attributes.plan", "first_name"],
+            "summary": "enriched attributes.plan, first_name"});
+        assert_eq!(record["verdict"], verdict);
         // What was so already is no change.
         let expected = json!({
             "attributes.plan": {"from": null, "to": "pro"},

@@ -101,7 +101,7 @@ pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
         state: before.state,
         held: before.holder.is_some(),
         attempt: before.attempt,
-        lost: before.lost,
+        uncounted: before.uncounted,
         max_attempts: before.max_attempts,
         waiter: Waiter::Nobody,
     };

@@ -10,7 +10,7 @@ use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation,
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest, Visibility};
 use tollgate_core::task::State;
-use tollgate_core::verdict::VerdictKind;
+use tollgate_core::verdict::{RecordedVerdict, VerdictKind};
 
 const ME: Option<&str> = Some("me");
 
@@ -113,7 +113,10 @@ pub async fn ends_are_read_as_written(world: World) {
     let json = |text: &str| Some(JsonText::parse(text.to_owned()).unwrap());
     let done = Completion {
         result: json("{\"ok\": [true]}"),
-        verdict: Some(VerdictKind::Enrich),
+        verdict: Some(RecordedVerdict {
+            kind: VerdictKind::Deny,
+            message: Some("not today".to_owned()),
+        }),
         changes: json("{\"a\":1}"),
         started_at: world.in_seconds(5),
         finished_at: world.in_seconds(6),

@@ -5,6 +5,7 @@
 //! only for what the port promises, never for how one store happens to do it.
 
 pub mod apps;
+pub mod attempts;
 pub mod commits;
 pub mod credentials;
 pub mod dead_letters;
@@ -87,6 +88,7 @@ contract! { $
         inactive_functions_are_subscribed_but_not_run,
         options_can_be_changed,
         a_subscription_is_switched_off_and_on,
+        a_pre_subscription_is_closed_until_a_person_acts,
         subscriptions_end_with_their_function,
     }
     users {
@@ -131,6 +133,14 @@ contract! { $
         records_are_filtered_newest_first,
         records_are_listed_for_those_who_may_see_them,
         lists_leave_logs_out,
+    }
+    attempts {
+        every_attempt_stays_on_record,
+        lists_tell_of_every_attempt,
+        an_attempt_without_a_report_stays_on_record,
+        a_redrive_keeps_the_attempts_before_it,
+        what_is_kept_of_attempts_is_bounded,
+        a_pinned_run_is_claimed_as_such,
     }
     dead_letters {
         dead_letters_are_found_oldest_first,

@@ -134,6 +134,8 @@ pub async fn a_second_result_is_refused(world: World) {
             site_id: run.site_id,
             id: run.id,
             hold: hold("me", 1),
+            version_id: run.version_id,
+            version: run.version,
             started_at: world.in_seconds(9),
         };
         world.system.started(vec![begun]).await.unwrap();
@@ -168,6 +170,8 @@ pub async fn a_start_is_noted_only_under_its_hold(world: World) {
             site_id: run.site_id,
             id: run.id,
             hold: hold("me", fence),
+            version_id: run.version_id,
+            version: run.version,
             started_at,
         }]
     };
@@ -193,7 +197,7 @@ pub async fn a_retry_waits_for_its_time(world: World) {
     let due = world.in_seconds(30);
     let end = Completion {
         due_at: Some(due),
-        lost: true,
+        uncounted: true,
         ..world.a.end(&run, 1, State::Retrying)
     };
     assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);
@@ -203,7 +207,14 @@ pub async fn a_retry_waits_for_its_time(world: World) {
     let (claimed, next) = world.claim("other", 1, due).await.unwrap();
     assert_eq!(
         (ids(&claimed), claimed[0].taken.attempt, next),
-        (vec![run.id], Attempt { number: 2, lost: 1 }, None)
+        (
+            vec![run.id],
+            Attempt {
+                number: 2,
+                uncounted: 1
+            },
+            None
+        )
     );
     assert_eq!(world.system.complete(vec![late]).await.unwrap(), [false]);
 }
@@ -219,6 +230,8 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
         site_id: begun.site_id,
         id: begun.id,
         hold: claimed[0].taken.hold.clone(),
+        version_id: begun.version_id,
+        version: begun.version,
         started_at: world.now(),
     };
     world.system.started(vec![started]).await.unwrap();
@@ -254,14 +267,17 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     let (claimed, _) = world.claim("new", 10, at).await.unwrap();
     assert_eq!(ids(&claimed), [begun.id, held.id]);
     // The lost one does not count, and what had not begun is where it was.
-    let second = Attempt { number: 2, lost: 1 };
+    let second = Attempt {
+        number: 2,
+        uncounted: 1,
+    };
     for (run, attempt) in claimed.iter().zip([second, Attempt::FIRST]) {
         assert_eq!(run.taken.attempt, attempt);
         assert_eq!(run.taken.hold, hold("new", 2));
         assert!(run.taken.was_interrupted());
     }
     let record = world.a.store.invocation(begun.id).await.unwrap().unwrap();
-    assert_eq!((record.lost, record.holder.as_deref()), (1, new));
+    assert_eq!((record.uncounted, record.holder.as_deref()), (1, new));
     let recovered = world.system.rescue(at).await.unwrap();
     assert_eq!(recovered, Recovered::default());
 }
@@ -349,7 +365,10 @@ pub async fn what_is_handed_back_waits_again(world: World) {
         .iter()
         .map(|run| (run.invocation.id, run.taken.attempt))
         .collect();
-    let second = Attempt { number: 2, lost: 1 };
+    let second = Attempt {
+        number: 2,
+        uncounted: 1,
+    };
     assert_eq!(attempts, [(begun.id, second), (held.id, Attempt::FIRST)]);
 }
 
@@ -357,7 +376,7 @@ pub async fn what_is_handed_back_waits_again(world: World) {
 pub async fn a_run_that_loses_too_many_workers_is_given_up(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
-    for fence in 1..=limits::LOST_MAX {
+    for fence in 1..=limits::UNCOUNTED_MAX {
         let (claimed, _) = world.claim("me", 1, world.now()).await.unwrap();
         let first = Attempt::FIRST;
         assert_eq!(
@@ -367,11 +386,11 @@ pub async fn a_run_that_loses_too_many_workers_is_given_up(world: World) {
         let rescued = world.system.rescue(world.now()).await.unwrap();
         assert_eq!(rescued.requeued, 1, "it never began");
     }
-    for lost in 1..=limits::LOST_MAX {
+    for lost in 1..=limits::UNCOUNTED_MAX {
         world.claim("me", 1, world.now()).await.unwrap();
-        world.a.begin(&run, limits::LOST_MAX + lost).await;
+        world.a.begin(&run, limits::UNCOUNTED_MAX + lost).await;
         let rescued = world.system.rescue(world.now()).await.unwrap();
-        let is_last = lost == limits::LOST_MAX;
+        let is_last = lost == limits::UNCOUNTED_MAX;
         assert_eq!(
             (rescued.dead, rescued.requeued),
             (is_last.into(), (!is_last).into())
@@ -379,13 +398,13 @@ pub async fn a_run_that_loses_too_many_workers_is_given_up(world: World) {
     }
     assert_eq!(
         world.a.standing(&run).await,
-        (State::Dead, limits::LOST_MAX)
+        (State::Dead, limits::UNCOUNTED_MAX)
     );
     let record = world.a.store.invocation(run.id).await.unwrap().unwrap();
     assert_eq!(record.failure.unwrap().kind, FailureKind::Lost);
     assert_eq!(
-        (record.lost, record.finished_at),
-        (limits::LOST_MAX, Some(world.now()))
+        (record.uncounted, record.finished_at),
+        (limits::UNCOUNTED_MAX, Some(world.now()))
     );
 }
 
@@ -415,10 +434,10 @@ pub async fn what_was_lost_sight_of_is_queued_again(world: World) {
     assert_eq!(ids(&claimed), [one.id]);
     assert_eq!(claimed[0].taken.attempt, Attempt::FIRST);
     // What has begun counts, and comes to an end.
-    for lost in 1..=limits::LOST_MAX {
+    for lost in 1..=limits::UNCOUNTED_MAX {
         world.a.begin(&one, lost + 1).await;
         let found = world.system.requeue(right(lost + 1), now).await.unwrap();
-        let is_last = lost == limits::LOST_MAX;
+        let is_last = lost == limits::UNCOUNTED_MAX;
         assert_eq!(
             (found.dead, found.requeued),
             (is_last.into(), (!is_last).into())
@@ -511,8 +530,11 @@ impl Life<'_> {
         assert_eq!(claimed.len(), usize::from(runnable && self.due <= now));
         if let Some(claimed) = claimed.first() {
             self.task = self.task.apply(Input::Take).unwrap().0;
-            let Attempt { number, lost } = claimed.taken.attempt;
-            assert_eq!((number, lost), (self.task.attempt, self.task.lost));
+            let Attempt { number, uncounted } = claimed.taken.attempt;
+            assert_eq!(
+                (number, uncounted),
+                (self.task.attempt, self.task.uncounted)
+            );
             self.fence += 1;
             assert_eq!(claimed.taken.hold.fence, self.fence);
         }
@@ -559,10 +581,10 @@ impl Life<'_> {
             .map(|by| at.plus(by));
         let fence = self.fence + u32::from(stale);
         let end = self.world.a.end(&self.run, fence, decided.state);
-        let lost = decided.lost > self.task.lost;
+        let uncounted = decided.uncounted > self.task.uncounted;
         let end = Completion {
             due_at,
-            lost,
+            uncounted,
             ..end
         };
         let taken = self.world.system.complete(vec![end]).await.unwrap()[0];
@@ -578,8 +600,8 @@ impl Life<'_> {
         assert_eq!(standing, (self.task.state, self.task.attempt));
         let record = self.world.a.store.invocation(self.run.id).await;
         let record = record.unwrap().unwrap();
-        let held = (record.lost, record.holder.is_some());
-        assert_eq!(held, (self.task.lost, self.task.held));
+        let held = (record.uncounted, record.holder.is_some());
+        assert_eq!(held, (self.task.uncounted, self.task.held));
     }
 }
 
@@ -595,7 +617,7 @@ pub async fn random_lives_follow_the_rules(world: World) {
             state,
             held: false,
             attempt: 0,
-            lost: 0,
+            uncounted: 0,
             max_attempts: 3,
             waiter,
         };

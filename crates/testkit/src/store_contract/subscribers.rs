@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
 use super::World;
-use super::world::assert_conflict;
+use super::world::{assert_conflict, code};
 use tollgate_core::event::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::ids::{AppId, FunctionId};
@@ -198,40 +198,87 @@ pub async fn options_can_be_changed(world: World) {
     assert_eq!(none, None);
 }
 
-/// One whose webhook is gone is passed over until somebody switches it on again.
+/// A POST one whose webhook is gone is passed over until somebody switches it on again.
 pub async fn a_subscription_is_switched_off_and_on(world: World) {
+    const POST: EventType = EventType::PostUserCreate;
     let function = world.a.some_function().await;
-    let stored = world.a.subscribe(EVENT, &function, 0).await.unwrap();
+    let stored = world.a.subscribe(POST, &function, 0).await.unwrap();
     assert_eq!(stored.inactive, None);
     let (site, at) = (world.a.site.id, world.in_seconds(3));
     let gone = |site, version| {
         let system = &world.system;
-        system.subscription_gone(site, EVENT, function.id, version, at)
+        system.subscription_gone(site, POST, function.id, version, at)
     };
     let store = &world.a.store;
     assert!(!gone(world.b.site.id, 1).await.unwrap(), "another site's");
     assert!(!gone(site, 2).await.unwrap(), "another version's webhook");
-    assert_eq!(store.subscriptions(EVENT).await.unwrap().len(), 1);
+    assert_eq!(store.subscriptions(POST).await.unwrap().len(), 1);
     assert!(gone(site, 1).await.unwrap());
     assert!(!gone(site, 1).await.unwrap(), "off already");
-    assert!(store.subscriptions(EVENT).await.unwrap().is_empty());
-    let found = store.subscriber(EVENT, function.id).await.unwrap().unwrap();
+    assert!(store.subscriptions(POST).await.unwrap().is_empty());
+    let found = store.subscriber(POST, function.id).await.unwrap().unwrap();
     assert_eq!(
         (found.inactive, found.updated_at),
         (Some(Inactive::Gone), at)
     );
     for (is_active, inactive) in [
         (None, Some(Inactive::Gone)),
-        (Some(false), Some(Inactive::Gone)),
         (Some(true), None),
         (None, None),
         (Some(false), Some(Inactive::SwitchedOff)),
     ] {
-        let changed = store.update_subscriber(EVENT, function.id, options(), is_active, at, None);
+        let changed = store.update_subscriber(POST, function.id, options(), is_active, at, None);
         assert_eq!(changed.await.unwrap().unwrap().inactive, inactive);
-        let runs = store.subscriptions(EVENT).await.unwrap().len();
+        let runs = store.subscriptions(POST).await.unwrap().len();
         assert_eq!(runs, usize::from(inactive.is_none()));
     }
+}
+
+/// A PRE one whose webhook is gone is closed: it runs no more and is not passed over, until somebody
+/// switches it on or off, or another version is activated.
+pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
+    const PRE: EventType = EventType::PreUserCreate;
+    let function = world.a.some_function().await;
+    world.a.subscribe(PRE, &function, 0).await.unwrap();
+    let (site, at, store) = (world.a.site.id, world.in_seconds(3), &world.a.store);
+    let second = store.insert_version(function.id, code("def main(): pass"), at);
+    let second = second.await.unwrap().entry.number;
+    let closed = async || {
+        let found = store.subscriptions(PRE).await.unwrap();
+        let shown = store.subscriber(PRE, function.id).await.unwrap().unwrap();
+        let marked = shown.inactive == Some(Inactive::Gone);
+        assert_eq!(marked, found.iter().any(|it| it.closed));
+        found.first().map(|it| it.closed)
+    };
+    let gone = |version| {
+        let system = &world.system;
+        system.subscription_gone(site, PRE, function.id, version, at)
+    };
+    let patch = |is_active| store.update_subscriber(PRE, function.id, options(), is_active, at);
+    assert_eq!(closed().await, Some(false));
+    assert!(gone(1).await.unwrap());
+    assert_eq!(closed().await, Some(true));
+    patch(None).await.unwrap();
+    assert_eq!(closed().await, Some(true), "its options were changed");
+    patch(Some(true)).await.unwrap();
+    assert_eq!(closed().await, Some(false), "it was switched on");
+    assert!(gone(1).await.unwrap());
+    patch(Some(false)).await.unwrap();
+    assert_eq!(closed().await, None, "it was switched off");
+    patch(Some(true)).await.unwrap();
+    assert!(gone(1).await.unwrap());
+    assert!(
+        store
+            .activate_version(function.id, second, at)
+            .await
+            .unwrap()
+    );
+    assert_eq!(closed().await, Some(false), "it has another webhook");
+    assert!(!gone(1).await.unwrap(), "a late answer of the old one");
+    assert!(gone(second).await.unwrap());
+    assert!(store.delete_subscriber(PRE, function.id).await.unwrap());
+    world.a.subscribe(PRE, &function, 0).await.unwrap();
+    assert_eq!(closed().await, Some(false), "it was subscribed anew");
 }
 
 /// A deleted function is subscribed to nothing.

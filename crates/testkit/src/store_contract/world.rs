@@ -361,6 +361,7 @@ impl Tenant {
             holder: holder.map(Into::into),
             queued_at: now,
             replay_of: None,
+            pinned: false,
         }
     }
 
@@ -406,6 +407,8 @@ impl Tenant {
                 holder: "me".into(),
                 fence,
             },
+            version_id: run.version_id,
+            version: run.version,
             started_at: self.now(),
         };
         let noted = self.system.started(vec![started]).await;
@@ -422,7 +425,9 @@ impl Tenant {
             id: run.id,
             hold: Hold { holder, fence },
             state,
-            lost: false,
+            uncounted: false,
+            version_id: run.version_id,
+            version: run.version,
             result: (state == State::Succeeded).then(JsonText::null),
             failure,
             verdict: None,

@@ -20,7 +20,7 @@ pub(crate) struct Row {
     pub(crate) state: String,
     pub(crate) holder: Option<String>,
     pub(crate) attempt: u64,
-    pub(crate) lost: u64,
+    pub(crate) uncounted: u64,
     /// How often somebody took it.
     pub(crate) fence: u64,
     pub(crate) user: Option<String>,
@@ -53,7 +53,7 @@ impl Found {
 
 const ROWS: &str = "
     SELECT i.id, lower(hex(i.task_id)), lower(hex(i.event_id)), f.slug, i.event, i.state, i.holder,
-        i.attempt, i.lost, CASE WHEN json_valid(i.params) THEN i.params ->> 'username' END,
+        i.attempt, i.uncounted, CASE WHEN json_valid(i.params) THEN i.params ->> 'username' END,
         i.result, i.verdict, i.failure_kind, i.failure_message, i.fence
     FROM invocations i LEFT JOIN functions f ON f.id = i.function_id ORDER BY i.id";
 
@@ -79,7 +79,7 @@ fn rows(connection: &Connection) -> Vec<Row> {
             state: row.get(5)?,
             holder: row.get(6)?,
             attempt: row.get::<_, i64>(7)?.unsigned_abs(),
-            lost: row.get::<_, i64>(8)?.unsigned_abs(),
+            uncounted: row.get::<_, i64>(8)?.unsigned_abs(),
             user: row.get(9)?,
             result: result.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap()),
             verdict: row.get(11)?,
@@ -275,7 +275,7 @@ mod tests {
             state: "succeeded".to_owned(),
             holder: None,
             attempt: 1,
-            lost: 0,
+            uncounted: 0,
             fence: 1,
             user: Some("ann".to_owned()),
             result: json!(1),

@@ -92,7 +92,7 @@ async fn continued(history: &History, server: Server) {
     let times = times_run(&folder);
     assert_eq!(found.rows.len(), HELD);
     for row in &found.rows {
-        let counts = (row.attempt, row.lost, times.get(&row.task_id));
+        let counts = (row.attempt, row.uncounted, times.get(&row.task_id));
         assert_eq!(counts, (1, 0, Some(&1)), "{row:?}");
         assert_eq!(row.state, "succeeded", "{row:?}");
     }

@@ -128,7 +128,7 @@ impl World {
         let times = times_run(&self.folder);
         let held = found.rows.iter().filter(|row| row.function == "held");
         for row in held.clone() {
-            let counts = (row.attempt, row.lost, times.get(&row.task_id));
+            let counts = (row.attempt, row.uncounted, times.get(&row.task_id));
             assert_eq!(counts, (1, 0, Some(&1)), "{row:?}");
         }
         assert_eq!(held.count(), RUNS);

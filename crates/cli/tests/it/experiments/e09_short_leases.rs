@@ -46,7 +46,7 @@ async fn a_run_of_several_leases_runs_once() {
     let times = times_run(&folder);
     assert_eq!(found.rows.len(), runs);
     for row in &found.rows {
-        let counts = (row.attempt, row.lost, times.get(&row.task_id));
+        let counts = (row.attempt, row.uncounted, times.get(&row.task_id));
         assert_eq!(counts, (1, 0, Some(&1)), "{row:?}");
         assert_eq!(row.state, "succeeded", "{row:?}");
     }

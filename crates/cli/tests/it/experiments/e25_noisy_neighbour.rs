@@ -51,10 +51,13 @@ fn all_handed_back(folder: &Folder, taken: usize, begun: &BegunRuns) {
     assert_eq!(slow.len(), taken);
     for row in &slow {
         assert_eq!((&*row.state, &row.holder), ("pending", &None), "{row:?}");
-        assert_eq!(row.attempt, row.lost, "{row:?}");
-        assert!(row.lost == 1 || !begun.contains(&row.task_id), "{row:?}");
+        assert_eq!(row.attempt, row.uncounted, "{row:?}");
+        assert!(
+            row.uncounted == 1 || !begun.contains(&row.task_id),
+            "{row:?}"
+        );
     }
-    let lost = slow.iter().filter(|row| row.lost > 0).count();
+    let lost = slow.iter().filter(|row| row.uncounted > 0).count();
     assert!((begun.len()..=RUNNING).contains(&lost), "{lost} had begun");
 }
 

@@ -184,7 +184,7 @@ async fn a_killed_host_costs_a_queued_run_no_attempt() {
     }
     let ended: Value = watch.ended(run).await;
     assert_eq!(ended["status"], "SUCCESS", "{ended}");
-    assert_eq!(ended["lost"], 1, "{ended}");
+    assert_eq!(ended["uncounted"], 1, "{ended}");
     // A caller who waits is told, and the next one is served.
     let none = json!({"params": {}});
     let waiting = api.execute(APP, "slow", &none);

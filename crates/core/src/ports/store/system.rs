@@ -217,7 +217,7 @@ pub trait SystemStore: Send + Sync {
 
     /// Takes the runs of holders whose lease has ended away from them: those that nobody waits for
     /// are queued again, the others are cancelled. What had begun is given up after
-    /// [`crate::limits::LOST_MAX`] lost workers; what had not gives its attempt back. What waits for
+    /// [`crate::limits::UNCOUNTED_MAX`] lost workers; what had not gives its attempt back. What waits for
     /// a later moment than was meant, because the clock was set back, is due as long after `now` as
     /// it was meant to be after it was written.
     async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError>;
@@ -257,8 +257,8 @@ pub trait SystemStore: Send + Sync {
         function: FunctionId,
     ) -> Result<Option<SealedSecrets>, StoreError>;
 
-    /// Switches a subscription off because the webhook of `version` is gone. False when it is off
-    /// already, or another version of the function is the active one.
+    /// Marks a subscription because the webhook of `version` is gone, see [`crate::subscriber::Inactive`].
+    /// False when it is marked or off already, or another version of the function is the active one.
     async fn subscription_gone(
         &self,
         site: SiteId,
@@ -267,6 +267,13 @@ pub trait SystemStore: Send + Sync {
         version: u32,
         at: Timestamp,
     ) -> Result<bool, StoreError>;
+
+    /// The executable of a function's active version; none when it was deleted or is not active.
+    async fn executable(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+    ) -> Result<Option<Executable>, StoreError>;
 
     /// The executable of one version; none when its function was deleted or is not active.
     async fn executable_version(

@@ -70,11 +70,8 @@ impl Pool {
             env: Environment::of(executable),
             limits: Limits::of_engine(),
         };
-        let loaded = tokio::time::timeout(
-            self.config.load,
-            worker.load(&first, executable, self.config.outbound.as_ref()),
-        )
-        .await;
+        let load = worker.load(&first, executable, self.config.outbound.as_ref());
+        let loaded = tokio::time::timeout(self.config.load, load).await;
         let refused = match loaded {
             Ok(Ok(pid)) => {
                 let took = self.clock.monotonic().saturating_duration_since(started);
@@ -90,7 +87,7 @@ impl Pool {
             }
             Ok(Err(LoadError::Refused(failure, logs))) => StartFailure { failure, logs },
             Ok(Err(LoadError::Broken(error))) => {
-                let (exit, logs) = (worker.ended().await, worker.journal());
+                let (exit, logs) = (worker.ended().await, worker.journal().read());
                 tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
                 StartFailure {
                     failure: died_loading(exit, executable.memory_mb()),
@@ -105,7 +102,7 @@ impl Pool {
                 let failure = Failure::new(FailureKind::Load, message);
                 StartFailure {
                     failure,
-                    logs: worker.journal(),
+                    logs: worker.journal().read(),
                 }
             }
         };

@@ -53,7 +53,8 @@ async fn takes_options_and_changes_them() {
     assert_eq!(
         options,
         json!({"priority": 5, "filter": null, "timeout_seconds": 2.5,
-        "on_timeout": "allow", "max_attempts": 7, "is_active": true, "deactivated_reason": null})
+        "on_timeout": "allow", "max_attempts": 7, "is_active": true, "closed": false,
+        "deactivated_reason": null})
     );
     let body = json!({"function_id": id, "priority": -1});
     assert_answer!(

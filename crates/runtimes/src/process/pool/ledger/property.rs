@@ -5,6 +5,7 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use tollgate_core::time::{Clock as _, SystemClock};
 
 const TICK: u64 = 5;
 const IDLE_TICK: u64 = 50;
@@ -132,7 +133,7 @@ impl Simulation {
             random: world.seed,
             world,
             ledger: Ledger::new(bounds),
-            begin: Instant::now(),
+            begin: SystemClock.monotonic(),
             now: 0,
             events: BTreeSet::new(),
             count: 0,
@@ -208,7 +209,7 @@ impl Simulation {
                 self.now = tick;
                 let now = self.time();
                 self.ledger.tick(now);
-                if tick % IDLE_TICK == 0 {
+                if tick.is_multiple_of(IDLE_TICK) {
                     self.ledger.let_idle_go(now);
                 }
                 self.carry_out();

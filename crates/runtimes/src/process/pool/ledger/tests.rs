@@ -1,6 +1,7 @@
 //! The rules one by one.
 
 use super::*;
+use tollgate_core::time::{Clock as _, SystemClock};
 
 struct Pool {
     ledger: Ledger,
@@ -28,7 +29,7 @@ impl Pool {
         };
         Self {
             ledger: Ledger::new(bounds),
-            now: Instant::now(),
+            now: SystemClock.monotonic(),
             granted: Vec::new(),
             refused: Vec::new(),
             starts: Vec::new(),
