@@ -120,6 +120,11 @@ impl Platform {
         Arc::new(QueueCoordinator::new(Arc::clone(&self.engine)))
     }
 
+    /// Says that the server stops: runs whose callers are sent away from now on end for that reason.
+    pub fn stop_waiting(&self) {
+        self.engine.stop_waiting();
+    }
+
     /// Lets running functions reach the API. Call it once.
     pub fn serve_functions(&self, host: Arc<dyn HostFactory>) {
         self.engine.serve_functions(host);

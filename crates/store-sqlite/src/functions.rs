@@ -392,7 +392,17 @@ fn insert_version(
     })
 }
 
-fn delete(connection: &Connection, site: i64, id: FunctionId, at: Timestamp) -> DbResult<bool> {
+fn delete(
+    connection: &Connection,
+    site: i64,
+    id: FunctionId,
+    at: Timestamp,
+    expected: Option<Timestamp>,
+) -> DbResult<bool> {
+    let found = by_id(connection, site, id)?;
+    if found.is_some_and(|it| expected.is_some_and(|at| at != it.updated_at)) {
+        return Err(Conflict::Changed.into());
+    }
     if write(connection, DELETE, params![site, id.0, at.as_micros()])? == 0 {
         return Ok(false);
     }
@@ -507,11 +517,16 @@ impl FunctionStore for Scoped {
             .await
     }
 
-    async fn delete_function(&self, id: FunctionId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn delete_function(
+        &self,
+        id: FunctionId,
+        at: Timestamp,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let site = self.site();
         self.inner
             .writer
-            .write(move |connection| delete(connection, site, id, at))
+            .write(move |connection| delete(connection, site, id, at, expected))
             .await
     }
 

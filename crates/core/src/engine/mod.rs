@@ -52,6 +52,7 @@ use crate::time::Clock;
 use crate::users::{Profile, User};
 use crate::vault::Vault;
 use ids::IdSource;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 pub(crate) use strangers::{Admitted, Strangers};
@@ -118,6 +119,7 @@ pub struct Engine {
     pub(crate) strangers: Strangers,
     principals: Arc<Principals>,
     told: Arc<Told>,
+    stopping: AtomicBool,
     pub(crate) gate: Gate,
 }
 
@@ -127,6 +129,20 @@ const CACHED: usize = 50_000;
 const CHANGES_KEPT: usize = 1024;
 
 impl Engine {
+    /// From now on, who stops waiting does so because the server stops.
+    pub(crate) fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Why a run ends for which nobody waits any more.
+    pub(crate) fn why_abandoned(&self) -> &'static str {
+        if self.stopping.load(Ordering::Relaxed) {
+            "The server stopped before this run ended"
+        } else {
+            "The caller went away"
+        }
+    }
+
     /// Puts the parts together.
     pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
         let rates = Rates::new(Arc::clone(&parts.clock));
@@ -151,6 +167,7 @@ impl Engine {
             strangers: Strangers::default(),
             principals,
             told: Arc::default(),
+            stopping: AtomicBool::new(false),
             gate: Gate::default(),
         })
     }

@@ -7,13 +7,16 @@ use crate::error::Error;
 use crate::function::Executable;
 use crate::invocation::{Completion, Failure, FailureKind};
 use crate::json::JsonText;
+use crate::numbers::{self, Inexact, Integers};
 use crate::ports::store::ScopedStore;
 use crate::registry::EventSpec;
 use crate::subscriber::Subscription;
 use crate::users::{Profile, Standing, User, function_refusal};
 use crate::verdict::{RecordedVerdict, Refusal, RefusedBy, Verdict};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// The functions of one PRE event, under way, in the order in which their patches apply.
@@ -29,6 +32,8 @@ struct Member {
     run: WaitedRun,
     patch: Option<Value>,
     verdict: Option<RecordedVerdict>,
+    /// A number in it that would be changed.
+    inexact: Option<Inexact>,
     /// What its patch came to.
     changes: Option<JsonText>,
 }
@@ -78,6 +83,25 @@ async fn refusal(
     })
 }
 
+/// A number of the returned parameters that would be changed on its way into the record.
+fn inexact(result: &JsonText) -> Option<Inexact> {
+    #[derive(Deserialize)]
+    struct Returned<'a> {
+        #[serde(borrow)]
+        params: Option<&'a RawValue>,
+    }
+    let returned: Returned<'_> = result.read().ok()?;
+    numbers::check(returned.params?.get(), Integers::Bits64).err()
+}
+
+fn cannot_be_kept(function_name: &str, inexact: &Inexact) -> Failure {
+    let field = &inexact.path;
+    let message = format!(
+        "Function '{function_name}' returned an enrichment of '{field}' that cannot be saved: {inexact}"
+    );
+    Failure::new(FailureKind::Enrichment, message)
+}
+
 impl PreStage {
     pub(super) fn new(
         spec: EventSpec,
@@ -92,6 +116,7 @@ impl PreStage {
                 run,
                 patch: None,
                 verdict: None,
+                inexact: None,
                 changes: None,
             })
             .collect();
@@ -145,6 +170,7 @@ impl PreStage {
                 match verdict {
                     Verdict::Allow => None,
                     Verdict::Enrich(patch) => {
+                        member.inexact = finished.report.result.as_ref().ok().and_then(inexact);
                         member.patch = Some(patch);
                         None
                     }
@@ -180,7 +206,12 @@ impl PreStage {
                 let executable = &member.subscription.executable;
                 let refusal = refusal(&self.engine, executable, standing.proposed(profile)).await?;
                 let (name, refusal) = (&executable.function_name, refusal.as_deref());
-                match enrich(&self.spec, name, profile, patch, refusal) {
+                let given = &member.run.invocation().params;
+                let changes = match &member.inexact {
+                    Some(inexact) => Err(cannot_be_kept(name, inexact)),
+                    None => enrich(&self.spec, name, profile, patch, refusal, given),
+                };
+                match changes {
                     Ok(changes) => member.changes = Some(changes),
                     Err(failure) => return Ok(Err((index, failure))),
                 }
@@ -238,6 +269,30 @@ impl PreStage {
             kind,
             message,
             fields,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_enrichment_keeps_its_numbers_or_is_broken() {
+        let result = |text: &str| JsonText::parse(text.to_owned()).unwrap();
+        let kept = r#"{"other": 36893488147419103232, "params": {"attributes": {"n": 0.1}}}"#;
+        assert_eq!(inexact(&result(kept)), None);
+        for number in ["36893488147419103232", "1e400", "1.00000000000000000001"] {
+            let text = format!(
+                r#"{{"other": 1e400, "params": {{"attributes": {{"n": [1, {number}]}}}}}}"#
+            );
+            let found = inexact(&result(&text)).unwrap();
+            let failure = cannot_be_kept("F", &found);
+            assert!(
+                failure.message.contains("'attributes.n.1'"),
+                "{}",
+                failure.message
+            );
         }
     }
 }

@@ -70,7 +70,7 @@ pub struct UpdateFunction {
     /// A new version's address.
     pub webhook_url: Option<String>,
     /// A new version's headers.
-    pub headers: Option<BTreeMap<String, String>>,
+    pub headers: Option<HeadersChange>,
     /// Runs at all.
     pub is_active: Option<bool>,
     /// Runs without a credential.
@@ -93,6 +93,17 @@ pub struct UpdateFunction {
     pub filter_conditions: Option<Option<String>>,
     /// What it may do.
     pub rights: RightsInput,
+    /// When what the change was made for was last changed; another state is not overwritten.
+    pub expected: Option<Timestamp>,
+}
+
+/// New headers of a proxy function.
+#[derive(Debug, Clone)]
+pub struct HeadersChange {
+    /// By name; none removes one that is there.
+    pub values: BTreeMap<String, Option<String>>,
+    /// They stand beside those that are there.
+    pub merges: bool,
 }
 
 /// A function that was made just now.
@@ -301,6 +312,18 @@ impl FunctionService {
         Ok((function, executable.source, webhook))
     }
 
+    /// One function, for whoever may change it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn deployed(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        slug: &str,
+    ) -> Result<Function, Error> {
+        self.find(access, slug).await
+    }
+
     /// Changes a function. A change of code, address or headers is a new version, which becomes the
     /// active one once a worker has loaded it.
     ///
@@ -315,6 +338,7 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let before = self.find(access, slug).await?;
+        refuse_changed(&before, input.expected)?;
         let was_active = before.is_active;
         let source = self.new_source(scope, &before, &input).await?;
         let principal = access.principal();
@@ -332,9 +356,9 @@ impl FunctionService {
             None => None,
         };
         let change = FunctionChange {
+            at: self.engine.clock.now().after(function.updated_at),
             function,
             version,
-            at: now,
         };
         self.write(scope, change).await
     }
@@ -418,18 +442,19 @@ impl FunctionService {
     /// Deletes a function and its subscriptions; its running and waiting runs end as failed.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`]; a function that was last changed at another time than `expected`.
     pub async fn delete(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
         slug: &str,
+        expected: Option<Timestamp>,
     ) -> Result<(), Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let deleted = to_the_end(async move {
             store
-                .delete_function(function.id, engine.clock.now())
+                .delete_function(function.id, engine.clock.now(), expected)
                 .await?;
             engine.functions_stopped(scope.site_id(), [function.id], &deleted());
             Ok(())
@@ -578,18 +603,31 @@ fn no_version(number: u32, slug: &str) -> Error {
     Error::NotFound(format!("Version {number} of function '{slug}'"))
 }
 
+fn refuse_changed(before: &Function, expected: Option<Timestamp>) -> Result<(), Error> {
+    if expected.is_some_and(|at| at != before.updated_at) {
+        return Err(Conflict::Changed.into());
+    }
+    Ok(())
+}
+
 /// The new headers; a value that was only shown hidden stays what it was.
 fn new_headers(
-    new: Option<BTreeMap<String, String>>,
-    mut old: BTreeMap<String, String>,
+    change: Option<HeadersChange>,
+    old: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let Some(mut new) = new else { return old };
-    for (name, value) in &mut new {
-        if value == HIDDEN
-            && let Some(kept) = old.remove(name)
-        {
-            *value = kept;
-        }
+    let Some(HeadersChange { values, merges }) = change else {
+        return old;
+    };
+    let mut new = if merges { old.clone() } else { BTreeMap::new() };
+    for (name, value) in values {
+        let value = match value {
+            Some(value) if value == HIDDEN => old.get(&name).cloned().or(Some(value)),
+            value => value,
+        };
+        match value {
+            Some(value) => new.insert(name, value),
+            None => new.remove(&name),
+        };
     }
     new
 }

@@ -12,7 +12,7 @@ pub use admin::AdminService;
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
 pub use functions::{
-    CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
+    CreateFunction, CreatedFunction, FunctionService, HeadersChange, RotatedSecret, UpdateFunction,
 };
 pub use grants::RightsInput;
 pub use invocations::{Call, Executed, InvocationService};

@@ -15,6 +15,7 @@ use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
 use crate::registry::{self, Event};
 use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
+use crate::time::Timestamp;
 use crate::users::FieldError;
 use serde_json::Value;
 use std::future::Future;
@@ -35,6 +36,8 @@ pub struct SubscriberPatch {
     pub max_attempts: Option<Option<u32>>,
     /// Whether it runs.
     pub is_active: Option<bool>,
+    /// When what the change was made for was last changed; another state is not overwritten.
+    pub expected: Option<Timestamp>,
 }
 
 impl SubscriberPatch {
@@ -131,13 +134,13 @@ impl SubscriberService {
             .subscriber(event, function)
             .await?
             .ok_or_else(not_subscribed)?;
-        let is_active = patch.is_active;
+        let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
         check(event, &options, &found)?;
-        let now = self.engine.clock.now();
+        let now = self.engine.clock.now().after(before.updated_at);
         let write = async move {
             store
-                .update_subscriber(event, function, options, is_active, now)
+                .update_subscriber(event, function, options, is_active, now, expected)
                 .await
         };
         let after = self.write(principal, write).await?;
@@ -147,15 +150,37 @@ impl SubscriberService {
         after.ok_or_else(not_subscribed)
     }
 
-    /// Ends a subscription. Runs that were published before still happen.
+    /// One subscription. Needs `events.subscribe` on the function's app.
     ///
     /// # Errors
     /// [`Error::NotSubscribed`], also for a function that does not exist; [`Error::Forbidden`].
+    pub async fn get(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        function: FunctionId,
+    ) -> Result<Subscriber, Error> {
+        let not_subscribed = || Error::NotSubscribed { function, event };
+        match self.permitted(principal, function).await {
+            Err(Error::FunctionDoesNotExist(_)) => return Err(not_subscribed()),
+            other => other?,
+        };
+        let store = self.engine.scoped(principal.scope());
+        let found = store.subscriber(event, function).await?;
+        found.ok_or_else(not_subscribed)
+    }
+
+    /// Ends a subscription. Runs that were published before still happen.
+    ///
+    /// # Errors
+    /// [`Error::NotSubscribed`], also for a function that does not exist; [`Error::Forbidden`]; a
+    /// subscription that was last changed at another time than `expected`.
     pub async fn unsubscribe(
         &self,
         principal: &Principal,
         event: EventType,
         function: FunctionId,
+        expected: Option<Timestamp>,
     ) -> Result<(), Error> {
         let not_subscribed = || Error::NotSubscribed { function, event };
         match self.permitted(principal, function).await {
@@ -163,7 +188,7 @@ impl SubscriberService {
             other => other?,
         };
         let store = self.engine.scoped(principal.scope());
-        let write = async move { store.delete_subscriber(event, function).await };
+        let write = async move { store.delete_subscriber(event, function, expected).await };
         if !self.write(principal, write).await? {
             return Err(not_subscribed());
         }

@@ -15,7 +15,9 @@ use crate::failpoint::{self, Point};
 use crate::idempotency::Remember;
 use crate::invocation::Completion;
 use crate::limits;
-use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
+use crate::ports::store::{
+    Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
+};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
 use std::sync::Arc;
 
@@ -101,6 +103,7 @@ impl UserService {
         input: UpdateUser,
     ) -> Result<User, Error> {
         let before = self.find(principal, username).await?;
+        refuse_changed(&before, input.expected)?;
         if Some(before.id) == principal.user_id() {
             may_change_self(principal, &before, &input)?;
         } else {
@@ -149,7 +152,8 @@ impl UserService {
         Ok(user)
     }
 
-    /// Deletes a user: the record is kept, marked, and found by no one; its credentials end.
+    /// Deletes a user: the record is kept, marked, and found by no one; its credentials end. With a
+    /// revision, only if the user still has it.
     ///
     /// # Errors
     /// As [`Self::update`].
@@ -157,9 +161,11 @@ impl UserService {
         &self,
         access: &SiteAccess<right::UsersManage>,
         username: &str,
+        expected: Option<i64>,
     ) -> Result<(), Error> {
         let principal = access.principal();
         let before = self.find(principal, username).await?;
+        refuse_changed(&before, expected)?;
         if Some(before.id) == principal.user_id() {
             return Err(Error::BadRequest(
                 "You cannot delete your own account".to_owned(),
@@ -322,6 +328,14 @@ impl From<UserChange> for Change {
         let remember = None;
         Self { change, remember }
     }
+}
+
+/// What was decided on another revision is not written; the write itself names the one that was read.
+fn refuse_changed(before: &User, expected: Option<i64>) -> Result<(), Error> {
+    if expected.is_some_and(|revision| revision != before.revision) {
+        return Err(Conflict::Changed.into());
+    }
+    Ok(())
 }
 
 fn refuse_invalid(profile: &Profile, password: Option<&Password>) -> Result<(), Error> {

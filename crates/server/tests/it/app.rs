@@ -459,6 +459,9 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
     system.register("broken", |_: SystemCall| async {
         Err("it broke".to_owned())
     });
+    system.register("return-all", |call: SystemCall| async move {
+        Ok(json!({"params": call.params}))
+    });
     system.register("hang", |_: SystemCall| std::future::pending());
     system.register("copy", |call: SystemCall| async move {
         let name = format!(

@@ -10,6 +10,7 @@ mod idempotency;
 mod official_client;
 mod openapi;
 mod public;
+mod requests;
 mod rights;
 mod routes;
 mod sdk;

@@ -104,7 +104,7 @@ pub async fn function_slugs_are_unique_within_an_app(world: World) {
     world
         .a
         .store
-        .delete_function(first.id, world.now())
+        .delete_function(first.id, world.now(), None)
         .await
         .unwrap();
     world.a.function(one.id, "check").await;
@@ -219,7 +219,7 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
         world
             .a
             .store
-            .delete_function(function.id, world.now())
+            .delete_function(function.id, world.now(), None)
             .await
             .unwrap()
     );
@@ -227,7 +227,7 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
         !world
             .a
             .store
-            .delete_function(function.id, world.now())
+            .delete_function(function.id, world.now(), None)
             .await
             .unwrap()
     );
@@ -360,7 +360,7 @@ pub async fn function_ids_are_not_used_again(world: World) {
         world
             .a
             .store
-            .delete_function(function.id, world.now())
+            .delete_function(function.id, world.now(), None)
             .await
             .unwrap();
     }
@@ -469,7 +469,10 @@ pub async fn signing_secrets_overlap(world: World) {
     assert_eq!(secrets(a, proxy.id).await.unwrap(), Some(both));
     let unchanged = a.store.function_by_id(proxy.id).await.unwrap();
     assert_eq!(unchanged, Some(proxy.clone()));
-    a.store.delete_function(proxy.id, until).await.unwrap();
+    a.store
+        .delete_function(proxy.id, until, None)
+        .await
+        .unwrap();
     assert_eq!(secrets(a, proxy.id).await.unwrap(), None);
     assert!(!rotate(a, proxy.id, 3).await);
 }
