@@ -6,7 +6,6 @@ use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
 use crate::event::EventType;
-use crate::json::JsonText;
 use crate::registry::Event;
 use crate::subscriber::{Inactive, Subscriber};
 use std::collections::HashMap;

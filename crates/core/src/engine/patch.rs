@@ -204,19 +204,19 @@ mod tests {
             let mut returned = given.clone();
             returned["__function__"] = json!({"name": "F"});
             let before = profile.clone();
-            enrich(&spec, "F", &mut profile, &returned, &text).unwrap();
+            enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap();
             assert_eq!(profile, before, "{event}: nothing was wished for");
             // Another function's change stands; what differs from what was given is a wish.
             profile.last_name = "Other".to_owned();
             if spec.enrichable.contains(&"attributes") {
                 returned["attributes"]["b"]["d"] = json!(2);
-                enrich(&spec, "F", &mut profile, &returned, &text).unwrap();
+                enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap();
                 assert_eq!(profile.last_name, "Other");
                 let attributes = json!({"a": null, "b": {"c": 1, "d": 2}});
                 assert_eq!(Value::Object(profile.attributes.clone()), attributes);
             }
             returned["is_staff"] = json!(true);
-            let refused = enrich(&spec, "F", &mut profile, &returned, &text).unwrap_err();
+            let refused = enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap_err();
             assert!(
                 refused.message.contains("'is_staff'"),
                 "{event}: {}",

@@ -19,7 +19,7 @@ use tollgate_core::event::{EventType, Phase};
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::registry;
 use tollgate_core::services::SubscriberPatch;
-use tollgate_core::subscriber::{Inactive, OnTimeout, Subscriber, SubscriberOptions};
+use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
 use utoipa::{IntoParams, ToSchema};
 
 /// The names of all events.
@@ -293,7 +293,7 @@ pub(crate) async fn change_subscription(
     let mut expected = None;
     if change.target.is_particular() || reason.is_some() {
         let before = subscribers.get(&caller, event, function).await?;
-        let is = before.inactive.map(Inactive::reason);
+        let is = before.inactive.map(|it| it.reason(event));
         if reason.is_some_and(|sent| sent.as_deref() != is) {
             let message = "This field cannot be changed; leave it out, or send it as it is";
             return Err(ApiError::invalid("options.deactivated_reason", message));

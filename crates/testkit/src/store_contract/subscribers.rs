@@ -254,7 +254,8 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
         let system = &world.system;
         system.subscription_gone(site, PRE, function.id, version, at)
     };
-    let patch = |is_active| store.update_subscriber(PRE, function.id, options(), is_active, at);
+    let patch =
+        |is_active| store.update_subscriber(PRE, function.id, options(), is_active, at, None);
     assert_eq!(closed().await, Some(false));
     assert!(gone(1).await.unwrap());
     assert_eq!(closed().await, Some(true));
@@ -267,16 +268,21 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
     assert_eq!(closed().await, None, "it was switched off");
     patch(Some(true)).await.unwrap();
     assert!(gone(1).await.unwrap());
-    assert!(
-        store
-            .activate_version(function.id, second, at)
-            .await
-            .unwrap()
-    );
+    let change = FunctionChange {
+        function: function.clone(),
+        version: Some(second),
+        at,
+    };
+    store.update_function(change).await.unwrap();
     assert_eq!(closed().await, Some(false), "it has another webhook");
     assert!(!gone(1).await.unwrap(), "a late answer of the old one");
     assert!(gone(second).await.unwrap());
-    assert!(store.delete_subscriber(PRE, function.id).await.unwrap());
+    assert!(
+        store
+            .delete_subscriber(PRE, function.id, None)
+            .await
+            .unwrap()
+    );
     world.a.subscribe(PRE, &function, 0).await.unwrap();
     assert_eq!(closed().await, Some(false), "it was subscribed anew");
 }
