@@ -37,6 +37,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(7, "0007", "webhooks"),
     migration!(8, "0008", "token_families"),
     migration!(9, "0009", "lines"),
+    migration!(11, "0011", "permissions"),
     migration!(12, "0012", "attempts"),
 ];
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tollgate_core::limits;
 use tollgate_core::retention::{self, days};
 use tollgate_runtimes::OutboundConfig;
+use tollgate_server::CorsOrigins;
 
 /// The default file, which is also the documentation of every setting.
 pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -64,6 +65,14 @@ pub(crate) struct Http {
     pub(crate) write_timeout_seconds: Seconds,
     pub(crate) connections: usize,
     pub(crate) trust_forwarded_for: bool,
+    pub(crate) cors_origins: Vec<String>,
+}
+
+impl Http {
+    /// The origins, if all of them are some.
+    pub(crate) fn cors(&self) -> Result<CorsOrigins, String> {
+        CorsOrigins::parse(&self.cors_origins)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -329,6 +338,13 @@ impl Config {
         if self.python.workers == 0 || self.python.workers > limits::WORKER_PROCESSES {
             let reason = format!("use 1 to {}", limits::WORKER_PROCESSES);
             return wrong("python.workers", &self.python.workers, &reason);
+        }
+        if let Err(reason) = self.http.cors() {
+            return wrong(
+                "http.cors_origins",
+                &self.http.cors_origins.join(", "),
+                &reason,
+            );
         }
         let per_site = self.python.workers_per_site;
         if per_site == 0 || per_site > limits::WORKERS_PER_SITE {

@@ -7,4 +7,5 @@ mod service;
 
 pub use input::{CreateUser, UpdateUser};
 pub use model::{FieldError, Profile, User};
+pub(crate) use rights::{Standing, function_refusal, functions_may_change};
 pub use service::UserService;

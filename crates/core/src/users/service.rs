@@ -15,7 +15,9 @@ use crate::failpoint::{self, Point};
 use crate::idempotency::Remember;
 use crate::invocation::Completion;
 use crate::limits;
-use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
+use crate::ports::store::{
+    Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
+};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
 use std::sync::Arc;
 
@@ -67,7 +69,12 @@ impl UserService {
             .admit(EventType::PostUserCreate, principal)
             .await?;
         let agreement = self
-            .ask(&Event::PreUserCreate(profile.clone()), profile, principal)
+            .ask(
+                &Event::PreUserCreate(profile.clone()),
+                profile,
+                None,
+                principal,
+            )
             .await?;
 
         let password_hash = self.hash(input.password).await?;
@@ -96,9 +103,10 @@ impl UserService {
         input: UpdateUser,
     ) -> Result<User, Error> {
         let before = self.find(principal, username).await?;
-        if before.id == principal.user_id() && !principal.may(Permission::UsersManage, None) {
-            may_change_self(&before.profile, &input)?;
-        } else if before.id != principal.user_id() {
+        refuse_changed(&before, input.expected)?;
+        if Some(before.id) == principal.user_id() {
+            may_change_self(principal, &before, &input)?;
+        } else {
             may_change(principal, &before)?;
         }
         if input.password.is_some() {
@@ -121,7 +129,7 @@ impl UserService {
         self.events
             .admit(EventType::PostUserUpdate, principal)
             .await?;
-        let agreement = self.ask(&pre, proposed, principal).await?;
+        let agreement = self.ask(&pre, proposed, Some(&before), principal).await?;
 
         let password_hash = self.hash(input.password).await?;
 
@@ -144,7 +152,8 @@ impl UserService {
         Ok(user)
     }
 
-    /// Deletes a user: the record is kept, marked, and found by no one; its credentials end.
+    /// Deletes a user: the record is kept, marked, and found by no one; its credentials end. With a
+    /// revision, only if the user still has it.
     ///
     /// # Errors
     /// As [`Self::update`].
@@ -152,10 +161,12 @@ impl UserService {
         &self,
         access: &SiteAccess<right::UsersManage>,
         username: &str,
+        expected: Option<i64>,
     ) -> Result<(), Error> {
         let principal = access.principal();
         let before = self.find(principal, username).await?;
-        if before.id == principal.user_id() {
+        refuse_changed(&before, expected)?;
+        if Some(before.id) == principal.user_id() {
             return Err(Error::BadRequest(
                 "You cannot delete your own account".to_owned(),
             ));
@@ -167,7 +178,7 @@ impl UserService {
         self.events
             .admit(EventType::PostUserDelete, principal)
             .await?;
-        let agreement = self.ask(&pre, profile, principal).await?;
+        let agreement = self.ask(&pre, profile, Some(&before), principal).await?;
 
         let user = User {
             is_deleted: true,
@@ -226,25 +237,31 @@ impl UserService {
             .collect())
     }
 
-    /// Somebody whom the caller may not see does not exist for the caller.
+    /// Somebody whom the caller may not see does not exist for the caller. Who may change users may see
+    /// whom.
     async fn find(&self, principal: &Principal, username: &str) -> Result<User, Error> {
         let store = self.engine.scoped(principal.scope());
         let found = store.user_by_username(username).await?.filter(|user| {
-            user.id == principal.user_id() || principal.may(Permission::UsersRead, None)
+            let may = |right| principal.may(right, None);
+            Some(user.id) == principal.user_id()
+                || may(Permission::UsersRead)
+                || may(Permission::UsersManage)
         });
         found.ok_or_else(|| Error::NotFound("User".to_owned()))
     }
 
-    /// Publishes the PRE event and waits until every function has agreed.
+    /// Publishes the PRE event and waits until every function has agreed. `before` is the account as
+    /// it stands.
     async fn ask(
         &self,
         event: &Event,
         proposed: Profile,
+        before: Option<&User>,
         principal: &Principal,
     ) -> Result<Agreement, Error> {
         let publication = self.events.publish_event(event, principal).await?;
         match publication.stage {
-            Some(stage) => stage.decide(proposed).await,
+            Some(stage) => stage.decide(proposed, before).await,
             None => Err(Error::Internal(
                 "a PRE event was published without a stage".to_owned(),
             )),
@@ -311,6 +328,14 @@ impl From<UserChange> for Change {
         let remember = None;
         Self { change, remember }
     }
+}
+
+/// What was decided on another revision is not written; the write itself names the one that was read.
+fn refuse_changed(before: &User, expected: Option<i64>) -> Result<(), Error> {
+    if expected.is_some_and(|revision| revision != before.revision) {
+        return Err(Conflict::Changed.into());
+    }
+    Ok(())
 }
 
 fn refuse_invalid(profile: &Profile, password: Option<&Password>) -> Result<(), Error> {
