@@ -144,7 +144,7 @@ macro_rules! give_back {
 macro_rules! give_up_attempt {
     () => {
         concat!(
-            "UPDATE invocations SET uncounted = uncounted + 1, state = 'pending', holder = NULL, \
+            "UPDATE invocations SET uncounted = MIN(uncounted, 4294967294) + 1, state = 'pending', holder = NULL, \
              updated_at = ?2, failure_kind = 'lost', failure_message = ?3, ",
             nothing_more!(),
             " WHERE state = 'running' AND "
@@ -155,7 +155,7 @@ macro_rules! give_up_attempt {
 macro_rules! bury_lost {
     () => {
         concat!(
-            "UPDATE invocations SET state = 'dead', uncounted = uncounted + 1, holder = NULL, \
+            "UPDATE invocations SET state = 'dead', uncounted = MIN(uncounted, 4294967294) + 1, holder = NULL, \
              due_at = NULL, finished_at = ?2, updated_at = ?2, failure_kind = 'lost', \
              failure_message = ?4, ",
             nothing_more!(),

@@ -20,8 +20,8 @@ const FIND: &str = "SELECT i.id, i.function_id, i.event FROM invocations i";
 /// The failure and the logs of the last attempt stay until the next one ends. Without a version to move
 /// to, the run keeps its own.
 const REDRIVE: &str = "
-    UPDATE invocations SET state = 'pending', earlier = earlier + attempt, attempt = 0, uncounted = 0,
-        redrives = redrives + 1, redriven_at = ?3, holder = NULL, due_at = ?3, finished_at = NULL,
+    UPDATE invocations SET state = 'pending', earlier = MAX(MIN(earlier + attempt, 4294967295), 0), attempt = 0, uncounted = 0,
+        redrives = MIN(redrives, 4294967294) + 1, redriven_at = ?3, holder = NULL, due_at = ?3, finished_at = NULL,
         updated_at = ?3, version_id = COALESCE(?4, version_id), version = COALESCE(?5, version),
         timeout_us = COALESCE(?6, timeout_us), max_attempts = COALESCE(?7, max_attempts),
         pinned = ?4 IS NULL, asker_id = ?8, acting_function_id = ?9, acting_from = chain_depth
