@@ -16,7 +16,7 @@ pub struct Timestamp(i64);
 
 /// The first moment of year 1, and nearly the last of year 9999: what every reader of RFC 3339 can read.
 const FIRST: i64 = -62_135_596_800_000_000;
-const LAST: i64 = 253_402_207_200_999_999;
+const LAST: i64 = 253_402_207_199_999_999;
 
 impl Timestamp {
     /// From microseconds since 1970-01-01T00:00:00Z; the nearest that can be written, if it lies outside
