@@ -147,7 +147,7 @@ pub(crate) async fn site_access(
         .act_as(authority, site, &config.admin_email)
         .await
     {
-        Ok(owner) if owner.user().is_superuser => Some(owner),
+        Ok(owner) if owner.is_superuser() => Some(owner),
         Ok(_) | Err(Error::NotFound(_)) => platform.admin.superuser(authority, site).await?,
         Err(error) => return Err(error),
     };

@@ -10,7 +10,7 @@ use tollgate_core::event::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions};
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
-use tollgate_core::services::{CreateApp, CreateFunction};
+use tollgate_core::services::{CreateApp, CreateFunction, RightsInput};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 
@@ -98,6 +98,8 @@ async fn install_one(
             timeout_seconds: Some(10.0),
             ..FunctionOptions::default()
         },
+        // They need nothing but what every function may.
+        rights: RightsInput::default(),
     };
     // A function that is there already may have been changed: it is left as it is.
     let Some(created) = exists_already(platform.functions.create(&access, function, None).await)?

@@ -136,7 +136,10 @@ fn switched_off(inactive: Option<&Inactive>, function: FunctionId, event: EventT
 fn first_message(errors: &[FieldError]) -> String {
     errors.first().map_or_else(
         || "The request is not valid".to_owned(),
-        |error| format!("{}: {}", error.field, error.message),
+        |error| match &*error.field {
+            "" => error.message.clone(),
+            field => format!("{field}: {}", error.message),
+        },
     )
 }
 

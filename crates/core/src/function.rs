@@ -2,6 +2,7 @@
 //!
 //! Must never run anything: running is the business of the runtimes behind [`crate::ports`].
 
+use crate::auth::{ActsAs, FunctionRights};
 use crate::egress::EgressHosts;
 use crate::ids::{AppId, FunctionId, SiteId, VersionId};
 use crate::limits;
@@ -130,6 +131,8 @@ pub struct Function {
     pub version: u32,
     /// Limits and conditions.
     pub options: FunctionOptions,
+    /// What it may do.
+    pub rights: FunctionRights,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -224,7 +227,9 @@ pub struct Executable {
     pub source: Source,
     /// Limits.
     pub options: FunctionOptions,
-    /// The hosts that it may reach, with [`Network::Egress`].
+    /// Whose rights count. What it may do is looked up when it asks.
+    pub acts_as: ActsAs,
+    /// The hosts that it may reach: a webhook's, and with [`Network::Egress`] those of requests.
     pub egress_hosts: EgressHosts,
 }
 

@@ -239,6 +239,18 @@ pub enum Waiter {
 
 text_enum!(Waiter { Caller => "caller", Nobody => "nobody" });
 
+/// In whose name a run acts, as far as that is not simply whoever caused it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct OnBehalf {
+    /// Who asked for it again, by redrive or replay: it acts for them.
+    pub asker: Option<UserId>,
+    /// The function by whose own right it acts: itself, or one whose call led to it.
+    pub function: Option<FunctionId>,
+    /// The link of its chain from which on functions bound it. Whoever asks for a run again is
+    /// bound by its own function only.
+    pub from: u32,
+}
+
 /// A run to be recorded, complete before it is written.
 #[derive(Debug, Clone)]
 pub struct NewInvocation {
@@ -264,8 +276,10 @@ pub struct NewInvocation {
     pub trigger: Trigger,
     /// Who waits.
     pub waiter: Waiter,
-    /// Who acted.
+    /// Who caused it.
     pub user_id: Option<UserId>,
+    /// In whose name it acts.
+    pub behalf: OnBehalf,
     /// The functions whose calls led to it, outermost first; empty for a request from outside.
     pub chain: Chain,
     /// What the function is given, before `__function__`.
@@ -320,12 +334,18 @@ pub struct Invocation {
     pub holder: Option<String>,
     /// Most attempts.
     pub max_attempts: u32,
-    /// Who acted.
+    /// Who caused it.
     pub user_id: Option<UserId>,
     /// That user's name.
     pub user_username: Option<String>,
     /// That user's address.
     pub user_email: Option<String>,
+    /// In whose name it acts.
+    pub behalf: OnBehalf,
+    /// The name of whoever asked for it again.
+    pub asker_username: Option<String>,
+    /// The slug of the function by whose own right it acts.
+    pub acting_function_slug: Option<String>,
     /// What the function was given.
     pub params: JsonText,
     /// What it returned.

@@ -93,6 +93,32 @@ pub fn merge_patch(target: &mut Value, patch: &Value) {
     }
 }
 
+/// New values for a free-form object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ObjectChange {
+    /// These, and no others.
+    Replace(serde_json::Map<String, Value>),
+    /// These beside what is there; `null` removes (RFC 7396).
+    Merge(serde_json::Map<String, Value>),
+}
+
+impl ObjectChange {
+    /// The object with the change in place.
+    pub fn applied_to(self, old: serde_json::Map<String, Value>) -> serde_json::Map<String, Value> {
+        let patch = match self {
+            Self::Replace(new) => return new,
+            Self::Merge(patch) => patch,
+        };
+        let mut merged = Value::Object(old);
+        merge_patch(&mut merged, &Value::Object(patch));
+        match merged {
+            Value::Object(merged) => merged,
+            // An object merged into an object is one.
+            _ => serde_json::Map::new(),
+        }
+    }
+}
+
 /// What differs between two values, by dotted path: `{"attributes.plan": {"from": …, "to": …}}`.
 /// Objects are compared field by field, everything else as a whole; what is absent is `null`.
 pub fn changes(from: &Value, to: &Value) -> serde_json::Map<String, Value> {

@@ -21,6 +21,7 @@ pub mod ids;
 pub mod invocation;
 pub mod json;
 pub mod limits;
+pub mod numbers;
 pub mod pause;
 pub mod platform;
 pub mod ports;

@@ -23,6 +23,8 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CONNECTIONS: usize = 10_000;
 /// Deepest nesting of arrays and objects accepted in any JSON from outside.
 pub const JSON_DEPTH: usize = 64;
+/// Longest integer of a JSON text that is passed on: CPython reads no longer ones.
+pub const INTEGER_DIGITS: usize = 4300;
 /// Largest JSON value that a function may return.
 pub const RESULT_BYTES: usize = 1024 * 1024;
 /// Most bytes of log messages kept of one invocation.

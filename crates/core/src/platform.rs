@@ -1,10 +1,11 @@
 //! Everything that a server, the command line or an embedding program uses, put together once.
 
 use crate::auth::{
-    AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords, Principals,
-    RoleService,
+    Actor, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords, Principal,
+    Principals, RoleService,
 };
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
+use crate::error::Error;
 use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
@@ -126,8 +127,22 @@ impl Platform {
         Arc::new(QueueCoordinator::new(Arc::clone(&self.engine)))
     }
 
+    /// Says that the server stops: runs whose callers are sent away from now on end for that reason.
+    pub fn stop_waiting(&self) {
+        self.engine.stop_waiting();
+    }
+
     /// Lets running functions reach the API. Call it once.
     pub fn serve_functions(&self, host: Arc<dyn HostFactory>) {
         self.engine.serve_functions(host);
+    }
+
+    /// The rights of a run at this moment, for one call of its `sdk_client`.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when whoever it acts for is gone, [`Error::Forbidden`] when its
+    /// function is.
+    pub async fn principal_of(&self, actor: &Actor) -> Result<Principal, Error> {
+        self.engine.principal_of(actor).await
     }
 }

@@ -92,6 +92,7 @@ fn function() -> Arc<Executable> {
             code: CODE.into(),
         },
         options: FunctionOptions::default(),
+        acts_as: tollgate_core::auth::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
     })
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::event::{EventType, Phase};
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
@@ -257,10 +258,9 @@ impl ProxyRuntime {
                 "This is not a proxy function",
             ));
         };
-        let target = self
-            .outbound
-            .check(webhook_url)
-            .map_err(|refusal| refused(&refusal))?;
+        let target = self.outbound.check(webhook_url);
+        let permitted = target.and_then(|target| target.permitted(&call.executable.egress_hosts));
+        let target = permitted.map_err(|refusal| refused(&refusal))?;
         let mut headers = header_map(headers)
             .map_err(|error| Failure::new(FailureKind::Load, error.to_string()))?;
         let payload = Payload {
@@ -409,13 +409,20 @@ impl Runtime for ProxyRuntime {
         }
     }
 
-    async fn check(&self, _: SiteId, source: &Source) -> Result<(), CheckError> {
+    async fn check(
+        &self,
+        _: SiteId,
+        source: &Source,
+        hosts: &EgressHosts,
+    ) -> Result<(), CheckError> {
         if let Source::Proxy {
             webhook_url,
             headers,
         } = source
         {
-            self.outbound.check(webhook_url).map_err(|refusal| {
+            let target = self.outbound.check(webhook_url);
+            let permitted = target.and_then(|target| target.permitted(hosts));
+            permitted.map_err(|refusal| {
                 let message = format!("The address cannot be called: {refusal}");
                 CheckError::Field(FieldError::new("webhook_url", message))
             })?;

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CallContext, Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
@@ -34,7 +35,7 @@ pub struct SystemCall {
     pub user_data: Value,
     /// Which call this is: what a Python function finds in `params["__function__"]`.
     pub context: CallContext,
-    /// Answers requests with the rights of whoever caused the call.
+    /// Answers requests, with the rights that count at that moment.
     pub host: Arc<dyn HostCalls>,
     logs: Arc<Mutex<Vec<LogLine>>>,
     clock: Arc<dyn Clock>,
@@ -183,7 +184,7 @@ impl Runtime for SystemRuntime {
     }
 
     /// Which slug a source will get is not known here, so a missing function shows when it runs.
-    async fn check(&self, _: SiteId, _: &Source) -> Result<(), CheckError> {
+    async fn check(&self, _: SiteId, _: &Source, _: &EgressHosts) -> Result<(), CheckError> {
         Ok(())
     }
 

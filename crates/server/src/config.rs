@@ -1,5 +1,6 @@
 //! What an operator may change about the HTTP server.
 
+use crate::cors::CorsOrigins;
 use std::time::Duration;
 use tollgate_core::limits;
 use tollgate_core::supervise::Supervisor;
@@ -20,6 +21,8 @@ pub struct ServerConfig {
     /// Whether the client's address is taken from `X-Forwarded-For`. Only behind a proxy that
     /// writes that header itself: anybody else could send a made-up one.
     pub trust_forwarded_for: bool,
+    /// The origins whose pages may use the API.
+    pub cors_origins: CorsOrigins,
     /// Watches the loops of this process: after a fault the server is not ready.
     pub supervisor: Supervisor,
 }
@@ -33,6 +36,7 @@ impl Default for ServerConfig {
             grace: Duration::from_secs(30),
             connections: limits::CONNECTIONS,
             trust_forwarded_for: false,
+            cors_origins: CorsOrigins::default(),
             supervisor: Supervisor::default(),
         }
     }

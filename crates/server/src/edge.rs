@@ -1,9 +1,10 @@
-//! What happens around every request: its id, its log line, its measurements, and the last defence
-//! against panics.
+//! What happens around every request: its id, its log line, its measurements; then what is refused
+//! before any route is looked for, and the last defence against panics.
 //!
 //! Must never log a header's value, a query string or a body: credentials travel in all three.
 
-use crate::error::{ApiError, Cause};
+use crate::error::{ApiError, Cause, Code};
+use crate::head;
 use crate::metrics;
 use crate::state::AppState;
 use axum::body::Body;
@@ -29,10 +30,7 @@ pub(crate) async fn edge(State(app): State<AppState>, request: Request, next: Ne
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();
-    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(panic) => ApiError::internal(format!("panic: {}", words_of(&*panic))).into_response(),
-    };
+    let mut response = next.run(request).await;
     if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         name_the_request(&mut response, &id);
     }
@@ -41,19 +39,46 @@ pub(crate) async fn edge(State(app): State<AppState>, request: Request, next: Ne
     metrics::request(&method, route, response.status(), took);
     log(&method, uri.path(), &id, &response, took);
     response.headers_mut().insert(REQUEST_ID, id);
-    guard(uri.path(), response.headers_mut());
+    harden(uri.path(), response.headers_mut());
     response
 }
 
 /// What the API answers is somebody's own, often a token or key: it is kept by no cache, unless its
 /// route says otherwise, and taken for nothing but what it says it is.
-fn guard(path: &str, headers: &mut HeaderMap) {
+fn harden(path: &str, headers: &mut HeaderMap) {
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     let is_api = path.starts_with("/api/") || path.starts_with("/_allauth/");
     if is_api && !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+}
+
+/// The layer within: whatever becomes of the request, there is an answer, and what is put around
+/// answers is put around this one too.
+pub(crate) async fn guard(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    if let Err(error) = head::check(&request) {
+        return error.into_response();
+    }
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    tokio::select! {
+        answer = answer => answer.unwrap_or_else(|panic| {
+            ApiError::internal(format!("panic: {}", words_of(&*panic))).into_response()
+        }),
+        () = app.given_up() => stopping().into_response(),
+    }
+}
+
+/// To whoever still waits when the time to stop is over.
+fn stopping() -> ApiError {
+    let message = "The server is stopping and did not wait for the end of this request; what it \
+                   asked for may or may not have been done";
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        Code::ServiceUnavailable,
+        message,
+    )
+    .retry_after(1)
 }
 
 /// The id that came with the request, if it can be passed on, else a new one.
@@ -77,7 +102,7 @@ fn name_the_request(response: &mut Response, id: &HeaderValue) {
     let body = serde_json::json!({
         "success": false,
         "status": "error",
-        "code": crate::error::Code::InternalError,
+        "code": Code::InternalError,
         "message": format!("Internal error. The server's log has more under the request id {id}"),
         "request_id": id,
     });

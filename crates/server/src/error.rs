@@ -5,8 +5,8 @@
 
 use crate::views::{InvocationOnly, InvocationView};
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::extract::rejection::PathRejection;
+use axum::http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use tollgate_core::error::Error;
+use tollgate_core::ids::TaskId;
 use tollgate_core::ports::store::{Conflict, StoreError};
+use tollgate_core::users::FieldError;
 use utoipa::ToSchema;
 
 /// The word that programs read.
@@ -116,7 +118,14 @@ pub(crate) struct ErrorBody {
     /// What there is besides.
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<InvocationOnly>,
+    /// The run of a public function that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    task_id: Option<TaskId>,
 }
+
+/// The ways in which a credential may be sent (RFC 9110, section 11.6.1).
+const CHALLENGES: [&str; 2] = ["Bearer realm=\"Tollgate\"", "Api-Key realm=\"Tollgate\""];
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -126,7 +135,7 @@ pub(crate) struct ApiError(Box<Parts>);
 struct Parts {
     status: StatusCode,
     body: ErrorBody,
-    retry_after_seconds: Option<u64>,
+    headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<String>,
 }
 
@@ -149,11 +158,12 @@ impl ApiError {
             detail: None,
             errors: None,
             data: None,
+            task_id: None,
         };
         Self(Box::new(Parts {
             status,
             body,
-            retry_after_seconds: None,
+            headers: Vec::new(),
             cause: None,
         }))
     }
@@ -172,6 +182,21 @@ impl ApiError {
         );
         error.0.body.errors = Some(json!([{"field": field, "message": message}]));
         error
+    }
+
+    /// 400 `VALIDATION_ERROR` about every field that is to blame.
+    pub(crate) fn faults(faults: Vec<FieldError>) -> Self {
+        let errors = json!(faults);
+        let mut error = Self::from(Error::Validation(faults));
+        error.0.body.errors = Some(errors);
+        error
+    }
+
+    /// 412 `CONFLICT`.
+    pub(crate) fn precondition_failed() -> Self {
+        let message = "If-Match does not hold: what stands there is not what you saw; read it again \
+                       and repeat the change";
+        Self::new(StatusCode::PRECONDITION_FAILED, Code::Conflict, message)
     }
 
     /// 404 `NOT_FOUND`.
@@ -219,10 +244,17 @@ impl ApiError {
         .caused_by(cause)
     }
 
-    /// Adds an explanation.
+    /// Adds a header to the answer.
     #[must_use]
-    pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.0.body.detail = Some(detail.into());
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers.push((name, value));
+        self
+    }
+
+    /// Names the run that is meant.
+    #[must_use]
+    pub(crate) fn task(mut self, id: TaskId) -> Self {
+        self.0.body.task_id = Some(id);
         self
     }
 
@@ -236,9 +268,10 @@ impl ApiError {
         self
     }
 
-    fn retry_after(mut self, seconds: u64) -> Self {
-        self.0.retry_after_seconds = Some(seconds);
-        self
+    /// Says when to come back.
+    #[must_use]
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
+        self.header(RETRY_AFTER, HeaderValue::from(seconds))
     }
 }
 
@@ -247,18 +280,18 @@ impl IntoResponse for ApiError {
         let Parts {
             status,
             body,
-            retry_after_seconds,
+            headers,
             cause,
         } = *self.0;
         let mut response = (status, Json(body)).into_response();
         if status == StatusCode::UNAUTHORIZED {
-            let scheme = HeaderValue::from_static("Bearer");
-            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+            for scheme in CHALLENGES {
+                let scheme = HeaderValue::from_static(scheme);
+                response.headers_mut().append(WWW_AUTHENTICATE, scheme);
+            }
         }
-        if let Some(seconds) = retry_after_seconds {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        for (name, value) in headers {
+            response.headers_mut().append(name, value);
         }
         if let Some(cause) = cause {
             response.extensions_mut().insert(Cause(cause));
@@ -385,11 +418,5 @@ impl From<PathRejection> for ApiError {
         }
         // A path whose parts do not even parse leads nowhere.
         Self::not_found("Path")
-    }
-}
-
-impl From<QueryRejection> for ApiError {
-    fn from(rejection: QueryRejection) -> Self {
-        Self::bad_request("The query string cannot be read").detail(rejection.body_text())
     }
 }

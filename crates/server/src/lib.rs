@@ -6,16 +6,19 @@
 
 mod api;
 mod config;
+mod cors;
 mod edge;
 mod envelope;
 mod error;
 mod extract;
+mod head;
 mod host;
 mod metrics;
 mod once;
 mod openapi;
 mod paths;
 mod patience;
+mod reading;
 mod serve;
 mod state;
 mod strict_json;
@@ -25,6 +28,7 @@ mod webhooks;
 mod words;
 
 pub use config::ServerConfig;
+pub use cors::CorsOrigins;
 pub use metrics::recorder as metrics_recorder;
 pub use openapi::openapi;
 pub use serve::Server;

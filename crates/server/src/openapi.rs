@@ -1,14 +1,16 @@
 //! Router and OpenAPI document, made from one list of routes.
 
 use crate::api;
-use crate::edge::edge;
+use crate::edge::{edge, guard};
 use crate::error::{ApiError, Code, ErrorBody};
+use crate::extract::{QueryNames, known};
 use crate::state::AppState;
 use crate::webhooks::webhooks;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
@@ -28,14 +30,22 @@ pub fn openapi() -> OpenApi {
 
 /// The routes with everything around them.
 pub(crate) fn router(state: AppState) -> Router {
-    let (documented, _) = api::documented().split_for_parts();
-    documented
+    let (documented, document) = api::documented().split_for_parts();
+    let names = Arc::new(QueryNames::of(&document));
+    let routes = documented
+        .route_layer(from_fn_with_state(names, known))
         .merge(api::undocumented())
         .fallback(|| async { ApiError::not_found("Path") })
         .method_not_allowed_fallback(|| async {
             let message = "This path has no such method; see the Allow header";
             ApiError::new(StatusCode::METHOD_NOT_ALLOWED, Code::BadRequest, message)
         })
+        .layer(from_fn_with_state(state.clone(), guard));
+    let routes = match state.config().cors_origins.layer() {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    routes
         .layer(from_fn_with_state(state.clone(), edge))
         .with_state(state)
 }

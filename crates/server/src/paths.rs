@@ -5,13 +5,16 @@
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
+/// The one path under `/api/` that is a file. Names of users may end in `.json` as well.
+const DOCUMENT: &str = "/api/openapi.json";
+
 /// The routed spelling of `uri`, or none when it has it already.
 ///
 /// Paths under `/api/` end in a slash, as in the API document, and others do not. The OpenAPI
 /// document is a file, so it has none either.
 pub(crate) fn routed(uri: &Uri) -> Option<Uri> {
     let path = uri.path();
-    let wants_slash = path.starts_with("/api/") && !path.ends_with(".json");
+    let wants_slash = path.starts_with("/api/") && path != DOCUMENT;
     let routed = match (wants_slash, path.ends_with('/')) {
         (true, false) => format!("{path}/"),
         (false, true) if path.len() > 1 => path.trim_end_matches('/').to_owned(),
@@ -38,6 +41,9 @@ mod tests {
             ("/api/users?page=2", Some("/api/users/?page=2")),
             ("/api/users/?page=2", None),
             ("/api/openapi.json", None),
+            ("/api/users/john.doe", Some("/api/users/john.doe/")),
+            ("/api/users/a.b.json", Some("/api/users/a.b.json/")),
+            ("/api/users/a.json?x=1", Some("/api/users/a.json/?x=1")),
             ("/healthz", None),
             ("/healthz/", Some("/healthz")),
             (

@@ -1,11 +1,17 @@
 //! A connection's bytes, with bounds on how long a slow client is waited for.
 //!
 //! hyper bounds how long a request may take to arrive, but waits for ever for a client that does not
-//! read its answer. And closing a connection on which unread bytes lie resets it, so that a client
-//! may never see the answer that says why: they are read away first, within bounds.
+//! read its answer. And closing a connection on which unread bytes lie, or come in, resets it, so that
+//! a client may never see the answer that says why: they are read away first, within bounds.
+//!
+//! A client may also end its side after its request and still want the answer, which looks like one
+//! that went away. To tell them apart, the first byte of the answer is sent ahead: it is an `H`
+//! whatever the answer will be. Who is there takes it, and who is not makes the connection fail.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -13,15 +19,90 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tollgate_core::limits;
 
-/// How long, and how much, is read away at the end.
+/// How long, and how much, is read away at the end of a connection that still had something to say.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 2 * limits::REQUEST_BODY_BYTES;
+/// The same where a body was refused that is under way: its client may look for the answer only when
+/// it has sent everything.
+const UPLOAD_LINGER: Duration = Duration::from_secs(10);
+const UPLOAD_LINGER_BYTES: usize = 64 * limits::REQUEST_BODY_BYTES;
+/// How soon after the byte sent ahead it is looked whether the client is there, and how often at last.
+const LOOK_FIRST: Duration = Duration::from_millis(5);
+const LOOK_MAX: Duration = Duration::from_millis(500);
+/// The first byte of every answer.
+const AHEAD: &[u8] = b"H";
 /// How much a client must take for its time to begin anew; else one byte now and then would do.
 const PROGRESS_BYTES: usize = 16 * 1024;
+
+/// How far a connection is with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// None is under way, or it has not arrived yet.
+    Reading,
+    /// It is there as a whole, and its answer is not.
+    Waiting,
+    /// The answer is on its way out.
+    Answering,
+}
+
+/// What the service of a connection tells its reader.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Progress(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    stage: AtomicU8,
+    /// A body was refused that is under way.
+    refused: AtomicBool,
+    /// The client has ended its side.
+    ended: AtomicBool,
+}
+
+impl Progress {
+    fn stage(&self) -> Stage {
+        match self.0.stage.load(Ordering::Acquire) {
+            1 => Stage::Waiting,
+            2 => Stage::Answering,
+            _ => Stage::Reading,
+        }
+    }
+
+    /// A request begins, or none is left.
+    pub(crate) fn reading(&self) {
+        self.0.stage.store(0, Ordering::Release);
+    }
+
+    /// The whole request is there.
+    pub(crate) fn waiting(&self) {
+        self.0.stage.store(1, Ordering::Release);
+    }
+
+    /// Its answer is there.
+    pub(crate) fn answering(&self) {
+        self.0.stage.store(2, Ordering::Release);
+    }
+
+    /// A body was refused that is under way.
+    pub(crate) fn refused(&self) {
+        self.0.refused.store(true, Ordering::Release);
+    }
+
+    /// Whether the client has ended its side.
+    pub(crate) fn client_ended(&self) -> bool {
+        self.0.ended.load(Ordering::Acquire)
+    }
+}
 
 /// A connection whose client is waited for within bounds.
 pub(crate) struct Patient {
     stream: TcpStream,
+    progress: Progress,
+    /// Something was written and not flushed yet.
+    unflushed: bool,
+    /// The answer's first byte has been sent.
+    ahead: bool,
+    /// Runs until it is looked again whether the client is there.
+    look: Option<(Pin<Box<Sleep>>, Duration)>,
     patience: Duration,
     /// Runs while the client does not take what there is for it.
     waiting: Option<Pin<Box<Sleep>>>,
@@ -39,9 +120,13 @@ struct End {
 
 impl Patient {
     /// `patience` bounds how long the client may take over [`PROGRESS_BYTES`].
-    pub(crate) const fn new(stream: TcpStream, patience: Duration) -> Self {
+    pub(crate) const fn new(stream: TcpStream, patience: Duration, progress: Progress) -> Self {
         Self {
             stream,
+            progress,
+            unflushed: false,
+            ahead: false,
+            look: None,
             patience,
             waiting: None,
             taken: 0,
@@ -76,20 +161,66 @@ impl Patient {
         }
     }
 
+    /// The client has ended its side: the reading end is told so when no answer is under way.
+    fn ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.progress.0.ended.store(true, Ordering::Release);
+        let stage = self.progress.stage();
+        if stage == Stage::Reading && !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        if stage == Stage::Waiting && !self.unflushed && !self.ahead {
+            // If it cannot be sent, writing the answer will tell.
+            self.ahead = self.stream.try_write(AHEAD).is_ok_and(|sent| sent == 1);
+        }
+        loop {
+            if let Some(error) = self.stream.take_error()? {
+                return Poll::Ready(Err(error));
+            }
+            let (sleeping, pause) = self
+                .look
+                .get_or_insert_with(|| (Box::pin(sleep(LOOK_FIRST)), LOOK_FIRST));
+            ready!(sleeping.as_mut().poll(context));
+            let next = (*pause * 2).min(LOOK_MAX);
+            self.look = Some((Box::pin(sleep(next)), next));
+        }
+    }
+
+    /// Writes less the byte that was sent ahead.
+    fn write_rest(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        debug_assert!(
+            bytes.starts_with(AHEAD),
+            "an answer begins with another byte"
+        );
+        let rest = &bytes[AHEAD.len()..];
+        let written = if rest.is_empty() {
+            0
+        } else {
+            ready!(Pin::new(&mut self.stream).poll_write(context, rest))?
+        };
+        self.ahead = false;
+        Poll::Ready(Ok(written + AHEAD.len()))
+    }
+
     /// Reads away what lies there, and what follows it for a moment.
     fn discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let upload = self.progress.0.refused.load(Ordering::Acquire);
+        let (most, linger) = if upload {
+            (UPLOAD_LINGER_BYTES, UPLOAD_LINGER)
+        } else {
+            (LINGER_BYTES, LINGER)
+        };
         let end = self.end.get_or_insert_default();
-        let mut bytes = [0_u8; 8 * 1024];
-        while end.discarded < LINGER_BYTES {
+        let mut bytes = [0_u8; 16 * 1024];
+        while end.discarded < most {
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                     end.discarded += buffer.filled().len();
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending if end.discarded == 0 => return Poll::Ready(()),
+                Poll::Pending if end.discarded == 0 && !upload => return Poll::Ready(()),
                 Poll::Pending => {
-                    let lingering = end.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+                    let lingering = end.lingering.get_or_insert_with(|| Box::pin(sleep(linger)));
                     return lingering.as_mut().poll(context);
                 }
             }
@@ -104,7 +235,15 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if self.look.is_some() {
+            return self.ended(context);
+        }
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() == before && buffer.remaining() > 0 {
+            return self.ended(context);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -114,7 +253,12 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.unflushed = true;
+        let written = if self.ahead && !bytes.is_empty() {
+            self.write_rest(context, bytes)
+        } else {
+            Pin::new(&mut self.stream).poll_write(context, bytes)
+        };
         self.written(context, written)
     }
 
@@ -123,7 +267,12 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.unflushed = true;
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        let written = match first {
+            Some(first) if self.ahead => self.write_rest(context, first),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+        };
         self.written(context, written)
     }
 
@@ -134,6 +283,7 @@ impl AsyncWrite for Patient {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes when it has nothing left to write.
         self.waiting = None;
+        self.unflushed = false;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

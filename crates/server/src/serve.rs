@@ -6,11 +6,13 @@ use crate::host::ApiHosts;
 use crate::metrics;
 use crate::openapi;
 use crate::paths;
-use crate::patience::Patient;
+use crate::patience::{Patient, Progress};
 use crate::state::AppState;
-use crate::unread::{Sizes, Unread};
+use crate::unread::{Leaving, Sizes, Unread};
 use axum::Router;
 use axum::extract::Request;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -33,6 +35,8 @@ use tower::{Service, ServiceExt as _};
 
 /// After a failed accept (usually: no file descriptor left) the next one waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long the last answers may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often measurements are put in order between two readings.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -98,14 +102,16 @@ impl Server {
         self.state.stop();
         supervisor.stop();
         background.abort();
-        if tokio::time::timeout(self.state.config().grace, graceful.shutdown())
-            .await
-            .is_err()
-        {
+        let mut ended = std::pin::pin!(graceful.shutdown());
+        let grace = tokio::time::timeout(self.state.config().grace, &mut ended);
+        if grace.await.is_err() {
             tracing::warn!(
                 open = open.len(),
                 "requests were still open after the grace period"
             );
+            // Whoever waits is told, and given a moment to hear it.
+            self.state.give_up();
+            let _ = tokio::time::timeout(LAST_WORDS, ended).await;
         }
         open.shutdown().await;
     }
@@ -116,6 +122,8 @@ impl Server {
         address: IpAddr,
     ) -> http1::Connection<TokioIo<Patient>, Connection> {
         let config = self.state.config();
+        let progress = Progress::default();
+        let patient = Patient::new(stream, config.write_timeout, progress.clone());
         http1::Builder::new()
             .timer(TokioTimer::new())
             // Counted from the end of the request before, so it bounds idle connections too.
@@ -123,10 +131,11 @@ impl Server {
             .max_header_size(limits::REQUEST_HEAD_BYTES)
             .keep_alive(true)
             .serve_connection(
-                TokioIo::new(Patient::new(stream, config.write_timeout)),
+                TokioIo::new(patient),
                 Connection {
                     routes: self.routes.clone(),
                     address,
+                    progress,
                 },
             )
     }
@@ -198,6 +207,7 @@ impl Service<Request> for Routes {
 struct Connection {
     routes: Routes,
     address: IpAddr,
+    progress: Progress,
 }
 
 impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
@@ -206,7 +216,8 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
     type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
-        let unread = Unread::default();
+        let progress = self.progress.clone();
+        let unread = Unread::new(progress.clone());
         let sizes = Sizes::of(request.headers());
         let mut request = request.map(|body| unread.lend(body));
         request.extensions_mut().insert(PeerAddress(self.address));
@@ -214,7 +225,12 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
         Box::pin(async move {
             let mut response = answer.await?;
             unread.settle(&sizes, &mut response).await;
-            Ok(response)
+            progress.answering();
+            if progress.client_ended() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(response.map(|body| Leaving::around(body, progress)))
         })
     }
 }

@@ -21,6 +21,8 @@ struct Shared {
     requests: AtomicU64,
     /// Turns true when the server stops: streams end then.
     stopping: watch::Sender<bool>,
+    /// Turns true when the time for open requests is over.
+    given_up: watch::Sender<bool>,
     /// Room for large bodies, in KiB.
     bodies: Arc<Semaphore>,
 }
@@ -30,12 +32,14 @@ impl AppState {
         let start = format!("{:x}", platform.clock.now().as_micros());
         let requests = AtomicU64::new(1);
         let stopping = watch::Sender::new(false);
+        let given_up = watch::Sender::new(false);
         Self(Arc::new(Shared {
             platform,
             config,
             start,
             requests,
             stopping,
+            given_up,
             bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES / 1024)),
         }))
     }
@@ -69,14 +73,24 @@ impl AppState {
         self.0.stopping.send_replace(true);
     }
 
+    /// Sends away whoever still waits.
+    pub(crate) fn give_up(&self) {
+        self.0.platform.stop_waiting();
+        self.0.given_up.send_replace(true);
+    }
+
     /// Ends when the server stops.
     pub(crate) async fn stopped(&self) {
-        // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self
-            .0
-            .stopping
-            .subscribe()
-            .wait_for(|stopping| *stopping)
-            .await;
+        turned(&self.0.stopping).await;
     }
+
+    /// Ends when the time for open requests is over.
+    pub(crate) async fn given_up(&self) {
+        turned(&self.0.given_up).await;
+    }
+}
+
+async fn turned(signal: &watch::Sender<bool>) {
+    // The sender outlives this, so waiting cannot fail.
+    let _ = signal.subscribe().wait_for(|turned| *turned).await;
 }

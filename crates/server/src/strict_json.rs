@@ -99,6 +99,10 @@ impl<'de> Visitor<'de> for Walk {
         let mut keys = Keys::default();
         while let Some(key) = entries.next_key_seed(Key)? {
             no_nul(&key)?;
+            // serde_json would take the value of such a key for the whole object.
+            if key.starts_with("$serde_json::private::") {
+                return Err(de::Error::custom("this key is reserved"));
+            }
             if !keys.insert(key) {
                 return Err(de::Error::custom(
                     "the same key appears twice in one object",
@@ -202,6 +206,10 @@ mod tests {
             (r#""\ud800""#, "end of hex escape"),
             (r#"{"a":["\udc00"]}"#, "surrogate"),
             ("1e999", "out of range"),
+            (
+                r#"{"a":{"$serde_json::private::RawValue":"1"}}"#,
+                "reserved",
+            ),
             ("\"a\nb\"", "control character"),
             (&"[".repeat(65), "deeper than 64"),
             (&"{\"a\":".repeat(65), "deeper than 64"),

@@ -4,6 +4,7 @@
 //! client's next request on it, without a word; so the rest is read, within bounds, before the
 //! answer leaves, and where that takes too much the answer says that the connection ends.
 
+use crate::patience::Progress;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -12,7 +13,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tollgate_core::limits;
 
@@ -20,8 +21,11 @@ use tollgate_core::limits;
 const DRAIN_MAX: Duration = Duration::from_secs(2);
 
 /// Where a body comes back to that was not read to its end.
-#[derive(Clone, Default)]
-pub(crate) struct Unread(Arc<Mutex<Option<Incoming>>>);
+#[derive(Clone)]
+pub(crate) struct Unread {
+    rest: Arc<Mutex<Option<Incoming>>>,
+    progress: Progress,
+}
 
 /// A request's body on loan.
 struct Lent {
@@ -30,11 +34,19 @@ struct Lent {
 }
 
 impl Unread {
+    /// For one request of a connection.
+    pub(crate) fn new(progress: Progress) -> Self {
+        let rest = Arc::default();
+        Self { rest, progress }
+    }
+
     /// Lends `body` to a handler.
     pub(crate) fn lend(&self, body: Incoming) -> Body {
         if body.is_end_stream() {
+            self.progress.waiting();
             return Body::empty();
         }
+        self.progress.reading();
         Body::new(Lent {
             body: Some(body),
             back: self.clone(),
@@ -43,7 +55,11 @@ impl Unread {
 
     /// Reads what was left, or makes the answer say that the connection ends.
     pub(crate) async fn settle(&self, request: &Sizes, response: &mut Response) {
-        let rest = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rest = self
+            .rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let Some(rest) = rest else { return };
         // A client that waits for permission would be invited to send everything; one that was too
         // slow, or sent too much, is not waited for again.
@@ -56,6 +72,7 @@ impl Unread {
             && request.length <= limits::REQUEST_BODY_BYTES
             && tokio::time::timeout(DRAIN_MAX, drain(rest)).await == Ok(true);
         if !drained {
+            self.progress.refused();
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -104,10 +121,14 @@ impl HttpBody for Lent {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        if frame.is_none() || body.is_end_stream() {
+            self.back.progress.waiting();
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -124,7 +145,50 @@ impl HttpBody for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(body) = self.body.take().filter(|body| !body.is_end_stream()) {
-            *self.back.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+            *self
+                .back
+                .rest
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(body);
         }
+    }
+}
+
+/// An answer's body: when it has left, the connection is free for the next request.
+pub(crate) struct Leaving {
+    body: Body,
+    progress: Progress,
+}
+
+impl Leaving {
+    /// Around the body of an answer.
+    pub(crate) fn around(body: Body, progress: Progress) -> Body {
+        Body::new(Self { body, progress })
+    }
+}
+
+impl HttpBody for Leaving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.progress.reading();
     }
 }

@@ -77,7 +77,16 @@ fn insert(connection: &Connection, site: i64, app: &NewApp) -> DbResult<App> {
     Ok(stored)
 }
 
-fn update(connection: &Connection, site: i64, app: &App) -> DbResult<App> {
+fn update(
+    connection: &Connection,
+    site: i64,
+    app: &App,
+    expected: Option<Timestamp>,
+) -> DbResult<App> {
+    let found = first(connection, BY_ID, params![site, app.id.0], read)?.ok_or(Conflict::Gone)?;
+    if expected.is_some_and(|at| at != found.updated_at) {
+        return Err(Conflict::Changed.into());
+    }
     let values = params![
         site,
         app.id.0,
@@ -145,11 +154,11 @@ impl AppStore for Scoped {
             .await
     }
 
-    async fn update_app(&self, app: App) -> Result<App, StoreError> {
+    async fn update_app(&self, app: App, expected: Option<Timestamp>) -> Result<App, StoreError> {
         let site = self.site();
         self.inner
             .writer
-            .write(move |connection| update(connection, site, &app))
+            .write(move |connection| update(connection, site, &app, expected))
             .await
     }
 

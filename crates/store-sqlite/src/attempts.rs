@@ -15,11 +15,12 @@ use tollgate_core::invocation::{
 use tollgate_core::limits;
 use tollgate_core::time::Timestamp;
 
+/// Numbers of damaged rows must not overflow: what is no integer is refused by the table.
 macro_rules! insert {
     () => {
         "INSERT OR IGNORE INTO attempts (invocation_id, fence, number, version, counts, redriven, \
          started_at, finished_at, worker, failure_kind, failure_message, log_count, \
-         failure_traceback, logs) SELECT id, fence, earlier + attempt, version, "
+         failure_traceback, logs) SELECT id, fence, MAX(MIN(earlier + attempt, 4294967295), 0), version, "
     };
 }
 
@@ -29,7 +30,7 @@ macro_rules! keep_lost {
         concat!(
             "INSERT OR IGNORE INTO attempts (invocation_id, fence, number, version, counts, redriven, \
              started_at, finished_at, worker, failure_kind, failure_message, log_count, \
-             failure_traceback, logs) SELECT id, fence, earlier + attempt, version, 0, \
+             failure_traceback, logs) SELECT id, fence, MAX(MIN(earlier + attempt, 4294967295), 0), version, 0, \
              attempt = 1 AND redrives > 0, started_at, ?2, NULL, 'lost', ?3, 0, NULL, NULL \
              FROM invocations WHERE "
         )

@@ -5,6 +5,7 @@
 
 use crate::attempts::keep_lost;
 use crate::error::{DbError, DbResult, ensure_rows};
+use crate::invocations::read_behalf;
 use crate::rows::{Record, all, count, exists, first, write};
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
@@ -60,7 +61,7 @@ pub(crate) const NEXT_SITE: &str = concat!(
 pub(crate) const DUE: &str = concat!(
     "SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, ",
     "waiter, user_id, chain, params, max_attempts, timeout_us, queued_at, replay_of, pinned, ",
-    "attempt, uncounted, fence FROM invocations WHERE ",
+    "asker_id, acting_function_id, acting_from, attempt, uncounted, fence FROM invocations WHERE ",
     waiting!(),
     " AND site_id = ?1 AND function_id = ?2 AND COALESCE(due_at, queued_at) <= ?3 ",
     "ORDER BY COALESCE(due_at, queued_at), id LIMIT ?4"
@@ -143,7 +144,7 @@ macro_rules! give_back {
 macro_rules! give_up_attempt {
     () => {
         concat!(
-            "UPDATE invocations SET uncounted = uncounted + 1, state = 'pending', holder = NULL, \
+            "UPDATE invocations SET uncounted = MIN(uncounted, 4294967294) + 1, state = 'pending', holder = NULL, \
              updated_at = ?2, failure_kind = 'lost', failure_message = ?3, ",
             nothing_more!(),
             " WHERE state = 'running' AND "
@@ -154,7 +155,7 @@ macro_rules! give_up_attempt {
 macro_rules! bury_lost {
     () => {
         concat!(
-            "UPDATE invocations SET state = 'dead', uncounted = uncounted + 1, holder = NULL, \
+            "UPDATE invocations SET state = 'dead', uncounted = MIN(uncounted, 4294967294) + 1, holder = NULL, \
              due_at = NULL, finished_at = ?2, updated_at = ?2, failure_kind = 'lost', \
              failure_message = ?4, ",
             nothing_more!(),
@@ -224,6 +225,7 @@ fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
         timeout: row.span("timeout_us")?,
         queued_at: row.time("queued_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
+        behalf: read_behalf(&mut row)?,
         pinned: row.get("pinned")?,
         holder: Some(Arc::clone(holder)),
     };

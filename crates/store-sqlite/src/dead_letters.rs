@@ -20,11 +20,11 @@ const FIND: &str = "SELECT i.id, i.function_id, i.event FROM invocations i";
 /// The failure and the logs of the last attempt stay until the next one ends. Without a version to move
 /// to, the run keeps its own.
 const REDRIVE: &str = "
-    UPDATE invocations SET state = 'pending', earlier = earlier + attempt, attempt = 0, uncounted = 0,
-        redrives = redrives + 1, redriven_at = ?3, holder = NULL, due_at = ?3, finished_at = NULL,
+    UPDATE invocations SET state = 'pending', earlier = MAX(MIN(earlier + attempt, 4294967295), 0), attempt = 0, uncounted = 0,
+        redrives = MIN(redrives, 4294967294) + 1, redriven_at = ?3, holder = NULL, due_at = ?3, finished_at = NULL,
         updated_at = ?3, version_id = COALESCE(?4, version_id), version = COALESCE(?5, version),
         timeout_us = COALESCE(?6, timeout_us), max_attempts = COALESCE(?7, max_attempts),
-        pinned = ?4 IS NULL
+        pinned = ?4 IS NULL, asker_id = ?8, acting_function_id = ?9, acting_from = chain_depth
     WHERE id = ?1 AND site_id = ?2 AND state = 'dead'";
 const DISCARD: &str = "
     UPDATE invocations SET state = 'failed', updated_at = ?3
@@ -63,19 +63,22 @@ fn redrive(
     at: Timestamp,
 ) -> DbResult<Vec<bool>> {
     let mut flags = Vec::with_capacity(redrives.len());
-    for Redrive { id, version } in redrives {
-        attempts::keep_dead(connection, site, *id, at)?;
+    for redrive in redrives {
+        let version = redrive.version;
+        attempts::keep_dead(connection, site, redrive.id, at)?;
         let rows = write(
             connection,
             REDRIVE,
             params![
-                id.0,
+                redrive.id.0,
                 site,
                 at.as_micros(),
                 version.map(|to| to.version_id.0),
                 version.map(|to| to.version),
                 version.map(|to| micros(to.timeout)),
                 version.map(|to| to.max_attempts),
+                redrive.asker.0,
+                redrive.acting_function.map(|function| function.0),
             ],
         )?;
         flags.push(rows == 1);
@@ -151,6 +154,7 @@ mod tests {
             app_slug: Some("a".to_owned()),
             visible_to: Some(Visibility {
                 user: None,
+                own_in: None,
                 apps: vec![AppId(1)],
             }),
             ..InvocationQuery::default()

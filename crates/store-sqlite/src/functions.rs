@@ -10,10 +10,11 @@ use crate::rows::{Record, all, count, first, json, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
+use tollgate_core::auth::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::function::{
     Environment, Executable, ExecutionMode, Function, FunctionVersion, Source, VersionEntry,
 };
-use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
+use tollgate_core::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
 use tollgate_core::ports::store::{
     Conflict, FunctionChange, FunctionStore, NewFunction, Page, PageRequest, StoreError,
 };
@@ -26,8 +27,11 @@ macro_rules! select {
         concat!(
             "SELECT f.id, f.app_id, a.name AS app_name, a.slug AS app_slug, f.name, f.slug, ",
             "f.description, f.execution_mode, f.environment, f.is_active, f.is_public, ",
-            "f.async_mode, f.version, f.options, f.created_at, f.updated_at ",
+            "f.async_mode, f.version, f.options, f.permissions, f.permissions_scope, f.acts_as, ",
+            "f.granted_by, g.username AS granted_by_username, f.granted_at, ",
+            "f.created_at, f.updated_at ",
             "FROM functions f JOIN apps a ON a.id = f.app_id AND a.site_id = f.site_id ",
+            "LEFT JOIN users g ON g.id = f.granted_by AND g.site_id = f.site_id ",
             "WHERE f.site_id = ?1 AND f.deleted_at IS NULL ",
             $rest
         )
@@ -41,8 +45,10 @@ const BY_SLUG: &str = select!("AND f.app_id = ?2 AND f.slug = ?3");
 const BY_ID: &str = select!("AND f.id = ?2");
 const INSERT: &str = "
     INSERT INTO functions (id, site_id, app_id, name, slug, description, execution_mode, environment,
-        is_active, is_public, async_mode, version, options, created_at, updated_at, webhook_secret)
-    VALUES (?14, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12, ?13)
+        is_active, is_public, async_mode, version, options, created_at, updated_at, webhook_secret,
+        permissions, permissions_scope, acts_as, granted_by, granted_at)
+    VALUES (?14, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12, ?13, ?15, ?16, ?17, ?18,
+        ?19)
     ON CONFLICT DO NOTHING";
 const INSERT_VERSION: &str = "
     INSERT INTO function_versions (id, site_id, function_id, number, source, created_at)
@@ -53,8 +59,14 @@ const NEXT_VERSION: &str = "
 const UPDATE: &str = "
     UPDATE OR IGNORE functions SET name = ?3, slug = ?4, description = ?5, execution_mode = ?6,
         environment = ?7, is_active = ?8, is_public = ?9, async_mode = ?10, options = ?11,
-        updated_at = ?12
+        updated_at = ?12, permissions = ?13, permissions_scope = ?14, acts_as = ?15,
+        granted_by = ?16, granted_at = ?17
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+/// Before [`SET_VERSION`]: what is active until then was so until then.
+const RETIRE_VERSION: &str = "
+    UPDATE function_versions SET retired_at = ?4
+    WHERE site_id = ?1 AND function_id = ?2 AND number <> ?3
+        AND number = (SELECT version FROM functions WHERE site_id = ?1 AND id = ?2)";
 const SET_VERSION: &str = "
     UPDATE functions SET version = ?3, updated_at = ?4
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
@@ -120,7 +132,7 @@ macro_rules! executable_columns {
     () => {
         "v.id, f.site_id, s.slug AS site_slug, f.app_id, a.slug AS app_slug, \
          f.id AS function_id, f.name AS function_name, f.slug AS function_slug, v.number, \
-         v.source, f.options, s.egress_hosts"
+         v.source, f.options, f.acts_as, s.egress_hosts"
     };
 }
 /// The tables that they come from, beside `functions f`.
@@ -154,6 +166,17 @@ const EXECUTABLE_OF: &str = concat!(
     " AND v.number = ?3 WHERE f.site_id = ?1 AND f.id = ?2 AND f.deleted_at IS NULL"
 );
 
+/// Without a version ?3, of the active one.
+const CEILING: &str = "
+    SELECT f.id, f.slug, f.app_id, a.slug AS app_slug, f.permissions, f.permissions_scope, f.acts_as,
+        f.granted_by, NULL AS granted_by_username, f.granted_at,
+        f.granted_at IS NULL OR v.number = f.version OR COALESCE(v.retired_at > f.granted_at, 0)
+            AS approved
+    FROM functions f JOIN apps a ON a.id = f.app_id AND a.site_id = f.site_id
+    JOIN function_versions v ON v.function_id = f.id AND v.site_id = f.site_id
+        AND v.id = COALESCE(?3, v.id) AND (?3 IS NOT NULL OR v.number = f.version)
+    WHERE f.site_id = ?1 AND f.id = ?2 AND f.deleted_at IS NULL";
+
 pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> {
     let version_id = VersionId(row.get("id")?);
     Ok(Executable {
@@ -168,8 +191,43 @@ pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> 
         version: row.u32("number")?,
         source: row.json("source")?,
         options: row.json("options")?,
+        acts_as: row.word("acts_as", ActsAs::from_text)?,
         egress_hosts: row.json("egress_hosts")?,
     })
+}
+
+/// What a function declares; `granted_by_username` stands between the columns of who did.
+fn read_rights(row: &mut Record<'_, '_>) -> DbResult<FunctionRights> {
+    let permissions = row.word("permissions", permissions)?;
+    let scope = row.word("permissions_scope", GrantScope::from_text)?;
+    let acts_as = row.word("acts_as", ActsAs::from_text)?;
+    let by = row.get::<Option<i64>>("granted_by")?.map(UserId);
+    let by_username = row.get("granted_by_username")?;
+    let at = row.time_opt("granted_at")?;
+    Ok(FunctionRights {
+        permissions,
+        scope,
+        acts_as,
+        granted: by.zip(at).map(|(by, at)| Granted {
+            by,
+            by_username,
+            at,
+        }),
+    })
+}
+
+/// Names of permissions. One that this program does not know is none that it could give.
+fn permissions(text: &str) -> Option<Vec<Permission>> {
+    let names: Vec<String> = serde_json::from_str(text).ok()?;
+    names
+        .iter()
+        .map(|name| Permission::from_text(name))
+        .collect()
+}
+
+fn permission_names(rights: &FunctionRights) -> DbResult<String> {
+    let names = rights.permissions.iter().map(|it| it.as_str());
+    json(&names.collect::<Vec<_>>())
 }
 
 fn read(row: &Row<'_>) -> DbResult<Function> {
@@ -189,6 +247,7 @@ fn read(row: &Row<'_>) -> DbResult<Function> {
         async_mode: row.get("async_mode")?,
         version: row.u32("version")?,
         options: row.json("options")?,
+        rights: read_rights(&mut row)?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
     })
@@ -240,6 +299,14 @@ fn insert(
         at,
         new.webhook_secret.as_ref().map(|sealed| &sealed.0),
         id.0,
+        permission_names(&new.rights)?,
+        new.rights.scope.as_str(),
+        new.rights.acts_as.as_str(),
+        new.rights.granted.as_ref().map(|granted| granted.by.0),
+        new.rights
+            .granted
+            .as_ref()
+            .map(|granted| granted.at.as_micros()),
     ];
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
@@ -275,6 +342,15 @@ fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResu
         function.async_mode,
         json(&function.options)?,
         at,
+        permission_names(&function.rights)?,
+        function.rights.scope.as_str(),
+        function.rights.acts_as.as_str(),
+        function.rights.granted.as_ref().map(|granted| granted.by.0),
+        function
+            .rights
+            .granted
+            .as_ref()
+            .map(|granted| granted.at.as_micros()),
     ];
     // The row is there, so only the slug's uniqueness can have been ignored.
     if write(connection, UPDATE, values)? == 0 {
@@ -316,7 +392,17 @@ fn insert_version(
     })
 }
 
-fn delete(connection: &Connection, site: i64, id: FunctionId, at: Timestamp) -> DbResult<bool> {
+fn delete(
+    connection: &Connection,
+    site: i64,
+    id: FunctionId,
+    at: Timestamp,
+    expected: Option<Timestamp>,
+) -> DbResult<bool> {
+    let found = by_id(connection, site, id)?;
+    if found.is_some_and(|it| expected.is_some_and(|at| at != it.updated_at)) {
+        return Err(Conflict::Changed.into());
+    }
     if write(connection, DELETE, params![site, id.0, at.as_micros()])? == 0 {
         return Ok(false);
     }
@@ -341,6 +427,7 @@ fn activate(
         return Ok(false);
     };
     let values = params![site, id.0, number, at.as_micros()];
+    write(connection, RETIRE_VERSION, values)?;
     ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
     let environment = match &source {
         Source::App { environment, .. } => Some(environment.as_str()),
@@ -406,6 +493,7 @@ impl FunctionStore for Scoped {
                     version: 1,
                     source: function.source.clone(),
                     options: function.options.clone(),
+                    acts_as: function.rights.acts_as,
                     egress_hosts: row.json("egress_hosts")?,
                 })
             })
@@ -429,11 +517,16 @@ impl FunctionStore for Scoped {
             .await
     }
 
-    async fn delete_function(&self, id: FunctionId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn delete_function(
+        &self,
+        id: FunctionId,
+        at: Timestamp,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let site = self.site();
         self.inner
             .writer
-            .write(move |connection| delete(connection, site, id, at))
+            .write(move |connection| delete(connection, site, id, at, expected))
             .await
     }
 
@@ -498,19 +591,6 @@ impl FunctionStore for Scoped {
             .await
     }
 
-    async fn activate_version(
-        &self,
-        id: FunctionId,
-        number: u32,
-        at: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let site = self.site();
-        self.inner
-            .writer
-            .write(move |connection| activate(connection, site, id, number, at))
-            .await
-    }
-
     async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError> {
         self.inner.readers.look_up(|connection| {
             first(connection, EXECUTABLE, params![self.site(), id.0], |row| {
@@ -531,6 +611,28 @@ impl FunctionStore for Scoped {
             })
         })
     }
+}
+
+/// What a function may do, and whether `version` of it was active since that was declared.
+pub(crate) fn ceiling(
+    connection: &Connection,
+    site: SiteId,
+    id: FunctionId,
+    version: Option<VersionId>,
+) -> DbResult<Option<Ceiling>> {
+    let values = params![site.0, id.0, version.map(|version| version.0)];
+    first(connection, CEILING, values, |row| {
+        let mut row = Record::new("functions", row);
+        let function = FunctionId(row.get("id")?);
+        Ok(Ceiling {
+            function,
+            slug: row.get("slug")?,
+            app: AppId(row.get("app_id")?),
+            app_slug: row.get("app_slug")?,
+            rights: read_rights(&mut row)?,
+            approved: row.get("approved")?,
+        })
+    })
 }
 
 /// What signs a function's webhooks.

@@ -13,11 +13,12 @@ use std::collections::HashMap;
 use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Invocation, NewInvocation, Trigger, UNKNOWN,
+    Completion, Failure, FailureKind, Invocation, NewInvocation, OnBehalf, Trigger, UNKNOWN,
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
     Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
+    Visibility,
 };
 use tollgate_core::task::State;
 use tollgate_core::verdict::{RecordedVerdict, VerdictKind};
@@ -39,9 +40,13 @@ macro_rules! select {
             " AS failure_traceback, i.failure_retry_after_us, i.verdict, i.verdict_message, i.changes, ",
             $logs,
             " AS logs, i.log_count, i.worker, i.queued_at, i.started_at, i.finished_at, i.due_at, ",
-            "i.updated_at, i.replay_of, i.redrives, i.redriven_at, i.chain FROM invocations i ",
+            "i.updated_at, i.replay_of, i.redrives, i.redriven_at, i.chain, i.asker_id, ",
+            "i.acting_function_id, i.acting_from, b.username AS asker_username, ",
+            "h.slug AS acting_function_slug FROM invocations i ",
             "LEFT JOIN functions f ON f.id = i.function_id AND f.site_id = i.site_id ",
-            "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id",
+            "LEFT JOIN users u ON u.id = i.user_id AND u.site_id = i.site_id ",
+            "LEFT JOIN users b ON b.id = i.asker_id AND b.site_id = i.site_id ",
+            "LEFT JOIN functions h ON h.id = i.acting_function_id AND h.site_id = i.site_id",
             $rest
         )
     };
@@ -84,6 +89,17 @@ fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {
         traceback,
         retry_after,
     }))
+}
+
+/// In whose name a run acts.
+pub(crate) fn read_behalf(row: &mut Record<'_, '_>) -> DbResult<OnBehalf> {
+    Ok(OnBehalf {
+        asker: row.get::<Option<i64>>("asker_id")?.map(UserId),
+        function: row
+            .get::<Option<i64>>("acting_function_id")?
+            .map(FunctionId),
+        from: row.get::<Option<u32>>("acting_from")?.unwrap_or_default(),
+    })
 }
 
 fn read_verdict(row: &mut Record<'_, '_>) -> DbResult<Option<RecordedVerdict>> {
@@ -148,6 +164,9 @@ fn read(row: &Row<'_>) -> DbResult<(Invocation, bool)> {
         chain: row
             .shown(None, |row| row.json_opt("chain"))?
             .unwrap_or_default(),
+        behalf: row.shown(OnBehalf::default(), |row| read_behalf(row))?,
+        asker_username: row.shown(None, |row| row.get("asker_username"))?,
+        acting_function_slug: row.shown(None, |row| row.get("acting_function_slug"))?,
         damaged: Vec::new(),
     };
     record.damaged = row.damaged();
@@ -178,6 +197,36 @@ fn one(
     Ok(Some(record))
 }
 
+/// Leaves what a caller may see.
+fn only_visible(filter: &mut Filter, visible: &Visibility) -> DbResult<()> {
+    let apps: Vec<i64> = visible.apps.iter().map(|app| app.0).collect();
+    let apps = filter.bind(json(&apps)?);
+    let of_apps = format!(
+        "i.function_id IN (SELECT id FROM functions \
+         WHERE site_id = ?1 AND app_id IN (SELECT value FROM json_each({apps})))"
+    );
+    match visible.user {
+        Some(user) => {
+            let user = filter.bind(user.0);
+            let own = match visible.own_in {
+                None => String::new(),
+                Some(app) => {
+                    let app = filter.bind(app.0);
+                    format!(
+                        " AND i.function_id IN (SELECT id FROM functions \
+                         WHERE site_id = ?1 AND app_id = {app})"
+                    )
+                }
+            };
+            filter.that(&format!(
+                "((i.user_id = {user} OR i.asker_id = {user}){own} OR {of_apps})"
+            ));
+        }
+        None => filter.that(&of_apps),
+    }
+    Ok(())
+}
+
 /// States that end badly have an index of their own; its condition must be repeated word by word.
 pub(crate) fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
     let mut filter = Filter::default();
@@ -189,19 +238,7 @@ pub(crate) fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
         );
     }
     if let Some(visible) = &query.visible_to {
-        let apps: Vec<i64> = visible.apps.iter().map(|app| app.0).collect();
-        let apps = filter.bind(json(&apps)?);
-        let of_apps = format!(
-            "i.function_id IN (SELECT id FROM functions \
-             WHERE site_id = ?1 AND app_id IN (SELECT value FROM json_each({apps})))"
-        );
-        match visible.user {
-            Some(user) => {
-                let user = filter.bind(user.0);
-                filter.that(&format!("(i.user_id = {user} OR {of_apps})"));
-            }
-            None => filter.that(&of_apps),
-        }
+        only_visible(&mut filter, visible)?;
     }
     if let Some(event) = query.event {
         filter.with("i.event = ?N", event.as_str());

@@ -45,6 +45,7 @@ const MIGRATIONS: &[Migration] = &[
         then: Some(identities::fill),
         ..migration!(10, "0010", "identity")
     },
+    migration!(11, "0011", "permissions"),
     migration!(12, "0012", "attempts"),
 ];
 

@@ -14,9 +14,10 @@ use tollgate_core::task::State;
 const INSERT: &str = "
     INSERT INTO invocations (id, site_id, task_id, function_id, version_id, version, event,
         event_id, trigger, waiter, state, holder, attempt, max_attempts, user_id, chain_depth,
-        timeout_us, queued_at, started_at, updated_at, params, replay_of, fence, chain, pinned)
+        timeout_us, queued_at, started_at, updated_at, params, replay_of, fence, chain, pinned,
+        asker_id, acting_function_id, acting_from)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-        ?18, ?20, ?21, ?13, ?22, ?23)";
+        ?18, ?20, ?21, ?13, ?22, ?23, ?24, ?25, ?26)";
 const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
@@ -94,6 +95,9 @@ pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation])
             new.replay_of.map(|id| id.0),
             chain,
             new.pinned,
+            new.behalf.asker.map(|id| id.0),
+            new.behalf.function.map(|id| id.0),
+            (new.behalf.from > 0).then_some(new.behalf.from),
         ])?;
         ensure_rows("insert invocation", rows, 1)?;
     }

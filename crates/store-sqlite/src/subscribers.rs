@@ -116,6 +116,23 @@ fn one(
     )
 }
 
+/// Refuses a write that was decided on another state than the one that stands there.
+fn expect(
+    connection: &Connection,
+    site: i64,
+    (event, function): (EventType, FunctionId),
+    expected: Option<Timestamp>,
+) -> DbResult<()> {
+    let Some(expected) = expected else {
+        return Ok(());
+    };
+    let found = one(connection, site, event, function)?;
+    if found.is_some_and(|it| it.updated_at != expected) {
+        return Err(Conflict::Changed.into());
+    }
+    Ok(())
+}
+
 fn update(
     connection: &Connection,
     site: i64,
@@ -202,11 +219,13 @@ impl SubscriberStore for Scoped {
         options: SubscriberOptions,
         is_active: Option<bool>,
         at: Timestamp,
+        expected: Option<Timestamp>,
     ) -> Result<Option<Subscriber>, StoreError> {
         let site = self.site();
         self.inner
             .writer
             .write(move |connection| {
+                expect(connection, site, (event, function), expected)?;
                 let new = (&options, is_active);
                 update(connection, site, (event, function), new, at)?;
                 one(connection, site, event, function)
@@ -218,11 +237,13 @@ impl SubscriberStore for Scoped {
         &self,
         event: EventType,
         function: FunctionId,
+        expected: Option<Timestamp>,
     ) -> Result<bool, StoreError> {
         let site = self.site();
         self.inner
             .writer
             .write(move |connection| {
+                expect(connection, site, (event, function), expected)?;
                 let values = params![site, event.as_str(), function.0];
                 Ok(write(connection, DELETE, values)? == 1)
             })

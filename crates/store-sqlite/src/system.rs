@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, ToSql, params};
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::auth::Ceiling;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::event::EventType;
 use tollgate_core::function::Executable;
@@ -430,6 +431,17 @@ impl SystemStore for System {
         self.inner
             .readers
             .look_up(|connection| functions::webhook_secrets(connection, site, function))
+    }
+
+    async fn ceiling(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+        version: Option<VersionId>,
+    ) -> Result<Option<Ceiling>, StoreError> {
+        self.inner
+            .readers
+            .look_up(|connection| functions::ceiling(connection, site, function, version))
     }
 
     async fn subscription_gone(

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::{Notify, Semaphore};
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
@@ -206,7 +207,7 @@ impl Runtime for FakeRuntime {
         }
     }
 
-    async fn check(&self, _: SiteId, _: &Source) -> Result<(), CheckError> {
+    async fn check(&self, _: SiteId, _: &Source, _: &EgressHosts) -> Result<(), CheckError> {
         Ok(())
     }
 

@@ -80,7 +80,11 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     let runtime = python(config, &scratch, &clock, outbound, &Supervisor::default())
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
     let checked = runtime
-        .check(call.executable.site_id, &call.executable.source)
+        .check(
+            call.executable.site_id,
+            &call.executable.source,
+            &tollgate_core::egress::EgressHosts::default(),
+        )
         .await;
     let report = match checked {
         Ok(()) => Ok(runtime.run(call).await),
@@ -321,6 +325,7 @@ impl Planned<'_> {
                 code: self.source.text.as_str().into(),
             },
             options: self.options,
+            acts_as: tollgate_core::auth::ActsAs::default(),
             egress_hosts: EgressHosts::default(),
         };
         let timeout: Duration = executable.timeout();

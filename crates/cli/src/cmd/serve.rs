@@ -176,6 +176,8 @@ fn http_config(config: &Config) -> ServerConfig {
         grace: config.grace_seconds.get(),
         connections: config.http.connections,
         trust_forwarded_for: config.http.trust_forwarded_for,
+        // They were looked at with the other settings.
+        cors_origins: config.http.cors().unwrap_or_default(),
         ..ServerConfig::default()
     }
 }

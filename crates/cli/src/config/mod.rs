@@ -21,6 +21,7 @@ use tollgate_core::auth::PasswordRules;
 use tollgate_core::limits;
 use tollgate_core::retention::{self, days};
 use tollgate_runtimes::OutboundConfig;
+use tollgate_server::CorsOrigins;
 
 /// The default file, which is also the documentation of every setting.
 pub(crate) const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -87,6 +88,14 @@ pub(crate) struct Http {
     pub(crate) write_timeout_seconds: Seconds,
     pub(crate) connections: usize,
     pub(crate) trust_forwarded_for: bool,
+    pub(crate) cors_origins: Vec<String>,
+}
+
+impl Http {
+    /// The origins, if all of them are some.
+    pub(crate) fn cors(&self) -> Result<CorsOrigins, String> {
+        CorsOrigins::parse(&self.cors_origins)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -348,6 +357,10 @@ impl Config {
         if self.database_url != "sqlite" && !self.database_url.starts_with("sqlite://") {
             let reason = "this version keeps its data in SQLite; use \"sqlite\" or sqlite://FOLDER";
             return wrong("database_url", &self.database_url, reason);
+        }
+        if let Err(reason) = self.http.cors() {
+            let origins = self.http.cors_origins.join(", ");
+            return wrong("http.cors_origins", &origins, &reason);
         }
         let (python, chars) = (&self.python, self.auth.password_min_chars);
         for (key, value, most) in [

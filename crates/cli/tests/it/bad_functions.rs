@@ -81,7 +81,8 @@ fn nothing_was_left_behind(server: &Server) {
 async fn run_beside_a_neighbour(name: &str, code: &str, options: Value) -> Value {
     let server = server().await;
     let api = &server.api;
-    api.function(APP, "neighbour", UNTIL_USER, &json!({})).await;
+    let reads = json!({"permissions": ["users.read"]});
+    api.function(APP, "neighbour", UNTIL_USER, &reads).await;
     api.function(APP, "echo", ECHO, &json!({})).await;
     api.function(APP, name, code, &options).await;
     let mut watch = Watch::open(api).await;

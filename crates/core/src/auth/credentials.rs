@@ -6,7 +6,7 @@ use super::Principal;
 use super::service::AuthService;
 use crate::error::Error;
 use crate::idempotency::Remember;
-use crate::ids::ApiKeyId;
+use crate::ids::{ApiKeyId, UserId};
 use crate::limits;
 use crate::ports::store::{ApiKey, NewApiKey};
 use crate::services::check_name;
@@ -81,7 +81,8 @@ impl AuthService {
         let now = self.clock.now();
         check(name, expires_at, now)?;
         let store = self.store.scoped(owner.scope());
-        if store.api_keys(owner.user_id()).await?.len() >= limits::API_KEYS_PER_USER {
+        let user_id = of_its_own(owner)?;
+        if store.api_keys(user_id).await?.len() >= limits::API_KEYS_PER_USER {
             return Err(Error::BadRequest(format!(
                 "You have {} API keys, which is the most; delete one first",
                 limits::API_KEYS_PER_USER
@@ -89,7 +90,7 @@ impl AuthService {
         }
         let key = format!("{API_KEY_MARK}{}", self.entropy.secret());
         let new = NewApiKey {
-            user_id: owner.user_id(),
+            user_id,
             name: name.to_owned(),
             prefix: text::prefix(&key, SHOWN_CHARS).to_owned(),
             hash: hash(&key),
@@ -109,7 +110,7 @@ impl AuthService {
         Ok(self
             .store
             .scoped(owner.scope())
-            .api_keys(owner.user_id())
+            .api_keys(of_its_own(owner)?)
             .await?)
     }
 
@@ -121,7 +122,7 @@ impl AuthService {
         let deleted = self
             .store
             .scoped(owner.scope())
-            .delete_api_key(owner.user_id(), id)
+            .delete_api_key(of_its_own(owner)?, id)
             .await?;
         if deleted {
             Ok(())
@@ -129,6 +130,15 @@ impl AuthService {
             Err(Error::NotFound("API key".to_owned()))
         }
     }
+}
+
+/// Whose keys are meant. A key outlives the run of a function, so that no function has any.
+fn of_its_own(owner: &Principal) -> Result<UserId, Error> {
+    if owner.is_function() {
+        let message = "A function has no API keys";
+        return Err(Error::Forbidden(message.to_owned()));
+    }
+    owner.somebody().map(|user| user.id)
 }
 
 fn check(name: &str, expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {

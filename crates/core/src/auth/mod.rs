@@ -1,7 +1,9 @@
 //! Who may do what: principals, roles, permissions, and the credentials that prove them.
 
 mod access;
+mod actor;
 mod attempts;
+mod ceiling;
 mod credentials;
 mod families;
 mod gate;
@@ -17,6 +19,8 @@ mod service;
 mod sites;
 
 pub use access::{AppAccess, Right, SiteAccess, right};
+pub use actor::Actor;
+pub use ceiling::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted};
 pub use credentials::{CreatedApiKey, Credential};
 pub use families::{Session, TokenPair};
 pub use gate::{PasswordGate, Typed};
@@ -26,7 +30,6 @@ pub use password_rules::PasswordRules;
 pub use permission::{Permission, RoleName};
 pub use principal::Principal;
 pub use principals::Principals;
-pub(crate) use roles::not_from_a_function;
 pub use roles::{AppRole, RoleService};
 pub use service::{AuthParts, AuthService, NO_CREDENTIAL, SignIn};
 pub use sites::{DEFAULT_SITE, SiteDirectory};

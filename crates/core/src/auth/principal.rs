@@ -1,21 +1,39 @@
-//! A verified caller.
+//! A verified caller, or a function that acts for one.
 
+use super::ceiling::{Ceiling, of_every_function};
 use super::permission::{Permission, staff_may};
+use super::service::NO_CREDENTIAL;
 use crate::chain::Chain;
 use crate::error::Error;
-use crate::ids::{AppId, SiteId, UserId};
+use crate::ids::{AppId, FunctionId, SiteId, UserId};
+use crate::invocation::OnBehalf;
 use crate::ports::store::RoleGrant;
 use crate::site::{Authority, TenantScope};
 use crate::users::User;
 use std::sync::Arc;
 
-/// A user whose credential was verified, with the roles that count now.
+/// A user whose credential was verified, with the roles that count now; or a function during one
+/// call of its `sdk_client`, which may do what it declares *and* whoever it acts for may do.
 #[derive(Debug, Clone)]
 pub struct Principal {
     scope: TenantScope,
-    user: Arc<User>,
+    /// None when a function acts for nobody who is signed in.
+    user: Option<Arc<User>>,
     grants: Arc<[RoleGrant]>,
     chain: Chain,
+    /// None for whoever asks from outside.
+    within: Option<Arc<Within>>,
+}
+
+/// The functions that bound a principal.
+#[derive(Debug)]
+struct Within {
+    /// Outermost first, the asking one last; each of them bounds.
+    ceilings: Vec<Arc<Ceiling>>,
+    /// The outermost one acts by its own right, so that the user's rights do not count.
+    as_function: bool,
+    /// The chain's link from which on functions bound what follows.
+    from: u32,
 }
 
 impl Principal {
@@ -23,9 +41,10 @@ impl Principal {
     pub(crate) fn verified(scope: TenantScope, user: User, grants: Vec<RoleGrant>) -> Self {
         Self {
             scope,
-            user: Arc::new(user),
+            user: Some(Arc::new(user)),
             grants: grants.into(),
             chain: Chain::default(),
+            within: None,
         }
     }
 
@@ -39,9 +58,41 @@ impl Principal {
         Self::verified(authority.scope(site), user, grants)
     }
 
-    /// The same caller, acting from within the last function of a chain.
+    /// A function that acts for `caller`, at the end of `chain`. `ceilings` are those of the chain's
+    /// functions from `from` on.
+    pub(crate) fn of_function(
+        scope: TenantScope,
+        caller: Option<Self>,
+        chain: Chain,
+        from: u32,
+        mut ceilings: Vec<Arc<Ceiling>>,
+    ) -> Self {
+        use super::ceiling::ActsAs;
+        let own_right = |it: &Arc<Ceiling>| it.rights.acts_as == ActsAs::Function;
+        let first = ceilings.iter().rposition(own_right);
+        // What stands before a function that acts by its own right says nothing about it.
+        ceilings.drain(..first.unwrap_or(0));
+        let (user, grants) = match caller {
+            Some(caller) => (caller.user, caller.grants),
+            None => (None, Arc::default()),
+        };
+        let within = Within {
+            ceilings,
+            as_function: first.is_some(),
+            from,
+        };
+        Self {
+            scope,
+            user,
+            grants,
+            chain,
+            within: Some(Arc::new(within)),
+        }
+    }
+
+    /// The same caller, as if at the end of this chain.
     #[must_use]
-    pub(crate) fn within_chain(mut self, chain: Chain) -> Self {
+    pub(crate) fn at_end_of(mut self, chain: Chain) -> Self {
         self.chain = chain;
         self
     }
@@ -51,42 +102,103 @@ impl Principal {
         &self.chain
     }
 
-    /// The roles that count now.
-    pub fn grants(&self) -> &[RoleGrant] {
-        &self.grants
-    }
-
     /// The key to the site's data.
     pub const fn scope(&self) -> TenantScope {
         self.scope
     }
 
-    /// The user.
-    pub fn user(&self) -> &User {
-        &self.user
+    /// Who acts; none when a function acts for nobody who is signed in.
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_deref()
     }
 
-    /// The user's number.
-    pub fn user_id(&self) -> UserId {
-        self.user.id
+    /// The number of whoever acts.
+    pub fn user_id(&self) -> Option<UserId> {
+        self.user.as_ref().map(|user| user.id)
+    }
+
+    /// Who acts, for what is somebody's own.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when nobody who is signed in does.
+    pub fn somebody(&self) -> Result<&User, Error> {
+        self.user().ok_or(Error::Unauthenticated(NO_CREDENTIAL))
+    }
+
+    /// Whether this is a function, and not a request from outside.
+    pub fn is_function(&self) -> bool {
+        self.within.is_some()
+    }
+
+    /// The functions whose bounds count; none for a request from outside.
+    pub fn ceilings(&self) -> &[Arc<Ceiling>] {
+        self.within.as_ref().map_or(&[], |it| &it.ceilings)
+    }
+
+    /// Whether this may do what only superusers may. A function never does.
+    pub fn is_superuser(&self) -> bool {
+        !self.is_function() && self.user().is_some_and(|user| user.is_superuser)
+    }
+
+    /// In whose name a run acts that this principal causes.
+    pub(crate) fn behalf(&self) -> OnBehalf {
+        let Some(within) = &self.within else {
+            return OnBehalf::default();
+        };
+        OnBehalf {
+            asker: None,
+            function: self.own_right(),
+            from: within.from,
+        }
+    }
+
+    /// The function by whose own right this acts.
+    fn own_right(&self) -> Option<FunctionId> {
+        let within = self.within.as_ref().filter(|it| it.as_function)?;
+        within.ceilings.first().map(|it| it.function)
     }
 
     /// Whether the caller may do this in `app`, or in the whole site when `app` is none.
     pub fn may(&self, permission: Permission, app: Option<AppId>) -> bool {
-        self.user.is_superuser
-            || (self.user.profile.is_staff && staff_may(permission))
+        self.functions_may(permission, app) && self.whoever_acts_may(permission, app)
+    }
+
+    /// The half of [`Self::may`] that is for the functions to say.
+    pub(crate) fn functions_may(&self, permission: Permission, app: Option<AppId>) -> bool {
+        let mut ceilings = self.ceilings().iter();
+        ceilings.all(|ceiling| ceiling.permits(permission, app))
+    }
+
+    /// The half of [`Self::may`] that is for whoever acts to say.
+    pub(crate) fn whoever_acts_may(&self, permission: Permission, app: Option<AppId>) -> bool {
+        if self.own_right().is_some() {
+            return true;
+        }
+        let Some(user) = self.user() else {
+            // Nobody adds nothing to what every function may.
+            return of_every_function(permission);
+        };
+        user.is_superuser
+            || (user.profile.is_staff && staff_may(permission))
             || self.grants.iter().any(|grant| {
                 (grant.app_id.is_none() || grant.app_id == app) && grant.role.includes(permission)
             })
     }
 
-    /// The apps in which a role of the app itself includes `permission`.
+    /// The apps in which a role of the app itself includes `permission`. For a function: its own app,
+    /// if it may do this there.
     pub fn apps_with(&self, permission: Permission) -> Vec<AppId> {
-        let including = self
+        let own = self.ceilings().last().map(|ceiling| ceiling.app);
+        let of_roles = self
             .grants
             .iter()
-            .filter(|grant| grant.role.includes(permission));
-        including.filter_map(|grant| grant.app_id).collect()
+            .filter(|grant| grant.role.includes(permission))
+            .filter_map(|grant| grant.app_id);
+        let mut apps: Vec<_> = of_roles.chain(own).collect();
+        apps.sort_unstable();
+        apps.dedup();
+        apps.retain(|app| self.may(permission, Some(*app)));
+        apps
     }
 
     /// The same as [`Self::may`], as an error that names what is missing.
@@ -97,8 +209,42 @@ impl Principal {
         if self.may(permission, app) {
             return Ok(());
         }
-        Err(Error::Forbidden(format!(
-            "You need the permission '{permission}' for this; ask an administrator for a role that includes it"
-        )))
+        let mut ceilings = self.ceilings().iter();
+        let bound = ceilings.rfind(|ceiling| !ceiling.permits(permission, app));
+        Err(Error::Forbidden(match bound {
+            Some(ceiling) => lacks(ceiling, permission),
+            None if !self.is_function() => format!(
+                "You need the permission '{permission}' for this; ask an administrator for a role \
+                 that includes it"
+            ),
+            None if self.user.is_none() => format!(
+                "Nobody who is signed in caused this run, so nobody's permission '{permission}' \
+                 counts; a function that is to do it by its own right has acts_as: \"function\""
+            ),
+            None => format!(
+                "Whoever this run acts for needs the permission '{permission}' for this, beside the \
+                 function; ask an administrator for a role that includes it"
+            ),
+        }))
     }
+}
+
+fn lacks(ceiling: &Ceiling, permission: Permission) -> String {
+    let slug = &ceiling.slug;
+    if !ceiling.approved {
+        return format!(
+            "This version of function '{slug}' was never active since its permissions were declared, \
+             so it has none; run the active version"
+        );
+    }
+    if ceiling.rights.permissions.contains(&permission) {
+        return format!(
+            "Function '{slug}' has the permission '{permission}' in its own app only; somebody who \
+             holds it in the whole site can set permissions_scope: \"site\""
+        );
+    }
+    format!(
+        "Function '{slug}' has not declared the permission '{permission}'; somebody who holds it can \
+         add it to the function's permissions"
+    )
 }

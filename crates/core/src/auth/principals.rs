@@ -10,6 +10,7 @@ use crate::ids::{SiteId, UserId};
 use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError};
 use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
+use crate::users::User;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +58,21 @@ impl Principals {
         Ok(self.known(site, user).await?.map(|known| known.principal))
     }
 
-    /// The same for whoever came with an access token; none when it has been ended.
+    /// The record of whoever caused a run, who may have been switched off since. It gives no right.
+    pub(crate) async fn cause(
+        &self,
+        site: SiteId,
+        user: UserId,
+    ) -> Result<Option<User>, StoreError> {
+        if let Some(principal) = self.of(site, user).await? {
+            return Ok(principal.user().cloned());
+        }
+        let system = self.store.system(Reason::Authenticate);
+        let owner = system.owner(site, user, self.clock.now()).await?;
+        Ok(owner.map(|owner| owner.user))
+    }
+
+    /// As [`Self::of`] for whoever came with an access token; none when it has been ended.
     pub(super) async fn with_token(
         &self,
         site: SiteId,

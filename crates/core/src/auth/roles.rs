@@ -2,7 +2,8 @@
 //!
 //! A role's slug is `"app:role"` for one app and `"role"` for the whole site. Only who holds
 //! `roles.assign` in the whole site comes this far, and that role includes every other, so nobody
-//! gives more than they hold.
+//! gives more than they hold. A function comes this far if it declares it and, unless it acts by its
+//! own right, whoever it acts for holds it; it touches no account whose rights it does not hold.
 
 use super::access::{AppAccess, SiteAccess, right};
 use super::{Permission, Principal, Principals, RoleName};
@@ -12,7 +13,7 @@ use crate::ids::UserId;
 use crate::limits;
 use crate::ports::store::{RoleGrant, ScopedStore, Store, to_the_end};
 use crate::time::{Clock, Timestamp};
-use crate::users::FieldError;
+use crate::users::{FieldError, Standing, functions_may_change};
 use std::sync::Arc;
 
 /// Gives and takes roles.
@@ -54,7 +55,6 @@ impl RoleService {
         usernames: &[String],
         expires_at: Option<Timestamp>,
     ) -> Result<u64, Error> {
-        not_from_a_function(access.principal())?;
         let now = self.clock.now();
         if expires_at.is_some_and(|end| end <= now) {
             let error = FieldError::new("expires_at", "Choose a moment in the future");
@@ -62,7 +62,7 @@ impl RoleService {
         }
         let scope = access.principal().scope();
         let store = self.store.scoped(scope);
-        let (users, mut grants) = resolve(&*store, roles, usernames).await?;
+        let (users, mut grants) = resolve(access.principal(), &*store, roles, usernames).await?;
         for grant in &mut grants {
             grant.expires_at = expires_at;
         }
@@ -87,10 +87,9 @@ impl RoleService {
         roles: &[String],
         usernames: &[String],
     ) -> Result<u64, Error> {
-        not_from_a_function(access.principal())?;
         let scope = access.principal().scope();
         let store = self.store.scoped(scope);
-        let (users, grants) = resolve(&*store, roles, usernames).await?;
+        let (users, grants) = resolve(access.principal(), &*store, roles, usernames).await?;
         let principals = Arc::clone(&self.principals);
         let revoked = to_the_end(async move {
             let removed = store.revoke_roles(users.clone(), grants).await?;
@@ -110,16 +109,6 @@ impl RoleService {
     }
 }
 
-/// A function acts with the rights of whoever caused it, which its author may not have: rights
-/// themselves stay out of its reach.
-pub(crate) fn not_from_a_function(principal: &Principal) -> Result<(), Error> {
-    if principal.chain().depth() == 0 {
-        return Ok(());
-    }
-    let message = "A function cannot change rights or passwords; do it over the API";
-    Err(Error::Forbidden(message.to_owned()))
-}
-
 impl AppRole {
     fn of(app: &App, role: RoleName) -> Self {
         let includes =
@@ -133,8 +122,10 @@ impl AppRole {
     }
 }
 
-/// Finds users and roles, or says which of them does not exist.
+/// Finds users and roles, or says which of them does not exist. Of a function, also whether it may
+/// touch these accounts.
 async fn resolve(
+    principal: &Principal,
     store: &dyn ScopedStore,
     roles: &[String],
     usernames: &[String],
@@ -156,7 +147,10 @@ async fn resolve(
     for username in usernames {
         match store.user_by_name(username).await? {
             Some(user) if users.contains(&user.id) => {}
-            Some(user) => users.push(user.id),
+            Some(user) => {
+                functions_may_change(principal, Standing::of(&user))?;
+                users.push(user.id);
+            }
             None => errors.push(unknown("usernames", "user", username)),
         }
     }

@@ -1,13 +1,13 @@
 //! The making of a run, the same for events, calls and replays.
 
 use super::Engine;
-use crate::auth::Principal;
-use crate::chain::{Chain, Link};
+use crate::auth::{Actor, ActsAs, Principal};
+use crate::chain::Chain;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Executable;
-use crate::ids::{EventId, InvocationId, UserId};
-use crate::invocation::{NewInvocation, Trigger, Waiter};
+use crate::ids::{EventId, InvocationId, SiteId, UserId};
+use crate::invocation::{NewInvocation, OnBehalf, Trigger, Waiter};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Taken, TaskRun};
 use crate::registry::UserParams;
@@ -23,7 +23,11 @@ pub(crate) struct Cause<'a> {
     /// The options of the subscription, if there is one.
     pub(crate) options: Option<&'a SubscriberOptions>,
     pub(crate) waiter: Waiter,
+    /// Who caused it, and what the function is told of them.
     pub(crate) user: Option<UserId>,
+    pub(crate) user_data: Option<JsonText>,
+    /// In whose name it acts.
+    pub(crate) behalf: OnBehalf,
     pub(crate) chain: Chain,
     pub(crate) params: JsonText,
     pub(crate) replay_of: Option<InvocationId>,
@@ -39,7 +43,6 @@ impl Engine {
         &self,
         executable: Arc<Executable>,
         cause: Cause<'_>,
-        acting: Acting,
     ) -> Result<TaskRun, Error> {
         let holder = self.dispatcher.holder();
         let invocation = NewInvocation {
@@ -55,6 +58,7 @@ impl Engine {
             trigger: cause.trigger,
             waiter: cause.waiter,
             user_id: cause.user,
+            behalf: on_behalf(&executable, cause.behalf),
             chain: cause.chain,
             params: cause.params,
             max_attempts: match cause.waiter {
@@ -67,6 +71,7 @@ impl Engine {
             queued_at: cause.at,
             replay_of: cause.replay_of,
         };
+        let acting = self.acting(&invocation, &executable, cause.user_data);
         Ok(TaskRun {
             invocation,
             taken: Taken::at_birth(holder),
@@ -78,21 +83,40 @@ impl Engine {
 
     /// `user_data` of the runs that `principal` causes.
     pub(crate) fn user_data(principal: &Principal) -> Option<JsonText> {
-        JsonText::of(&UserParams::from(principal.user())).ok()
+        JsonText::of(&UserParams::from(principal.user()?)).ok()
     }
 
-    /// In whose name a function runs that `principal` causes: `link` is added to the chain of
-    /// what it calls itself.
+    /// `user_data` of a run that this user caused, whatever became of them since.
+    pub(crate) async fn user_data_of(
+        &self,
+        site: SiteId,
+        user: Option<UserId>,
+    ) -> Result<Option<JsonText>, Error> {
+        let Some(user) = user else { return Ok(None) };
+        let user = self.principals.cause(site, user).await?;
+        Ok(user.and_then(|user| JsonText::of(&UserParams::from(&user)).ok()))
+    }
+
+    /// In whose name a run acts. Nothing is looked up: that is for the calls that it makes.
     pub(crate) fn acting(
         &self,
-        principal: &Principal,
-        user_data: Option<JsonText>,
-        link: Link,
+        run: &NewInvocation,
         executable: &Executable,
+        user_data: Option<JsonText>,
     ) -> Acting {
-        let chain = principal.chain().with(link);
-        let host = self.host_of(Some(principal.clone().within_chain(chain)), executable);
+        let host = self.host_of(Actor::of(run, executable.version_id), executable);
         Acting { user_data, host }
+    }
+}
+
+/// By whose right alone a run acts that is caused on behalf of `cause`.
+pub(crate) fn on_behalf(executable: &Executable, cause: OnBehalf) -> OnBehalf {
+    match executable.acts_as {
+        ActsAs::Caller => cause,
+        ActsAs::Function => OnBehalf {
+            function: Some(executable.function_id),
+            ..cause
+        },
     }
 }
 

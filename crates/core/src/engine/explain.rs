@@ -6,8 +6,7 @@ use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
 use crate::event::EventType;
-use crate::json::JsonText;
-use crate::registry::{Event, UserParams};
+use crate::registry::Event;
 use crate::subscriber::{Inactive, Subscriber};
 use std::collections::HashMap;
 
@@ -84,7 +83,7 @@ impl Engine {
         let event_type = event.event_type();
         let subscribed = self.subscriptions(principal.scope(), event_type).await?;
         let params = event.params();
-        let user = JsonText::of(&UserParams::from(principal.user())).ok();
+        let user = Self::user_data(principal);
         let now = self.clock.now();
         let occurrence = Occurrence {
             event: event_type,

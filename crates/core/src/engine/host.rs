@@ -1,30 +1,82 @@
-//! How a running function reaches the platform: through whatever serves the API, with the rights
-//! of whoever caused the run.
+//! How a running function reaches the platform: through whatever serves the API, with its own rights
+//! and those of whoever it acts for, both as they are at that moment.
 
-use crate::auth::Principal;
+use super::Engine;
+use crate::auth::{Actor, Ceiling, Principal};
+use crate::error::Error;
+use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::ports::runtime::{HostCalls, HostError};
 use crate::secrets::OwnApp;
+use crate::site::TenantScope;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
+/// The answer to what asks for the rights of somebody who has none any more.
+const GONE: &str = "Whoever this run acts for was deleted or switched off, so it has no rights";
+
 /// Makes the platform's side of a function's `sdk_client`.
 pub trait HostFactory: Send + Sync {
-    /// Answers with the rights of `principal`, which already counts the function as one more link
-    /// of the chain; none for public calls and runs whose user is gone. The secrets of its own app
-    /// are the function's, whoever caused the run.
-    fn host(&self, principal: Option<Principal>, own: OwnApp) -> Arc<dyn HostCalls>;
+    /// Answers for a run of `actor`, whose rights it asks for at each call. The secrets of its own
+    /// app are the function's, whoever it acts for.
+    fn host(&self, actor: Actor, own: OwnApp) -> Arc<dyn HostCalls>;
 }
 
-/// Answers nothing: for engines without an API, and for what needs a user where there is none.
+/// Answers nothing: for engines without an API.
 pub struct NobodysHost;
 
 #[async_trait]
 impl HostCalls for NobodysHost {
     async fn call(&self, method: &str, _: &RawValue) -> Result<Box<RawValue>, HostError> {
-        let message = format!(
-            "{method}: nobody who is signed in caused this run, so sdk_client has no rights"
-        );
+        let message = format!("{method}: there is no platform here that could answer");
         Err(HostError::new("UNAUTHORIZED", 401, message))
+    }
+}
+
+impl Engine {
+    /// The rights of a run at this moment: those of its functions, and of whoever it acts for.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when whoever it acts for is gone; [`Error::Forbidden`] when one of
+    /// its functions is.
+    pub(crate) async fn principal_of(&self, actor: &Actor) -> Result<Principal, Error> {
+        let mut ceilings = Vec::new();
+        for (function, version) in actor.bounds() {
+            let ceiling = self.ceiling(actor.site, function, version).await?;
+            let gone = || Error::Forbidden("The function that asks was deleted".to_owned());
+            ceilings.push(ceiling.ok_or_else(gone)?);
+        }
+        let caller = match actor.user {
+            None => None,
+            Some(user) => self.principals.of(actor.site, user).await?,
+        };
+        let is_gone = actor.user.is_some() && caller.is_none();
+        let principal = Principal::of_function(
+            TenantScope::verified(actor.site),
+            caller,
+            actor.chain.clone(),
+            actor.from,
+            ceilings,
+        );
+        if is_gone && principal.behalf().function.is_none() {
+            return Err(Error::Unauthenticated(GONE));
+        }
+        Ok(principal)
+    }
+
+    /// What a function may do now; with `version`, as that version. None when it was deleted.
+    pub(crate) async fn ceiling(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+        version: Option<VersionId>,
+    ) -> Result<Option<Arc<Ceiling>>, Error> {
+        let load = async {
+            let found = self.queue().ceiling(site, function, version).await?;
+            Ok(found.map(Arc::new))
+        };
+        self.ceilings
+            .get_or_load((site, function, version), load)
+            .await
     }
 }

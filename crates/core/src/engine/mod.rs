@@ -21,7 +21,7 @@ mod workers;
 
 use backlog::Backlogs;
 pub(crate) use backlog::Queuer;
-pub(crate) use birth::{Cause, redrive_limits};
+pub(crate) use birth::{Cause, on_behalf, redrive_limits};
 pub use completion::completion;
 pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
@@ -34,7 +34,7 @@ pub use response::{PublishResponse, PublishedTask};
 pub use stage::{Agreement, PreStage};
 pub(crate) use waited::WaitedRun;
 
-use crate::auth::{Principal, Principals};
+use crate::auth::{Actor, Ceiling, Principals};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
@@ -42,7 +42,7 @@ use crate::event::EventType;
 use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
-use crate::ports::dispatch::{Acting, Dispatcher};
+use crate::ports::dispatch::Dispatcher;
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
 use crate::rate::Rates;
@@ -52,6 +52,7 @@ use crate::time::Clock;
 use crate::users::{Profile, User};
 use crate::vault::Vault;
 use ids::IdSource;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 pub(crate) use strangers::{Admitted, Strangers};
@@ -94,6 +95,7 @@ impl Default for Settings {
 }
 
 type Subscriptions = Arc<[Subscribed]>;
+type Ceilings = Cache<(SiteId, FunctionId, Option<VersionId>), Option<Arc<Ceiling>>>;
 
 /// The shared heart of all services.
 pub struct Engine {
@@ -108,6 +110,7 @@ pub struct Engine {
     pub(crate) invocation_ids: IdSource,
     subscriptions: Cache<(SiteId, EventType), Subscriptions>,
     versions: Cache<(SiteId, VersionId), Option<Arc<Executable>>>,
+    ceilings: Ceilings,
     active: Cache<(SiteId, FunctionId), Option<Arc<Executable>>>,
     changes: broadcast::Sender<InvocationChanged>,
     host: OnceLock<Arc<dyn HostFactory>>,
@@ -116,15 +119,30 @@ pub struct Engine {
     pub(crate) strangers: Strangers,
     principals: Arc<Principals>,
     told: Arc<Told>,
+    stopping: AtomicBool,
     pub(crate) gate: Gate,
 }
 
-/// Sites × event types, and function versions, that are kept in memory.
+/// Sites × event types, function versions, and functions' rights that are kept in memory.
 const CACHED: usize = 50_000;
 /// Changes that a slow watcher may lag behind before it loses some.
 const CHANGES_KEPT: usize = 1024;
 
 impl Engine {
+    /// From now on, who stops waiting does so because the server stops.
+    pub(crate) fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Why a run ends for which nobody waits any more.
+    pub(crate) fn why_abandoned(&self) -> &'static str {
+        if self.stopping.load(Ordering::Relaxed) {
+            "The server stopped before this run ended"
+        } else {
+            "The caller went away"
+        }
+    }
+
     /// Puts the parts together.
     pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
         let rates = Rates::new(Arc::clone(&parts.clock));
@@ -140,6 +158,7 @@ impl Engine {
             invocation_ids: IdSource::new(IdKind::Invocation),
             subscriptions: Cache::new(CACHED),
             versions: Cache::new(CACHED),
+            ceilings: Cache::new(CACHED),
             active: Cache::new(CACHED),
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
@@ -148,6 +167,7 @@ impl Engine {
             strangers: Strangers::default(),
             principals,
             told: Arc::default(),
+            stopping: AtomicBool::new(false),
             gate: Gate::default(),
         })
     }
@@ -291,6 +311,7 @@ impl Engine {
     pub(crate) fn functions_changed(&self, site: SiteId) {
         self.subscriptions.invalidate(|(of, _)| *of == site);
         self.versions.invalidate(|(of, _)| *of == site);
+        self.ceilings.invalidate(|(of, ..)| *of == site);
         self.active.invalidate(|(of, _)| *of == site);
     }
 
@@ -300,24 +321,11 @@ impl Engine {
         let _ = self.host.set(host);
     }
 
-    /// Answers a function's `sdk_client` with the rights of `principal`, and of the function's own
-    /// app.
-    pub(crate) fn host_of(
-        &self,
-        principal: Option<Principal>,
-        executable: &Executable,
-    ) -> Arc<dyn HostCalls> {
+    /// Answers a function's `sdk_client`.
+    pub(crate) fn host_of(&self, actor: Actor, executable: &Executable) -> Arc<dyn HostCalls> {
         match self.host.get() {
-            Some(factory) => factory.host(principal, OwnApp::of(executable, &self.told)),
+            Some(factory) => factory.host(actor, OwnApp::of(executable, &self.told)),
             None => Arc::new(NobodysHost),
-        }
-    }
-
-    /// In nobody's name: public calls, and runs whose user is gone.
-    pub(crate) fn acting_for_nobody(&self, executable: &Executable) -> Acting {
-        Acting {
-            user_data: None,
-            host: self.host_of(None, executable),
         }
     }
 }

@@ -7,18 +7,70 @@ use crate::users::{Profile, identity};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Applies one function's patch to the proposed values and tells what it changed.
+/// What the engine adds to a function's parameters.
+const CONTEXT: &str = "__function__";
+
+/// Takes out of a patch what repeats the parameters that the function was `given`: functions return
+/// them whole. A field that cannot be changed is let pass as it was; where all of them came back, the
+/// context among them, no field that stayed as it was counts as a wish.
+fn wishes(spec: &EventSpec, patch: &Value, given: &JsonText) -> Value {
+    let Value::Object(fields) = patch else {
+        return patch.clone();
+    };
+    let whole = fields.contains_key(CONTEXT);
+    let all_enrichable = fields
+        .keys()
+        .all(|it| spec.enrichable.contains(&it.as_str()));
+    if all_enrichable && !whole {
+        return patch.clone();
+    }
+    let mut fields = fields.clone();
+    fields.remove(CONTEXT);
+    let given = given.to_value();
+    if whole {
+        take_out_same(&mut fields, &given);
+    } else {
+        let stays = |name: &str| spec.enrichable.contains(&name);
+        fields.retain(|name, value| stays(name) || given.get(name) != Some(value));
+    }
+    Value::Object(fields)
+}
+
+/// Removes what is equal in both, within objects too.
+fn take_out_same(fields: &mut serde_json::Map<String, Value>, given: &Value) {
+    fields.retain(|name, value| {
+        let Some(before) = given.get(name) else {
+            return true;
+        };
+        if value == before {
+            return false;
+        }
+        if let (Value::Object(inner), Value::Object(_)) = (value, before) {
+            take_out_same(inner, before);
+        }
+        true
+    });
+}
+
+/// Applies one function's patch to the proposed values and tells what it changed. `given` is what the
+/// function was called with.
+///
+/// `refusal` is why the function may not change this account, if so: what the request itself changed
+/// stays, what the patch would change beside is refused.
 ///
 /// # Errors
 /// [`FailureKind::Enrichment`], naming the field and the function, when the patch reaches outside
-/// the event's enrichable fields or gives values that could not be saved. `proposed` is unchanged
-/// then.
+/// the event's enrichable fields, gives values that could not be saved, or changes an account that
+/// is not the function's to change. `proposed` is unchanged then.
 pub(super) fn enrich(
     spec: &EventSpec,
     function_name: &str,
     proposed: &mut Profile,
     patch: &Value,
+    refusal: Option<&str>,
+    given: &JsonText,
 ) -> Result<JsonText, Failure> {
+    let patch = &wishes(spec, patch, given);
     let fail = |field: &str, reason: &str| {
         let message =
             format!("Function '{function_name}' returned an enrichment of '{field}' that {reason}");
@@ -56,14 +108,18 @@ pub(super) fn enrich(
     }
     if let Some(error) = enriched.check(Some(proposed)).first() {
         return Err(fail(
-            error.field,
+            &error.field,
             &format!("cannot be saved: {}", error.message),
         ));
     }
     // As it will be saved: an absent field has its default again.
     let after = serde_json::to_value(&enriched).map_err(unreadable)?;
+    let changes = changes(&before, &after);
+    if let (Some(reason), Some(field)) = (refusal, changes.keys().next()) {
+        return Err(fail(field, &format!("is not allowed: {reason}")));
+    }
     *proposed = enriched;
-    Ok(JsonText::from(&Value::Object(changes(&before, &after))))
+    Ok(JsonText::from(&Value::Object(changes)))
 }
 
 #[cfg(test)]
@@ -82,9 +138,42 @@ mod tests {
 
     fn apply(patch: Value) -> Result<Profile, String> {
         let mut profile = proposed();
-        enrich(&spec(EventType::PreUserCreate), "F", &mut profile, &patch)
-            .map(|_| profile)
-            .map_err(|failure| failure.message)
+        let given = JsonText::of(&profile).unwrap();
+        enrich(
+            &spec(EventType::PreUserCreate),
+            "F",
+            &mut profile,
+            &patch,
+            None,
+            &given,
+        )
+        .map(|_| profile)
+        .map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn of_a_protected_account_only_what_the_patch_changes_is_refused() {
+        let refused = |patch: Value| {
+            let (mut profile, why) = (proposed(), Some("it is a superuser's"));
+            let spec = spec(EventType::PreUserCreate);
+            let given = JsonText::of(&profile).unwrap();
+            let enriched = enrich(&spec, "F", &mut profile, &patch, why, &given);
+            assert_eq!(profile, proposed());
+            enriched.map_err(|failure| failure.message)
+        };
+        let same = json!({"email": proposed().email, "attributes": {"plan": "free"}});
+        for patch in [json!({}), same] {
+            refused(patch).unwrap();
+        }
+        for (patch, field) in [
+            (json!({"email": "x@example.com"}), "'email'"),
+            (json!({"is_active": false}), "'is_active'"),
+            (json!({"attributes": {"plan": "paid"}}), "'attributes.plan'"),
+        ] {
+            let message = refused(patch).unwrap_err();
+            assert!(message.contains(field), "{message}");
+            assert!(message.contains("it is a superuser's"), "{message}");
+        }
     }
 
     #[test]
@@ -103,6 +192,45 @@ mod tests {
         );
         assert_eq!(apply(json!({"first_name": null})).unwrap().first_name, "");
         assert_eq!(apply(json!({})).unwrap(), proposed());
+    }
+
+    #[test]
+    fn parameters_can_be_returned_whole_for_every_pre_event() {
+        for event in EventType::ALL {
+            let spec = spec(event);
+            if event.phase() != crate::event::Phase::Pre {
+                continue;
+            }
+            let mut profile = proposed();
+            profile.attributes = json!({"a": null, "b": {"c": 1}})
+                .as_object()
+                .unwrap()
+                .clone();
+            let mut given = spec.sample();
+            given["attributes"] = Value::Object(profile.attributes.clone());
+            let text = JsonText::from(&given);
+            let mut returned = given.clone();
+            returned["__function__"] = json!({"name": "F"});
+            let before = profile.clone();
+            enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap();
+            assert_eq!(profile, before, "{event}: nothing was wished for");
+            // Another function's change stands; what differs from what was given is a wish.
+            profile.last_name = "Other".to_owned();
+            if spec.enrichable.contains(&"attributes") {
+                returned["attributes"]["b"]["d"] = json!(2);
+                enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap();
+                assert_eq!(profile.last_name, "Other");
+                let attributes = json!({"a": null, "b": {"c": 1, "d": 2}});
+                assert_eq!(Value::Object(profile.attributes.clone()), attributes);
+            }
+            returned["is_staff"] = json!(true);
+            let refused = enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap_err();
+            assert!(
+                refused.message.contains("'is_staff'"),
+                "{event}: {}",
+                refused.message
+            );
+        }
     }
 
     #[test]

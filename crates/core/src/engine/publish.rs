@@ -272,15 +272,16 @@ impl EventService {
                 event: Some((event_type, event_id)),
                 options: Some(&subscription.options),
                 waiter,
-                user: Some(principal.user_id()),
+                user: principal.user_id(),
+                user_data: user_data.clone(),
+                behalf: principal.behalf(),
                 chain: principal.chain().clone(),
                 params: params.clone(),
                 replay_of: None,
                 pinned: false,
                 at,
             };
-            let acting = engine.acting(principal, user_data.clone(), link, &executable);
-            let run = engine.new_run(executable, cause, acting).await?;
+            let run = engine.new_run(executable, cause).await?;
             members.push(Member {
                 subscription,
                 run,

@@ -1,7 +1,6 @@
 //! From a claimed row to a run: finds its code and in whose name it runs.
 
 use super::Engine;
-use crate::chain::Link;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Executable;
@@ -34,17 +33,8 @@ impl QueueCoordinator {
 
     async fn acting(&self, row: &NewInvocation, executable: &Executable) -> Result<Acting, Error> {
         let engine = &self.0;
-        let principal = match row.user_id {
-            None => None,
-            Some(user) => engine.principals.of(row.site_id, user).await?,
-        };
-        let Some(principal) = principal else {
-            return Ok(engine.acting_for_nobody(executable));
-        };
-        let principal = principal.within_chain(row.chain.clone());
-        let user_data = Engine::user_data(&principal);
-        let link = Link(row.function_id, row.event);
-        Ok(engine.acting(&principal, user_data, link, executable))
+        let user_data = engine.user_data_of(row.site_id, row.user_id).await?;
+        Ok(engine.acting(row, executable, user_data))
     }
 
     /// What an attempt runs that begins now.

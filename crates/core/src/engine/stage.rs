@@ -4,15 +4,19 @@ use super::Engine;
 use super::patch::enrich;
 use super::waited::WaitedRun;
 use crate::error::Error;
+use crate::function::Executable;
 use crate::invocation::{Completion, Failure, FailureKind};
 use crate::json::JsonText;
+use crate::numbers::{self, Inexact, Integers};
 use crate::ports::store::ScopedStore;
 use crate::registry::EventSpec;
 use crate::subscriber::Subscription;
-use crate::users::Profile;
+use crate::users::{Profile, Standing, User, function_refusal};
 use crate::verdict::{RecordedVerdict, Refusal, RefusedBy, Verdict};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// The functions of one PRE event, under way, in the order in which their patches apply.
@@ -28,6 +32,8 @@ struct Member {
     run: WaitedRun,
     patch: Option<Value>,
     verdict: Option<RecordedVerdict>,
+    /// A number in it that would be changed.
+    inexact: Option<Inexact>,
     /// What its patch came to.
     changes: Option<JsonText>,
 }
@@ -60,6 +66,42 @@ impl Agreement {
     }
 }
 
+/// Why a function may not change an account that holds rights, if it does.
+async fn refusal(
+    engine: &Engine,
+    executable: &Executable,
+    standing: Standing<'_>,
+) -> Result<Option<String>, Error> {
+    if !standing.holds_rights() {
+        return Ok(None);
+    }
+    let (site, version) = (executable.site_id, Some(executable.version_id));
+    let ceiling = engine.ceiling(site, executable.function_id, version);
+    Ok(match ceiling.await? {
+        Some(ceiling) => function_refusal(&ceiling, standing),
+        None => Some("the function was deleted".to_owned()),
+    })
+}
+
+/// A number of the returned parameters that would be changed on its way into the record.
+fn inexact(result: &JsonText) -> Option<Inexact> {
+    #[derive(Deserialize)]
+    struct Returned<'a> {
+        #[serde(borrow)]
+        params: Option<&'a RawValue>,
+    }
+    let returned: Returned<'_> = result.read().ok()?;
+    numbers::check(returned.params?.get(), Integers::Bits64).err()
+}
+
+fn cannot_be_kept(function_name: &str, inexact: &Inexact) -> Failure {
+    let field = &inexact.path;
+    let message = format!(
+        "Function '{function_name}' returned an enrichment of '{field}' that cannot be saved: {inexact}"
+    );
+    Failure::new(FailureKind::Enrichment, message)
+}
+
 impl PreStage {
     pub(super) fn new(
         spec: EventSpec,
@@ -74,6 +116,7 @@ impl PreStage {
                 run,
                 patch: None,
                 verdict: None,
+                inexact: None,
                 changes: None,
             })
             .collect();
@@ -86,17 +129,22 @@ impl PreStage {
     }
 
     /// Waits for all verdicts, or the first refusal, and applies the enrichments to `profile`.
+    /// `before` is the account as it stands; what it holds decides which functions may change it.
     ///
     /// Dropping the future cancels what still runs.
     ///
     /// # Errors
     /// [`Error::PreStage`] when a function refused or broke; every run that has ended is on record by then,
     /// and the others soon.
-    pub async fn decide(mut self, mut profile: Profile) -> Result<Agreement, Error> {
+    pub async fn decide(
+        mut self,
+        mut profile: Profile,
+        before: Option<&User>,
+    ) -> Result<Agreement, Error> {
         if let Some((index, verdict)) = self.first_refusal().await {
             return Err(self.refuse(index, verdict).await);
         }
-        if let Err((index, failure)) = self.enrich(&mut profile) {
+        if let Err((index, failure)) = self.enrich(&mut profile, before).await? {
             self.members[index].run.fail(failure.clone());
             let verdict = Verdict::Broken(failure);
             self.members[index].verdict = Some(verdict.recorded());
@@ -122,6 +170,7 @@ impl PreStage {
                 match verdict {
                     Verdict::Allow => None,
                     Verdict::Enrich(patch) => {
+                        member.inexact = finished.report.result.as_ref().ok().and_then(inexact);
                         member.patch = Some(patch);
                         None
                     }
@@ -137,15 +186,38 @@ impl PreStage {
         None
     }
 
-    fn enrich(&mut self, profile: &mut Profile) -> Result<(), (usize, Failure)> {
+    async fn enrich(
+        &mut self,
+        profile: &mut Profile,
+        before: Option<&User>,
+    ) -> Result<Result<(), (usize, Failure)>, Error> {
+        if self.members.iter().all(|member| member.patch.is_none()) {
+            return Ok(Ok(()));
+        }
+        // The functions took their time: what counts is what the account holds now.
+        let now = match before {
+            Some(user) => self.store.user(user.id).await?,
+            None => None,
+        };
+        let standing = now.as_ref().or(before);
+        let standing = standing.map_or(Standing::none(), Standing::of);
         for (index, member) in self.members.iter_mut().enumerate() {
             if let Some(patch) = &member.patch {
-                let name = &member.subscription.executable.function_name;
-                let changes = enrich(&self.spec, name, profile, patch);
-                member.changes = Some(changes.map_err(|failure| (index, failure))?);
+                let executable = &member.subscription.executable;
+                let refusal = refusal(&self.engine, executable, standing.proposed(profile)).await?;
+                let (name, refusal) = (&executable.function_name, refusal.as_deref());
+                let given = &member.run.invocation().params;
+                let changes = match &member.inexact {
+                    Some(inexact) => Err(cannot_be_kept(name, inexact)),
+                    None => enrich(&self.spec, name, profile, patch, refusal, given),
+                };
+                match changes {
+                    Ok(changes) => member.changes = Some(changes),
+                    Err(failure) => return Ok(Err((index, failure))),
+                }
             }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Cancels the rest, writes the results that are there and names who refused.
@@ -197,6 +269,30 @@ impl PreStage {
             kind,
             message,
             fields,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_enrichment_keeps_its_numbers_or_is_broken() {
+        let result = |text: &str| JsonText::parse(text.to_owned()).unwrap();
+        let kept = r#"{"other": 36893488147419103232, "params": {"attributes": {"n": 0.1}}}"#;
+        assert_eq!(inexact(&result(kept)), None);
+        for number in ["36893488147419103232", "1e400", "1.00000000000000000001"] {
+            let text = format!(
+                r#"{{"other": 1e400, "params": {{"attributes": {{"n": [1, {number}]}}}}}}"#
+            );
+            let found = inexact(&result(&text)).unwrap();
+            let failure = cannot_be_kept("F", &found);
+            assert!(
+                failure.message.contains("'attributes.n.1'"),
+                "{}",
+                failure.message
+            );
         }
     }
 }

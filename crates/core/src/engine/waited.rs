@@ -158,7 +158,7 @@ impl Drop for WaitedRun {
         if self.recorded {
             return;
         }
-        let reason = "The caller went away";
+        let reason = self.engine.why_abandoned();
         if self.has_ended() {
             let completion = self.take_completion(reason);
             self.engine.complete_later(&*self.store, vec![completion]);

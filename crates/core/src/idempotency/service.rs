@@ -4,34 +4,25 @@ use super::flights::{Flights, Turn};
 use super::{Answer, KeyedRequest, Remember, expired_at};
 use crate::auth::Principal;
 use crate::error::Error;
-use crate::ids::{SiteId, UserId};
+use crate::ids::UserId;
 use crate::ports::store::{Conflict, Store};
 use crate::site::TenantScope;
 use crate::time::Clock;
 use std::sync::Arc;
 
-/// Whose keys they are: no key of one user or site is another's.
+/// Whose keys they are: no key of one user or site is another's. Callers without a credential have none:
+/// nobody could tell theirs apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyOwner {
     pub(super) scope: TenantScope,
     pub(super) user: Option<UserId>,
 }
 
-impl KeyOwner {
-    /// Those of callers without a credential.
-    pub fn nobody_in(site: SiteId) -> Self {
-        Self {
-            scope: TenantScope::verified(site),
-            user: None,
-        }
-    }
-}
-
 impl From<&Principal> for KeyOwner {
     fn from(principal: &Principal) -> Self {
         Self {
             scope: principal.scope(),
-            user: Some(principal.user_id()),
+            user: principal.user_id(),
         }
     }
 }

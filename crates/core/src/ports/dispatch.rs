@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 pub struct Acting {
     /// `user_data`: a JSON object, or none when nobody signed in caused the run.
     pub user_data: Option<JsonText>,
-    /// Answers the function's `sdk_client` with that user's rights.
+    /// Answers the function's `sdk_client`, with the rights that count at each call.
     pub host: Arc<dyn HostCalls>,
 }
 

@@ -5,6 +5,7 @@
 //! (a `system` function is the operator's own Rust and the one exception).
 
 use crate::confinement::Confinement;
+use crate::egress::EgressHosts;
 use crate::function::{CallContext, CodeError, Environment, Executable, Source};
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
@@ -123,7 +124,7 @@ impl RunReport {
     }
 }
 
-/// What a function's `sdk_client` may ask for, with the rights of whoever caused the call.
+/// What a function's `sdk_client` may ask for, with the rights that count at that moment.
 #[async_trait]
 pub trait HostCalls: Send + Sync {
     /// Answers one request. `method` is dotted: `"users.get"`; `args` is an object. It stays text as
@@ -207,11 +208,17 @@ pub trait Runtime: Send + Sync {
     /// Runs one call to its end; never later than its deadline plus the time of a kill.
     async fn run(&self, call: Call) -> RunReport;
 
-    /// Checks a source before it is stored, without running any of it.
+    /// Checks a source before it is stored, without running any of it. `hosts` are those that the
+    /// site's functions may reach.
     ///
     /// # Errors
     /// [`CheckError`].
-    async fn check(&self, site: SiteId, source: &Source) -> Result<(), CheckError>;
+    async fn check(
+        &self,
+        site: SiteId,
+        source: &Source,
+        hosts: &EgressHosts,
+    ) -> Result<(), CheckError>;
 
     /// Makes sure that the next call of `executable` finds a ready worker. Never waits longer than
     /// the limit for loading and a little for a place.

@@ -24,6 +24,8 @@ pub struct CreateSecret {
 pub struct UpdateSecret {
     /// Its value.
     pub value: Option<SecretValue>,
+    /// An object as value is merged into the one that is there (RFC 7396).
+    pub merges: bool,
     /// What it is for.
     pub description: Option<String>,
     /// Words to find it by.

@@ -2,6 +2,7 @@
 
 use crate::idempotency::Remember;
 use crate::ids::AppId;
+use crate::json::merge_patch;
 use crate::time::Timestamp;
 use crate::vault::{Revealed, Sealed};
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,14 @@ impl SecretValue {
         Some(Self(json))
     }
 
+    /// What `self` as a merge patch makes of `old`.
+    pub(crate) fn merged_into(&self, old: &Self) -> Self {
+        let read = |value: &Self| serde_json::from_str(value.json()).unwrap_or_default();
+        let (mut merged, patch): (serde_json::Value, serde_json::Value) = (read(old), read(self));
+        merge_patch(&mut merged, &patch);
+        Self(Revealed::new(merged.to_string().into_bytes()))
+    }
+
     /// The JSON text.
     pub(crate) fn json(&self) -> &str {
         self.0.text().unwrap_or("null")
@@ -140,9 +149,7 @@ impl<'de> Deserialize<'de> for SecretValue {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = serde_json::Value::deserialize(deserializer)?;
         if !value.is_string() && !value.is_object() {
-            return Err(serde::de::Error::custom(
-                "a secret's value is text or an object",
-            ));
+            return Err(serde::de::Error::custom("Use text or an object"));
         }
         Ok(Self(Revealed::new(value.to_string().into_bytes())))
     }

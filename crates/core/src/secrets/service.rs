@@ -98,6 +98,20 @@ impl SecretService {
         Ok(store.insert_secret(new).await?)
     }
 
+    /// What is known of a secret of the app, or of the site, for whoever may change it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn known(
+        &self,
+        access: &TierAccess<right::SecretsManage>,
+        key: &str,
+    ) -> Result<Secret, Error> {
+        let store = self.engine.scoped(access.principal().scope());
+        let found = store.secret(access.app().map(|app| app.id), key).await?;
+        Ok(found.ok_or_else(|| missing(key))?.secret)
+    }
+
     /// Changes a secret of the app, or of the site; an app's request never touches the site's.
     ///
     /// # Errors
@@ -114,6 +128,13 @@ impl SecretService {
             .secret(owner, key)
             .await?
             .ok_or_else(|| missing(key))?;
+        let value = match input.value {
+            Some(value) if input.merges => {
+                let old = self.open(scope.site_id(), found.clone())?.value;
+                Some(old.map_or_else(|| value.clone(), |old| value.merged_into(&old)))
+            }
+            value => value,
+        };
         let before = found.secret;
         let secret = Secret {
             description: input.description.unwrap_or(before.description),
@@ -122,7 +143,7 @@ impl SecretService {
             ..before
         };
         let mut errors = Vec::new();
-        if let Some(value) = &input.value {
+        if let Some(value) = &value {
             check_value(value, &mut errors);
         }
         check_facts(
@@ -132,7 +153,7 @@ impl SecretService {
             &mut errors,
         );
         refuse(errors)?;
-        let value = input.value.as_ref();
+        let value = value.as_ref();
         let sealed = value.map(|value| self.seal(scope.site_id(), owner, key, value));
         let at = self.engine.clock.now();
         let change = SecretChange { secret, sealed, at };

@@ -7,6 +7,7 @@ use crate::engine::{Engine, deleted};
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ports::store::{NewApp, Page, PageRequest, to_the_end};
+use crate::time::Timestamp;
 use std::sync::Arc;
 
 /// An app to be created.
@@ -27,6 +28,8 @@ pub struct UpdateApp {
     pub name: Option<String>,
     /// What it is for.
     pub description: Option<String>,
+    /// When what the change was made for was last changed; another state is not overwritten.
+    pub expected: Option<Timestamp>,
 }
 
 /// Operations on apps.
@@ -112,12 +115,12 @@ impl AppService {
         access: &AppAccess<right::AppsManage>,
         input: UpdateApp,
     ) -> Result<App, Error> {
-        let before = access.app().clone();
+        let (before, expected) = (access.app().clone(), input.expected);
         let old = (before.name.clone(), before.description.clone());
         let app = App {
             name: input.name.unwrap_or(before.name),
             description: input.description.unwrap_or(before.description),
-            updated_at: self.engine.clock.now(),
+            updated_at: self.engine.clock.now().after(before.updated_at),
             ..before
         };
         let mut errors = Vec::new();
@@ -127,7 +130,7 @@ impl AppService {
         let scope = access.principal().scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let written = to_the_end(async move {
-            let app = store.update_app(app).await?;
+            let app = store.update_app(app, expected).await?;
             engine.functions_changed(scope.site_id());
             Ok(app)
         });

@@ -1,15 +1,15 @@
 //! Dead letters: runs that nobody waited for and whose every attempt failed. They are kept until
 //! somebody redrives or discards them.
 
-use super::invocations::visible;
+use super::invocations::{shown, shown_page, visible};
 use super::readable_by;
 use crate::auth::{Permission, Principal};
-use crate::engine::{Engine, Queuer, redrive_limits};
+use crate::engine::{Engine, Queuer, on_behalf, redrive_limits};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::text_enum;
-use crate::ids::{FunctionId, InvocationId};
-use crate::invocation::{FailureKind, Invocation, InvocationChanged};
+use crate::ids::{FunctionId, InvocationId, UserId};
+use crate::invocation::{FailureKind, Invocation, InvocationChanged, OnBehalf};
 use crate::limits;
 use crate::ports::store::{
     Conflict, DeadLetter, InvocationQuery, Page, PageRequest, Redrive, RedriveVersion, Visibility,
@@ -65,7 +65,15 @@ pub struct DeadLetterService {
 }
 
 /// What a dead letter may run, by function and event.
-type Targets = HashMap<(FunctionId, Option<EventType>), Result<RedriveVersion, Stopped>>;
+type Targets = HashMap<(FunctionId, Option<EventType>), Result<Target, Stopped>>;
+
+/// What a dead letter would run.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    version: RedriveVersion,
+    /// The function, if it acts by its own right.
+    acting_function: Option<FunctionId>,
+}
 
 /// Why a function cannot run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +102,8 @@ impl DeadLetterService {
         let mut query = filter.query();
         query.visible_to = readable_by(principal);
         let store = self.engine.scoped(principal.scope());
-        Ok(store.list_invocations(query, page).await?)
+        let page = store.list_invocations(query, page).await?;
+        Ok(shown_page(principal, page))
     }
 
     /// One dead letter.
@@ -104,12 +113,13 @@ impl DeadLetterService {
     pub async fn get(&self, principal: &Principal, id: InvocationId) -> Result<Invocation, Error> {
         let found = self.find(principal, id).await?;
         if found.state == State::Dead {
-            return Ok(found);
+            return Ok(shown(principal, found));
         }
         Err(Error::NotFound("Dead letter".to_owned()))
     }
 
-    /// Runs one dead letter again: it waits for its first attempt, under the same task.
+    /// Runs one dead letter again: it waits for its first attempt, under the same task, and acts for
+    /// whoever redrives it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Forbidden`]; [`Error::BadRequest`] when its function was
@@ -129,12 +139,13 @@ impl DeadLetterService {
         let scope = principal.scope();
         let target = self.target(scope, &letter).await?;
         let target = target.map_err(|stopped| stopped.error(&found.function_slug))?;
-        let redrives = vec![planned(&letter, target, choice)];
+        let asker = principal.somebody()?.id;
+        let redrives = vec![planned(&letter, target, choice, asker)];
         self.engine.admit(scope.site_id(), Queuer::Event, 1).await?;
         if self.write(scope, redrives).await? == 0 {
             return Err(Conflict::NotDead.into());
         }
-        self.find(principal, id).await
+        Ok(shown(principal, self.find(principal, id).await?))
     }
 
     /// Runs the dead letters that match again, oldest first, in the apps in which the caller has
@@ -178,7 +189,7 @@ impl DeadLetterService {
             }
             after = Some(last.id);
             let scope = principal.scope();
-            let redrives = self.plan(scope, &letters, &mut targets, choice).await?;
+            let redrives = self.plan(principal, &letters, &mut targets, choice).await?;
             let planned = redrives.len();
             let (taken, redriven) = self.write_what_fits(scope, redrives).await?;
             summary.redriven += redriven;
@@ -259,11 +270,12 @@ impl DeadLetterService {
 
     async fn plan(
         &self,
-        scope: TenantScope,
+        principal: &Principal,
         letters: &[DeadLetter],
         targets: &mut Targets,
         choice: VersionChoice,
     ) -> Result<Vec<Redrive>, Error> {
+        let (scope, asker) = (principal.scope(), principal.somebody()?.id);
         let mut redrives = Vec::with_capacity(letters.len());
         for letter in letters {
             let key = (letter.function_id, letter.event);
@@ -274,7 +286,8 @@ impl DeadLetterService {
                     .insert_entry(self.target(scope, letter).await?)
                     .get(),
             };
-            redrives.extend(target.ok().map(|target| planned(letter, target, choice)));
+            let target = target.ok();
+            redrives.extend(target.map(|target| planned(letter, target, choice, asker)));
         }
         Ok(redrives)
     }
@@ -284,7 +297,7 @@ impl DeadLetterService {
         &self,
         scope: TenantScope,
         letter: &DeadLetter,
-    ) -> Result<Result<RedriveVersion, Stopped>, Error> {
+    ) -> Result<Result<Target, Stopped>, Error> {
         let store = self.engine.scoped(scope);
         let Some(function) = store.function_by_id(letter.function_id).await? else {
             return Ok(Err(Stopped::Deleted));
@@ -306,11 +319,15 @@ impl DeadLetterService {
             .find(|it| it.executable.function_id == letter.function_id);
         let options = subscription.map(|it| &it.options);
         let (timeout, max_attempts) = redrive_limits(&executable, options);
-        Ok(Ok(RedriveVersion {
+        let version = RedriveVersion {
             version_id: executable.version_id,
             version: executable.version,
             timeout,
             max_attempts,
+        };
+        Ok(Ok(Target {
+            version,
+            acting_function: on_behalf(&executable, OnBehalf::default()).function,
         }))
     }
 
@@ -367,13 +384,15 @@ impl Stopped {
     }
 }
 
-fn planned(letter: &DeadLetter, target: RedriveVersion, choice: VersionChoice) -> Redrive {
+fn planned(letter: &DeadLetter, target: Target, choice: VersionChoice, asker: UserId) -> Redrive {
     Redrive {
         id: letter.id,
         version: match choice {
-            VersionChoice::Active => Some(target),
+            VersionChoice::Active => Some(target.version),
             VersionChoice::Own => None,
         },
+        asker,
+        acting_function: target.acting_function,
     }
 }
 
@@ -384,7 +403,12 @@ fn redrivable(principal: &Principal) -> Result<Option<Visibility>, Error> {
     if apps.is_empty() {
         principal.require(right, None)?;
     }
-    Ok((!principal.may(right, None)).then_some(Visibility { user: None, apps }))
+    let visible = Visibility {
+        user: None,
+        own_in: None,
+        apps,
+    };
+    Ok((!principal.may(right, None)).then_some(visible))
 }
 
 fn checked(filter: &DeadLetterFilter, all: bool, limit: Option<usize>) -> Result<usize, Error> {

@@ -1,7 +1,9 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
+use super::grants::{RightsInput, may_change_what_runs, must_hold};
 use super::{check_filter, check_range, check_texts, check_timeout, refuse, slug};
-use crate::auth::{AppAccess, right};
+use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
+use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::event::EventType;
@@ -51,6 +53,8 @@ pub struct CreateFunction {
     pub async_mode: bool,
     /// Limits and conditions.
     pub options: FunctionOptions,
+    /// What it may do.
+    pub rights: RightsInput,
 }
 
 /// New values for a function; what is none stays, and an option that is `Some(None)` is unset. Mode,
@@ -66,7 +70,7 @@ pub struct UpdateFunction {
     /// A new version's address.
     pub webhook_url: Option<String>,
     /// A new version's headers.
-    pub headers: Option<BTreeMap<String, String>>,
+    pub headers: Option<HeadersChange>,
     /// Runs at all.
     pub is_active: Option<bool>,
     /// Runs without a credential.
@@ -87,6 +91,19 @@ pub struct UpdateFunction {
     pub network: Option<Network>,
     /// A condition for running at all.
     pub filter_conditions: Option<Option<String>>,
+    /// What it may do.
+    pub rights: RightsInput,
+    /// When what the change was made for was last changed; another state is not overwritten.
+    pub expected: Option<Timestamp>,
+}
+
+/// New headers of a proxy function.
+#[derive(Debug, Clone)]
+pub struct HeadersChange {
+    /// By name; none removes one that is there.
+    pub values: BTreeMap<String, Option<String>>,
+    /// They stand beside those that are there.
+    pub merges: bool,
 }
 
 /// A function that was made just now.
@@ -130,8 +147,7 @@ impl FunctionService {
         input: CreateFunction,
         remember: Option<Remember<Function>>,
     ) -> Result<CreatedFunction, Error> {
-        if input.execution_mode == ExecutionMode::System && !access.principal().user().is_superuser
-        {
+        if input.execution_mode == ExecutionMode::System && !access.principal().is_superuser() {
             let message = "Only a superuser may offer the operator's own functions";
             return Err(Error::Forbidden(message.to_owned()));
         }
@@ -155,6 +171,13 @@ impl FunctionService {
         };
         refuse(errors)?;
         let scope = access.principal().scope();
+        let now = self.engine.clock.now();
+        let rights = input.rights.applied_to(
+            &FunctionRights::default(),
+            access.principal(),
+            access.app().id,
+            now,
+        )?;
         self.check(scope, &source).await?;
         let secret = (input.execution_mode == ExecutionMode::Proxy)
             .then(|| self.new_secret(scope, access.app().id, &slug));
@@ -170,9 +193,10 @@ impl FunctionService {
             is_public: input.is_public,
             async_mode: input.async_mode,
             options: input.options,
+            rights,
             source,
             webhook_secret,
-            created_at: self.engine.clock.now(),
+            created_at: now,
             ids: Some(self.engine.new_function_ids().await?),
             remember,
         };
@@ -261,7 +285,12 @@ impl FunctionService {
         page: PageRequest,
     ) -> Result<Page<Function>, Error> {
         let store = self.engine.scoped(access.principal().scope());
-        Ok(store.list_functions(access.app().id, page).await?)
+        let page = store.list_functions(access.app().id, page).await?;
+        let items = page.items.into_iter();
+        Ok(Page {
+            items: items.map(|it| shown(access.principal(), it)).collect(),
+            total: page.total,
+        })
     }
 
     /// One function, what it runs, and how its webhook does if it has one.
@@ -279,15 +308,28 @@ impl FunctionService {
             .await?;
         let runtime = self.engine.runtimes.of(&executable.source).ok();
         let webhook = runtime.and_then(|runtime| runtime.webhook(&executable));
+        let function = shown(access.principal(), function);
         Ok((function, executable.source, webhook))
+    }
+
+    /// One function, for whoever may change it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub async fn deployed(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        slug: &str,
+    ) -> Result<Function, Error> {
+        self.find(access, slug).await
     }
 
     /// Changes a function. A change of code, address or headers is a new version, which becomes the
     /// active one once a worker has loaded it.
     ///
     /// # Errors
-    /// As [`Self::create`]; code that does not load. The new version is on record then, and the
-    /// function is as it was.
+    /// As [`Self::create`]; [`Error::Forbidden`] to whoever does not hold what the function may do;
+    /// code that does not load. The new version is on record then, and the function is as it was.
     pub async fn update(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -296,13 +338,16 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let before = self.find(access, slug).await?;
+        refuse_changed(&before, input.expected)?;
         let was_active = before.is_active;
         let source = self.new_source(scope, &before, &input).await?;
-        let old = (before.name.clone(), before.description.clone());
-        let function = changed(before, input);
+        let principal = access.principal();
+        let now = self.engine.clock.now();
+        let function = changed(before.clone(), input, principal, now)?;
+        may_change_what_runs(principal, &before, &function, source.is_some())?;
         let mut errors = Vec::new();
         let new = (function.name.as_str(), function.description.as_str());
-        check_texts(new, Some((&old.0, &old.1)), &mut errors);
+        check_texts(new, Some((&before.name, &before.description)), &mut errors);
         self.check_values(scope, &function, errors).await?;
         let version = match source {
             Some(source) => Some(self.new_version(scope, &function, source).await?),
@@ -313,12 +358,17 @@ impl FunctionService {
             }
             None => None,
         };
-        let is_active = function.is_active;
         let change = FunctionChange {
+            at: self.engine.clock.now().after(function.updated_at),
             function,
             version,
-            at: self.engine.clock.now(),
         };
+        self.write(scope, change).await
+    }
+
+    /// Writes a change, and lets everything that has kept the function know.
+    async fn write(&self, scope: TenantScope, change: FunctionChange) -> Result<Function, Error> {
+        let is_active = change.function.is_active;
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let written = to_the_end(async move {
             let function = store.update_function(change).await?;
@@ -398,18 +448,19 @@ impl FunctionService {
     /// Deletes a function and its subscriptions; its running and waiting runs end as failed.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`]; a function that was last changed at another time than `expected`.
     pub async fn delete(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
         slug: &str,
+        expected: Option<Timestamp>,
     ) -> Result<(), Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let deleted = to_the_end(async move {
             store
-                .delete_function(function.id, engine.clock.now())
+                .delete_function(function.id, engine.clock.now(), expected)
                 .await?;
             engine.functions_stopped(scope.site_id(), [function.id], &deleted());
             Ok(())
@@ -452,7 +503,8 @@ impl FunctionService {
     /// theirs.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for the function or the version; code that does not load.
+    /// [`Error::NotFound`] for the function or the version; [`Error::Forbidden`] to whoever does not
+    /// hold what the function may do; code that does not load; a change by somebody else meanwhile.
     pub async fn activate(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -461,22 +513,31 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
+        if number != function.version {
+            let rights = &function.rights;
+            let doing = "change what runs with them";
+            if !rights.is_plain() {
+                must_hold(access.principal(), function.app_id, rights, doing)?;
+            }
+        }
+        let store = self.engine.scoped(scope);
+        let executable = store.executable_of(function.id, number).await?;
+        let executable = executable.ok_or_else(|| {
+            Error::NotFound(format!("Version {number} of function '{}'", function.slug))
+        })?;
+        if let Source::Proxy { .. } = executable.source {
+            // What may be called may have changed since it was stored.
+            self.check(scope, &executable.source).await?;
+        }
         if function.is_active {
             self.load(scope, &function, number).await?;
         }
-        let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let activated = to_the_end(async move {
-            let found = store
-                .activate_version(function.id, number, engine.clock.now())
-                .await?;
-            engine.functions_changed(scope.site_id());
-            Ok(found)
-        });
-        if !activated.await? {
-            return Err(no_version(number, &function.slug));
-        }
-        self.engine.settle_workers(scope, function.id).await;
-        self.find(access, slug).await
+        let change = FunctionChange {
+            function,
+            version: Some(number),
+            at: self.engine.clock.now(),
+        };
+        self.write(scope, change).await
     }
 
     async fn find<R: crate::auth::Right>(
@@ -529,9 +590,13 @@ impl FunctionService {
     }
 
     async fn check(&self, scope: TenantScope, source: &Source) -> Result<(), Error> {
+        let hosts = match source {
+            Source::Proxy { .. } => self.engine.queue().egress_hosts(scope.site_id()).await?,
+            Source::App { .. } | Source::System => EgressHosts::default(),
+        };
         let runtime = self.engine.runtimes.of(source);
         let runtime = runtime.map_err(|failure| Error::BadRequest(failure.message))?;
-        let checked = runtime.check(scope.site_id(), source).await;
+        let checked = runtime.check(scope.site_id(), source, &hosts).await;
         checked.map_err(|error| match error {
             CheckError::Code(error) => Error::Code(error),
             CheckError::Field(error) => Error::Validation(vec![error]),
@@ -544,25 +609,54 @@ fn no_version(number: u32, slug: &str) -> Error {
     Error::NotFound(format!("Version {number} of function '{slug}'"))
 }
 
+fn refuse_changed(before: &Function, expected: Option<Timestamp>) -> Result<(), Error> {
+    if expected.is_some_and(|at| at != before.updated_at) {
+        return Err(Conflict::Changed.into());
+    }
+    Ok(())
+}
+
 /// The new headers; a value that was only shown hidden stays what it was.
 fn new_headers(
-    new: Option<BTreeMap<String, String>>,
-    mut old: BTreeMap<String, String>,
+    change: Option<HeadersChange>,
+    old: BTreeMap<String, String>,
 ) -> BTreeMap<String, String> {
-    let Some(mut new) = new else { return old };
-    for (name, value) in &mut new {
-        if value == HIDDEN
-            && let Some(kept) = old.remove(name)
-        {
-            *value = kept;
-        }
+    let Some(HeadersChange { values, merges }) = change else {
+        return old;
+    };
+    let mut new = if merges { old.clone() } else { BTreeMap::new() };
+    for (name, value) in values {
+        let value = match value {
+            Some(value) if value == HIDDEN => old.get(&name).cloned().or(Some(value)),
+            value => value,
+        };
+        match value {
+            Some(value) => new.insert(name, value),
+            None => new.remove(&name),
+        };
     }
     new
 }
 
-fn changed(before: Function, input: UpdateFunction) -> Function {
+/// What `principal` is shown of a function: conditions only where they may subscribe it.
+fn shown(principal: &Principal, mut function: Function) -> Function {
+    if !principal.may(Permission::EventsSubscribe, Some(function.app_id)) {
+        function.options.filter_conditions = None;
+    }
+    function
+}
+
+fn changed(
+    before: Function,
+    input: UpdateFunction,
+    principal: &Principal,
+    now: Timestamp,
+) -> Result<Function, Error> {
+    let rights = input
+        .rights
+        .applied_to(&before.rights, principal, before.app_id, now)?;
     let old = before.options;
-    Function {
+    Ok(Function {
         name: input.name.unwrap_or(before.name),
         description: input.description.unwrap_or(before.description),
         is_active: input.is_active.unwrap_or(before.is_active),
@@ -577,8 +671,9 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
         },
+        rights,
         ..before
-    }
+    })
 }
 
 /// What runs, if what was given fits the mode.

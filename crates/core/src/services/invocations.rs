@@ -1,6 +1,6 @@
 //! Executing functions directly, and reading what ran.
 
-use super::{VersionChoice, readable_by};
+use super::{VersionChoice, own_in, readable_by};
 use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::chain::Link;
 use crate::engine::{Admitted, Cause, Engine, Queuer, WaitedRun};
@@ -8,8 +8,10 @@ use crate::error::Error;
 use crate::event::EventType;
 use crate::function::Function;
 use crate::idempotency::Remember;
-use crate::ids::{EventId, InvocationId, SiteId, TaskId, VersionId};
-use crate::invocation::{Completion, FailureKind, Invocation, InvocationChanged, Trigger, Waiter};
+use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};
+use crate::invocation::{
+    Completion, Failure, FailureKind, Invocation, InvocationChanged, OnBehalf, Trigger, Waiter,
+};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Reservation, TaskRun};
 use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore, to_the_end};
@@ -51,6 +53,8 @@ struct Target {
 /// What a replay takes over from the run that it repeats.
 struct Origin {
     of: InvocationId,
+    /// Who caused that one.
+    user: Option<UserId>,
     event: Option<EventType>,
     event_id: Option<EventId>,
     /// The version to run; none for the active one.
@@ -102,10 +106,42 @@ impl InvocationService {
             function,
             origin: None,
         };
-        self.run(principal.into(), target, call).await
+        self.run_for(principal, target, call).await
     }
 
-    /// The same for anyone, if the function is public; otherwise it does not exist.
+    /// As [`Self::run`] for somebody, who is shown what they may see of the record.
+    async fn run_for(
+        &self,
+        principal: &Principal,
+        target: Target,
+        call: Call,
+    ) -> Result<Executed, Error> {
+        let remembering = principal.clone();
+        let call = Call {
+            // What is kept of the answer is what its caller is given.
+            remember: call.remember.map(|it| {
+                it.of(move |executed: &Executed| Executed {
+                    invocation: shown(&remembering, executed.invocation.clone()),
+                    queued: executed.queued,
+                })
+            }),
+            ..call
+        };
+        match self.run(principal.into(), target, call).await {
+            Ok(Executed { invocation, queued }) => Ok(Executed {
+                invocation: shown(principal, invocation),
+                queued,
+            }),
+            Err(Error::FunctionFailed(invocation)) => Err(Error::FunctionFailed(Box::new(shown(
+                principal,
+                *invocation,
+            )))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same for anyone, if the function is public; otherwise it does not exist. The record is
+    /// nothing for them to see.
     ///
     /// # Errors
     /// As [`Self::execute`].
@@ -122,7 +158,7 @@ impl InvocationService {
             Some(app) => store
                 .function(app.id, slug)
                 .await?
-                .filter(|it| it.is_public),
+                .filter(|it| it.is_public && it.is_active),
             None => None,
         };
         let caller = Caller {
@@ -137,8 +173,9 @@ impl InvocationService {
         self.run(caller, target, call).await
     }
 
-    /// Runs an earlier invocation again, as a new one with the same parameters in the caller's
-    /// name. What a replayed PRE function returns is its result and decides nothing.
+    /// Runs an earlier invocation again, as a new one with the same parameters. It acts for whoever
+    /// asks; what it is told of who caused it stays. What a replayed PRE function returns is its
+    /// result and decides nothing.
     ///
     /// # Errors
     /// As [`Self::execute`] and [`Self::get`]; [`Error::Forbidden`];
@@ -151,7 +188,7 @@ impl InvocationService {
         queued: Option<bool>,
         remember: Option<Remember<Executed>>,
     ) -> Result<Executed, Error> {
-        let found = self.get(principal, id).await?;
+        let found = self.find(principal, id).await?;
         principal.require(Permission::FunctionsExecute, Some(found.app_id))?;
         let store = self.engine.scoped(principal.scope());
         let function = store.function_by_id(found.function_id).await?;
@@ -177,12 +214,13 @@ impl InvocationService {
             function,
             origin: Some(Origin {
                 of: found.id,
+                user: found.user_id,
                 event: found.event,
                 event_id: found.event_id,
                 version: (choice == VersionChoice::Own).then_some(found.version_id),
             }),
         };
-        self.run(principal.into(), target, call).await
+        self.run_for(principal, target, call).await
     }
 
     async fn run(&self, caller: Caller<'_>, target: Target, call: Call) -> Result<Executed, Error> {
@@ -218,26 +256,22 @@ impl InvocationService {
             false => Waiter::Caller,
         };
         let _admitted = self.admit(&caller, &function, waiter).await?;
-        let acting = match caller.principal {
-            Some(principal) => {
-                let user_data = Engine::user_data(principal);
-                self.engine.acting(principal, user_data, link, &executable)
-            }
-            None => self.engine.acting_for_nobody(&executable),
-        };
+        let (user, user_data, behalf) = self.causer(&caller, origin.as_ref()).await?;
         let cause = Cause {
             trigger: origin.as_ref().map_or(Trigger::Api, |_| Trigger::Replay),
             event: origin.as_ref().and_then(Origin::event),
             options: None,
             waiter,
-            user: caller.principal.map(Principal::user_id),
+            user,
+            user_data,
+            behalf,
             chain,
             params: call.params,
             replay_of: origin.as_ref().map(|origin| origin.of),
             pinned: version.is_some(),
             at: self.engine.clock.now(),
         };
-        let run = self.engine.new_run(executable, cause, acting).await?;
+        let run = self.engine.new_run(executable, cause).await?;
         let queued = waiter == Waiter::Nobody;
         let remember = call.remember.map(|it| {
             it.of(move |written: &Invocation| Executed {
@@ -249,6 +283,28 @@ impl InvocationService {
             Waiter::Nobody => self.queue(&*store, run, remember).await,
             Waiter::Caller => self.wait(&store, run, remember).await,
         }
+    }
+
+    /// Who caused a run, what it is told of them, and in whose name it acts.
+    async fn causer(
+        &self,
+        caller: &Caller<'_>,
+        origin: Option<&Origin>,
+    ) -> Result<(Option<UserId>, Option<JsonText>, OnBehalf), Error> {
+        let Some(principal) = caller.principal else {
+            return Ok((None, None, OnBehalf::default()));
+        };
+        let Some(origin) = origin else {
+            let user_data = Engine::user_data(principal);
+            return Ok((principal.user_id(), user_data, principal.behalf()));
+        };
+        let site = caller.scope.site_id();
+        let user_data = self.engine.user_data_of(site, origin.user).await?;
+        let behalf = OnBehalf {
+            asker: principal.user_id(),
+            ..principal.behalf()
+        };
+        Ok((origin.user, user_data, behalf))
     }
 
     /// Lets a call in, or says what there is too much of.
@@ -370,6 +426,11 @@ impl InvocationService {
     /// # Errors
     /// [`Error::NotFound`] for what the caller may not see as well.
     pub async fn get(&self, principal: &Principal, id: InvocationId) -> Result<Invocation, Error> {
+        Ok(shown(principal, self.find(principal, id).await?))
+    }
+
+    /// The same with everything, for what is not an answer.
+    async fn find(&self, principal: &Principal, id: InvocationId) -> Result<Invocation, Error> {
         let found = self.engine.scoped(principal.scope()).invocation(id).await?;
         visible(principal, found, "Invocation")
     }
@@ -384,7 +445,7 @@ impl InvocationService {
             .scoped(principal.scope())
             .invocation_by_task(id)
             .await?;
-        visible(principal, found, "Invocation")
+        Ok(shown(principal, visible(principal, found, "Invocation")?))
     }
 
     /// Invocations that match, newest first: one's own, and those of the apps in which the
@@ -399,11 +460,9 @@ impl InvocationService {
         page: PageRequest,
     ) -> Result<Page<Invocation>, Error> {
         query.visible_to = readable_by(principal);
-        Ok(self
-            .engine
-            .scoped(principal.scope())
-            .list_invocations(query, page)
-            .await?)
+        let store = self.engine.scoped(principal.scope());
+        let page = store.list_invocations(query, page).await?;
+        Ok(shown_page(principal, page))
     }
 
     /// Every change of an invocation's state in this process, all sites mixed: callers filter.
@@ -425,10 +484,48 @@ pub(super) fn visible(
     what: &str,
 ) -> Result<Invocation, Error> {
     let visible = found.filter(|it| {
-        it.user_id == Some(principal.user_id())
-            || principal.may(Permission::InvocationsRead, Some(it.app_id))
+        let of_own = principal
+            .user_id()
+            .is_some_and(|me| it.user_id == Some(me) || it.behalf.asker == Some(me));
+        let in_reach = own_in(principal).is_none_or(|app| app == it.app_id);
+        (of_own && in_reach) || principal.may(Permission::InvocationsRead, Some(it.app_id))
     });
     visible.ok_or_else(|| Error::NotFound(what.to_owned()))
+}
+
+/// What `principal` is shown of a record: the inside of the run, which is logs, traceback, worker and
+/// what it was given, only with `invocations.read` in its app. What somebody gave themselves, by a call
+/// from outside, is theirs.
+pub(super) fn shown(principal: &Principal, invocation: Invocation) -> Invocation {
+    if principal.may(Permission::InvocationsRead, Some(invocation.app_id)) {
+        return invocation;
+    }
+    let gave_it = invocation.trigger == Trigger::Api
+        && invocation.chain.depth() == 0
+        && invocation.user_id == principal.user_id();
+    Invocation {
+        params: match gave_it {
+            true => invocation.params,
+            false => JsonText::from(&serde_json::json!({})),
+        },
+        failure: invocation.failure.map(|failure| Failure {
+            traceback: None,
+            ..failure
+        }),
+        logs: Vec::new(),
+        worker: None,
+        holder: None,
+        ..invocation
+    }
+}
+
+/// The same for each of a page.
+pub(super) fn shown_page(principal: &Principal, page: Page<Invocation>) -> Page<Invocation> {
+    let items = page.items.into_iter();
+    Page {
+        items: items.map(|it| shown(principal, it)).collect(),
+        total: page.total,
+    }
 }
 
 async fn written(store: &dyn ScopedStore, id: InvocationId) -> Result<Invocation, Error> {

@@ -4,6 +4,7 @@ mod admin;
 mod apps;
 mod dead_letters;
 mod functions;
+mod grants;
 mod invocations;
 mod subscribers;
 
@@ -11,8 +12,9 @@ pub use admin::{AdminService, Strength};
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
 pub use functions::{
-    CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
+    CreateFunction, CreatedFunction, FunctionService, HeadersChange, RotatedSecret, UpdateFunction,
 };
+pub use grants::RightsInput;
 pub use invocations::{Call, Executed, InvocationService};
 pub use subscribers::{SubscriberPatch, SubscriberService};
 
@@ -22,6 +24,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::EventType;
 use crate::filter::Filter;
+use crate::ids::AppId;
 use crate::ports::store::Visibility;
 use crate::users::FieldError;
 use crate::{limits, text};
@@ -37,9 +40,15 @@ pub(crate) async fn app(engine: &Engine, principal: &Principal, slug: &str) -> R
 fn readable_by(principal: &Principal) -> Option<Visibility> {
     let right = Permission::InvocationsRead;
     (!principal.may(right, None)).then(|| Visibility {
-        user: Some(principal.user_id()),
+        user: principal.user_id(),
+        own_in: own_in(principal),
         apps: principal.apps_with(right),
     })
+}
+
+/// The app to which a function's view of its caller's own runs is confined.
+fn own_in(principal: &Principal) -> Option<AppId> {
+    principal.ceilings().last().map(|ceiling| ceiling.app)
 }
 
 /// The slug to use: the given one if it is well-formed, else one made of the name.

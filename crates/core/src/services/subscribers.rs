@@ -4,7 +4,7 @@ use super::invocations::visible;
 use crate::app::App;
 use crate::auth::{Permission, Principal};
 use crate::chain::Link;
-use crate::engine::{Engine, Explained};
+use crate::engine::{Engine, Explained, Hindrance};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
@@ -15,6 +15,7 @@ use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
 use crate::registry::{self, Event};
 use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
+use crate::time::Timestamp;
 use crate::users::FieldError;
 use serde_json::Value;
 use std::future::Future;
@@ -35,6 +36,8 @@ pub struct SubscriberPatch {
     pub max_attempts: Option<Option<u32>>,
     /// Whether it runs.
     pub is_active: Option<bool>,
+    /// When what the change was made for was last changed; another state is not overwritten.
+    pub expected: Option<Timestamp>,
 }
 
 impl SubscriberPatch {
@@ -131,13 +134,13 @@ impl SubscriberService {
             .subscriber(event, function)
             .await?
             .ok_or_else(not_subscribed)?;
-        let is_active = patch.is_active;
+        let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
         check(event, &options, &found)?;
-        let now = self.engine.clock.now();
+        let now = self.engine.clock.now().after(before.updated_at);
         let write = async move {
             store
-                .update_subscriber(event, function, options, is_active, now)
+                .update_subscriber(event, function, options, is_active, now, expected)
                 .await
         };
         let after = self.write(principal, write).await?;
@@ -147,15 +150,37 @@ impl SubscriberService {
         after.ok_or_else(not_subscribed)
     }
 
-    /// Ends a subscription. Runs that were published before still happen.
+    /// One subscription. Needs `events.subscribe` on the function's app.
     ///
     /// # Errors
     /// [`Error::NotSubscribed`], also for a function that does not exist; [`Error::Forbidden`].
+    pub async fn get(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        function: FunctionId,
+    ) -> Result<Subscriber, Error> {
+        let not_subscribed = || Error::NotSubscribed { function, event };
+        match self.permitted(principal, function).await {
+            Err(Error::FunctionDoesNotExist(_)) => return Err(not_subscribed()),
+            other => other?,
+        };
+        let store = self.engine.scoped(principal.scope());
+        let found = store.subscriber(event, function).await?;
+        found.ok_or_else(not_subscribed)
+    }
+
+    /// Ends a subscription. Runs that were published before still happen.
+    ///
+    /// # Errors
+    /// [`Error::NotSubscribed`], also for a function that does not exist; [`Error::Forbidden`]; a
+    /// subscription that was last changed at another time than `expected`.
     pub async fn unsubscribe(
         &self,
         principal: &Principal,
         event: EventType,
         function: FunctionId,
+        expected: Option<Timestamp>,
     ) -> Result<(), Error> {
         let not_subscribed = || Error::NotSubscribed { function, event };
         match self.permitted(principal, function).await {
@@ -163,7 +188,7 @@ impl SubscriberService {
             other => other?,
         };
         let store = self.engine.scoped(principal.scope());
-        let write = async move { store.delete_subscriber(event, function).await };
+        let write = async move { store.delete_subscriber(event, function, expected).await };
         if !self.write(principal, write).await? {
             return Err(not_subscribed());
         }
@@ -184,6 +209,8 @@ impl SubscriberService {
         let app = super::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
         let subscribers = store.list_subscribers(event, Some(app.id)).await?;
+        let subscribers = subscribers.into_iter();
+        let subscribers = subscribers.map(|it| shown(principal, it)).collect();
         Ok((app, subscribers))
     }
 
@@ -248,13 +275,15 @@ impl SubscriberService {
             return Err(Error::Validation(vec![error]));
         }
         let Some(id) = caused_by else {
-            return self.engine.explain(&event, principal).await;
+            let explained = self.engine.explain(&event, principal).await?;
+            return Ok(shown_explained(principal, explained));
         };
         let found = self.engine.scoped(principal.scope()).invocation(id).await?;
         let run = visible(principal, found, "Invocation")?;
         let chain = run.chain.with(Link(run.function_id, run.event));
-        let within = principal.clone().within_chain(chain);
-        self.engine.explain(&event, &within).await
+        let within = principal.clone().at_end_of(chain);
+        let explained = self.engine.explain(&event, &within).await?;
+        Ok(shown_explained(principal, explained))
     }
 
     async fn permitted(
@@ -310,6 +339,34 @@ impl SubscriberService {
             self.engine.settle_workers(scope, function).await;
         }
     }
+}
+
+/// What `principal` is shown of a subscription: its filter only where they may subscribe.
+fn shown(principal: &Principal, mut subscriber: Subscriber) -> Subscriber {
+    if !principal.may(Permission::EventsSubscribe, Some(subscriber.app_id)) {
+        subscriber.options.filter = None;
+    }
+    subscriber
+}
+
+/// The same of an explanation: why a filter could not be evaluated tells what stands in it.
+fn shown_explained(principal: &Principal, explained: Vec<Explained>) -> Vec<Explained> {
+    let explained = explained.into_iter().map(|it| {
+        let app = it.subscriber.app_id;
+        let may_see = principal.may(Permission::EventsSubscribe, Some(app));
+        Explained {
+            subscriber: shown(principal, it.subscriber),
+            hindrance: it.hindrance.map(|why| match why {
+                Hindrance::Unclear(whose, _) if !may_see => {
+                    let reason = "whoever may subscribe the function is told why";
+                    Hindrance::Unclear(whose, reason.to_owned())
+                }
+                why => why,
+            }),
+            ..it
+        }
+    });
+    explained.collect()
 }
 
 fn check(event: EventType, options: &SubscriberOptions, function: &Function) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use super::identity::{kept_email, kept_username};
 use super::model::Profile;
 use crate::auth::{Password, Typed};
 use crate::function::Object;
+use crate::json::ObjectChange;
 
 /// A user to be created.
 #[derive(Debug, Clone)]
@@ -60,8 +61,10 @@ pub struct UpdateUser {
     pub is_active: Option<bool>,
     /// May manage users; only a superuser may change it.
     pub is_staff: Option<bool>,
-    /// Free-form data, as a whole.
-    pub attributes: Option<Object>,
+    /// Free-form data.
+    pub attributes: Option<ObjectChange>,
+    /// The revision that the change was made for; another one is not overwritten.
+    pub expected: Option<i64>,
 }
 
 impl UpdateUser {
@@ -79,7 +82,10 @@ impl UpdateUser {
             last_name: new.last_name.unwrap_or(old.last_name),
             is_active: new.is_active.unwrap_or(old.is_active),
             is_staff: new.is_staff.unwrap_or(old.is_staff),
-            attributes: new.attributes.unwrap_or(old.attributes),
+            attributes: match new.attributes {
+                Some(change) => change.applied_to(old.attributes),
+                None => old.attributes,
+            },
         }
     }
 }

@@ -10,4 +10,5 @@ mod service;
 pub use input::{CreateUser, UpdateUser};
 pub use model::{FieldError, Profile, User};
 pub use preferences::PreferencesChange;
+pub(crate) use rights::{Standing, function_refusal, functions_may_change};
 pub use service::UserService;

@@ -8,6 +8,7 @@ use crate::{limits, text};
 use icu_properties::CodePointSetData;
 use icu_properties::props::XidContinue;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use uuid::Uuid;
 
 /// The part of a user that an operation proposes and PRE functions see: everything but identity.
@@ -99,8 +100,8 @@ impl User {
 /// One field that does not hold, for the `errors` of an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
-    /// The field's name.
-    pub field: &'static str,
+    /// The field's name; what is within another one follows it after a dot.
+    pub field: Cow<'static, str>,
     /// What must change.
     pub message: String,
     /// Where in the field's text, from 1.
@@ -113,9 +114,9 @@ pub struct FieldError {
 
 impl FieldError {
     /// One error.
-    pub fn new(field: &'static str, message: impl Into<String>) -> Self {
+    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
         Self {
-            field,
+            field: field.into(),
             message: message.into(),
             line: None,
             column: None,

@@ -77,7 +77,7 @@ impl UserService {
     /// When the store fails.
     pub async fn preferences(&self, principal: &Principal) -> Result<Object, Error> {
         let store = self.engine.scoped(principal.scope());
-        let found = store.preferences(principal.user_id()).await?;
+        let found = store.preferences(principal.somebody()?.id).await?;
         found.map(shown).ok_or_else(gone)
     }
 
@@ -91,7 +91,7 @@ impl UserService {
         change: PreferencesChange,
     ) -> Result<Object, Error> {
         let store = self.engine.scoped(principal.scope());
-        let user = principal.user_id();
+        let user = principal.somebody()?.id;
         match store.change_preferences(user, change).await? {
             Some(Ok(after)) => Ok(shown(after)),
             Some(Err(error)) => Err(Error::Validation(vec![error])),

@@ -1,32 +1,110 @@
-//! Who may change whom. Without these rules a manager of users could take over an administrator.
+//! Who may change whom. Without these rules a manager of users could take over an administrator, and
+//! whoever deploys in one app could through a function.
 
 use super::input::UpdateUser;
 use super::model::{Profile, User};
-use crate::auth::{Permission, Principal, RoleName, not_from_a_function};
+use crate::auth::{Ceiling, Permission, Principal, RoleName};
 use crate::error::Error;
+
+/// The rights that an account holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing<'a> {
+    is_superuser: bool,
+    is_staff: bool,
+    /// Role slugs.
+    roles: &'a [String],
+}
+
+impl<'a> Standing<'a> {
+    /// Of an account that exists.
+    pub(crate) fn of(user: &'a User) -> Self {
+        Self {
+            is_superuser: user.is_superuser,
+            is_staff: user.profile.is_staff,
+            roles: &user.roles,
+        }
+    }
+
+    /// Of an account that is about to be as `proposed`, and held these rights before.
+    pub(crate) fn proposed(self, proposed: &Profile) -> Self {
+        Self {
+            is_staff: self.is_staff || proposed.is_staff,
+            ..self
+        }
+    }
+
+    /// Whether there is anything to protect.
+    pub(crate) const fn holds_rights(&self) -> bool {
+        self.is_superuser || self.is_staff || !self.roles.is_empty()
+    }
+
+    /// Of an account that does not exist yet.
+    pub(crate) const fn none() -> Self {
+        Self {
+            is_superuser: false,
+            is_staff: false,
+            roles: &[],
+        }
+    }
+}
+
+/// An account that holds rights is changed by a function only if that holds them itself: the one
+/// rule for what `sdk_client` asks for and for what a PRE function's patch changes. None: it may.
+pub(crate) fn function_refusal(ceiling: &Ceiling, standing: Standing<'_>) -> Option<String> {
+    let slug = &ceiling.slug;
+    if standing.is_superuser {
+        return Some(format!(
+            "the account is a superuser's, which no function changes, '{slug}' neither"
+        ));
+    }
+    if standing.is_staff && !ceiling.covers_staff() {
+        return Some(format!(
+            "the account is staff, and function '{slug}' does not hold all that staff may, in the \
+             whole site"
+        ));
+    }
+    let role = standing.roles.iter().find(|role| {
+        let (app, name) = match role.split_once(':') {
+            Some((app, name)) => (Some(app), name),
+            None => (None, role.as_str()),
+        };
+        !RoleName::from_text(name).is_some_and(|role| ceiling.covers(role, app))
+    })?;
+    Some(format!(
+        "the account has the role '{role}', and function '{slug}' has not declared every permission \
+         of it where it holds"
+    ))
+}
+
+/// As [`function_refusal`] for all functions that stand between `principal` and the request.
+pub(crate) fn functions_may_change(
+    principal: &Principal,
+    standing: Standing<'_>,
+) -> Result<(), Error> {
+    let mut ceilings = principal.ceilings().iter();
+    match ceilings.find_map(|ceiling| function_refusal(ceiling, standing)) {
+        None => Ok(()),
+        Some(reason) => Err(Error::Forbidden(format!("This is not done: {reason}"))),
+    }
+}
 
 /// Nobody gives themselves, or others, more than they may.
 pub(super) fn may_set_staff(principal: &Principal, before: bool, after: bool) -> Result<(), Error> {
-    if before == after {
+    if before == after || principal.is_superuser() {
         return Ok(());
     }
-    not_from_a_function(principal)?;
-    if principal.user().is_superuser {
-        return Ok(());
-    }
-    Err(Error::Forbidden(
-        "Only a superuser may change is_staff".to_owned(),
-    ))
+    Err(Error::Forbidden(match principal.is_function() {
+        true => "No function changes is_staff; do it over the API".to_owned(),
+        false => "Only a superuser may change is_staff".to_owned(),
+    }))
 }
 
 /// Changing or deleting somebody else.
 pub(super) fn may_change(principal: &Principal, target: &User) -> Result<(), Error> {
     principal.require(Permission::UsersManage, None)?;
-    let has_rights = target.is_superuser || target.profile.is_staff || !target.roles.is_empty();
-    if has_rights {
-        not_from_a_function(principal)?;
-    }
-    if principal.user().is_superuser {
+    functions_may_change(principal, Standing::of(target))?;
+    // From here on only whoever acts is asked: what the functions may is decided.
+    if principal.user().is_some_and(|user| user.is_superuser) {
         return Ok(());
     }
     if target.is_superuser {
@@ -34,7 +112,7 @@ pub(super) fn may_change(principal: &Principal, target: &User) -> Result<(), Err
             "Only a superuser may change a superuser".to_owned(),
         ));
     }
-    let is_administrator = principal.may(Permission::RolesAssign, None);
+    let is_administrator = principal.whoever_acts_may(Permission::RolesAssign, None);
     if !is_administrator && (target.profile.is_staff || may_more(target, principal)) {
         let message = "Only an administrator of the site may change somebody with more rights";
         return Err(Error::Forbidden(message.to_owned()));
@@ -42,7 +120,7 @@ pub(super) fn may_change(principal: &Principal, target: &User) -> Result<(), Err
     Ok(())
 }
 
-/// Whether a role of `target` includes something that `principal` may not do in the whole site.
+/// Whether a role of `target` includes something that whoever acts may not do in the whole site.
 fn may_more(target: &User, principal: &Principal) -> bool {
     let mut roles = target
         .roles
@@ -51,30 +129,41 @@ fn may_more(target: &User, principal: &Principal) -> bool {
     roles.any(|role| {
         Permission::ALL
             .into_iter()
-            .any(|it| role.includes(it) && !principal.may(it, None))
+            .any(|it| role.includes(it) && !principal.whoever_acts_may(it, None))
     })
 }
 
-/// A new password for somebody is a way to act as them.
+/// A new password for an account that exists is a way to act as its owner.
 pub(super) fn may_set_password(principal: &Principal) -> Result<(), Error> {
-    not_from_a_function(principal)
+    if !principal.is_function() {
+        return Ok(());
+    }
+    let message = "No function changes a password; do it over the API";
+    Err(Error::Forbidden(message.to_owned()))
 }
 
 /// Changing oneself: everything but what decides about one's own rights. `attributes` are what others
-/// keep about somebody; a function may be how they do it.
+/// keep about somebody; a function may be how they do it, with the permission that changing anybody takes.
 pub(super) fn may_change_self(
     principal: &Principal,
-    before: &Profile,
+    before: &User,
     change: &UpdateUser,
 ) -> Result<(), Error> {
+    if principal.is_function() && !principal.functions_may(Permission::UsersManage, None) {
+        principal.require(Permission::UsersManage, None)?;
+    }
+    functions_may_change(principal, Standing::of(before))?;
+    if principal.may(Permission::UsersManage, None) {
+        return Ok(());
+    }
     let differs = |new: Option<bool>, old: bool| new.is_some_and(|new| new != old);
-    if differs(change.is_staff, before.is_staff) || differs(change.is_active, before.is_active) {
+    let profile = &before.profile;
+    if differs(change.is_staff, profile.is_staff) || differs(change.is_active, profile.is_active) {
         let message = "You cannot change is_staff or is_active of your own account";
         return Err(Error::Forbidden(message.to_owned()));
     }
-    let attributes = change.attributes.as_ref();
-    let from_outside = principal.chain().depth() == 0;
-    if from_outside && attributes.is_some_and(|new| *new != before.attributes) {
+    let changes_attributes = change.applied_to(profile).attributes != profile.attributes;
+    if !principal.is_function() && changes_attributes {
         let message = "You cannot change the attributes of your own account; what is yours to set is \
                        at /api/users/me/preferences/";
         return Err(Error::Forbidden(message.to_owned()));
@@ -85,14 +174,15 @@ pub(super) fn may_change_self(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::{ActsAs, FunctionRights, GrantScope};
     use crate::chain::{Chain, Link};
     use crate::event::EventType;
-    use crate::ids::FunctionId;
-    use crate::ids::{SiteId, UserId};
+    use crate::ids::{AppId, FunctionId, SiteId, UserId};
     use crate::ports::store::RoleGrant;
     use crate::registry::spec;
     use crate::site::TenantScope;
     use crate::time::Timestamp;
+    use std::sync::Arc;
 
     fn user(is_staff: bool, is_superuser: bool, roles: &[&str]) -> User {
         let crate::registry::Event::PreUserCreate(profile) =
@@ -165,14 +255,128 @@ mod tests {
         }
     }
 
+    /// A function that declares `permissions` where `scope` says, and acts for `user`.
+    fn function(
+        permissions: &[Permission],
+        scope: GrantScope,
+        acts_as: ActsAs,
+        user: Option<User>,
+    ) -> Principal {
+        let ceiling = Ceiling {
+            function: FunctionId(1),
+            slug: "f".to_owned(),
+            app: AppId(1),
+            app_slug: "crm".to_owned(),
+            rights: FunctionRights {
+                permissions: permissions.to_vec(),
+                scope,
+                acts_as,
+                granted: None,
+            },
+            approved: true,
+        };
+        let caller = user.map(|user| principal(user, None));
+        let scope = TenantScope::verified(SiteId(1));
+        let chain = Chain::new(vec![Link(FunctionId(1), None)]);
+        Principal::of_function(scope, caller, chain, 0, vec![Arc::new(ceiling)])
+    }
+
     #[test]
-    fn a_function_changes_no_rights_whoever_caused_it() {
-        let root = principal(user(false, true, &[]), None)
-            .within_chain(Chain::new(vec![Link(FunctionId(1), None)]));
-        assert!(may_set_staff(&root, false, true).is_err());
-        assert!(may_set_password(&root).is_err());
-        assert!(may_change(&root, &user(false, false, &["viewer"])).is_err());
-        assert!(may_change(&root, &user(false, false, &[])).is_ok());
-        assert!(may_set_staff(&root, true, true).is_ok());
+    fn a_function_changes_an_account_with_rights_only_if_it_holds_them() {
+        let of = |role: RoleName| {
+            let given = Permission::ALL.into_iter().filter(|it| role.includes(*it));
+            given.chain([Permission::UsersManage]).collect::<Vec<_>>()
+        };
+        let (viewer, manager) = (of(RoleName::Viewer), vec![Permission::UsersManage]);
+        let all = Permission::ALL.to_vec();
+        let root = || Some(user(false, true, &[]));
+        let plain = || user(false, false, &[]);
+        for (declared, scope, target, may) in [
+            (&vec![], GrantScope::Site, plain(), false),
+            (&manager, GrantScope::App, plain(), true),
+            (
+                &manager,
+                GrantScope::Site,
+                user(false, false, &["crm:viewer"]),
+                false,
+            ),
+            (
+                &viewer,
+                GrantScope::App,
+                user(false, false, &["crm:viewer"]),
+                true,
+            ),
+            (
+                &viewer,
+                GrantScope::App,
+                user(false, false, &["other:viewer"]),
+                false,
+            ),
+            (
+                &viewer,
+                GrantScope::App,
+                user(false, false, &["viewer"]),
+                false,
+            ),
+            (
+                &viewer,
+                GrantScope::Site,
+                user(false, false, &["viewer"]),
+                true,
+            ),
+            (
+                &viewer,
+                GrantScope::Site,
+                user(false, false, &["crm:developer"]),
+                false,
+            ),
+            (
+                &viewer,
+                GrantScope::Site,
+                user(false, false, &["no-such-role"]),
+                false,
+            ),
+            (&all, GrantScope::App, user(true, false, &[]), false),
+            (&all, GrantScope::Site, user(true, false, &["admin"]), true),
+            (&all, GrantScope::Site, user(false, true, &[]), false),
+        ] {
+            for (acts_as, acting) in [(ActsAs::Caller, root()), (ActsAs::Function, None)] {
+                let it = function(declared, scope, acts_as, acting);
+                let (roles, staff) = (&target.roles, target.profile.is_staff);
+                assert_eq!(
+                    may_change(&it, &target).is_ok(),
+                    may,
+                    "{declared:?} {scope} {acts_as} on {roles:?}, staff {staff}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_a_function_acts_for_must_hold_the_right_as_well() {
+        let (declared, scope) = (Permission::ALL, GrantScope::Site);
+        let target = user(false, false, &[]);
+        for (acting, may) in [
+            (None, false),
+            (Some(user(false, false, &[])), false),
+            (Some(user(true, false, &[])), true),
+        ] {
+            let it = function(&declared, scope, ActsAs::Caller, acting.clone());
+            assert_eq!(may_change(&it, &target).is_ok(), may, "{acting:?}");
+            let alone = function(&declared, scope, ActsAs::Function, acting);
+            assert!(may_change(&alone, &target).is_ok());
+        }
+    }
+
+    #[test]
+    fn no_function_sets_staff_or_a_password_whatever_it_holds() {
+        for acts_as in ActsAs::ALL {
+            let root = Some(user(false, true, &[]));
+            let it = function(&Permission::ALL, GrantScope::Site, acts_as, root);
+            assert!(may_set_staff(&it, false, true).is_err());
+            assert!(may_set_staff(&it, true, false).is_err());
+            assert!(may_set_staff(&it, true, true).is_ok());
+            assert!(may_set_password(&it).is_err());
+        }
     }
 }

@@ -17,7 +17,9 @@ use crate::failpoint::{self, Point};
 use crate::idempotency::Remember;
 use crate::invocation::Completion;
 use crate::limits;
-use crate::ports::store::{Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end};
+use crate::ports::store::{
+    Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
+};
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
 use crate::services::refuse;
 use std::sync::Arc;
@@ -73,7 +75,12 @@ impl UserService {
             .admit(EventType::PostUserCreate, principal)
             .await?;
         let agreement = self
-            .ask(&Event::PreUserCreate(profile.clone()), profile, principal)
+            .ask(
+                &Event::PreUserCreate(profile.clone()),
+                profile,
+                None,
+                principal,
+            )
             .await?;
 
         let password_hash = self.hash(input.password).await?;
@@ -102,9 +109,10 @@ impl UserService {
         input: UpdateUser,
     ) -> Result<User, Error> {
         let before = self.find(principal, username).await?;
-        if before.id == principal.user_id() && !principal.may(Permission::UsersManage, None) {
-            may_change_self(principal, &before.profile, &input)?;
-        } else if before.id != principal.user_id() {
+        refuse_changed(&before, input.expected)?;
+        if Some(before.id) == principal.user_id() {
+            may_change_self(principal, &before, &input)?;
+        } else {
             may_change(principal, &before)?;
         }
         if input.password.is_some() {
@@ -113,7 +121,7 @@ impl UserService {
         let proposed = input.applied_to(&before.profile);
         may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
         self.refuse_invalid(&proposed, Some(&before.profile), input.password.as_ref())?;
-        let is_self = before.id == principal.user_id();
+        let is_self = Some(before.id) == principal.user_id() && !principal.is_function();
         if is_self && (input.password.is_some() || proposed.email != before.profile.email) {
             let site = principal.scope().site_id();
             self.gate.prove(site, &before, input.current).await?;
@@ -132,7 +140,7 @@ impl UserService {
         self.events
             .admit(EventType::PostUserUpdate, principal)
             .await?;
-        let agreement = self.ask(&pre, proposed, principal).await?;
+        let agreement = self.ask(&pre, proposed, Some(&before), principal).await?;
 
         let password_hash = self.hash(input.password).await?;
 
@@ -155,7 +163,8 @@ impl UserService {
         Ok(user)
     }
 
-    /// Deletes a user: the record is kept, marked, and found by no one; its credentials end.
+    /// Deletes a user: the record is kept, marked, and found by no one; its credentials end. With a
+    /// revision, only if the user still has it.
     ///
     /// # Errors
     /// As [`Self::update`].
@@ -163,10 +172,12 @@ impl UserService {
         &self,
         access: &SiteAccess<right::UsersManage>,
         username: &str,
+        expected: Option<i64>,
     ) -> Result<(), Error> {
         let principal = access.principal();
         let before = self.find(principal, username).await?;
-        if before.id == principal.user_id() {
+        refuse_changed(&before, expected)?;
+        if Some(before.id) == principal.user_id() {
             return Err(Error::BadRequest(
                 "You cannot delete your own account".to_owned(),
             ));
@@ -178,7 +189,7 @@ impl UserService {
         self.events
             .admit(EventType::PostUserDelete, principal)
             .await?;
-        let agreement = self.ask(&pre, profile, principal).await?;
+        let agreement = self.ask(&pre, profile, Some(&before), principal).await?;
 
         let user = User {
             is_deleted: true,
@@ -237,31 +248,39 @@ impl UserService {
             .collect())
     }
 
-    /// Somebody whom the caller may not see does not exist for the caller. One's own name, as it is
-    /// written, is always oneself: it may be a name that another one held first.
+    /// Somebody whom the caller may not see does not exist for the caller. Who may change users may see
+    /// whom. One's own name, as it is written, is always oneself: it may be a name that another one held
+    /// first.
     async fn find(&self, principal: &Principal, name: &str) -> Result<User, Error> {
         let store = self.engine.scoped(principal.scope());
-        let found = if name == principal.user().profile.username {
-            store.user(principal.user_id()).await?
-        } else {
-            store.user_by_name(name).await?
+        let own = principal
+            .user()
+            .filter(|user| user.profile.username == name);
+        let found = match own {
+            Some(user) => store.user(user.id).await?,
+            None => store.user_by_name(name).await?,
         };
         let found = found.filter(|user| {
-            user.id == principal.user_id() || principal.may(Permission::UsersRead, None)
+            let may = |right| principal.may(right, None);
+            Some(user.id) == principal.user_id()
+                || may(Permission::UsersRead)
+                || may(Permission::UsersManage)
         });
         found.ok_or_else(|| Error::NotFound("User".to_owned()))
     }
 
-    /// Publishes the PRE event and waits until every function has agreed.
+    /// Publishes the PRE event and waits until every function has agreed. `before` is the account as
+    /// it stands.
     async fn ask(
         &self,
         event: &Event,
         proposed: Profile,
+        before: Option<&User>,
         principal: &Principal,
     ) -> Result<Agreement, Error> {
         let publication = self.events.publish_event(event, principal).await?;
         match publication.stage {
-            Some(stage) => stage.decide(proposed).await,
+            Some(stage) => stage.decide(proposed, before).await,
             None => Err(Error::Internal(
                 "a PRE event was published without a stage".to_owned(),
             )),
@@ -342,4 +361,12 @@ impl From<UserChange> for Change {
         let remember = None;
         Self { change, remember }
     }
+}
+
+/// What was decided on another revision is not written; the write itself names the one that was read.
+fn refuse_changed(before: &User, expected: Option<i64>) -> Result<(), Error> {
+    if expected.is_some_and(|revision| revision != before.revision) {
+        return Err(Conflict::Changed.into());
+    }
+    Ok(())
 }

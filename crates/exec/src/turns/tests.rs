@@ -25,6 +25,7 @@ fn executable(site: i64, function: i64, most: Option<u32>) -> Executable {
         version_id: VersionId(function),
         version: 1,
         source: Source::System,
+        acts_as: tollgate_core::auth::ActsAs::default(),
         egress_hosts: tollgate_core::egress::EgressHosts::default(),
         options: FunctionOptions {
             max_concurrency: most,
@@ -57,6 +58,7 @@ fn push(turns: &Turns, executable: Executable) -> bool {
         trigger: Trigger::Api,
         waiter: Waiter::Nobody,
         user_id: Some(tollgate_core::ids::UserId(1)),
+        behalf: tollgate_core::invocation::OnBehalf::default(),
         chain: Default::default(),
         params: JsonText::null(),
         max_attempts: 1,

@@ -122,7 +122,7 @@ async fn a_redrive_takes_the_active_version_and_its_limits_unless_told_otherwise
     let function = dead.function_id;
     let subscribers = &world.platform.subscribers;
     subscribers
-        .unsubscribe(&world.admin, EventType::PostUserCreate, function)
+        .unsubscribe(&world.admin, EventType::PostUserCreate, function, None)
         .await
         .unwrap();
     letters
@@ -159,7 +159,7 @@ async fn a_function_that_cannot_run_keeps_its_dead_letter() {
     assert_eq!(everything().await.unwrap(), skipped);
     let access = world.access::<right::FunctionsDeploy>().await;
     let functions = &world.platform.functions;
-    functions.delete(&access, "after").await.unwrap();
+    functions.delete(&access, "after", None).await.unwrap();
     let error = letters
         .redrive(&world.admin, dead.id, VersionChoice::Own)
         .await;
@@ -263,7 +263,7 @@ async fn a_replay_is_a_new_run_of_the_same_parameters() {
             (Trigger::Replay, Some(first.id), version)
         );
         assert_eq!(run.params.to_value(), params);
-        assert_eq!(run.user_id, Some(world.admin.user_id()));
+        assert_eq!(run.user_id, world.admin.user_id());
     }
     let queued = service
         .replay(
@@ -306,7 +306,7 @@ async fn a_replayed_event_keeps_its_event_and_changes_nothing() {
 
     let access = world.access::<right::FunctionsDeploy>().await;
     let functions = &world.platform.functions;
-    functions.delete(&access, "pre").await.unwrap();
+    functions.delete(&access, "pre", None).await.unwrap();
     for choice in [VersionChoice::Active, VersionChoice::Own] {
         let error = service
             .replay(&world.admin, first.id, choice, None, None)

@@ -45,7 +45,7 @@ async fn each_change_causes_its_post_run_with_the_complete_user() {
     world
         .platform
         .users
-        .delete(&world.manage(), "ann")
+        .delete(&world.manage(), "ann", None)
         .await
         .unwrap();
     world.until(State::Succeeded, 3).await;
@@ -186,7 +186,7 @@ async fn deleting_a_function_ends_its_run_with_one_clear_failure() {
     world
         .platform
         .functions
-        .delete(&access, "doomed")
+        .delete(&access, "doomed", None)
         .await
         .unwrap();
     world.until(State::Failed, 1).await;
@@ -240,7 +240,7 @@ async fn a_waiting_run_of_a_deleted_function_ends_too() {
     world
         .platform
         .functions
-        .delete(&access, "doomed")
+        .delete(&access, "doomed", None)
         .await
         .unwrap();
     world.start().await;
@@ -313,7 +313,7 @@ async fn deleting_a_function_ends_what_waits_in_memory_as_well() {
     world
         .platform
         .functions
-        .delete(&access, "doomed")
+        .delete(&access, "doomed", None)
         .await
         .unwrap();
     world.until(State::Failed, more_than_run_at_once).await;

@@ -117,7 +117,12 @@ async fn every_verdict_on_delete() {
         world
             .subscribe(name, EventType::PreUserDelete, behaviour, priority(0))
             .await;
-        match world.platform.users.delete(&world.manage(), "ann").await {
+        match world
+            .platform
+            .users
+            .delete(&world.manage(), "ann", None)
+            .await
+        {
             Ok(()) => assert!(agrees, "{name}"),
             Err(error) => check_refusal(&error, EventType::PreUserDelete, name, name),
         }

@@ -62,7 +62,7 @@ async fn publishing_gives_task_ids_at_once_and_waiting_is_separate() {
             },
         })
     );
-    assert!(published.stage.unwrap().decide(profile).await.is_ok());
+    assert!(published.stage.unwrap().decide(profile, None).await.is_ok());
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
-use tollgate_core::services::{Call, CreateApp, CreateFunction, Executed, Strength};
+use tollgate_core::services::{Call, CreateApp, CreateFunction, Executed, RightsInput, Strength};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
@@ -355,6 +355,7 @@ fn create_function(name: &str) -> CreateFunction {
         is_public: false,
         async_mode: false,
         options: FunctionOptions::default(),
+        rights: RightsInput::default(),
     }
 }
 

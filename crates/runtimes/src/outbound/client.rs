@@ -16,6 +16,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::ids::SiteId;
 use tollgate_core::limits;
 use url::{Host, Url};
@@ -79,6 +80,17 @@ impl Target {
     /// The address.
     pub const fn url(&self) -> &Url {
         &self.0
+    }
+
+    /// The same if its host is one of those that a site's functions may reach.
+    ///
+    /// # Errors
+    /// [`Refusal::NotListed`].
+    pub fn permitted(self, hosts: &EgressHosts) -> Result<Self, Refusal> {
+        match hosts.permit(self.host()) {
+            true => Ok(self),
+            false => Err(Refusal::NotListed),
+        }
     }
 }
 

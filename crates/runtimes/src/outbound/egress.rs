@@ -3,7 +3,7 @@
 //! Must never make a request for a function that may not, or to a host that its site may not
 //! reach; a redirect is a request like the first. Everything that arrives may come from hostile code.
 
-use super::{Outbound, OutboundError, Refusal, Request, Target, header_map};
+use super::{Outbound, OutboundError, Refusal, Request, header_map};
 use base64::Engine as _;
 use base64::display::Base64Display;
 use base64::engine::GeneralPurpose;
@@ -97,7 +97,8 @@ async fn exchange(
         body: body(wanted.body.as_deref())?,
     };
     loop {
-        permit(executable, &request.target)?;
+        let hosts = &executable.egress_hosts;
+        request.target = request.target.permitted(hosts).map_err(refused)?;
         let target = request.target.clone();
         // Only what may be sent again is kept.
         let before = (hops > 0).then(|| request.clone());
@@ -181,16 +182,6 @@ fn redirected(
         next.headers.remove(COOKIE);
     }
     Ok(Some(next))
-}
-
-fn permit(executable: &Executable, target: &Target) -> Result<(), HostError> {
-    if executable.egress_hosts.permit(target.host()) {
-        return Ok(());
-    }
-    Err(HostError::forbidden(
-        "This site's functions may not reach that host; the operator allows it with `tollgate admin \
-         egress`",
-    ))
 }
 
 fn method(word: &str) -> Result<Method, HostError> {

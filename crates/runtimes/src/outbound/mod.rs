@@ -57,6 +57,12 @@ pub enum Refusal {
          [outbound] allow_private"
     )]
     NotPublic,
+    /// The site's functions may not reach that host.
+    #[error(
+        "this site's functions may not reach that host; the operator allows it with `tollgate admin \
+         egress`"
+    )]
+    NotListed,
     /// It leads nowhere that anybody should call, whatever the operator allows.
     #[error(
         "it leads to an address that is never called, such as a link-local, multicast or \

@@ -114,7 +114,8 @@ fn of_tls(error: &rustls::Error) -> Trouble {
             Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
                 Trouble::NotYetValid
             }
-            Certificate::UnknownIssuer => Trouble::UnknownIssuer,
+            // A known name with another key is as unknown.
+            Certificate::UnknownIssuer | Certificate::BadSignature => Trouble::UnknownIssuer,
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                 Trouble::WrongName
             }

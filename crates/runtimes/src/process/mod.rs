@@ -32,6 +32,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tollgate_core::confinement::Confinement;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CodeError, Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind};
@@ -347,7 +348,12 @@ impl Runtime for PythonRuntime {
         }
     }
 
-    async fn check(&self, site: SiteId, source: &Source) -> Result<(), CheckError> {
+    async fn check(
+        &self,
+        site: SiteId,
+        source: &Source,
+        _: &EgressHosts,
+    ) -> Result<(), CheckError> {
         let Source::App { code, .. } = source else {
             return Ok(());
         };

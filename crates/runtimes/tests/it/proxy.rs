@@ -1,16 +1,17 @@
 //! The proxy runtime against a server on this machine.
 
-use crate::support::{call, failure, proxy_function, value};
+use crate::support::{SITE, call, failure, proxy_function, value};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::error::Error;
 use tollgate_core::function::Executable;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::{Call, RunReport, Runtime as _};
+use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
 use tollgate_core::webhook::{Circuit, FindSecrets, SigningSecret, signature};
 use tollgate_runtimes::{Outbound, OutboundConfig, ProxyRuntime};
@@ -321,7 +322,11 @@ async fn an_address_is_checked_before_it_is_stored() {
         let executable = proxy_function(url.into(), BTreeMap::new());
         assert_eq!(
             runtime
-                .check(executable.site_id, &executable.source)
+                .check(
+                    executable.site_id,
+                    &executable.source,
+                    &EgressHosts::default()
+                )
                 .await
                 .is_ok(),
             good,
@@ -332,10 +337,63 @@ async fn an_address_is_checked_before_it_is_stored() {
     let executable = proxy_function("https://example.com/".into(), headers);
     assert!(
         runtime
-            .check(executable.site_id, &executable.source)
+            .check(
+                executable.site_id,
+                &executable.source,
+                &EgressHosts::default()
+            )
             .await
             .is_err()
     );
+}
+
+/// What `tollgate admin egress` lists binds webhooks as it binds requests.
+#[tokio::test]
+async fn only_a_sites_hosts_are_called() {
+    let hosts = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        EgressHosts::parse(&names).unwrap()
+    };
+    let runtime = runtime(true);
+    for (url, listed, may) in [
+        ("https://example.com/hook", &["example.com"][..], true),
+        ("https://EXAMPLE.com./hook", &["example.com"], true),
+        ("https://example.com/hook", &["api.example.com"], false),
+        ("https://a.example.com/hook", &["*.example.com"], true),
+        ("https://93.184.215.14/", &["example.com"], false),
+        ("https://example.com.evil.test/", &["example.com"], false),
+        ("https://example.com/hook", &[], true),
+    ] {
+        let source = proxy_function(url.into(), BTreeMap::new()).source.clone();
+        let checked = runtime.check(SITE, &source, &hosts(listed)).await;
+        assert_eq!(checked.is_ok(), may, "{url} of {listed:?}");
+        if let Err(CheckError::Field(error)) = checked {
+            assert_eq!(error.field, "webhook_url");
+            assert!(error.message.contains("tollgate admin egress"), "{error:?}");
+        }
+    }
+    // The host was taken off the list after the function was saved.
+    let server = MockServer::start().await;
+    let answer = ResponseTemplate::new(200).set_body_json(json!({}));
+    Mock::given(method("POST"))
+        .respond_with(answer)
+        .mount(&server)
+        .await;
+    for (listed, may) in [(&["example.com"][..], false), (&["127.0.0.1"], true)] {
+        let mut function = Executable::clone(&proxy_function(server.uri(), BTreeMap::new()));
+        function.egress_hosts = hosts(listed);
+        let report = run(&Arc::new(function), Duration::from_secs(5)).await;
+        assert_eq!(report.result.is_ok(), may, "{listed:?}");
+        if !may {
+            let failure = failure(&report);
+            assert_eq!(failure.kind, FailureKind::Upstream);
+            assert!(
+                failure.message.contains("may not reach that host"),
+                "{failure:?}"
+            );
+        }
+    }
+    assert_eq!(server.received_requests().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use crate::support::{SITE, failure, function, python, value};
 use serde_json::json;
+use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{CodeError, Environment, Source};
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
@@ -281,6 +282,7 @@ fn source(code: &str) -> Source {
 
 #[tokio::test]
 async fn a_source_is_checked_without_being_run() {
+    let hosts = EgressHosts::default();
     let python = python_or_skip!();
     for code in [
         "def main(p): pass",
@@ -289,7 +291,11 @@ async fn a_source_is_checked_without_being_run() {
         "if True:\n    def main(p): pass",
         "\u{feff}raise SystemExit\ndef main(p): pass",
     ] {
-        python.runtime.check(SITE, &source(code)).await.unwrap();
+        python
+            .runtime
+            .check(SITE, &source(code), &hosts)
+            .await
+            .unwrap();
     }
     for (code, message, line, column) in [
         (
@@ -325,7 +331,11 @@ async fn a_source_is_checked_without_being_run() {
         ),
         ("x = 1\0", "null byte", None, None),
     ] {
-        let error = python.runtime.check(SITE, &source(code)).await.unwrap_err();
+        let error = python
+            .runtime
+            .check(SITE, &source(code), &hosts)
+            .await
+            .unwrap_err();
         let CheckError::Code(CodeError {
             message: found,
             line: at,
@@ -345,13 +355,16 @@ async fn a_source_that_is_too_deep_or_too_long_is_refused() {
     let python = python_or_skip!();
     let deep = format!("def main(p): return {}", "(".repeat(100_000));
     assert!(matches!(
-        python.runtime.check(SITE, &source(&deep)).await,
+        python
+            .runtime
+            .check(SITE, &source(&deep), &EgressHosts::default())
+            .await,
         Err(CheckError::Code(_))
     ));
     let long = "#".repeat(limits::CODE_BYTES + 1);
     let error = python
         .runtime
-        .check(SITE, &source(&long))
+        .check(SITE, &source(&long), &EgressHosts::default())
         .await
         .unwrap_err();
     assert!(error.to_string().contains("the limit is 524288"), "{error}");

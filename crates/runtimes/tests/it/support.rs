@@ -190,6 +190,7 @@ pub(crate) fn executable(slug: &str, source: Source) -> Executable {
         version: 2,
         source,
         options: FunctionOptions::default(),
+        acts_as: tollgate_core::auth::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
     }
 }

@@ -2,7 +2,10 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{Caller, Can, Creation, InApp, Json, PageQuery, Paging, Path};
+use crate::extract::{
+    Caller, Can, Change, Conditions, Creation, IfMatch, IfNoneMatch, InApp, PageQuery, Paging,
+    Path, Updates, given, set, tagged,
+};
 use crate::once::Once;
 use crate::state::AppState;
 use crate::views::AppView;
@@ -22,8 +25,7 @@ pub(crate) struct CreateApp {
     name: String,
     /// Made of the name unless set.
     slug: Option<String>,
-    #[serde(default)]
-    description: String,
+    description: Option<String>,
 }
 
 /// Create App
@@ -43,7 +45,7 @@ pub(crate) async fn create(
     let input = services::CreateApp {
         name,
         slug,
-        description,
+        description: description.unwrap_or_default(),
     };
     let apps = &app.platform().apps;
     let create = |remember| apps.create(&access, input, remember);
@@ -73,38 +75,67 @@ pub(crate) async fn list(
 
 /// Get App
 #[utoipa::path(get, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_get",
-    params(("app_slug" = String, Path, description = "App slug")),
+    params(("app_slug" = String, Path, description = "App slug"), IfNoneMatch),
     responses((status = OK, body = Reply<AppView>), ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(slug): Path<String>,
-) -> Result<Reply<AppView>, ApiError> {
-    let found = app.platform().apps.get(&caller, &slug).await?;
-    Ok(Reply::new("App retrieved successfully", found.into()))
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
+    let view = AppView::from(app.platform().apps.get(&caller, &slug).await?);
+    conditions.answer(&view, Reply::new("App retrieved successfully", &view))
 }
 
-/// New values for an app.
+/// New values for an app; what is absent stays, and a `description` that is `null` becomes empty.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateApp {
+    #[serde(default, deserialize_with = "set")]
     name: Option<String>,
-    description: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Option<String>>,
+}
+
+impl Updates for UpdateApp {
+    const READ_ONLY: &'static [&'static str] = &["id", "slug", "created_at", "updated_at"];
 }
 
 /// Update App
 #[utoipa::path(patch, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_update",
-    params(("app_slug" = String, Path, description = "App slug")), request_body = UpdateApp,
+    params(("app_slug" = String, Path, description = "App slug"), IfMatch),
+    request_body = UpdateApp,
     responses((status = OK, body = Reply<AppView>), ApiError))]
 pub(crate) async fn update(
     State(app): State<AppState>,
     InApp(access): InApp<right::AppsManage>,
-    Json(request): Json<UpdateApp>,
-) -> Result<Reply<AppView>, ApiError> {
-    let UpdateApp { name, description } = request;
-    let input = services::UpdateApp { name, description };
-    let updated = app.platform().apps.update(&access, input).await?;
-    Ok(Reply::new("App updated successfully", updated.into()))
+    change: Change<UpdateApp>,
+) -> Result<Response, ApiError> {
+    let before = access.app();
+    change.target.check(&AppView::from(before.clone()))?;
+    let must_match = change.target.must_match();
+    let input = services::UpdateApp {
+        name: change.body.name,
+        description: change.body.description.map(Option::unwrap_or_default),
+        expected: must_match.then_some(before.updated_at),
+    };
+    let updated = app.platform().apps.update(&access, input).await;
+    let view = AppView::from(updated.map_err(|error| change.target.refused(error))?);
+    tagged(&view, Reply::new("App updated successfully", &view))
+}
+
+/// Update App (the same as PATCH)
+#[utoipa::path(put, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_replace",
+    params(("app_slug" = String, Path, description = "App slug"), IfMatch),
+    request_body = UpdateApp,
+    responses((status = OK, body = Reply<AppView>), ApiError))]
+pub(crate) async fn replace(
+    state: State<AppState>,
+    access: InApp<right::AppsManage>,
+    change: Change<UpdateApp>,
+) -> Result<Response, ApiError> {
+    update(state, access, change).await
 }
 
 /// Delete App
@@ -114,7 +145,9 @@ pub(crate) async fn update(
 pub(crate) async fn delete(
     State(app): State<AppState>,
     InApp(access): InApp<right::AppsManage>,
+    conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
+    conditions.check(&AppView::from(access.app().clone()))?;
     app.platform().apps.delete(&access).await?;
     Ok(Reply::new("App deleted successfully", Nothing {}))
 }

@@ -4,9 +4,13 @@ use crate::metrics;
 use crate::openapi::openapi;
 use crate::state::AppState;
 use axum::Router;
-use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::http::HeaderValue;
+use axum::http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, VARY,
+};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use serde_json::json;
 use std::sync::LazyLock;
 
 /// Nothing from elsewhere, and no script but the page's own file.
@@ -18,11 +22,32 @@ static DOCUMENT: LazyLock<String> =
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
+        .route("/", get(root))
         .route("/api/openapi.json", get(document))
         .route("/docs", get(page))
         .route("/docs/page.js", get(script))
         .route("/docs/page.css", get(style))
         .route("/metrics", get(measurements))
+}
+
+/// Where everything is: a browser is led to the page that shows it, everybody else is told.
+async fn root(headers: HeaderMap) -> Response {
+    let accept = headers.get(ACCEPT).and_then(|it| it.to_str().ok());
+    let is_browser = accept.is_some_and(|it| it.contains("text/html"));
+    let mut response = if is_browser {
+        Redirect::to("/docs").into_response()
+    } else {
+        axum::Json(json!({
+            "name": "Tollgate",
+            "docs": "/docs",
+            "openapi": "/api/openapi.json",
+            "health": "/healthz",
+        }))
+        .into_response()
+    };
+    let by_accept = HeaderValue::from_static("accept");
+    response.headers_mut().append(VARY, by_accept);
+    response
 }
 
 async fn document() -> impl IntoResponse {

@@ -2,7 +2,10 @@
 
 use crate::envelope::{EventReply, Nothing};
 use crate::error::ApiError;
-use crate::extract::{Caller, Creation, Json, Path, given};
+use crate::extract::{
+    Caller, Change, Conditions, Creation, IfMatch, IfNoneMatch, Json, Path, Query, Updates, given,
+    set, tagged,
+};
 use crate::once::Once;
 use crate::state::AppState;
 use crate::views::{AppEventSubscriber, ExplainedView, SubscriberView};
@@ -17,7 +20,7 @@ use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::registry;
 use tollgate_core::services::SubscriberPatch;
 use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// The names of all events.
 #[derive(Serialize, ToSchema)]
@@ -139,13 +142,47 @@ fn subscribed(subscriber: Subscriber) -> (StatusCode, EventReply<SubscriberView>
     (StatusCode::OK, EventReply::new(message, subscriber.into()))
 }
 
-/// New options of a subscription; what is absent stays, and `null` unsets.
+/// Which subscription to an event is meant.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OfFunction {
+    /// The function that is subscribed.
+    function_id: i64,
+}
+
+/// Get a Subscription
+#[utoipa::path(get, path = "/api/cloud/events/{event_name}/subscribe/", tag = "events",
+    operation_id = "events_subscription", params(EventName, OfFunction, IfNoneMatch),
+    responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
+pub(crate) async fn subscription(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+    Path(event): Path<String>,
+    Query(of): Query<OfFunction>,
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
+    let event = event_type(&event)?;
+    let function = FunctionId(of.function_id);
+    let subscribers = &app.platform().subscribers;
+    let view = SubscriberView::from(subscribers.get(&caller, event, function).await?);
+    let message = format!("Subscription of function {function} to event '{event}' retrieved");
+    conditions.answer(&view, EventReply::new(message, &view))
+}
+
+/// New options of a subscription; what is absent stays, and what is `null` is unset. They stand beside
+/// `function_id`, or under `options` as the subscription shows them.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ChangeSubscription {
-    function_id: i64,
+    #[serde(default, deserialize_with = "set")]
+    function_id: Option<i64>,
+    /// The same, as the subscription shows it.
+    #[serde(default, deserialize_with = "set")]
+    function: Option<i64>,
     /// Lower runs its enrichment first.
-    priority: Option<i32>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<i32>)]
+    priority: Option<Option<i32>>,
     /// A condition for running at all.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
@@ -154,45 +191,139 @@ pub(crate) struct ChangeSubscription {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<f64>)]
     timeout_seconds: Option<Option<f64>>,
-    /// `deny` or `allow`; PRE events only.
+    /// PRE events only; `deny` when it is `null`.
+    #[serde(default, deserialize_with = "given")]
     #[schema(schema_with = words::on_timeout)]
-    on_timeout: Option<OnTimeout>,
+    on_timeout: Option<Option<OnTimeout>>,
     /// Attempts; POST events only.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     max_attempts: Option<Option<u32>>,
     /// Whether it runs. A webhook that answered 410 is switched on again here.
+    #[serde(default, deserialize_with = "set")]
     is_active: Option<bool>,
+    options: Option<ChangedOptions>,
+}
+
+/// The options of a subscription, as it shows them.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangedOptions {
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<i32>)]
+    priority: Option<Option<i32>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    filter: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<f64>)]
+    timeout_seconds: Option<Option<f64>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = words::on_timeout)]
+    on_timeout: Option<Option<OnTimeout>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>)]
+    max_attempts: Option<Option<u32>>,
+    #[serde(default, deserialize_with = "set")]
+    is_active: Option<bool>,
+    /// Cannot be changed: it says why the subscription is off.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    deactivated_reason: Option<Option<String>>,
+}
+
+impl Updates for ChangeSubscription {
+    const READ_ONLY: &'static [&'static str] = &[
+        "id",
+        "event",
+        "function_name",
+        "function_slug",
+        "app_name",
+        "app_slug",
+        "created_at",
+        "updated_at",
+    ];
+}
+
+impl ChangeSubscription {
+    fn of(&self) -> Result<FunctionId, ApiError> {
+        match (self.function_id, self.function) {
+            (Some(id), Some(other)) if id != other => {
+                let message = "It is not the function that function_id names; send one of them";
+                Err(ApiError::invalid("function", message))
+            }
+            (Some(id), _) | (None, Some(id)) => Ok(FunctionId(id)),
+            (None, None) => Err(ApiError::invalid("function_id", "This field is required")),
+        }
+    }
+
+    /// What stands beside `function_id` wins over what stands under `options`.
+    fn patch(self) -> SubscriberPatch {
+        let nested = self.options.unwrap_or_default();
+        let priority = self.priority.or(nested.priority);
+        let on_timeout = self.on_timeout.or(nested.on_timeout);
+        SubscriberPatch {
+            priority: priority.map(Option::unwrap_or_default),
+            filter: self.filter.or(nested.filter),
+            timeout_seconds: self.timeout_seconds.or(nested.timeout_seconds),
+            on_timeout: on_timeout.map(Option::unwrap_or_default),
+            max_attempts: self.max_attempts.or(nested.max_attempts),
+            is_active: self.is_active.or(nested.is_active),
+            expected: None,
+        }
+    }
 }
 
 /// Change a Subscription
 #[utoipa::path(patch, path = "/api/cloud/events/{event_name}/subscribe/", tag = "events",
     operation_id = "events_change_subscription", request_body = ChangeSubscription,
-    params(EventName),
+    params(EventName, IfMatch),
     responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
 pub(crate) async fn change_subscription(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(event): Path<String>,
-    Json(request): Json<ChangeSubscription>,
-) -> Result<EventReply<SubscriberView>, ApiError> {
+    change: Change<ChangeSubscription>,
+) -> Result<Response, ApiError> {
     let event = event_type(&event)?;
-    let function = FunctionId(request.function_id);
+    let function = change.body.of()?;
+    let subscribers = &app.platform().subscribers;
+    let nested = change.body.options.as_ref();
+    let reason = nested.and_then(|it| it.deactivated_reason.clone());
+    let mut expected = None;
+    if change.target.is_particular() || reason.is_some() {
+        let before = subscribers.get(&caller, event, function).await?;
+        let is = before.inactive.map(|it| it.reason(event));
+        if reason.is_some_and(|sent| sent.as_deref() != is) {
+            let message = "This field cannot be changed; leave it out, or send it as it is";
+            return Err(ApiError::invalid("options.deactivated_reason", message));
+        }
+        expected = change.target.must_match().then_some(before.updated_at);
+        change.target.check(&SubscriberView::from(before))?;
+    }
     let patch = SubscriberPatch {
-        priority: request.priority,
-        filter: request.filter,
-        timeout_seconds: request.timeout_seconds,
-        on_timeout: request.on_timeout,
-        max_attempts: request.max_attempts,
-        is_active: request.is_active,
+        expected,
+        ..change.body.patch()
     };
-    let subscriber = app
-        .platform()
-        .subscribers
-        .update(&caller, event, function, patch)
-        .await?;
+    let updated = subscribers.update(&caller, event, function, patch).await;
+    let updated = updated.map_err(|error| change.target.refused(error))?;
+    let view = SubscriberView::from(updated);
     let message = format!("Subscription of function {function} to event '{event}' updated");
-    Ok(EventReply::new(message, subscriber.into()))
+    tagged(&view, EventReply::new(message, &view))
+}
+
+/// Change a Subscription (the same as PATCH)
+#[utoipa::path(put, path = "/api/cloud/events/{event_name}/subscribe/", tag = "events",
+    operation_id = "events_replace_subscription", request_body = ChangeSubscription,
+    params(EventName, IfMatch),
+    responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
+pub(crate) async fn replace_subscription(
+    state: State<AppState>,
+    caller: Caller,
+    path: Path<String>,
+    change: Change<ChangeSubscription>,
+) -> Result<Response, ApiError> {
+    change_subscription(state, caller, path, change).await
 }
 
 /// The function whose subscription ends.
@@ -205,20 +336,26 @@ pub(crate) struct Unsubscribe {
 /// Unsubscribe from Event
 #[utoipa::path(post, path = "/api/cloud/events/{event_name}/unsubscribe/", tag = "events",
     operation_id = "events_unsubscribe", request_body = Unsubscribe,
-    params(EventName),
+    params(EventName, IfMatch),
     responses((status = OK, body = EventReply<Nothing>), ApiError))]
 pub(crate) async fn unsubscribe(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(event): Path<String>,
+    conditions: Conditions,
     Json(request): Json<Unsubscribe>,
 ) -> Result<EventReply<Nothing>, ApiError> {
     let event = event_type(&event)?;
     let function = FunctionId(request.function_id);
-    app.platform()
-        .subscribers
-        .unsubscribe(&caller, event, function)
-        .await?;
+    let subscribers = &app.platform().subscribers;
+    let mut expected = None;
+    if conditions.must_match() {
+        let before = subscribers.get(&caller, event, function).await?;
+        expected = Some(before.updated_at);
+        conditions.check(&SubscriberView::from(before))?;
+    }
+    let ended = subscribers.unsubscribe(&caller, event, function, expected);
+    ended.await.map_err(|error| conditions.refused(error))?;
     let message = format!("Function {function} unsubscribed from event '{event}' successfully");
     Ok(EventReply::new(message, Nothing {}))
 }

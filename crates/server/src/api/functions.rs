@@ -2,7 +2,10 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{Creation, InApp, Json, PageQuery, Paging, Path, given};
+use crate::extract::{
+    Change, Conditions, Creation, IfMatch, IfNoneMatch, InApp, PageQuery, Paging, Path, Updates,
+    given, set, tagged,
+};
 use crate::once::Once;
 use crate::state::AppState;
 use crate::views::{FunctionView, VersionEntryView, VersionView};
@@ -12,9 +15,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tollgate_core::auth::right;
+use tollgate_core::auth::{ActsAs, GrantScope, right};
 use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Network};
-use tollgate_core::services;
+use tollgate_core::services::{self, HeadersChange, RightsInput};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -25,8 +28,7 @@ pub(crate) struct CreateFunction {
     name: String,
     /// Made of the name unless set.
     slug: Option<String>,
-    #[serde(default)]
-    description: String,
+    description: Option<String>,
     /// `app` (unless set), `proxy` or `system`.
     #[schema(schema_with = words::execution_mode)]
     execution_mode: Option<ExecutionMode>,
@@ -38,14 +40,11 @@ pub(crate) struct CreateFunction {
     /// Of `proxy` functions.
     webhook_url: Option<String>,
     /// Of `proxy` functions.
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
+    headers: Option<BTreeMap<String, String>>,
     /// True unless set.
     is_active: Option<bool>,
-    #[serde(default)]
-    is_public: bool,
-    #[serde(default)]
-    async_mode: bool,
+    is_public: Option<bool>,
+    async_mode: Option<bool>,
     timeout_seconds: Option<f64>,
     memory_mb: Option<u32>,
     /// 64 unless set.
@@ -57,6 +56,15 @@ pub(crate) struct CreateFunction {
     #[schema(schema_with = words::network)]
     network: Option<Network>,
     filter_conditions: Option<String>,
+    /// Names of the permission table: what it may ask of the platform. You must hold each of them.
+    permissions: Option<Vec<String>>,
+    /// Where permissions of an app hold: `app` (unless set), its own, or `site`, every one.
+    #[schema(value_type = Option<String>)]
+    permissions_scope: Option<GrantScope>,
+    /// `caller` (unless set): whoever it acts for must hold them as well; or `function`: these alone
+    /// count, also where nobody acts.
+    #[schema(value_type = Option<String>)]
+    acts_as: Option<ActsAs>,
 }
 
 impl From<CreateFunction> for services::CreateFunction {
@@ -64,15 +72,15 @@ impl From<CreateFunction> for services::CreateFunction {
         Self {
             name: request.name,
             slug: request.slug,
-            description: request.description,
+            description: request.description.unwrap_or_default(),
             execution_mode: request.execution_mode.unwrap_or(ExecutionMode::App),
             environment: request.environment.unwrap_or(Environment::Python),
             code: request.code,
             webhook_url: request.webhook_url,
-            headers: request.headers,
+            headers: request.headers.unwrap_or_default(),
             is_active: request.is_active.unwrap_or(true),
-            is_public: request.is_public,
-            async_mode: request.async_mode,
+            is_public: request.is_public.unwrap_or_default(),
+            async_mode: request.async_mode.unwrap_or_default(),
             options: FunctionOptions {
                 timeout_seconds: request.timeout_seconds,
                 memory_mb: request.memory_mb,
@@ -81,6 +89,11 @@ impl From<CreateFunction> for services::CreateFunction {
                 max_attempts: request.max_attempts,
                 network: request.network.unwrap_or_default(),
                 filter_conditions: request.filter_conditions,
+            },
+            rights: RightsInput {
+                permissions: request.permissions,
+                scope: request.permissions_scope,
+                acts_as: request.acts_as,
             },
         }
     }
@@ -138,29 +151,44 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/apps/{app_slug}/functions/{slug}/", tag = "functions",
     operation_id = "functions_get",
     params(("app_slug" = String, Path, description = "App slug"),
-        ("slug" = String, Path, description = "Function slug")),
+        ("slug" = String, Path, description = "Function slug"), IfNoneMatch),
     responses((status = OK, body = FunctionView), ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsRead>,
     Path((_, slug)): Path<(String, String)>,
-) -> Result<axum::Json<FunctionView>, ApiError> {
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
     let (function, source, webhook) = app.platform().functions.get(&access, &slug).await?;
+    // What it runs is told by its version; how its webhook does is no part of it.
+    let of = FunctionView::from(function.clone());
     let view = FunctionView::with_source(function, source).with_webhook(webhook);
-    Ok(axum::Json(view))
+    conditions.answer(&of, axum::Json(view))
 }
 
-/// New values for a function; what is absent stays, and an option that is `null` is unset.
+/// New values for a function; what is absent stays, and what is `null` is unset where that means
+/// something.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateFunction {
+    #[serde(default, deserialize_with = "set")]
     name: Option<String>,
-    description: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "set")]
     code: Option<String>,
+    #[serde(default, deserialize_with = "set")]
     webhook_url: Option<String>,
-    headers: Option<BTreeMap<String, String>>,
+    /// They replace the old ones, unless the body is a merge patch.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    headers: Option<Option<BTreeMap<String, Option<String>>>>,
+    #[serde(default, deserialize_with = "set")]
     is_active: Option<bool>,
+    #[serde(default, deserialize_with = "set")]
     is_public: Option<bool>,
+    #[serde(default, deserialize_with = "set")]
     async_mode: Option<bool>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<f64>)]
@@ -177,32 +205,77 @@ pub(crate) struct UpdateFunction {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
     max_attempts: Option<Option<u32>>,
+    /// `none` when it is `null`.
+    #[serde(default, deserialize_with = "given")]
     #[schema(schema_with = words::network)]
-    network: Option<Network>,
+    network: Option<Option<Network>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     filter_conditions: Option<Option<String>>,
+    /// All that it may ask of the platform; an empty list takes everything away.
+    permissions: Option<Vec<String>>,
+    /// `app` or `site`.
+    #[schema(value_type = Option<String>)]
+    permissions_scope: Option<GrantScope>,
+    /// `caller` or `function`.
+    #[schema(value_type = Option<String>)]
+    acts_as: Option<ActsAs>,
 }
 
-impl From<UpdateFunction> for services::UpdateFunction {
-    fn from(request: UpdateFunction) -> Self {
-        Self {
-            name: request.name,
-            description: request.description,
-            code: request.code,
-            webhook_url: request.webhook_url,
-            headers: request.headers,
-            is_active: request.is_active,
-            is_public: request.is_public,
-            async_mode: request.async_mode,
-            timeout_seconds: request.timeout_seconds,
-            memory_mb: request.memory_mb,
-            max_concurrency: request.max_concurrency,
-            rate_limit: request.rate_limit,
-            max_attempts: request.max_attempts,
-            network: request.network,
-            filter_conditions: request.filter_conditions,
+impl Updates for UpdateFunction {
+    const READ_ONLY: &'static [&'static str] = &[
+        "id",
+        "slug",
+        "environment",
+        "execution_mode",
+        "app",
+        "app_name",
+        "app_slug",
+        "version",
+        "created_at",
+        "updated_at",
+        "webhook_state",
+        "permissions_granted_by",
+        "permissions_granted_at",
+    ];
+}
+
+impl UpdateFunction {
+    fn input(self, merges: bool) -> Result<services::UpdateFunction, ApiError> {
+        let headers = self.headers.map(|values| HeadersChange {
+            // Headers that are null as a whole are no headers.
+            merges: merges && values.is_some(),
+            values: values.unwrap_or_default(),
+        });
+        let values = headers.iter().filter(|_| !merges).flat_map(|it| &it.values);
+        let mut nulls = values.filter(|(_, value)| value.is_none());
+        if let Some((name, _)) = nulls.next() {
+            let field = format!("headers.{name}");
+            return Err(ApiError::invalid(&field, "This field may not be null"));
         }
+        Ok(services::UpdateFunction {
+            name: self.name,
+            description: self.description.map(Option::unwrap_or_default),
+            code: self.code,
+            webhook_url: self.webhook_url,
+            headers,
+            is_active: self.is_active,
+            is_public: self.is_public,
+            async_mode: self.async_mode,
+            timeout_seconds: self.timeout_seconds,
+            memory_mb: self.memory_mb,
+            max_concurrency: self.max_concurrency,
+            rate_limit: self.rate_limit,
+            max_attempts: self.max_attempts,
+            network: self.network.map(Option::unwrap_or_default),
+            filter_conditions: self.filter_conditions,
+            rights: RightsInput {
+                permissions: self.permissions,
+                scope: self.permissions_scope,
+                acts_as: self.acts_as,
+            },
+            expected: None,
+        })
     }
 }
 
@@ -210,37 +283,68 @@ impl From<UpdateFunction> for services::UpdateFunction {
 ///
 /// A change of code, address or headers is a new version, which becomes the active one once a worker
 /// has loaded it. Code that does not load is refused, and the function is as it was.
+///
+/// Of a function with `permissions`, only who holds them changes what runs: code, address, headers,
+/// name, network, public reach, what it may do.
 #[utoipa::path(patch, path = "/api/apps/{app_slug}/functions/{slug}/", tag = "functions",
     operation_id = "functions_update",
     params(("app_slug" = String, Path, description = "App slug"),
-        ("slug" = String, Path, description = "Function slug")),
+        ("slug" = String, Path, description = "Function slug"), IfMatch),
     request_body = UpdateFunction, responses((status = OK, body = FunctionView), ApiError))]
 pub(crate) async fn update(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsDeploy>,
     Path((_, slug)): Path<(String, String)>,
-    Json(request): Json<UpdateFunction>,
-) -> Result<axum::Json<FunctionView>, ApiError> {
-    let updated = app
-        .platform()
-        .functions
-        .update(&access, &slug, request.into())
-        .await?;
-    Ok(axum::Json(updated.into()))
+    change: Change<UpdateFunction>,
+) -> Result<Response, ApiError> {
+    let functions = &app.platform().functions;
+    let mut input = change.body.input(change.merges)?;
+    if change.target.is_particular() {
+        let function = functions.deployed(&access, &slug).await?;
+        input.expected = change.target.must_match().then_some(function.updated_at);
+        change.target.check(&FunctionView::from(function))?;
+    }
+    let updated = functions.update(&access, &slug, input).await;
+    let view = FunctionView::from(updated.map_err(|error| change.target.refused(error))?);
+    tagged(&view, axum::Json(&view))
+}
+
+/// Update Function (the same as PATCH)
+#[utoipa::path(put, path = "/api/apps/{app_slug}/functions/{slug}/", tag = "functions",
+    operation_id = "functions_replace",
+    params(("app_slug" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug"), IfMatch),
+    request_body = UpdateFunction, responses((status = OK, body = FunctionView), ApiError))]
+pub(crate) async fn replace(
+    state: State<AppState>,
+    access: InApp<right::FunctionsDeploy>,
+    path: Path<(String, String)>,
+    change: Change<UpdateFunction>,
+) -> Result<Response, ApiError> {
+    update(state, access, path, change).await
 }
 
 /// Delete Function
 #[utoipa::path(delete, path = "/api/apps/{app_slug}/functions/{slug}/", tag = "functions",
     operation_id = "functions_delete",
     params(("app_slug" = String, Path, description = "App slug"),
-        ("slug" = String, Path, description = "Function slug")),
+        ("slug" = String, Path, description = "Function slug"), IfMatch),
     responses((status = OK, body = Reply<Nothing>), ApiError))]
 pub(crate) async fn delete(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsDeploy>,
     Path((_, slug)): Path<(String, String)>,
+    conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    app.platform().functions.delete(&access, &slug).await?;
+    let functions = &app.platform().functions;
+    let mut expected = None;
+    if conditions.must_match() {
+        let function = functions.deployed(&access, &slug).await?;
+        expected = Some(function.updated_at);
+        conditions.check(&FunctionView::from(function))?;
+    }
+    let deleted = functions.delete(&access, &slug, expected).await;
+    deleted.map_err(|error| conditions.refused(error))?;
     Ok(Reply::new("Function deleted successfully", Nothing {}))
 }
 
@@ -321,6 +425,8 @@ pub(crate) async fn version(
 }
 
 /// Activate a Function Version
+///
+/// Of a function with `permissions`, only who holds them does so.
 #[utoipa::path(post, path = "/api/apps/{app_slug}/functions/{slug}/versions/{version}/activate/",
     tag = "functions", operation_id = "functions_activate",
     params(("app_slug" = String, Path, description = "App slug"),

@@ -8,6 +8,7 @@ mod events;
 mod functions;
 mod health;
 mod invocations;
+mod public;
 mod roles;
 mod run;
 pub(crate) mod secrets;
@@ -43,7 +44,12 @@ fn events() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(events::list))
         .routes(routes!(events::details))
-        .routes(routes!(events::subscribe, events::change_subscription))
+        .routes(routes!(
+            events::subscribe,
+            events::subscription,
+            events::change_subscription,
+            events::replace_subscription
+        ))
         .routes(routes!(events::unsubscribe))
         .routes(routes!(events::explain))
         .routes(routes!(events::app_events))
@@ -53,10 +59,16 @@ fn events() -> OpenApiRouter<AppState> {
 fn apps() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(apps::create, apps::list))
-        .routes(routes!(apps::get, apps::update, apps::delete))
+        .routes(routes!(
+            apps::get,
+            apps::replace,
+            apps::update,
+            apps::delete
+        ))
         .routes(routes!(functions::create, functions::list))
         .routes(routes!(
             functions::get,
+            functions::replace,
             functions::update,
             functions::delete
         ))
@@ -69,7 +81,7 @@ fn apps() -> OpenApiRouter<AppState> {
 fn runs() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(run::execute))
-        .routes(routes!(run::execute_public))
+        .routes(routes!(public::execute_public))
         .routes(routes!(invocations::list))
         .routes(routes!(invocations::get))
         .routes(routes!(run::replay))
@@ -84,7 +96,12 @@ fn runs() -> OpenApiRouter<AppState> {
 fn secrets() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(secrets::create, secrets::list))
-        .routes(routes!(secrets::get, secrets::update, secrets::delete))
+        .routes(routes!(
+            secrets::get,
+            secrets::update,
+            secrets::change,
+            secrets::delete
+        ))
 }
 
 fn accounts() -> OpenApiRouter<AppState> {

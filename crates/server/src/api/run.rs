@@ -1,7 +1,7 @@
 //! Executing functions, and repeating what they did.
 
 use crate::error::ApiError;
-use crate::extract::{AtSite, Caller, Creation, InApp, Path};
+use crate::extract::{Caller, Creation, InApp, Path};
 use crate::once::Once;
 use crate::state::AppState;
 use crate::views::InvocationView;
@@ -11,8 +11,8 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tollgate_core::auth::right;
-use tollgate_core::idempotency::KeyOwner;
 use tollgate_core::ids::InvocationId;
+use tollgate_core::invocation::Invocation;
 use tollgate_core::json::JsonText;
 use tollgate_core::services::{Call, Executed, VersionChoice};
 use utoipa::ToSchema;
@@ -26,11 +26,11 @@ pub(crate) struct Execute {
     params: Option<Box<RawValue>>,
     /// True queues the run, false waits for it; the function's own mode unless set.
     #[serde(rename = "async")]
-    queued: Option<bool>,
+    pub(super) queued: Option<bool>,
 }
 
 impl Execute {
-    fn params(&mut self) -> Result<JsonText, ApiError> {
+    pub(super) fn params(&mut self) -> Result<JsonText, ApiError> {
         match self.params.take() {
             Some(params) if params.get().starts_with('{') => Ok(params.into()),
             None => Ok(JsonText::from(&serde_json::json!({}))),
@@ -83,37 +83,6 @@ pub(crate) async fn execute(
     once.answer(&app, access.principal(), reply, execute).await
 }
 
-/// Execute Public Function
-///
-/// Needs no credential; only functions with `is_public` exist here.
-#[utoipa::path(post, path = "/api/public/apps/{app_slug}/functions/{slug}/execute/",
-    tag = "functions", operation_id = "functions_execute_public", security(()),
-    params(("app_slug" = String, Path, description = "App slug"),
-        ("slug" = String, Path, description = "Function slug"), Once),
-    request_body = Execute,
-    responses((status = OK, description = "The function has run", body = ExecuteReply),
-        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply),
-        Once, ApiError))]
-pub(crate) async fn execute_public(
-    State(app): State<AppState>,
-    AtSite(site): AtSite,
-    Path((app_slug, slug)): Path<(String, String)>,
-    Creation(mut request, once): Creation<Execute>,
-) -> Result<Response, ApiError> {
-    let params = request.params()?;
-    let invocations = &app.platform().invocations;
-    let execute = |remember| {
-        let call = Call {
-            params,
-            queued: request.queued,
-            remember,
-        };
-        invocations.execute_public(site.id, &app_slug, &slug, call)
-    };
-    let owner = KeyOwner::nobody_in(site.id);
-    once.answer(&app, owner, reply, execute).await
-}
-
 /// Which version of a function runs again.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -147,8 +116,8 @@ pub(crate) struct Replay {
 
 /// Replay Invocation
 ///
-/// A new run with the same parameters, event and event id, in the caller's name. Needs
-/// `functions.execute` in the function's app. A replayed PRE function decides and changes nothing:
+/// A new run with the same parameters, event and event id, which acts for the caller; `user_id` stays who
+/// caused the first one. Needs `functions.execute` in the function's app. A replayed PRE function decides and changes nothing:
 /// what it returns is only put on record.
 #[utoipa::path(post, path = "/api/invocations/{id}/replay/", tag = "invocations",
     operation_id = "invocations_replay",
@@ -171,10 +140,7 @@ pub(crate) async fn replay(
 
 fn reply(executed: Executed) -> (StatusCode, ExecuteReply) {
     let Executed { invocation, queued } = executed;
-    let returned = invocation
-        .result
-        .clone()
-        .filter(|result| !queued && result.as_str() != "null");
+    let data = returned(&invocation, queued);
     let (status, message) = if queued {
         (StatusCode::ACCEPTED, "Function execution started")
     } else {
@@ -184,9 +150,16 @@ fn reply(executed: Executed) -> (StatusCode, ExecuteReply) {
         success: true,
         status: "success",
         message,
-        data: returned.unwrap_or_else(|| JsonText::from(&serde_json::json!([]))),
+        data,
         invocation: InvocationView::full(invocation),
         queued,
     };
     (status, reply)
+}
+
+/// What `main` returned; an empty list for nothing, and for a queued run.
+pub(super) fn returned(invocation: &Invocation, queued: bool) -> JsonText {
+    let result = invocation.result.clone();
+    let result = result.filter(|result| !queued && result.as_str() != "null");
+    result.unwrap_or_else(|| JsonText::from(&serde_json::json!([])))
 }

@@ -2,7 +2,9 @@
 
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
-use crate::extract::{Creation, Flag, InTier, Json, PageQuery, Paging, Path, Query, TierQuery};
+use crate::extract::{
+    Change, Creation, Flag, InTier, PageQuery, Paging, Path, Query, TierQuery, Updates, given, set,
+};
 use crate::once::Once;
 use crate::state::AppState;
 use crate::views::SecretView;
@@ -24,13 +26,10 @@ pub(crate) struct CreateSecret {
     /// Text or an object.
     #[schema(value_type = serde_json::Value)]
     value: SecretValue,
-    #[serde(default)]
-    description: String,
+    description: Option<String>,
     /// What kind of thing it is, in your words.
-    #[serde(default)]
-    secret_type: String,
-    #[serde(default)]
-    tags: Vec<String>,
+    secret_type: Option<String>,
+    tags: Option<Vec<String>>,
 }
 
 /// Create Secret
@@ -47,9 +46,9 @@ pub(crate) async fn create(
     let input = secrets::CreateSecret {
         key: request.key,
         value: request.value,
-        description: request.description,
-        tags: request.tags,
-        secret_type: request.secret_type,
+        description: request.description.unwrap_or_default(),
+        tags: request.tags.unwrap_or_default(),
+        secret_type: request.secret_type.unwrap_or_default(),
     };
     let secrets = &app.platform().secrets;
     let create = |remember| secrets.create(&access, input, remember);
@@ -148,16 +147,28 @@ pub(crate) async fn get(
     Ok(Reply::new("Secret retrieved successfully", found.into()))
 }
 
-/// New values for a secret; what is left out stays.
+/// New values for a secret; what is left out stays, and what is `null` becomes empty, its value
+/// excepted.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateSecret {
     /// Text or an object.
+    #[serde(default, deserialize_with = "set")]
     #[schema(value_type = Option<serde_json::Value>)]
     value: Option<SecretValue>,
-    description: Option<String>,
-    secret_type: Option<String>,
-    tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    description: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    secret_type: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Vec<String>>)]
+    tags: Option<Option<Vec<String>>>,
+}
+
+impl Updates for UpdateSecret {
+    const READ_ONLY: &'static [&'static str] = &["key", "app", "created_at", "updated_at"];
 }
 
 /// Update Secret
@@ -170,16 +181,38 @@ pub(crate) async fn update(
     State(app): State<AppState>,
     InTier(access): InTier<right::SecretsManage>,
     Path(key): Path<String>,
-    Json(request): Json<UpdateSecret>,
+    change: Change<UpdateSecret>,
 ) -> Result<Reply<SecretView>, ApiError> {
+    let secrets = &app.platform().secrets;
+    if change.target.is_particular() {
+        let secret = secrets.known(&access, &key).await?;
+        change.target.check(&SecretView::from(secret))?;
+    }
     let input = secrets::UpdateSecret {
-        value: request.value,
-        description: request.description,
-        tags: request.tags,
-        secret_type: request.secret_type,
+        value: change.body.value,
+        merges: change.merges,
+        description: change.body.description.map(Option::unwrap_or_default),
+        tags: change.body.tags.map(Option::unwrap_or_default),
+        secret_type: change.body.secret_type.map(Option::unwrap_or_default),
     };
-    let updated = app.platform().secrets.update(&access, &key, input).await?;
+    let updated = secrets.update(&access, &key, input).await?;
     Ok(Reply::new("Secret updated successfully", updated.into()))
+}
+
+/// Update Secret (the same as PUT)
+///
+/// As a merge patch too: of the value, an object's members stay that are not named.
+#[utoipa::path(patch, path = "/api/secrets/{key}/", tag = "secrets",
+    operation_id = "secrets_change",
+    params(("key" = String, Path, description = "Key"), TierQuery), request_body = UpdateSecret,
+    responses((status = OK, body = Reply<SecretView>), ApiError))]
+pub(crate) async fn change(
+    state: State<AppState>,
+    access: InTier<right::SecretsManage>,
+    path: Path<String>,
+    change: Change<UpdateSecret>,
+) -> Result<Reply<SecretView>, ApiError> {
+    update(state, access, path, change).await
 }
 
 /// Delete Secret

@@ -3,7 +3,8 @@
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
 use crate::extract::{
-    Caller, Can, ClientAddress, Creation, Flag, Json, PageQuery, Paging, Path, Query,
+    Caller, Can, Change, ClientAddress, Conditions, Creation, Flag, IfMatch, IfNoneMatch, Json,
+    PageQuery, Paging, Path, Query, Target, Updates, given, set, tagged,
 };
 use crate::once::Once;
 use crate::state::AppState;
@@ -12,11 +13,13 @@ use crate::views::{AppView, UserView};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tollgate_core::auth::{Password, Principal, Typed, right};
 use tollgate_core::function::Object;
+use tollgate_core::json::ObjectChange;
 use tollgate_core::limits;
+use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::store::{UserOrder, UserQuery};
 use tollgate_core::users::{self, PreferencesChange};
 use utoipa::{IntoParams, ToSchema};
@@ -37,6 +40,7 @@ pub(crate) struct CreateUser {
     is_active: Option<bool>,
     is_staff: Option<bool>,
     /// An object, or a string that holds one.
+    #[serde(default, deserialize_with = "object")]
     #[schema(value_type = Option<Object>)]
     attributes: Option<Box<RawValue>>,
 }
@@ -60,7 +64,7 @@ pub(crate) async fn create(
         last_name: request.last_name.unwrap_or_default(),
         is_active: request.is_active.unwrap_or(true),
         is_staff: request.is_staff.unwrap_or(false),
-        attributes: attributes(request.attributes.as_deref())?.unwrap_or_default(),
+        attributes: attributes(request.attributes.as_deref())?,
     };
     let users = &app.platform().users;
     let create = |remember| users.create(&access, input, remember);
@@ -159,9 +163,12 @@ pub(crate) async fn list(
 
 /// Get Current User
 #[utoipa::path(get, path = "/users/me/", tag = "users", operation_id = "users_me",
-    responses((status = OK, body = Reply<UserView>), ApiError))]
-pub(crate) async fn me(Caller(caller): Caller) -> Reply<UserView> {
-    Reply::new("User retrieved successfully", caller.user().clone().into())
+    params(IfNoneMatch), responses((status = OK, body = Reply<UserView>), ApiError))]
+pub(crate) async fn me(
+    Caller(caller): Caller,
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
+    shown(&conditions, caller.somebody()?.clone())
 }
 
 /// Get Own Preferences
@@ -218,99 +225,175 @@ async fn change_preferences(
 
 /// Get User
 #[utoipa::path(get, path = "/users/{username}/", tag = "users", operation_id = "users_get",
-    params(("username" = String, Path, description = "Username")),
+    params(("username" = String, Path, description = "Username"), IfNoneMatch),
     responses((status = OK, body = Reply<UserView>), ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(username): Path<String>,
-) -> Result<Reply<UserView>, ApiError> {
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
     let user = app.platform().users.get(&caller, &username).await?;
-    Ok(Reply::new("User retrieved successfully", user.into()))
+    shown(&conditions, user)
 }
 
-/// New values for a user; what is absent stays.
+fn shown(conditions: &Conditions, user: users::User) -> Result<Response, ApiError> {
+    let view = UserView::from(user);
+    let reply = Reply::new("User retrieved successfully", &view);
+    conditions.answer(&view, reply)
+}
+
+/// New values for a user; what is absent stays. Names that are `null` become empty, `attributes` as
+/// well.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateUser {
+    #[serde(default, deserialize_with = "set")]
     username: Option<String>,
+    #[serde(default, deserialize_with = "set")]
     email: Option<String>,
+    #[serde(default, deserialize_with = "set")]
     password: Option<String>,
     /// The password again.
+    #[serde(default, deserialize_with = "set")]
     confirm_password: Option<String>,
     /// The password that counts until now: for a new password or address of one's own.
+    #[serde(default, deserialize_with = "set")]
     current_password: Option<String>,
-    first_name: Option<String>,
-    last_name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    first_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    last_name: Option<Option<String>>,
+    #[serde(default, deserialize_with = "set")]
     is_active: Option<bool>,
+    #[serde(default, deserialize_with = "set")]
     is_staff: Option<bool>,
-    /// An object, or a string that holds one; it replaces the old one.
+    /// An object, or a string that holds one; it replaces the old one, unless the body is a merge
+    /// patch.
+    #[serde(default, deserialize_with = "changed_object")]
     #[schema(value_type = Option<Object>)]
-    attributes: Option<Box<RawValue>>,
+    attributes: Option<Option<Box<RawValue>>>,
+}
+
+impl Updates for UpdateUser {
+    const READ_ONLY: &'static [&'static str] = &[
+        "id",
+        "uuid",
+        "full_name",
+        "is_superuser",
+        "is_deleted",
+        "date_joined",
+        "last_login",
+        "roles",
+        "created_at",
+        "updated_at",
+    ];
+}
+
+impl UpdateUser {
+    fn input(self, merges: bool, expected: Option<i64>) -> Result<users::UpdateUser, ApiError> {
+        let attributes = match self.attributes {
+            None => None,
+            Some(given) => Some(match attributes(given.as_deref())? {
+                patch if merges && given.is_some() => ObjectChange::Merge(patch),
+                object => ObjectChange::Replace(object),
+            }),
+        };
+        Ok(users::UpdateUser {
+            password: password(self.password, self.confirm_password.as_deref())?,
+            username: self.username,
+            email: self.email,
+            first_name: self.first_name.map(Option::unwrap_or_default),
+            last_name: self.last_name.map(Option::unwrap_or_default),
+            is_active: self.is_active,
+            is_staff: self.is_staff,
+            attributes,
+            current: None,
+            expected,
+        })
+    }
 }
 
 /// Update User
 ///
 /// `PRE_USER_UPDATE` first: every subscribed function must agree.
 #[utoipa::path(patch, path = "/users/{username}/", tag = "users", operation_id = "users_update",
-    params(("username" = String, Path, description = "Username")), request_body = UpdateUser,
+    params(("username" = String, Path, description = "Username"), IfMatch),
+    request_body = UpdateUser,
     responses((status = OK, body = Reply<UserView>), ApiError))]
 pub(crate) async fn update(
     State(app): State<AppState>,
     Caller(caller): Caller,
     ClientAddress(address): ClientAddress,
     Path(username): Path<String>,
-    Json(request): Json<UpdateUser>,
-) -> Result<Reply<UserView>, ApiError> {
-    let current = request.current_password.map(|password| Typed {
+    change: Change<UpdateUser>,
+) -> Result<Response, ApiError> {
+    let users = &app.platform().users;
+    let expected = match change.target.is_particular() {
+        true => seen(&change.target, users.get(&caller, &username).await?)?,
+        false => None,
+    };
+    let mut body = change.body;
+    let current = body.current_password.take().map(|password| Typed {
         password: Password::new(password),
         address,
     });
     let input = users::UpdateUser {
         current,
-        password: password(request.password, request.confirm_password.as_deref())?,
-        username: request.username,
-        email: request.email,
-        first_name: request.first_name,
-        last_name: request.last_name,
-        is_active: request.is_active,
-        is_staff: request.is_staff,
-        attributes: attributes(request.attributes.as_deref())?,
+        ..body.input(change.merges, expected)?
     };
-    let user = app
-        .platform()
-        .users
-        .update(&caller, &username, input)
-        .await?;
-    Ok(Reply::new("User updated successfully", user.into()))
+    let updated = users.update(&caller, &username, input).await;
+    let user = updated.map_err(|error| change.target.refused(error))?;
+    let view = UserView::from(user);
+    tagged(&view, Reply::new("User updated successfully", &view))
+}
+
+/// The revision that the write must find, if it must find a particular one.
+fn seen(target: &Target, user: users::User) -> Result<Option<i64>, ApiError> {
+    let revision = user.revision;
+    target.check(&UserView::from(user))?;
+    Ok(target.must_match().then_some(revision))
 }
 
 /// Update User (the same as PATCH: existing clients send parts)
 #[utoipa::path(put, path = "/users/{username}/", tag = "users", operation_id = "users_replace",
-    params(("username" = String, Path, description = "Username")), request_body = UpdateUser,
+    params(("username" = String, Path, description = "Username"), IfMatch),
+    request_body = UpdateUser,
     responses((status = OK, body = Reply<UserView>), ApiError))]
 pub(crate) async fn replace(
     state: State<AppState>,
     caller: Caller,
     address: ClientAddress,
     path: Path<String>,
-    body: Json<UpdateUser>,
-) -> Result<Reply<UserView>, ApiError> {
-    update(state, caller, address, path, body).await
+    change: Change<UpdateUser>,
+) -> Result<Response, ApiError> {
+    update(state, caller, address, path, change).await
 }
 
 /// Delete User
 ///
 /// `PRE_USER_DELETE` first. The record is kept, marked as deleted.
 #[utoipa::path(delete, path = "/users/{username}/", tag = "users",
-    operation_id = "users_delete", params(("username" = String, Path, description = "Username")),
+    operation_id = "users_delete",
+    params(("username" = String, Path, description = "Username"), IfMatch),
     responses((status = OK, body = Reply<Nothing>), ApiError))]
 pub(crate) async fn delete(
     State(app): State<AppState>,
     Can(access): Can<right::UsersManage>,
     Path(username): Path<String>,
+    conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    app.platform().users.delete(&access, &username).await?;
+    let users = &app.platform().users;
+    let mut expected = None;
+    if conditions.must_match() {
+        let user = users.get(access.principal(), &username).await?;
+        expected = Some(user.revision);
+        conditions.check(&UserView::from(user))?;
+    }
+    let deleted = users.delete(&access, &username, expected).await;
+    deleted.map_err(|error| conditions.refused(error))?;
     Ok(Reply::new("User deleted successfully", Nothing {}))
 }
 
@@ -339,32 +422,51 @@ fn password(given: Option<String>, again: Option<&str>) -> Result<Option<Passwor
     Ok(given.map(Password::new))
 }
 
-/// An object, or a string that holds one: the official client sends the latter. As text, until it is
-/// known to be small enough to be read.
-fn attributes(given: Option<&RawValue>) -> Result<Option<Object>, ApiError> {
-    let Some(given) = given.map(RawValue::get).filter(|text| *text != "null") else {
+/// An object, or a string that holds one: the official client sends the latter. It stays text until it
+/// is known to be small enough to be read.
+fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    let Some(given) = Option::<Box<RawValue>>::deserialize(deserializer)? else {
         return Ok(None);
     };
-    let inside: String;
-    let text = if given.starts_with('"') {
-        let wrong = |error: serde_json::Error| {
-            let message = format!("The string holds no object: {error}");
-            ApiError::invalid("attributes", &message)
-        };
-        inside = serde_json::from_str(given).map_err(wrong)?;
-        strict_json::check(&inside).map_err(wrong)?;
-        inside.trim()
+    let wrong = || de::Error::custom("Use an object; the text that was sent holds none");
+    let object = if given.get().starts_with('"') {
+        let inside: String = serde_json::from_str(given.get()).map_err(|_| wrong())?;
+        strict_json::check(&inside).map_err(|_| wrong())?;
+        let inside = inside.trim();
+        if !inside.starts_with('{') {
+            return Err(wrong());
+        }
+        RawValue::from_string(inside.to_owned()).map_err(|_| wrong())?
     } else {
         given
     };
-    if !text.starts_with('{') {
-        return Err(ApiError::invalid("attributes", "Use an object"));
+    if !object.get().starts_with('{') {
+        return Err(de::Error::custom("Use an object"));
     }
-    let bytes = compact_bytes(text).map_err(|error| ApiError::internal(error.to_string()))?;
+    let bytes = compact_bytes(object.get()).map_err(|_| wrong())?;
     if bytes > limits::ATTRIBUTES_BYTES {
-        let message = format!("Keep it below {} KiB", limits::ATTRIBUTES_BYTES / 1024);
-        return Err(ApiError::invalid("attributes", &message));
+        let most = limits::ATTRIBUTES_BYTES / 1024;
+        return Err(de::Error::custom(format_args!("Keep it below {most} KiB")));
     }
+    Ok(Some(object))
+}
+
+/// The same where `null` means something.
+fn changed_object<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<Box<RawValue>>>, D::Error> {
+    object(deserializer).map(Some)
+}
+
+/// Reads a checked object, whose numbers must all be kept.
+fn attributes(given: Option<&RawValue>) -> Result<Object, ApiError> {
+    let Some(text) = given.map(RawValue::get) else {
+        return Ok(Object::new());
+    };
+    numbers::check(text, Integers::Bits64).map_err(|inexact| {
+        let path = format!("attributes.{}", inexact.path);
+        ApiError::invalid(&path, &inexact.to_string())
+    })?;
     let object = serde_json::from_str(text);
     object.map_err(|error| ApiError::internal(format!("a checked object: {error}")))
 }

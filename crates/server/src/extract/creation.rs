@@ -25,7 +25,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Creation<T> {
         };
         let method = request.method().clone();
         let uri = asked(&request);
-        let body = json::body(request, app).await?;
+        let (body, _) = json::body(request, app).await?;
         let text = json::checked(&body.bytes)?;
         let request = json::read(text)?;
         // A query may say where it is created: `?app=` does for secrets.

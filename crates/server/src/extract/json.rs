@@ -1,17 +1,22 @@
 //! JSON bodies: bounded in size, time and depth, checked, then read into a type.
 
 use crate::error::{ApiError, Code};
+use crate::reading;
 use crate::state::AppState;
 use crate::strict_json;
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
+use axum::http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tollgate_core::limits;
+
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A JSON body. An empty one counts as `{}`.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -20,19 +25,38 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, ApiError> {
-        let Body { bytes, .. } = &body(request, app).await?;
-        read(checked(bytes)?).map(Self)
+        let (body, _) = body(request, app).await?;
+        read(checked(&body.bytes)?).map(Self)
     }
 }
 
-/// For a field that may be absent (it stays), `null` (it is unset) or a value. Use it with
-/// `default`.
+/// For a field of a change that may be absent (it stays), `null` (it is unset) or a value. Use it
+/// with `default`.
 pub(crate) fn given<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
     Option::deserialize(deserializer).map(Some)
+}
+
+/// For a field of a change that may be absent (it stays) or a value, and cannot be unset. Use it with
+/// `default`.
+pub(crate) fn set<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
+/// How a body means what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Meaning {
+    /// Each value replaces what was there.
+    Values,
+    /// RFC 7396: objects are merged, and `null` removes.
+    MergePatch,
 }
 
 /// A body, and its part of what bodies may take up together, to be kept until it has been read.
@@ -42,8 +66,8 @@ pub(super) struct Body {
 }
 
 /// The body of a request that says that it is JSON.
-pub(super) async fn body(request: Request, app: &AppState) -> Result<Body, ApiError> {
-    check_head(request.headers())?;
+pub(super) async fn body(request: Request, app: &AppState) -> Result<(Body, Meaning), ApiError> {
+    let meaning = check_head(request.method(), request.headers())?;
     // What is announced, else what is allowed.
     let length = request.body().size_hint().upper();
     let length = length.and_then(|length| usize::try_from(length).ok());
@@ -52,9 +76,9 @@ pub(super) async fn body(request: Request, app: &AppState) -> Result<Body, ApiEr
         let bytes = collect(request.into_body()).await?;
         Ok(Body { bytes, _room: room })
     };
-    tokio::time::timeout(app.config().body_timeout, arriving)
-        .await
-        .map_err(|_| too_slow())?
+    let arrived = tokio::time::timeout(app.config().body_timeout, arriving).await;
+    let body: Result<Body, ApiError> = arrived.map_err(|_| too_slow())?;
+    Ok((body?, meaning))
 }
 
 /// Waits until a body of this size may arrive; a small one needs not.
@@ -68,7 +92,7 @@ async fn room(app: &AppState, bytes: usize) -> Result<Option<OwnedSemaphorePermi
         .map_err(|error| ApiError::internal(error.to_string()))
 }
 
-fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_head(method: &Method, headers: &HeaderMap) -> Result<Meaning, ApiError> {
     let length = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok());
@@ -78,26 +102,40 @@ fn check_head(headers: &HeaderMap) -> Result<(), ApiError> {
     }
     // No content type at all is taken for JSON: nothing else is understood anyway.
     let Some(given) = headers.get(CONTENT_TYPE) else {
-        return Ok(());
+        return Ok(Meaning::Values);
     };
-    let media_type = given
-        .to_str()
-        .ok()
-        .and_then(|given| given.split(';').next())
-        .map(str::trim);
-    let is_json = |media_type: &str| {
-        media_type.eq_ignore_ascii_case("application/json")
-            || media_type.to_ascii_lowercase().ends_with("+json")
+    let mut parts = given.to_str().unwrap_or_default().split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let is_utf_8 = |part: &str| {
+        let charset = part
+            .split_once('=')
+            .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+        charset.is_none_or(|(_, it)| it.trim().trim_matches('"').eq_ignore_ascii_case("utf-8"))
     };
-    if length == Some(0) || media_type.is_some_and(is_json) {
-        return Ok(());
+    let understood = parts.all(is_utf_8);
+    if understood && media_type.eq_ignore_ascii_case(JSON) {
+        return Ok(Meaning::Values);
     }
-    let message = "Send JSON, with the header 'Content-Type: application/json'";
-    Err(ApiError::new(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Code::BadRequest,
-        message,
-    ))
+    if *method == Method::PATCH && understood && media_type.eq_ignore_ascii_case(MERGE_PATCH) {
+        return Ok(Meaning::MergePatch);
+    }
+    if length == Some(0) {
+        return Ok(Meaning::Values);
+    }
+    Err(not_understood(method))
+}
+
+fn not_understood(method: &Method) -> ApiError {
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    if *method == Method::PATCH {
+        let message =
+            format!("Send JSON, with the header 'Content-Type: {JSON}' or '{MERGE_PATCH}'");
+        let accepted = "application/json, application/merge-patch+json";
+        return ApiError::new(status, Code::BadRequest, message)
+            .header(ACCEPT_PATCH, HeaderValue::from_static(accepted));
+    }
+    let message = format!("Send JSON in UTF-8, with the header 'Content-Type: {JSON}'");
+    ApiError::new(status, Code::BadRequest, message).header(ACCEPT, HeaderValue::from_static(JSON))
 }
 
 async fn collect(body: axum::body::Body) -> Result<Bytes, ApiError> {
@@ -133,22 +171,16 @@ pub(super) fn checked(bytes: &[u8]) -> Result<&str, ApiError> {
     };
     strict_json::check(text)
         .map_err(|error| ApiError::bad_request(format!("The request body is not JSON: {error}")))?;
-    // serde would take the elements of an array for a type's fields, in their order.
     if !text.trim_ascii_start().starts_with('{') {
         let message = "The request body is not an object; send {\"name\": value, …}";
         let (status, code) = (StatusCode::BAD_REQUEST, Code::ValidationError);
         return Err(ApiError::new(status, code, message));
     }
-    Ok(text)
+    Ok(text.trim_ascii())
 }
 
 /// Reads a checked text.
 pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
-    serde_json::from_str(text).map_err(|error| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            Code::ValidationError,
-            error.to_string(),
-        )
-    })
+    let read = reading::object(text, &[]);
+    read.map(|(value, _)| value).map_err(ApiError::faults)
 }

@@ -4,34 +4,27 @@
 //! the right. Rejections are [`ApiError`]s, never axum's plain text.
 
 mod caller;
+mod change;
+mod conditions;
 mod creation;
 mod json;
 mod page;
+mod query;
 mod site;
 
 pub(crate) use caller::{Caller, Can, InApp, InTier, StayingCaller, TierQuery, session_token};
+pub(crate) use change::{Change, Target, Updates};
+pub(crate) use conditions::{Conditions, IfMatch, IfNoneMatch, tagged};
 pub(crate) use creation::Creation;
-pub(crate) use json::{Json, given};
+pub(crate) use json::{Json, given, set};
 pub(crate) use page::{Flag, PageQuery, Paging};
+pub(crate) use query::{Query, QueryNames, known};
 pub(crate) use site::{AtSite, ClientAddress, PeerAddress};
 
 use crate::error::ApiError;
-use axum::extract::{FromRequestParts, Query as AxumQuery};
-use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use axum::extract::FromRequestParts;
 
 /// Path parameters.
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(ApiError))]
 pub(crate) struct Path<T>(pub(crate) T);
-
-/// Query parameters. Unknown ones are passed over: existing clients send their own.
-pub(crate) struct Query<T>(pub(crate) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Ok(Self(AxumQuery::<T>::try_from_uri(&parts.uri)?.0))
-    }
-}

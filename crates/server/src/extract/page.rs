@@ -73,7 +73,7 @@ impl<'de> Deserialize<'de> for Flag {
         match word.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" => Ok(Self(true)),
             "false" | "0" | "no" => Ok(Self(false)),
-            _ => Err(serde::de::Error::custom("use true or false")),
+            _ => Err(serde::de::Error::custom("Use true or false")),
         }
     }
 }
@@ -84,9 +84,7 @@ mod tests {
 
     fn request(query: &str) -> Option<(u32, u64)> {
         let uri = format!("/?{query}").parse().unwrap();
-        let query = axum::extract::Query::<PageQuery>::try_from_uri(&uri)
-            .ok()?
-            .0;
+        let query: PageQuery = crate::extract::query::of(&uri).ok()?;
         query.request().ok().map(|page| (page.limit, page.offset))
     }
 

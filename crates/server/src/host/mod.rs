@@ -1,9 +1,10 @@
 //! What a running function's `sdk_client` asks for, answered by the same routes as over HTTP, with
-//! the rights of whoever caused the run.
+//! the rights that count at that moment: the function's, and those of whoever it acts for.
 //!
-//! Must never give a function more than the same request from outside would give that user, the
+//! Must never keep rights between two calls, nor give a function more than it has declared, the
 //! secrets of its own app excepted.
 
+use crate::error::ApiError;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -16,8 +17,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
-use tollgate_core::auth::Principal;
-use tollgate_core::engine::{HostFactory, NobodysHost};
+use tollgate_core::auth::Actor;
+use tollgate_core::engine::HostFactory;
+use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
 use tollgate_core::secrets::OwnApp;
@@ -35,11 +37,11 @@ pub(crate) struct ApiHosts {
 }
 
 impl HostFactory for ApiHosts {
-    fn host(&self, principal: Option<Principal>, own: OwnApp) -> Arc<dyn HostCalls> {
+    fn host(&self, actor: Actor, own: OwnApp) -> Arc<dyn HostCalls> {
         let host = Arc::new(ApiHost {
             routes: Weak::clone(&self.routes),
             platform: Weak::clone(&self.platform),
-            principal,
+            actor,
             own,
         });
         Arc::new(Polling {
@@ -52,22 +54,20 @@ impl HostFactory for ApiHosts {
 struct ApiHost {
     routes: Weak<Router>,
     platform: Weak<Platform>,
-    principal: Option<Principal>,
+    actor: Actor,
     own: OwnApp,
 }
 
 #[async_trait::async_trait]
 impl HostCalls for ApiHost {
     async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
+        let platform = self.platform.upgrade().ok_or_else(stopping)?;
         if method.starts_with("secrets.") {
-            let platform = self.platform.upgrade().ok_or_else(stopping)?;
             let answer = secrets::answer(&platform, &self.own, method, object(args)?).await?;
             return raw(&answer);
         }
         let asked = translate(method, object(args)?)?;
-        let Some(principal) = self.principal.clone() else {
-            return NobodysHost.call(method, args).await;
-        };
+        let principal = platform.principal_of(&self.actor).await.map_err(refused)?;
         let routes = self.routes.upgrade().ok_or_else(stopping)?;
         let mut request = Request::builder().method(asked.method).uri(asked.path);
         if asked.body.is_some() {
@@ -92,6 +92,16 @@ impl HostCalls for ApiHost {
     fn redact(&self, report: &mut RunReport) {
         self.own.redact(report);
     }
+}
+
+/// What a function is told of an error.
+fn refused(error: Error) -> HostError {
+    let why = error.to_string();
+    let (status, code, message) = ApiError::from(error).told();
+    if status.is_server_error() {
+        tracing::error!(error = why, "a function's request failed");
+    }
+    HostError::new(code.as_str(), status.as_u16(), message.into_owned())
 }
 
 /// An object, whose members are read as `T`.

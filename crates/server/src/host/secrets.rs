@@ -2,12 +2,11 @@
 //! others (ADR 19). So these do not go through the routes, which know the caller's rights only; the
 //! answers have the routes' shapes.
 
+use super::refused;
 use crate::api::secrets::{SecretFilter, listed, words};
-use crate::error::ApiError;
 use crate::views::SecretView;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tollgate_core::error::Error;
 use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::HostError;
@@ -102,13 +101,4 @@ fn page(args: &mut Map<String, Value>) -> Result<PageRequest, HostError> {
 
 fn json(answer: impl serde::Serialize) -> Result<Value, HostError> {
     serde_json::to_value(answer).map_err(|error| HostError::internal(&error))
-}
-
-fn refused(error: Error) -> HostError {
-    let why = error.to_string();
-    let (status, code, message) = ApiError::from(error).told();
-    if status.is_server_error() {
-        tracing::error!(error = why, "a function could not be told a secret");
-    }
-    HostError::new(code.as_str(), status.as_u16(), message.into_owned())
 }

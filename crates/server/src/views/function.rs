@@ -34,7 +34,19 @@ pub(crate) struct FunctionView {
     max_attempts: Option<u32>,
     #[schema(schema_with = words::network)]
     network: &'static str,
+    /// Shown to those who may subscribe the function.
     filter_conditions: Option<String>,
+    /// What it may ask of the platform, beside what every function may.
+    #[schema(value_type = Vec<String>)]
+    permissions: Vec<&'static str>,
+    #[schema(value_type = String)]
+    permissions_scope: &'static str,
+    #[schema(value_type = String)]
+    acts_as: &'static str,
+    /// Who declared that.
+    permissions_granted_by: Option<GrantorView>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    permissions_granted_at: Option<Timestamp>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -47,6 +59,13 @@ pub(crate) struct FunctionView {
     /// Of `proxy` functions, in the answer to their creation only: verifies their deliveries.
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_secret: Option<String>,
+}
+
+/// Who declared what a function may do.
+#[derive(Debug, Serialize, ToSchema)]
+struct GrantorView {
+    id: i64,
+    username: Option<String>,
 }
 
 /// How a webhook does.
@@ -112,6 +131,8 @@ pub(crate) struct VersionView {
 
 impl From<Function> for FunctionView {
     fn from(function: Function) -> Self {
+        let permissions = function.rights.permissions.into_iter();
+        let granted = function.rights.granted;
         Self {
             id: function.id.0,
             name: function.name,
@@ -133,6 +154,14 @@ impl From<Function> for FunctionView {
             max_attempts: function.options.max_attempts,
             network: function.options.network.as_str(),
             filter_conditions: function.options.filter_conditions,
+            permissions: permissions.map(|it| it.as_str()).collect(),
+            permissions_scope: function.rights.scope.as_str(),
+            acts_as: function.rights.acts_as.as_str(),
+            permissions_granted_at: granted.as_ref().map(|granted| granted.at),
+            permissions_granted_by: granted.map(|granted| GrantorView {
+                id: granted.by.0,
+                username: granted.by_username,
+            }),
             created_at: function.created_at,
             updated_at: function.updated_at,
             source: None,

@@ -40,6 +40,14 @@ pub(crate) struct InvocationView {
     user_id: Option<i64>,
     user_username: Option<String>,
     user_email: Option<String>,
+    /// In whose name it acts: whoever redrove or replayed it, else whoever caused it, unless a function
+    /// acts by its own right.
+    acting_user_id: Option<i64>,
+    acting_username: Option<String>,
+    /// The function by whose own right it acts, which has `acts_as: "function"`: itself, or one that
+    /// called it.
+    acting_function_id: Option<i64>,
+    acting_function_slug: Option<String>,
     task_result: Option<TaskView>,
     error: Option<ErrorView>,
     /// Absent in lists.
@@ -224,6 +232,12 @@ impl InvocationView {
             .is_final()
             .then(|| TaskView::of(&invocation));
         let duration = invocation.started_at.zip(invocation.finished_at);
+        let behalf = invocation.behalf;
+        let (acting_user, acting_username) = match (behalf.asker, behalf.function) {
+            (Some(asker), _) => (Some(asker), invocation.asker_username),
+            (None, Some(_)) => (None, None),
+            (None, None) => (invocation.user_id, invocation.user_username.clone()),
+        };
         Self {
             id: invocation.id.0,
             task_id: invocation.task_id,
@@ -242,6 +256,10 @@ impl InvocationView {
             user_id: invocation.user_id.map(|user| user.0),
             user_username: invocation.user_username,
             user_email: invocation.user_email,
+            acting_user_id: acting_user.map(|user| user.0),
+            acting_username,
+            acting_function_id: behalf.function.map(|function| function.0),
+            acting_function_slug: invocation.acting_function_slug,
             task_result,
             has_error: invocation.failure.is_some(),
             error: invocation.failure.map(ErrorView::from),

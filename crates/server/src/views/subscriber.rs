@@ -110,6 +110,7 @@ impl From<Explained> for ExplainedView {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct OptionsView {
     priority: i32,
+    /// Shown to those who may subscribe the function.
     filter: Option<String>,
     timeout_seconds: Option<f64>,
     #[schema(schema_with = words::on_timeout)]

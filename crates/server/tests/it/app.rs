@@ -7,13 +7,16 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use tollgate_core::auth::{Password, PasswordRules};
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
+use tollgate_core::function::Source;
+use tollgate_core::ids::FunctionId;
 use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
-use tollgate_core::ports::store::Store;
+use tollgate_core::ports::store::{FunctionChange, Store};
 use tollgate_core::services::Strength;
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::task::State;
@@ -41,10 +44,39 @@ pub(crate) struct TestApp {
     pub(crate) store: Arc<SqliteStore>,
     /// Runs what is deployed as Python.
     pub(crate) fake: Arc<FakeRuntime>,
+    /// Where the function `look` waits.
+    pub(crate) gate: Arc<Gate>,
     router: Router,
     _coordinator: Arc<dyn Coordinator>,
     _executor: Arc<Executor>,
     folder: TempDir,
+}
+
+/// Holds runs of the function `look` in their middle.
+pub(crate) struct Gate {
+    entered: Semaphore,
+    let_go: Semaphore,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            entered: Semaphore::new(0),
+            let_go: Semaphore::new(0),
+        }
+    }
+}
+
+impl Gate {
+    /// Waits until one more run has come so far.
+    pub(crate) async fn entered(&self) {
+        self.entered.acquire().await.unwrap().forget();
+    }
+
+    /// Lets as many runs go on, also those that come later.
+    pub(crate) fn let_go(&self, runs: usize) {
+        self.let_go.add_permits(runs);
+    }
 }
 
 /// What came back.
@@ -173,6 +205,7 @@ impl TestApp {
             platform,
             store,
             fake,
+            gate: _,
             router,
             _coordinator: coordinator,
             _executor: executor,
@@ -187,7 +220,8 @@ impl TestApp {
         let sqlite = reopened(&folder, &time).await;
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
-        let system = Arc::new(functions(Arc::clone(&time)));
+        let gate = Arc::<Gate>::default();
+        let system = Arc::new(functions(Arc::clone(&time), &gate));
         let fake = Arc::new(FakeRuntime::default());
         let runtimes = Runtimes {
             python: Some(Arc::clone(&fake) as _),
@@ -229,6 +263,7 @@ impl TestApp {
             clock,
             store: sqlite,
             fake,
+            gate,
             router,
             _coordinator: coordinator,
             _executor: executor,
@@ -363,6 +398,28 @@ impl TestApp {
         }
     }
 
+    /// Stores a version of a system function, which has only one by itself, and makes it the active one.
+    pub(crate) async fn new_version_of(&self, id: FunctionId) {
+        let authority = Authority::of_this_program();
+        let sites = self.platform.admin.sites(&authority).await.unwrap();
+        let scope = authority.scope(sites[0].id);
+        let (store, at) = (self.store.scoped(scope), self.clock.now());
+        let version = store.insert_version(id, Source::System, at).await.unwrap();
+        let change = FunctionChange {
+            function: store.function_by_id(id).await.unwrap().unwrap(),
+            version: Some(version.entry.number),
+            at,
+        };
+        store.update_function(change).await.unwrap();
+    }
+
+    /// Sets what a function of that app may do, and the like.
+    pub(crate) async fn change(&self, token: &str, slug: &str, body: &Value) -> Answer {
+        let path = format!("/api/apps/user-management/functions/{slug}/");
+        let asking = self.ask("PATCH", &path).json(body).bearer(token);
+        asking.send().await
+    }
+
     pub(crate) async fn subscribe(&self, token: &str, event: &str, function: i64) {
         let path = format!("/api/cloud/events/{event}/subscribe/");
         let body = json!({"function_id": function});
@@ -386,7 +443,7 @@ async fn reopened(folder: &TempDir, clock: &Arc<dyn Clock>) -> Arc<SqliteStore> 
 }
 
 /// The operator's own functions, by slug.
-fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
+fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
     let mut system = SystemRuntime::new(clock);
     system.register("validate-user-data", |call: SystemCall| async move {
         call.log("INFO", "checking");
@@ -404,6 +461,9 @@ fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
     system.register("broken", |_: SystemCall| async {
         Err("it broke".to_owned())
     });
+    system.register("return-all", |call: SystemCall| async move {
+        Ok(json!({"params": call.params}))
+    });
     system.register("hang", |_: SystemCall| std::future::pending());
     system.register("copy", |call: SystemCall| async move {
         let name = format!(
@@ -414,14 +474,29 @@ fn functions(clock: Arc<dyn Clock>) -> SystemRuntime {
         let answer = call.host.ask("users.create", &json!({"data": data})).await;
         answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
     });
-    system.register("ask", |call: SystemCall| async move {
-        let method = call.params["method"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let answer = call.host.ask(&method, &call.params["args"]).await;
-        answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
+    // Looks at somebody else once it is let, and says what it saw and who it was told caused it.
+    let held = Arc::clone(gate);
+    system.register("look", move |call: SystemCall| {
+        let held = Arc::clone(&held);
+        async move {
+            held.entered.add_permits(1);
+            held.let_go.acquire().await.unwrap().forget();
+            let args = json!({"username": "target"});
+            let answer = call.host.ask("users.get", &args).await;
+            let said = answer.map_or_else(|error| error.code.to_owned(), |_| "seen".to_owned());
+            Ok(json!({"said": said, "who": call.user_data["username"]}))
+        }
     });
+    for slug in ["ask", "ask-inner"] {
+        system.register(slug, |call: SystemCall| async move {
+            let method = call.params["method"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned();
+            let answer = call.host.ask(&method, &call.params["args"]).await;
+            answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
+        });
+    }
     system
 }
 

@@ -13,8 +13,8 @@ use tollgate_server::{Server, ServerConfig};
 
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
-    stop: oneshot::Sender<()>,
-    ended: JoinHandle<()>,
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) ended: JoinHandle<()>,
 }
 
 pub(crate) async fn run(app: &TestApp, config: ServerConfig) -> Running {
@@ -36,7 +36,7 @@ pub(crate) async fn run(app: &TestApp, config: ServerConfig) -> Running {
 }
 
 /// Sends text and reads until the server closes the connection.
-async fn exchange(address: SocketAddr, text: &str) -> String {
+pub(crate) async fn exchange(address: SocketAddr, text: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -147,7 +147,7 @@ async fn connections_beyond_the_bound_wait() {
 }
 
 /// Reads until `text` has been seen.
-async fn read_until(stream: &mut TcpStream, text: &str) {
+pub(crate) async fn read_until(stream: &mut TcpStream, text: &str) {
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains(text) {
         assert_ne!(

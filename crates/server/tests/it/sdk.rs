@@ -19,6 +19,8 @@ async fn a_function_acts_with_its_callers_rights() {
     let root = app.root().await;
     app.user_management(&root).await;
     app.function(&root, "Ask").await;
+    let rights = json!({"permissions": ["users.manage"]});
+    app.change(&root, "ask", &rights).await.ok();
     let ann = app.user(&root, "ann", &["user-management:developer"]).await;
 
     let me = ask(&app, &ann, "auth.get_current_user", json!({}))
@@ -46,6 +48,26 @@ async fn a_function_acts_with_its_callers_rights() {
     assert!(unknown.starts_with("404 NOT_FOUND"), "{unknown}");
 }
 
+/// A public call; why it failed is what `root` reads, because a stranger is not told.
+async fn ask_as_nobody(
+    app: &TestApp,
+    root: &str,
+    method: &str,
+    args: Value,
+) -> Result<Value, String> {
+    let body = json!({"params": {"method": method, "args": args}});
+    let path = "/api/public/apps/user-management/functions/ask/execute/";
+    let answer = app.post(path, &body).send().await;
+    if answer.status == 200 {
+        return Ok(answer.body["data"].clone());
+    }
+    answer.is_error(400, "FUNCTION_FAILED");
+    let task = answer.body["task_id"].as_str().unwrap();
+    let record = app.get(&format!("/api/result/{task}/")).bearer(root);
+    let record = record.send().await.ok();
+    Err(record["data"]["traceback"].as_str().unwrap().to_owned())
+}
+
 #[tokio::test]
 async fn a_function_reads_the_secrets_of_its_own_app_whoever_calls_it() {
     let app = TestApp::new().await;
@@ -68,15 +90,7 @@ async fn a_function_reads_the_secrets_of_its_own_app_whoever_calls_it() {
     let public = app.ask("PATCH", path).json(&json!({"is_public": true}));
     public.bearer(&root).send().await.ok();
     // Nobody is signed in, and the superuser reaches no more.
-    let nobody = async |method: &str, args: Value| {
-        let body = json!({"params": {"method": method, "args": args}});
-        let path = "/api/public/apps/user-management/functions/ask/execute/";
-        let answer = app.post(path, &body).send().await;
-        match answer.status {
-            200 => Ok(answer.body["data"].clone()),
-            _ => Err(answer.is_error(400, "FUNCTION_FAILED").to_owned()),
-        }
-    };
+    let nobody = async |method: &str, args: Value| ask_as_nobody(&app, &root, method, args).await;
     let own = json!({"key": "OWN", "app": "user-management"});
     let got = nobody("secrets.get", own.clone()).await.unwrap();
     assert_eq!(
@@ -143,6 +157,8 @@ async fn a_function_that_causes_its_own_event_is_stopped() {
     let root = app.root().await;
     app.user_management(&root).await;
     let copy = app.function(&root, "Copy").await;
+    let rights = json!({"permissions": ["users.manage"]});
+    app.change(&root, "copy", &rights).await.ok();
     app.subscribe(&root, "POST_USER_CREATE", copy).await;
     let mut changes = app.platform.invocations.watch();
     app.user(&root, "ann", &[]).await;

@@ -9,11 +9,13 @@ use serde_json::json;
 const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "A", ""),
     ("PATCH", "A", r#"{"name":"x"}"#),
+    ("PUT", "A", r#"{"name":"x"}"#),
     ("DELETE", "A", ""),
     ("GET", "Afunctions/", ""),
     ("POST", "Afunctions/", r#"{"name":"x","execution_mode":"system"}"#),
     ("GET", "F", ""),
     ("PATCH", "F", r#"{"name":"x"}"#),
+    ("PUT", "F", r#"{"name":"x"}"#),
     ("DELETE", "F", ""),
     ("POST", "Frotate-secret/", ""),
     ("GET", "Fversions/", ""),
@@ -30,6 +32,7 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/api/secrets/STRIPE/?app=user-management", ""),
     ("GET", "/api/secrets/SHARED/", ""),
     ("PUT", "/api/secrets/SHARED/", r#"{"value":"stolen"}"#),
+    ("PATCH", "/api/secrets/SHARED/", r#"{"value":"stolen"}"#),
     ("DELETE", "/api/secrets/SHARED/", ""),
     ("GET", "/api/users/ann/", ""),
     ("PUT", "/api/users/ann/", r#"{"first_name":"x"}"#),
@@ -54,7 +57,12 @@ const ROUTES: &[(&str, &str, &str)] = &[
 /// Operations that name nothing which belongs to a site: the catalogue of events is the same for all.
 const OF_NO_SITE: &[&str] = &["events_get", "events_explain"];
 /// Operations whose answer for another site's things has a test of its own below.
-const ELSEWHERE: &[&str] = &["events_subscribe", "events_change_subscription"];
+const ELSEWHERE: &[&str] = &[
+    "events_subscribe",
+    "events_subscription",
+    "events_change_subscription",
+    "events_replace_subscription",
+];
 /// Operations that nobody tries from another site. This list may only become shorter.
 const UNCOVERED: &[&str] = &[];
 
@@ -214,7 +222,14 @@ async fn what_is_anothers_is_not_found() {
         let expected = format!("Function {function} was not subscribed to event 'PRE_USER_CREATE'");
         assert_eq!(message, expected);
     }
-    for method in ["POST", "PATCH"] {
+    for function in [1, 999] {
+        let path = format!("/api/cloud/events/PRE_USER_CREATE/subscribe/?function_id={function}");
+        let answer = ask(&app, &stranger, "GET", &path, "").await;
+        let message = answer.is_error(404, "NOT_FOUND");
+        let expected = format!("Function {function} was not subscribed to event 'PRE_USER_CREATE'");
+        assert_eq!(message, expected);
+    }
+    for method in ["POST", "PATCH", "PUT"] {
         for function in [1, 999] {
             let path = "/api/cloud/events/PRE_USER_CREATE/subscribe/";
             let body = json!({"function_id": function});

@@ -22,7 +22,12 @@ pub async fn an_app_is_stored_and_changed(world: World) {
         ..app
     };
     assert_eq!(
-        world.a.store.update_app(changed.clone()).await.unwrap(),
+        world
+            .a
+            .store
+            .update_app(changed.clone(), None)
+            .await
+            .unwrap(),
         changed
     );
     assert_eq!(
@@ -46,7 +51,7 @@ pub async fn an_app_is_stored_and_changed(world: World) {
             .unwrap()
     );
     assert_eq!(world.a.store.app("crm").await.unwrap(), None);
-    assert_conflict!(world.a.store.update_app(changed).await, Gone);
+    assert_conflict!(world.a.store.update_app(changed, None).await, Gone);
 }
 
 /// A slug is free again after a deletion, and the new app is another one.

@@ -5,7 +5,7 @@
 use super::world::code;
 use super::{World, everything};
 use std::time::Duration;
-use tollgate_core::ids::InvocationId;
+use tollgate_core::ids::{InvocationId, UserId};
 use tollgate_core::invocation::{
     AttemptRecord, Completion, Failure, FailureKind, Hold, Invocation, LogLine, NewInvocation,
     Waiter,
@@ -244,6 +244,8 @@ pub async fn a_redrive_keeps_the_attempts_before_it(world: World) {
         let redrive = vec![Redrive {
             id: run.id,
             version: None,
+            asker: UserId(7),
+            acting_function: None,
         }];
         let at = world.now();
         let flags = world.a.store.redrive(redrive, at, Box::new(|| {})).await;
@@ -312,6 +314,8 @@ pub async fn a_pinned_run_is_claimed_as_such(world: World) {
         vec![Redrive {
             id: new.id,
             version,
+            asker: UserId(7),
+            acting_function: None,
         }]
     };
     let target = tollgate_core::ports::store::RedriveVersion {

@@ -7,8 +7,10 @@ use super::{World, committed, everything};
 use std::time::Duration;
 use tollgate_core::event::EventType;
 use tollgate_core::function::Function;
-use tollgate_core::ids::{InvocationId, VersionId};
-use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Waiter};
+use tollgate_core::ids::{InvocationId, UserId, VersionId};
+use tollgate_core::invocation::{
+    Completion, Failure, FailureKind, NewInvocation, OnBehalf, Waiter,
+};
 use tollgate_core::ports::dispatch::Taken;
 use tollgate_core::ports::store::{InvocationQuery, Redrive, RedriveVersion, Visibility};
 use tollgate_core::task::{Input, State, Task};
@@ -24,10 +26,15 @@ async fn dead(tenant: &Tenant, function: &Function, kind: FailureKind) -> NewInv
     run
 }
 
+/// Who redrives.
+const ASKER: UserId = UserId(7);
+
 fn own(run: &NewInvocation) -> Redrive {
     Redrive {
         id: run.id,
         version: None,
+        asker: ASKER,
+        acting_function: None,
     }
 }
 
@@ -60,6 +67,7 @@ pub async fn dead_letters_are_found_oldest_first(world: World) {
     let base = InvocationQuery::default;
     let visible_to = Some(Visibility {
         user: None,
+        own_in: None,
         apps: vec![shop.id],
     });
     let (slug, app) = (Some("one".to_owned()), Some("shop".to_owned()));
@@ -157,6 +165,7 @@ pub async fn a_redrive_can_move_to_another_version(world: World) {
     let moved = Redrive {
         id: run.id,
         version: Some(version),
+        ..own(&run)
     };
     assert_eq!(redrive(&world, vec![moved]).await, [true]);
     let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
@@ -166,6 +175,38 @@ pub async fn a_redrive_can_move_to_another_version(world: World) {
         (version.version_id, version.version)
     );
     assert_eq!((again.timeout, again.max_attempts), (version.timeout, 7));
+}
+
+/// Whoever caused it stays, and the functions of its chain bound it no more.
+pub async fn a_redriven_letter_acts_for_whoever_asks(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let function = world.a.some_function().await;
+    let run = NewInvocation {
+        user_id: Some(ann.id),
+        ..world.a.new_run(&function, Waiter::Nobody, ME).await
+    };
+    world.a.record(vec![run.clone()]).await;
+    let end = world.a.end(&run, 1, State::Dead);
+    world.a.store.complete(vec![end]).await.unwrap();
+    let redriven = Redrive {
+        asker: bob.id,
+        acting_function: Some(function.id),
+        ..own(&run)
+    };
+    assert_eq!(redrive(&world, vec![redriven]).await, [true]);
+    let behalf = OnBehalf {
+        asker: Some(bob.id),
+        function: Some(function.id),
+        from: run.chain.depth(),
+    };
+    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
+    let again = &claimed[0].invocation;
+    assert_eq!((again.user_id, again.behalf), (Some(ann.id), behalf));
+    let shown = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!((shown.user_id, shown.behalf), (Some(ann.id), behalf));
+    assert_eq!(shown.user_username.as_deref(), Some("ann"));
+    assert_eq!(shown.asker_username.as_deref(), Some("bob"));
+    assert_eq!(shown.acting_function_slug, Some(function.slug));
 }
 
 /// Whoever asks at the same time, each letter is redriven once.
@@ -205,7 +246,7 @@ pub async fn only_the_dead_are_redriven_or_discarded(world: World) {
     }
     let nobody = Redrive {
         id: InvocationId(999_999),
-        version: None,
+        ..own(&letter)
     };
     assert_eq!(redrive(&world, vec![nobody]).await, [false]);
 }

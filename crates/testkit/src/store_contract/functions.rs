@@ -5,9 +5,12 @@
 use super::world::{assert_conflict, code};
 use super::{Tenant, World, everything};
 use std::sync::Arc;
+use tollgate_core::auth::{ActsAs, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::function::{ExecutionMode, Function, Source};
 use tollgate_core::ids::{AppId, FunctionId, VersionId};
 use tollgate_core::ports::store::{FunctionChange, NewFunction, Page, PageRequest};
+use tollgate_core::time::Timestamp;
+use tollgate_core::users::User;
 use tollgate_core::vault::Sealed;
 use tollgate_core::webhook::SealedSecrets;
 
@@ -101,7 +104,7 @@ pub async fn function_slugs_are_unique_within_an_app(world: World) {
     world
         .a
         .store
-        .delete_function(first.id, world.now())
+        .delete_function(first.id, world.now(), None)
         .await
         .unwrap();
     world.a.function(one.id, "check").await;
@@ -189,37 +192,12 @@ pub async fn an_older_version_can_be_activated(world: World) {
     let changed = store.update_function(change).await.unwrap();
     assert_eq!(changed.execution_mode, ExecutionMode::System);
     let at = world.in_seconds(5);
-    assert!(
-        world
-            .a
-            .store
-            .activate_version(function.id, 1, at)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !world
-            .a
-            .store
-            .activate_version(function.id, 3, at)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !world
-            .a
-            .store
-            .activate_version(FunctionId(999_999), 1, at)
-            .await
-            .unwrap()
-    );
-    let back = world
-        .a
-        .store
-        .function_by_id(function.id)
-        .await
-        .unwrap()
-        .unwrap();
+    let change = FunctionChange {
+        function: changed,
+        version: Some(1),
+        at,
+    };
+    let back = store.update_function(change).await.unwrap();
     assert_eq!((back.version, back.execution_mode), (1, ExecutionMode::App));
     assert_eq!(back.updated_at, at);
     let third = store.insert_version(function.id, code("3"), at);
@@ -241,7 +219,7 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
         world
             .a
             .store
-            .delete_function(function.id, world.now())
+            .delete_function(function.id, world.now(), None)
             .await
             .unwrap()
     );
@@ -249,7 +227,7 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
         !world
             .a
             .store
-            .delete_function(function.id, world.now())
+            .delete_function(function.id, world.now(), None)
             .await
             .unwrap()
     );
@@ -289,12 +267,86 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
         at: world.now(),
     };
     assert_conflict!(store.update_function(change).await, Gone);
-    assert!(
-        !store
-            .activate_version(function.id, 1, world.now())
-            .await
-            .unwrap()
+    let ceiling = world.system.ceiling(site, function.id, None).await;
+    assert_eq!(ceiling.unwrap(), None);
+}
+
+fn granted_by(user: &User, at: Timestamp) -> FunctionRights {
+    FunctionRights {
+        permissions: vec![Permission::UsersRead, Permission::UsersManage],
+        scope: GrantScope::Site,
+        acts_as: ActsAs::Function,
+        granted: Some(Granted {
+            by: user.id,
+            by_username: Some(user.profile.username.clone()),
+            at,
+        }),
+    }
+}
+
+/// With who declared them; of versions, only what was active since then has them.
+pub async fn a_functions_rights_are_kept(world: World) {
+    let ann = world.a.user("ann").await;
+    let app = world.a.app("crm").await;
+    let rights = granted_by(&ann, world.now());
+    let new = NewFunction {
+        rights: rights.clone(),
+        ..world.a.new_function(app.id, "check")
+    };
+    let store = &world.a.store;
+    let function = store.insert_function(new).await.unwrap();
+    assert_eq!(function.rights, rights);
+    let first = store.executable(function.id).await.unwrap().unwrap();
+    assert_eq!(first.acts_as, ActsAs::Function);
+    let second = store.insert_version(function.id, code("2"), world.now());
+    second.await.unwrap();
+    let second = store.executable_of(function.id, 2).await.unwrap().unwrap();
+    let second = second.version_id;
+    let (site, id) = (world.a.site.id, function.id);
+    let approved = async |version| {
+        let ceiling = world.system.ceiling(site, id, version).await;
+        ceiling.unwrap().unwrap().approved
+    };
+    let first = Some(first.version_id);
+    assert!(approved(None).await && approved(first).await);
+    assert!(!approved(Some(second)).await);
+
+    // Replaced after the declaration: it was looked at.
+    let change = FunctionChange {
+        function,
+        version: Some(2),
+        at: world.in_seconds(1),
+    };
+    let function = store.update_function(change).await.unwrap();
+    assert!(approved(first).await && approved(Some(second)).await);
+
+    // Declared anew, by which only what is active now is meant.
+    let rights = FunctionRights {
+        permissions: vec![Permission::RolesAssign],
+        scope: GrantScope::App,
+        acts_as: ActsAs::Caller,
+        ..granted_by(&ann, world.in_seconds(2))
+    };
+    let change = FunctionChange {
+        function: Function {
+            rights: rights.clone(),
+            ..function
+        },
+        version: None,
+        at: world.in_seconds(2),
+    };
+    let function = store.update_function(change).await.unwrap();
+    assert_eq!(function.rights, rights);
+    assert!(!approved(first).await && approved(Some(second)).await);
+    let ceiling = world.system.ceiling(site, id, None).await;
+    let ceiling = ceiling.unwrap().unwrap();
+    assert_eq!(
+        (ceiling.app, ceiling.app_slug, ceiling.slug),
+        (app.id, app.slug, function.slug.clone())
     );
+    assert_eq!(ceiling.rights.permissions, [Permission::RolesAssign]);
+    let elsewhere = world.system.ceiling(world.b.site.id, id, None);
+    assert_eq!(elsewhere.await.unwrap(), None);
 }
 
 /// A number names one function for ever.
@@ -308,7 +360,7 @@ pub async fn function_ids_are_not_used_again(world: World) {
         world
             .a
             .store
-            .delete_function(function.id, world.now())
+            .delete_function(function.id, world.now(), None)
             .await
             .unwrap();
     }
@@ -417,7 +469,10 @@ pub async fn signing_secrets_overlap(world: World) {
     assert_eq!(secrets(a, proxy.id).await.unwrap(), Some(both));
     let unchanged = a.store.function_by_id(proxy.id).await.unwrap();
     assert_eq!(unchanged, Some(proxy.clone()));
-    a.store.delete_function(proxy.id, until).await.unwrap();
+    a.store
+        .delete_function(proxy.id, until, None)
+        .await
+        .unwrap();
     assert_eq!(secrets(a, proxy.id).await.unwrap(), None);
     assert!(!rotate(a, proxy.id, 3).await);
 }

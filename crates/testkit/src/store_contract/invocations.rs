@@ -6,7 +6,9 @@ use super::{World, committed, everything};
 use std::time::Duration;
 use tollgate_core::event::EventType;
 use tollgate_core::ids::{InvocationId, TaskId, UserId};
-use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Waiter};
+use tollgate_core::invocation::{
+    Completion, Failure, FailureKind, NewInvocation, OnBehalf, Waiter,
+};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest, Visibility};
 use tollgate_core::task::State;
@@ -355,7 +357,11 @@ pub async fn records_are_listed_for_those_who_may_see_them(world: World) {
         (None, vec![shop.id], vec![3, 2]),
         (None, vec![], vec![]),
     ] {
-        let visible_to = Some(Visibility { user, apps });
+        let visible_to = Some(Visibility {
+            user,
+            own_in: None,
+            apps,
+        });
         let query = InvocationQuery {
             visible_to,
             ..InvocationQuery::default()
@@ -370,6 +376,47 @@ pub async fn records_are_listed_for_those_who_may_see_them(world: World) {
         let expected: Vec<_> = expected.into_iter().map(|at: usize| runs[at]).collect();
         assert_eq!(found, expected, "{query:?}");
         assert_eq!(page.total, expected.len() as u64, "{query:?}");
+    }
+}
+
+/// Of functions: what whoever they act for caused or asked for again, in the functions' own app.
+pub async fn ones_own_records_can_be_confined_to_an_app(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let (crm, shop) = (world.a.app("crm").await, world.a.app("shop").await);
+    let mut runs = Vec::new();
+    for app in [&crm, &shop] {
+        let function = world.a.function(app.id, "check").await;
+        let run = NewInvocation {
+            user_id: Some(bob.id),
+            behalf: OnBehalf {
+                asker: Some(ann.id),
+                ..OnBehalf::default()
+            },
+            ..world.a.new_run(&function, Waiter::Nobody, ME).await
+        };
+        world.a.record(vec![run.clone()]).await;
+        runs.push(run.id);
+    }
+    for (own_in, expected) in [
+        (None, vec![runs[1], runs[0]]),
+        (Some(crm.id), vec![runs[0]]),
+        (Some(shop.id), vec![runs[1]]),
+    ] {
+        for user in [ann.id, bob.id] {
+            let visible_to = Some(Visibility {
+                user: Some(user),
+                own_in,
+                apps: Vec::new(),
+            });
+            let query = InvocationQuery {
+                visible_to,
+                ..InvocationQuery::default()
+            };
+            let page = world.a.store.list_invocations(query, everything());
+            let page = page.await.unwrap();
+            let found: Vec<_> = page.items.iter().map(|record| record.id).collect();
+            assert_eq!(found, expected, "{own_in:?} {user}");
+        }
     }
 }
 

@@ -29,10 +29,13 @@ pub async fn apps_of_another_site_are_out_of_reach(world: World) {
     let list = b.list_apps(everything()).await.unwrap();
     assert_eq!((list.items.len(), list.total), (0, 0));
     assert_conflict!(
-        b.update_app(App {
-            name: "x".into(),
-            ..app.clone()
-        })
+        b.update_app(
+            App {
+                name: "x".into(),
+                ..app.clone()
+            },
+            None
+        )
         .await,
         Gone
     );
@@ -102,21 +105,11 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
     let deployed = b.insert_version(function.id, code("x"), world.now());
     assert_conflict!(deployed.await, Gone);
     assert_eq!(b.executable_of(function.id, 1).await.unwrap(), None);
-    assert!(
-        !b.activate_version(function.id, 1, world.in_seconds(1))
-            .await
-            .unwrap()
-    );
-    assert!(!b.delete_function(function.id, world.now()).await.unwrap());
+    let deleted = b.delete_function(function.id, world.now(), None).await;
+    assert!(!deleted.unwrap());
     let site = world.b.site.id;
-    assert_eq!(
-        world
-            .system
-            .executable_version(site, version)
-            .await
-            .unwrap(),
-        None
-    );
+    let found = world.system.executable_version(site, version).await;
+    assert_eq!(found.unwrap(), None);
     assert_eq!(
         world.a.store.function_by_id(function.id).await.unwrap(),
         Some(function.clone())
@@ -159,11 +152,11 @@ pub async fn subscribers_of_another_site_are_out_of_reach(world: World) {
         ..SubscriberOptions::default()
     };
     let changed = b
-        .update_subscriber(EVENT, function.id, options, Some(false), world.now())
+        .update_subscriber(EVENT, function.id, options, Some(false), world.now(), None)
         .await
         .unwrap();
     assert_eq!(changed, None);
-    assert!(!b.delete_subscriber(EVENT, function.id).await.unwrap());
+    assert!(!b.delete_subscriber(EVENT, function.id, None).await.unwrap());
     let kept = world.a.store.subscriber(EVENT, function.id).await.unwrap();
     assert_eq!(kept, Some(subscriber));
 }

@@ -76,6 +76,7 @@ contract! { $
         function_slugs_are_unique_within_an_app,
         new_code_is_a_new_version,
         an_older_version_can_be_activated,
+        a_functions_rights_are_kept,
         deleted_functions_are_found_by_nothing,
         function_ids_are_not_used_again,
         signing_secrets_overlap,
@@ -134,6 +135,7 @@ contract! { $
         names_survive_a_deleted_function,
         records_are_filtered_newest_first,
         records_are_listed_for_those_who_may_see_them,
+        ones_own_records_can_be_confined_to_an_app,
         lists_leave_logs_out,
     }
     attempts {
@@ -148,6 +150,7 @@ contract! { $
         dead_letters_are_found_oldest_first,
         a_redriven_run_waits_for_its_first_attempt,
         a_redrive_can_move_to_another_version,
+        a_redriven_letter_acts_for_whoever_asks,
         of_many_redrives_one_counts,
         only_the_dead_are_redriven_or_discarded,
         a_discarded_letter_is_failed_history,

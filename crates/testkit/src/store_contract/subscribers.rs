@@ -69,8 +69,18 @@ pub async fn a_function_subscribes_once_to_each_event(world: World) {
         .await
         .unwrap();
     assert_eq!(of_none, []);
-    assert!(store.delete_subscriber(EVENT, function.id).await.unwrap());
-    assert!(!store.delete_subscriber(EVENT, function.id).await.unwrap());
+    assert!(
+        store
+            .delete_subscriber(EVENT, function.id, None)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .delete_subscriber(EVENT, function.id, None)
+            .await
+            .unwrap()
+    );
     assert_eq!(store.subscriber(EVENT, function.id).await.unwrap(), None);
 }
 
@@ -166,7 +176,7 @@ pub async fn options_can_be_changed(world: World) {
     let changed = world
         .a
         .store
-        .update_subscriber(EVENT, function.id, options(), None, at)
+        .update_subscriber(EVENT, function.id, options(), None, at, None)
         .await
         .unwrap();
     let changed = changed.unwrap();
@@ -182,7 +192,7 @@ pub async fn options_can_be_changed(world: World) {
     let none = world
         .a
         .store
-        .update_subscriber(other, function.id, options(), None, at)
+        .update_subscriber(other, function.id, options(), None, at, None)
         .await
         .unwrap();
     assert_eq!(none, None);
@@ -217,7 +227,7 @@ pub async fn a_subscription_is_switched_off_and_on(world: World) {
         (None, None),
         (Some(false), Some(Inactive::SwitchedOff)),
     ] {
-        let changed = store.update_subscriber(POST, function.id, options(), is_active, at);
+        let changed = store.update_subscriber(POST, function.id, options(), is_active, at, None);
         assert_eq!(changed.await.unwrap().unwrap().inactive, inactive);
         let runs = store.subscriptions(POST).await.unwrap().len();
         assert_eq!(runs, usize::from(inactive.is_none()));
@@ -244,7 +254,8 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
         let system = &world.system;
         system.subscription_gone(site, PRE, function.id, version, at)
     };
-    let patch = |is_active| store.update_subscriber(PRE, function.id, options(), is_active, at);
+    let patch =
+        |is_active| store.update_subscriber(PRE, function.id, options(), is_active, at, None);
     assert_eq!(closed().await, Some(false));
     assert!(gone(1).await.unwrap());
     assert_eq!(closed().await, Some(true));
@@ -257,16 +268,21 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
     assert_eq!(closed().await, None, "it was switched off");
     patch(Some(true)).await.unwrap();
     assert!(gone(1).await.unwrap());
-    assert!(
-        store
-            .activate_version(function.id, second, at)
-            .await
-            .unwrap()
-    );
+    let change = FunctionChange {
+        function: function.clone(),
+        version: Some(second),
+        at,
+    };
+    store.update_function(change).await.unwrap();
     assert_eq!(closed().await, Some(false), "it has another webhook");
     assert!(!gone(1).await.unwrap(), "a late answer of the old one");
     assert!(gone(second).await.unwrap());
-    assert!(store.delete_subscriber(PRE, function.id).await.unwrap());
+    assert!(
+        store
+            .delete_subscriber(PRE, function.id, None)
+            .await
+            .unwrap()
+    );
     world.a.subscribe(PRE, &function, 0).await.unwrap();
     assert_eq!(closed().await, Some(false), "it was subscribed anew");
 }
@@ -278,7 +294,7 @@ pub async fn subscriptions_end_with_their_function(world: World) {
     world
         .a
         .store
-        .delete_function(function.id, world.now())
+        .delete_function(function.id, world.now(), None)
         .await
         .unwrap();
     assert_eq!(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tollgate_core::app::App;
+use tollgate_core::auth::FunctionRights;
 use tollgate_core::chain::{Chain, Link};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::event::EventType;
@@ -16,7 +17,8 @@ use tollgate_core::function::{
 };
 use tollgate_core::ids::{AppId, EventId, InvocationId, SiteId, UserId};
 use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Hold, LogLine, NewInvocation, Started, Trigger, Waiter,
+    Completion, Failure, FailureKind, Hold, LogLine, NewInvocation, OnBehalf, Started, Trigger,
+    Waiter,
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
@@ -219,6 +221,7 @@ impl Tenant {
                 timeout_seconds: Some(2.5),
                 ..FunctionOptions::default()
             },
+            rights: FunctionRights::default(),
             source: code("def main(params): return params"),
             webhook_secret: None,
             created_at: self.now(),
@@ -354,6 +357,7 @@ impl Tenant {
             trigger: Trigger::Event,
             waiter,
             user_id: None,
+            behalf: OnBehalf::default(),
             chain: Chain::new(vec![Link(function.id, None)]),
             params: JsonText::parse("{\"n\": 1}".to_owned()).expect("JSON"),
             max_attempts: 3,

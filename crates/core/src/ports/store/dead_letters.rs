@@ -4,7 +4,7 @@
 
 use super::{InvocationQuery, OnCommit, StoreError};
 use crate::event::EventType;
-use crate::ids::{FunctionId, InvocationId, VersionId};
+use crate::ids::{FunctionId, InvocationId, UserId, VersionId};
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::time::Duration;
@@ -27,6 +27,10 @@ pub struct Redrive {
     pub id: InvocationId,
     /// What it runs from now on; none leaves its version and limits as they were.
     pub version: Option<RedriveVersion>,
+    /// Who asks: it acts for them from now on.
+    pub asker: UserId,
+    /// Its function, if that acts by its own right.
+    pub acting_function: Option<FunctionId>,
 }
 
 /// The version that a redriven run moves to, with the limits that hold there.

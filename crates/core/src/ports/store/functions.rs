@@ -2,6 +2,7 @@
 
 use super::{Page, PageRequest, StoreError};
 use crate::app::App;
+use crate::auth::FunctionRights;
 use crate::event::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
@@ -41,8 +42,9 @@ pub trait AppStore: Send + Sync {
     /// Stores an app. Conflict: [`super::Conflict::Slug`].
     async fn insert_app(&self, app: NewApp) -> Result<App, StoreError>;
 
-    /// Writes name and description of `app`; its slug never changes. Conflict: `Gone`.
-    async fn update_app(&self, app: App) -> Result<App, StoreError>;
+    /// Writes name and description of `app`; its slug never changes. Conflict: `Gone`; `Changed` when
+    /// it was last changed at another time than `expected`.
+    async fn update_app(&self, app: App, expected: Option<Timestamp>) -> Result<App, StoreError>;
 
     /// Deletes an app with its functions, their subscriptions and its roles. False when absent.
     async fn delete_app(&self, id: AppId, now: Timestamp) -> Result<bool, StoreError>;
@@ -71,6 +73,8 @@ pub struct NewFunction {
     pub async_mode: bool,
     /// Limits and conditions.
     pub options: FunctionOptions,
+    /// What it may do.
+    pub rights: FunctionRights,
     /// Version 1.
     pub source: Source,
     /// What signs its deliveries, for a proxy.
@@ -126,8 +130,14 @@ pub trait FunctionStore: Send + Sync {
     /// exist.
     async fn update_function(&self, change: FunctionChange) -> Result<Function, StoreError>;
 
-    /// Deletes a function and its subscriptions. False when absent.
-    async fn delete_function(&self, id: FunctionId, at: Timestamp) -> Result<bool, StoreError>;
+    /// Deletes a function and its subscriptions. False when absent. Conflict: `Changed` when it was
+    /// last changed at another time than `expected`.
+    async fn delete_function(
+        &self,
+        id: FunctionId,
+        at: Timestamp,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 
     /// Stores a new signing secret of a proxy function; the one before it signs beside it until
     /// `until`. False when there is no such proxy function.
@@ -159,14 +169,6 @@ pub trait FunctionStore: Send + Sync {
         source: Source,
         at: Timestamp,
     ) -> Result<FunctionVersion, StoreError>;
-
-    /// Makes version `number` the one that runs. False when there is no such version.
-    async fn activate_version(
-        &self,
-        id: FunctionId,
-        number: u32,
-        at: Timestamp,
-    ) -> Result<bool, StoreError>;
 
     /// What runs when the function is called now: its active version, active or not.
     async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError>;
@@ -204,7 +206,8 @@ pub trait SubscriberStore: Send + Sync {
     async fn insert_subscriber(&self, new: NewSubscriber) -> Result<Subscriber, StoreError>;
 
     /// Changes the options of a subscription, and with `is_active` whether it runs; one that is off
-    /// keeps its reason when it is switched off again. None when there is none.
+    /// keeps its reason when it is switched off again. None when there is none. Conflict: `Changed`
+    /// when it was last changed at another time than `expected`.
     async fn update_subscriber(
         &self,
         event: EventType,
@@ -212,13 +215,15 @@ pub trait SubscriberStore: Send + Sync {
         options: SubscriberOptions,
         is_active: Option<bool>,
         at: Timestamp,
+        expected: Option<Timestamp>,
     ) -> Result<Option<Subscriber>, StoreError>;
 
-    /// Ends a subscription. False when there was none.
+    /// Ends a subscription. False when there was none. Conflict: `Changed`, as above.
     async fn delete_subscriber(
         &self,
         event: EventType,
         function: FunctionId,
+        expected: Option<Timestamp>,
     ) -> Result<bool, StoreError>;
 
     /// One subscription.

@@ -30,8 +30,10 @@ pub struct InvocationQuery {
 /// What a caller may see who may not see everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Visibility {
-    /// What this user caused, if one is named.
+    /// What this user caused or asked for again, if one is named.
     pub user: Option<UserId>,
+    /// Of that, only runs of functions of this app, if one is named.
+    pub own_in: Option<AppId>,
     /// And everything of functions of these apps.
     pub apps: Vec<AppId>,
 }

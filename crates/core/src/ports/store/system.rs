@@ -3,6 +3,7 @@
 
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
+use crate::auth::Ceiling;
 use crate::egress::EgressHosts;
 use crate::event::EventType;
 use crate::function::{Executable, text_enum};
@@ -288,6 +289,15 @@ pub trait SystemStore: Send + Sync {
         site: SiteId,
         version: VersionId,
     ) -> Result<Option<Executable>, StoreError>;
+
+    /// What a function may do; with `version`, as that version: whether it has been active since
+    /// the permissions were declared. None when the function was deleted, or has no such version.
+    async fn ceiling(
+        &self,
+        site: SiteId,
+        function: FunctionId,
+        version: Option<VersionId>,
+    ) -> Result<Option<Ceiling>, StoreError>;
 
     /// Deletes up to `limit` invocation records whose `retention` is over, from the oldest number
     /// after `after`. Looks at a bounded number of rows, so the step may delete none and still have

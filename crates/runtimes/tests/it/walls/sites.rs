@@ -32,7 +32,11 @@ async fn a_code_check_runs_in_its_own_sites_host() {
     let probe = function_of(4, INHERITED);
     python
         .runtime
-        .check(probe.site_id, &probe.source)
+        .check(
+            probe.site_id,
+            &probe.source,
+            &tollgate_core::egress::EgressHosts::default(),
+        )
         .await
         .unwrap();
     let launchers = python.launchers();

@@ -81,18 +81,20 @@ async fn a_caller_who_leaves_during_the_run_leaves_the_key_free() {
     assert_eq!(total(&app, &root, RUNS).await, 2);
 }
 
+/// Nobody could tell whose it is: a stranger with the same key would be given the answer.
 #[tokio::test]
-async fn callers_without_a_credential_share_their_sites_keys() {
+async fn callers_without_a_credential_have_no_keys() {
     let (app, root) = app_with(&["Validate User Data"]).await;
-    let function = "/api/apps/user-management/functions/validate-user-data/";
-    let public = app.ask("PATCH", function).json(&json!({"is_public": true}));
-    public.bearer(&root).send().await.ok();
-    let public = format!("/api/public{}execute/", &function["/api".len()..]);
-    assert_repeats(keyed(&app, &public, "k", &ann()), 200).await;
-    let other = keyed(&app, &public, "k", &json!({})).send().await;
-    other.is_error(409, "CONFLICT");
-    // And never those of a user.
-    let own = keyed(&app, &path("validate-user-data"), "k", &ann());
-    assert_repeats(own.bearer(&root), 200).await;
-    assert_eq!(total(&app, &root, RUNS).await, 2);
+    let public = json!({"is_public": true});
+    app.change(&root, "validate-user-data", &public).await.ok();
+    let public = "/api/public/apps/user-management/functions/validate-user-data/execute/";
+    for body in [ann(), ann(), json!({}), json!({"async": true})] {
+        let answer = keyed(&app, public, "k", &body).send().await;
+        let message = answer.is_error(400, "BAD_REQUEST");
+        assert!(message.contains("needs a credential"), "{message}");
+    }
+    assert_eq!(total(&app, &root, RUNS).await, 0);
+    // A credential that is not asked for makes no difference.
+    let answer = keyed(&app, public, "k", &ann()).bearer(&root).send().await;
+    answer.is_error(400, "BAD_REQUEST");
 }

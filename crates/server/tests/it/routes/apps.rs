@@ -61,7 +61,7 @@ async fn lists_pages() {
     let answer = app.get("/api/apps/?page=0").bearer(&root).send().await;
     answer.is_error(400, "VALIDATION_ERROR");
     let answer = app.get("/api/apps/?page=x").bearer(&root).send().await;
-    answer.is_error(400, "BAD_REQUEST");
+    answer.is_error(400, "VALIDATION_ERROR");
 }
 
 #[tokio::test]

@@ -161,7 +161,7 @@ async fn a_function_whose_first_version_does_not_load_is_not_created() {
         message.contains("Version 1 of function 'bad' does not load"),
         "{message}"
     );
-    assert_eq!(answer.whole()["errors"][0]["field"], "code");
+    assert_eq!(answer.body["errors"][0]["field"], "code");
     app.fake.refuse_to_load("bad", FailureKind::Unavailable);
     let answer = app.post(FUNCTIONS, &body).bearer(&root).send().await;
     answer.is_error(503, "SERVICE_UNAVAILABLE");

@@ -84,7 +84,6 @@ async fn wrong_methods_and_unknown_paths_are_explained() {
         .send()
         .await
         .is_error(404, "NOT_FOUND");
-    app.get("/").send().await.is_error(404, "NOT_FOUND");
     app.ask("TRACE", "/healthz")
         .send()
         .await

@@ -30,7 +30,8 @@ async fn waits_for_the_result() {
     let answer = app.post(&path(id), &json!({})).bearer(&dev).send().await;
     assert_answer!(answer);
     assert_eq!(answer.body["invocation"]["replay_of"], id);
-    assert_eq!(answer.body["invocation"]["user_username"], "dev");
+    assert_eq!(answer.body["invocation"]["user_username"], "root");
+    assert_eq!(answer.body["invocation"]["acting_username"], "dev");
     let own = json!({"version": "own", "async": false});
     let again = app.post(&path(id), &own).bearer(&dev).send().await.ok();
     assert_eq!(again["invocation"]["trigger_type"], "replay");

@@ -198,7 +198,7 @@ async fn lists_are_searched_filtered_and_ordered() {
         ("is_staff=true", vec!["root"]),
         ("roles=user-management%3Aviewer,admin", vec!["cem"]),
         ("ordering=email&limit=1&offset=1", vec!["bob"]),
-        ("department_id=7&ordering=username&page_size=1", vec!["ann"]),
+        ("ordering=username&page_size=1", vec!["ann"]),
     ] {
         let list = app
             .get(&format!("{PATH}?{query}"))
@@ -251,7 +251,7 @@ async fn a_missing_or_bad_credential_is_401() {
     let app = TestApp::new().await;
     assert_answer!(app.get(PATH).send().await);
     let bad = app.get(PATH).bearer("nonsense").send().await;
-    assert_eq!(bad.header("www-authenticate"), "Bearer");
+    assert_eq!(bad.header("www-authenticate"), "Bearer realm=\"Tollgate\"");
     assert_answer!(bad);
     let bearer = "x".repeat(9000);
     app.get(PATH)

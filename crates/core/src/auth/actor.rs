@@ -1,0 +1,46 @@
+//! In whose name a run acts: numbers, so that rights are asked anew whenever they are used.
+
+use crate::chain::{Chain, Link};
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
+use crate::invocation::{NewInvocation, OnBehalf};
+
+/// Who a run acts for, and which functions bound what it may do. Made by the engine only.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    pub(crate) site: SiteId,
+    /// None when nobody who is signed in acts.
+    pub(crate) user: Option<UserId>,
+    /// Ends with the run's own function.
+    pub(crate) chain: Chain,
+    /// The link from which on functions bound it.
+    pub(crate) from: u32,
+    /// The version that runs.
+    pub(crate) version: VersionId,
+}
+
+impl Actor {
+    /// Of a run of `version`.
+    pub(crate) fn of(run: &NewInvocation, version: VersionId) -> Self {
+        let OnBehalf { asker, from, .. } = run.behalf;
+        Self {
+            site: run.site_id,
+            user: asker.or(run.user_id),
+            chain: run.chain.with(Link(run.function_id, run.event)),
+            from,
+            version,
+        }
+    }
+
+    /// The functions that bound it, outermost first; the last one is the run's own, with the version
+    /// that runs.
+    pub(crate) fn bounds(&self) -> impl Iterator<Item = (FunctionId, Option<VersionId>)> {
+        let links = self.chain.links();
+        let own = links.len().saturating_sub(1);
+        // The own function always bounds, whatever is stored.
+        let from = usize::try_from(self.from).unwrap_or(usize::MAX).min(own);
+        links[from..].iter().enumerate().map(move |(place, link)| {
+            let version = (from + place == own).then_some(self.version);
+            (link.0, version)
+        })
+    }
+}

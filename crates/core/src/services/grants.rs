@@ -1,0 +1,153 @@
+//! Declaring what a function may do, and changing what runs under it.
+//!
+//! Whoever does either must hold all that is declared: else a developer would inherit what an
+//! administrator granted.
+
+use crate::auth::{ActsAs, FunctionRights, GrantScope, Granted, Permission, Principal};
+use crate::error::Error;
+use crate::function::{Function, FunctionOptions};
+use crate::ids::AppId;
+use crate::time::Timestamp;
+
+/// What a function is to declare; what is none stays as it is.
+#[derive(Debug, Clone, Default)]
+pub struct RightsInput {
+    /// Names of the permission table.
+    pub permissions: Option<Vec<String>>,
+    /// Where those of an app hold.
+    pub scope: Option<GrantScope>,
+    /// Whose rights count.
+    pub acts_as: Option<ActsAs>,
+}
+
+impl RightsInput {
+    /// What will be declared in `app`, granted by `principal` if that is something else than
+    /// `before`.
+    ///
+    /// # Errors
+    /// [`Error::Validation`] for names that are none; [`Error::Forbidden`] for permissions that the
+    /// caller does not hold.
+    pub(super) fn applied_to(
+        self,
+        before: &FunctionRights,
+        principal: &Principal,
+        app: AppId,
+        now: Timestamp,
+    ) -> Result<FunctionRights, Error> {
+        let permissions = match self.permissions {
+            Some(names) => Permission::parse_all(&names).map_err(Error::Validation)?,
+            None => before.permissions.clone(),
+        };
+        let after = FunctionRights {
+            permissions,
+            scope: self.scope.unwrap_or(before.scope),
+            acts_as: self.acts_as.unwrap_or(before.acts_as),
+            granted: before.granted.clone(),
+        };
+        if after.same_as(before) {
+            return Ok(after);
+        }
+        if principal.is_function() {
+            let message = "No function sets what a function may do; do it over the API";
+            return Err(Error::Forbidden(message.to_owned()));
+        }
+        must_hold(principal, app, &after, "set these permissions")?;
+        let user = principal.somebody()?;
+        Ok(FunctionRights {
+            granted: Some(Granted {
+                by: user.id,
+                by_username: Some(user.profile.username.clone()),
+                at: now,
+            }),
+            ..after
+        })
+    }
+}
+
+/// Refuses a change of what runs under `before` to whoever does not hold that. What is declared
+/// afterwards was decided by [`RightsInput::applied_to`].
+pub(super) fn may_change_what_runs(
+    principal: &Principal,
+    before: &Function,
+    after: &Function,
+    has_new_source: bool,
+) -> Result<(), Error> {
+    // Whoever takes permissions away, and holds the rest, has decided about all of them.
+    let kept = FunctionRights {
+        permissions: after
+            .rights
+            .permissions
+            .iter()
+            .copied()
+            .filter(|it| before.rights.permissions.contains(it))
+            .collect(),
+        ..before.rights.clone()
+    };
+    if kept.is_plain() || !(has_new_source || touches_more_than_limits(before, after)) {
+        return Ok(());
+    }
+    must_hold(
+        principal,
+        before.app_id,
+        &kept,
+        "change what runs with them",
+    )
+}
+
+/// Whether anything but limits, conditions and descriptions differs. What is added to a function
+/// later counts as more until it is named here.
+fn touches_more_than_limits(before: &Function, after: &Function) -> bool {
+    let old = &before.options;
+    let options = FunctionOptions {
+        timeout_seconds: old.timeout_seconds,
+        memory_mb: old.memory_mb,
+        max_concurrency: old.max_concurrency,
+        max_attempts: old.max_attempts,
+        filter_conditions: old.filter_conditions.clone(),
+        ..after.options.clone()
+    };
+    let harmless = Function {
+        description: before.description.clone(),
+        is_active: before.is_active,
+        // What is taken out of public reach is no danger.
+        is_public: before.is_public || after.is_public,
+        async_mode: before.async_mode,
+        options,
+        updated_at: before.updated_at,
+        ..after.clone()
+    };
+    harmless != *before
+}
+
+/// # Errors
+/// [`Error::Forbidden`] that names what is missing.
+pub(super) fn must_hold(
+    principal: &Principal,
+    app: AppId,
+    rights: &FunctionRights,
+    doing: &str,
+) -> Result<(), Error> {
+    let missing: Vec<_> = rights
+        .permissions
+        .iter()
+        .filter(|permission| {
+            let of_app = permission.is_of_an_app() && rights.scope == GrantScope::App;
+            !principal.may(**permission, of_app.then_some(app))
+        })
+        .map(|permission| permission.as_str())
+        .collect();
+    if missing.is_empty() && !principal.is_function() {
+        return Ok(());
+    }
+    let place = match rights.scope {
+        GrantScope::App => "",
+        GrantScope::Site => " in the whole site",
+    };
+    Err(Error::Forbidden(match missing.as_slice() {
+        [] => format!("No function may {doing}; do it over the API"),
+        missing => format!(
+            "To {doing} you must hold what the function may do; you lack {}{place}",
+            missing.join(", ")
+        ),
+    }))
+}

@@ -1,0 +1,109 @@
+//! Executing public functions: for anybody, so that an answer tells what the function returned and
+//! nothing of how it ran.
+//!
+//! Must never show a record, a function's own error text, or one caller's answer to another.
+
+use super::run::{Execute, returned};
+use crate::error::{ApiError, Code};
+use crate::extract::{AtSite, Creation, Path};
+use crate::state::AppState;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use tollgate_core::error::Error;
+use tollgate_core::ids::TaskId;
+use tollgate_core::invocation::{FailureKind, Invocation};
+use tollgate_core::json::JsonText;
+use tollgate_core::services::{Call, Executed};
+use utoipa::ToSchema;
+
+/// What a public call came to.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PublicReply {
+    success: bool,
+    #[schema(value_type = String)]
+    status: &'static str,
+    #[schema(value_type = String)]
+    message: &'static str,
+    /// What `main` returned; an empty list for nothing, and for a queued run.
+    #[schema(value_type = Object)]
+    data: JsonText,
+    /// Of a queued run: what to name when asking whoever runs the function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    task_id: Option<TaskId>,
+}
+
+/// Execute Public Function
+///
+/// Needs no credential; only active functions with `is_public` exist here. The answer has `data`, or
+/// `code`, `message` and `task_id`: logs, errors and the rest of the record are for those who may read
+/// invocations. An `Idempotency-Key` is refused, because nobody could tell whose it is.
+#[utoipa::path(post, path = "/api/public/apps/{app_slug}/functions/{slug}/execute/",
+    tag = "functions", operation_id = "functions_execute_public", security(()),
+    params(("app_slug" = String, Path, description = "App slug"),
+        ("slug" = String, Path, description = "Function slug")),
+    request_body = Execute,
+    responses((status = OK, description = "The function has run", body = PublicReply),
+        (status = ACCEPTED, description = "The run is queued", body = PublicReply), ApiError))]
+pub(crate) async fn execute_public(
+    State(app): State<AppState>,
+    AtSite(site): AtSite,
+    Path((app_slug, slug)): Path<(String, String)>,
+    Creation(mut request, once): Creation<Execute>,
+) -> Result<(StatusCode, axum::Json<PublicReply>), ApiError> {
+    if once.0.is_some() {
+        return Err(ApiError::bad_request(
+            "Idempotency-Key needs a credential: without one nobody can tell whose key it is. Leave \
+             it out, and put an id of your own into params, by which the function knows a repeat",
+        ));
+    }
+    let call = Call {
+        params: request.params()?,
+        queued: request.queued,
+        remember: None,
+    };
+    let invocations = &app.platform().invocations;
+    let executed = invocations
+        .execute_public(site.id, &app_slug, &slug, call)
+        .await;
+    let Executed { invocation, queued } = executed.map_err(told)?;
+    let (status, message) = match queued {
+        true => (StatusCode::ACCEPTED, "Function execution started"),
+        false => (StatusCode::OK, "Function executed successfully"),
+    };
+    let reply = PublicReply {
+        success: true,
+        status: "success",
+        message,
+        data: returned(&invocation, queued),
+        task_id: queued.then_some(invocation.task_id),
+    };
+    Ok((status, axum::Json(reply)))
+}
+
+/// What a stranger is told of an error.
+fn told(error: Error) -> ApiError {
+    match error {
+        Error::FunctionFailed(invocation) => {
+            let message = failed(&invocation);
+            ApiError::new(StatusCode::BAD_REQUEST, Code::FunctionFailed, message)
+                .task(invocation.task_id)
+        }
+        // Its reason is the operator's.
+        Error::Unavailable(_) => {
+            Error::Unavailable("The function cannot run at the moment; try again later".to_owned())
+                .into()
+        }
+        error => error.into(),
+    }
+}
+
+/// What a function says when it fails is for those who mend it.
+fn failed(invocation: &Invocation) -> &'static str {
+    match invocation.failure.as_ref().map(|failure| failure.kind) {
+        Some(FailureKind::Timeout) => "The function did not end in time",
+        Some(FailureKind::Limit) => "The function reached a limit",
+        _ => "The function failed",
+    }
+}
