@@ -225,8 +225,8 @@ fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
         timeout: row.span("timeout_us")?,
         queued_at: row.time("queued_at")?,
         replay_of: row.get::<Option<i64>>("replay_of")?.map(InvocationId),
-        behalf: read_behalf(&mut row)?,
         pinned: row.get("pinned")?,
+        behalf: read_behalf(&mut row)?,
         holder: Some(Arc::clone(holder)),
     };
     let attempt = Attempt {
