@@ -230,6 +230,9 @@ pub(crate) struct ChangedOptions {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     deactivated_reason: Option<Option<String>>,
+    /// Cannot be changed either.
+    #[serde(default, deserialize_with = "set")]
+    closed: Option<bool>,
 }
 
 impl Updates for ChangeSubscription {
@@ -290,13 +293,18 @@ pub(crate) async fn change_subscription(
     let subscribers = &app.platform().subscribers;
     let nested = change.body.options.as_ref();
     let reason = nested.and_then(|it| it.deactivated_reason.clone());
+    let closed = nested.and_then(|it| it.closed);
     let mut expected = None;
-    if change.target.is_particular() || reason.is_some() {
+    if change.target.is_particular() || reason.is_some() || closed.is_some() {
         let before = subscribers.get(&caller, event, function).await?;
+        let message = "This field cannot be changed; leave it out, or send it as it is";
         let is = before.inactive.map(|it| it.reason(event));
         if reason.is_some_and(|sent| sent.as_deref() != is) {
-            let message = "This field cannot be changed; leave it out, or send it as it is";
             return Err(ApiError::invalid("options.deactivated_reason", message));
+        }
+        let is = before.inactive.is_some_and(|it| it.is_closed(event));
+        if closed.is_some_and(|sent| sent != is) {
+            return Err(ApiError::invalid("options.closed", message));
         }
         expected = change.target.must_match().then_some(before.updated_at);
         change.target.check(&SubscriberView::from(before))?;
