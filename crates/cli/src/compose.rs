@@ -82,10 +82,6 @@ impl Composition {
             executor_config(config, &supervisor),
         );
         let dispatcher = Arc::clone(&executor) as _;
-        let settings = Settings {
-            pre_budget: config.events.pre_budget_seconds.get(),
-            queue_per_site: u64::try_from(config.execution.waiting_per_site).unwrap_or(u64::MAX),
-        };
         let base_domain = (!config.base_domain.is_empty()).then(|| config.base_domain.clone());
         let engine = Parts {
             store,
@@ -94,7 +90,7 @@ impl Composition {
             clock,
             entropy,
             vault,
-            settings,
+            settings: settings(config),
         };
         let platform = Platform::new(PlatformParts {
             engine,
@@ -172,6 +168,14 @@ pub(crate) async fn between_sites(
     }
     // Why functions cannot run at all is told elsewhere.
     python?.ready().await.ok()?.between_sites()
+}
+
+/// The engine's settings.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        pre_budget: config.events.pre_budget_seconds.get(),
+        queue_per_site: u64::try_from(config.execution.waiting_per_site).unwrap_or(u64::MAX),
+    }
 }
 
 /// The executor's settings.

@@ -176,6 +176,22 @@ pub(crate) struct Python {
 }
 
 impl Retention {
+    fn check(&self) -> Result<(), Wrong> {
+        for (key, value) in [
+            ("retention.succeeded_days", self.succeeded_days),
+            ("retention.failed_days", self.failed_days),
+            ("retention.timed_out_days", self.timed_out_days),
+            ("retention.cancelled_days", self.cancelled_days),
+        ] {
+            if value > limits::RETENTION_DAYS_MAX {
+                let reason = format!("use 1 to {}, or 0 for ever", limits::RETENTION_DAYS_MAX);
+                let value = value.to_string();
+                return Err(Wrong { key, value, reason });
+            }
+        }
+        Ok(())
+    }
+
     /// The settings as periods.
     pub(crate) fn periods(&self) -> retention::Retention {
         retention::Retention {
@@ -408,18 +424,7 @@ impl Config {
                 &reason,
             );
         }
-        for (key, value) in [
-            ("retention.succeeded_days", self.retention.succeeded_days),
-            ("retention.failed_days", self.retention.failed_days),
-            ("retention.timed_out_days", self.retention.timed_out_days),
-            ("retention.cancelled_days", self.retention.cancelled_days),
-        ] {
-            if value > limits::RETENTION_DAYS_MAX {
-                let reason = format!("use 1 to {}, or 0 for ever", limits::RETENTION_DAYS_MAX);
-                return wrong(key, &value, &reason);
-            }
-        }
-        Ok(())
+        self.retention.check()
     }
 
     /// The folder of the database: `data_dir`, unless `database_url` names another.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
+const BLACKLIST: &str = "/api/auth/jwt/token/blacklist/";
 const ADMIN: &str = "sesame-admin-4711";
 const ANN: &str = "sesame-ann-4712";
 const NEW: &str = "sesame-new-4713";
@@ -42,10 +43,13 @@ async fn sign_in(api: &Api, seen: &mut Seen) {
     let pair = nobody.post("/api/auth/jwt/token/", &pair).await.ok();
     let (access, refresh) = (seen.secret(&pair["access"]), seen.secret(&pair["refresh"]));
     let path = "/api/auth/jwt/token/refresh/";
-    let next = nobody.post(path, &json!({"refresh": refresh})).await.ok();
+    let old = json!({"refresh": refresh});
+    let next = nobody.post(path, &old).await.ok();
     seen.secret(&next["access"]);
     seen.secret(&next["refresh"]);
-    let again = nobody.post(path, &json!({"refresh": refresh})).await;
+    assert_eq!(nobody.post(path, &old).await.ok(), next);
+    nobody.post(BLACKLIST, &old).await.ok();
+    let again = nobody.post(path, &old).await;
     again.refused(401, "UNAUTHORIZED");
     let ended = api
         .with(&format!("Bearer {access}"))

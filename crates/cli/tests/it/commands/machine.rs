@@ -26,7 +26,8 @@ async fn the_doctor_looks_at_everything() {
         .iter()
         .map(|it| it["what"].clone())
         .collect();
-    assert_eq!(what, ["python", "database", "isolation", "outbound"]);
+    let all = ["python", "database", "names", "isolation", "outbound"];
+    assert_eq!(what, all);
     assert!(!folder.data().exists(), "looking made a data folder");
     let private = [("TOLLGATE_OUTBOUND__ALLOW_PRIVATE", "true")];
     let said = folder.run_with(&["doctor"], &private).await.ok();
