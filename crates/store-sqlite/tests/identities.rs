@@ -1,5 +1,7 @@
 //! What a database of an earlier version holds of names, and what becomes of it.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 use std::path::Path;

@@ -67,7 +67,8 @@ async fn sign_in(api: &Api, seen: &mut Seen) {
     let me = me
         .header("x-session-token", &session)
         .header("cookie", COOKIE);
-    nobody.try_send(me).await.unwrap().ok();
+    let me = nobody.try_send(me).await.unwrap();
+    me.refused(400, "VALIDATION_ERROR");
     let key = api
         .post("/api/cloud/auth/api-keys/", &json!({"name": "k"}))
         .await;
