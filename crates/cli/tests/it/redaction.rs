@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
+const REFRESH: &str = "/api/auth/jwt/token/refresh/";
 const BLACKLIST: &str = "/api/auth/jwt/token/blacklist/";
 const ADMIN: &str = "sesame-admin-4711";
 const ANN: &str = "sesame-ann-4712";
@@ -42,14 +43,13 @@ async fn sign_in(api: &Api, seen: &mut Seen) {
     let pair = json!({"username": "admin@example.com", "password": ADMIN});
     let pair = nobody.post("/api/auth/jwt/token/", &pair).await.ok();
     let (access, refresh) = (seen.secret(&pair["access"]), seen.secret(&pair["refresh"]));
-    let path = "/api/auth/jwt/token/refresh/";
     let old = json!({"refresh": refresh});
-    let next = nobody.post(path, &old).await.ok();
+    let next = nobody.post(REFRESH, &old).await.ok();
     seen.secret(&next["access"]);
     seen.secret(&next["refresh"]);
-    assert_eq!(nobody.post(path, &old).await.ok(), next);
+    assert_eq!(nobody.post(REFRESH, &old).await.ok(), next);
     nobody.post(BLACKLIST, &old).await.ok();
-    let again = nobody.post(path, &old).await;
+    let again = nobody.post(REFRESH, &old).await;
     again.refused(401, "UNAUTHORIZED");
     let ended = api
         .with(&format!("Bearer {access}"))
