@@ -169,17 +169,22 @@ fn read(row: &Row<'_>) -> DbResult<(Invocation, bool)> {
         acting_function_slug: row.shown(None, |row| row.get("acting_function_slug"))?,
         damaged: Vec::new(),
     };
-    record.damaged = row.damaged();
-    if !record.damaged.is_empty() && record.failure.is_none() {
-        let message = format!(
-            "Stored values of this record cannot be read, and placeholders stand for them: {}",
-            record.damaged.join(", ")
-        );
-        record.failure = Some(Failure::new(FailureKind::Corrupt, message));
-    }
+    name_damaged(&mut record, row.damaged());
     let waits_again = !record.state.is_final() && record.holder.is_none();
     let retaken = fence > 1 || (fence == 1 && waits_again);
     Ok((record, retaken))
+}
+
+/// Says what of a record could not be read, as its failure where it has none of its own.
+fn name_damaged(record: &mut Invocation, damaged: Vec<&'static str>) {
+    if !damaged.is_empty() && record.failure.is_none() {
+        let message = format!(
+            "Stored values of this record cannot be read, and placeholders stand for them: {}",
+            damaged.join(", ")
+        );
+        record.failure = Some(Failure::new(FailureKind::Corrupt, message));
+    }
+    record.damaged = damaged;
 }
 
 /// One record with all its attempts.

@@ -48,14 +48,9 @@ async fn a_deployed_function_runs_and_logs() {
         "{changed}"
     );
 
-    let run = [
-        "function",
-        "run",
-        "greet-someone",
-        "--app",
-        "hello",
-        "--params",
-    ];
+    let run: Vec<_> = "function run greet-someone --app hello --params"
+        .split(' ')
+        .collect();
     let said = folder
         .run(&[&run[..], &[r#"{"name": "Ann"}"#]].concat())
         .await

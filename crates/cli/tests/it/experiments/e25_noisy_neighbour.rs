@@ -43,6 +43,18 @@ async fn queue_to_the_bound(history: &History, api: &Api, bound: usize) -> usize
     clients.join_all().await.into_iter().sum()
 }
 
+/// A PRE and a POST function on this site.
+async fn subscribe_both(history: &History, api: &Api) {
+    api.app("checks").await;
+    for (slug, code, event) in [
+        ("agrees", AGREE, "PRE_USER_CREATE"),
+        ("greets", ECHO, "POST_USER_CREATE"),
+    ] {
+        let id = api.function("checks", slug, code, &json!({})).await;
+        history.subscribe(api, event, slug, id).await;
+    }
+}
+
 /// Nobody has any of the backlog, and only what had begun shows it; no attempt is used up.
 fn all_handed_back(folder: &Folder, taken: usize, begun: &BegunRuns) {
     let begun: BTreeSet<_> = begun.all().into_iter().map(|(task, _)| task).collect();
@@ -81,14 +93,7 @@ async fn a_backlog_is_its_own_sites_misfortune() {
     server.api.app("jobs").await;
     let (code, begun) = held(&folder);
     server.api.function("jobs", "slow", &code, &json!({})).await;
-    quiet.app("checks").await;
-    for (slug, code, event) in [
-        ("agrees", AGREE, "PRE_USER_CREATE"),
-        ("greets", ECHO, "POST_USER_CREATE"),
-    ] {
-        let id = quiet.function("checks", slug, code, &json!({})).await;
-        history.subscribe(&quiet, event, slug, id).await;
-    }
+    subscribe_both(&history, &quiet).await;
 
     let taken = queue_to_the_bound(&history, &server.api, bound).await;
     assert!(

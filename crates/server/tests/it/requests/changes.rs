@@ -280,12 +280,8 @@ async fn tags_guard_changes_and_spare_answers() {
         }
         change("unquoted").await.is_error(400, "BAD_REQUEST");
         change("*").await.ok();
-        let now = things
-            .ask("GET", &read)
-            .send()
-            .await
-            .header("etag")
-            .to_owned();
+        let now = things.ask("GET", &read).send().await;
+        let now = now.header("etag").to_owned();
         let changed = change(&format!("\"x\", {now}")).await;
         let after = changed.header("etag").to_owned();
         changed.ok();
