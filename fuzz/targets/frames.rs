@@ -9,8 +9,8 @@ mod frames;
 #[allow(dead_code, reason = "a part of it is enough")]
 mod protocol;
 
-use libfuzzer_sys::fuzz_target;
 use frames::{Room, read_frame};
+use libfuzzer_sys::fuzz_target;
 use protocol::{Checked, Incoming, journal_lines};
 use std::pin::pin;
 use std::sync::LazyLock;
@@ -20,7 +20,9 @@ use tollgate_core::limits;
 
 /// For its clock: a frame that stalls is given up.
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build();
     runtime.expect("a runtime")
 });
 

@@ -25,7 +25,7 @@ pub enum Wall {
     Network,
     /// A scratch folder in memory for each worker, of bounded size, gone with the worker.
     Scratch,
-    /// A bound on each worker's threads (user namespace).
+    /// A bound on each worker's threads (control group, or user namespace).
     Threads,
     /// A bound on the memory and processes of all workers together (cgroup).
     Memory,
@@ -134,6 +134,11 @@ impl Walls {
     pub fn lacks(&mut self, wall: Wall, reason: impl Into<String>) {
         // The first reason is the cause; later ones follow from it.
         self.missing.entry(wall).or_insert_with(|| reason.into());
+    }
+
+    /// Notes that a wall stands after all: something else bears it.
+    pub fn has(&mut self, wall: Wall) {
+        self.missing.remove(&wall);
     }
 
     /// Whether it stands.

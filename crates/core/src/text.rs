@@ -6,7 +6,6 @@ use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
 use std::fmt::Write as _;
 use std::time::Duration;
-use unicode_normalization::UnicodeNormalization as _;
 
 /// A text in Unicode's normal form KC: one spelling for what looks alike and means the same.
 pub fn nfkc(text: &str) -> String {
@@ -125,7 +124,11 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 /// become single dashes.
 pub fn slugify(name: &str) -> String {
     let mut slug = String::with_capacity(name.len());
-    for c in name.nfkd().filter(char::is_ascii) {
+    for c in DecomposingNormalizer::new_nfkd()
+        .normalize(name)
+        .chars()
+        .filter(char::is_ascii)
+    {
         if c.is_ascii_alphanumeric() || c == '_' {
             slug.push(c.to_ascii_lowercase());
         } else if (c == '-' || is_blank(c)) && !slug.ends_with('-') {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::function::CallContext;
 use tollgate_core::ids::EventId;
@@ -77,7 +78,10 @@ pub(crate) async fn attempt(
     };
     let abandoned = || match waiter {
         Waiter::Caller => stopped_first(),
-        Waiter::Nobody => handed_back(),
+        Waiter::Nobody => {
+            shared.handed_back.fetch_add(1, Ordering::Relaxed);
+            handed_back()
+        }
     };
     let mut report = match stop {
         Ok(report) => report,

@@ -6,7 +6,7 @@ use crate::running::Running;
 use crate::turns::Turns;
 use crate::{claimer, keeper, queue, recorder, retention};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     /// There is something to claim.
     pub(crate) wake: Notify,
     pub(crate) stopping: AtomicBool,
+    /// Queued runs that ended unfinished because this process stops. Their records say so already.
+    pub(crate) handed_back: AtomicU64,
     /// Ends the rest between two steps of the retention, which alone waits for it.
     pub(crate) retention_stop: Notify,
     /// Weak: the engine behind it holds this executor.
@@ -109,6 +111,7 @@ impl Executor {
             running: Running::default(),
             wake: Notify::new(),
             stopping: AtomicBool::new(false),
+            handed_back: AtomicU64::new(0),
             retention_stop: Notify::new(),
             coordinator: OnceLock::new(),
             config,
@@ -181,10 +184,9 @@ impl Executor {
         }
         // Before a start nothing records: without the inbox the flush below returns at once.
         drop(self.inbox.lock().take());
-        if tokio::time::timeout(grace.max(FLUSH_MIN), shared.recorder.flush())
-            .await
-            .is_err()
-        {
+        let flush = tokio::time::timeout(grace.max(FLUSH_MIN), shared.recorder.flush());
+        let flushed = flush.await.is_ok();
+        if !flushed {
             tracing::error!("the store is away: the last results are lost, their runs will repeat");
         }
         let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
@@ -194,7 +196,11 @@ impl Executor {
             let _ = task.await;
         }
         let now = shared.clock.now();
-        shared.system().release(&shared.holder, now).await
+        let mut left = shared.system().release(&shared.holder, now).await?;
+        if flushed {
+            left.requeued += shared.handed_back.load(Ordering::Relaxed);
+        }
+        Ok(left)
     }
 }
 

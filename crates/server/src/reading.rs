@@ -111,7 +111,8 @@ impl Notes {
 
     fn all(&mut self) -> Vec<FieldError> {
         let mut all: Vec<FieldError> = Vec::new();
-        for fault in self.kept.iter().chain(&self.found) {
+        // What was sent and means nothing first: it explains what is missing.
+        for fault in self.found.iter().chain(&self.kept) {
             if all.len() < FAULTS && all.iter().all(|it| it.field != fault.field) {
                 all.push(fault.clone());
             }

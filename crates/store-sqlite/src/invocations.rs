@@ -164,7 +164,15 @@ fn read(row: &Row<'_>) -> DbResult<(Invocation, bool)> {
         chain: row
             .shown(None, |row| row.json_opt("chain"))?
             .unwrap_or_default(),
-        behalf: row.shown(OnBehalf::default(), |row| read_behalf(row))?,
+        behalf: OnBehalf {
+            asker: row.shown(None, |row| row.get("asker_id"))?.map(UserId),
+            function: row
+                .shown(None, |row| row.get("acting_function_id"))?
+                .map(FunctionId),
+            from: row
+                .shown(None, |row| row.get("acting_from"))?
+                .unwrap_or_default(),
+        },
         asker_username: row.shown(None, |row| row.get("asker_username"))?,
         acting_function_slug: row.shown(None, |row| row.get("acting_function_slug"))?,
         damaged: Vec::new(),

@@ -219,7 +219,10 @@ impl Shown<'_> {
 pub(super) fn subscription(options: &Value) -> String {
     let mut words = Vec::new();
     for (key, value) in options.as_object().into_iter().flatten() {
-        let usual = value.is_null() || *value == 0 || *value == "deny" || *value == true;
+        let usual = match key.as_str() {
+            "closed" => *value == false,
+            _ => value.is_null() || *value == 0 || *value == "deny" || *value == true,
+        };
         if !usual {
             let value = value
                 .as_str()

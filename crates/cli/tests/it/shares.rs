@@ -21,8 +21,8 @@ def main(params, user_data, sdk_client):
     left = params['left']
     if not left:
         return 0
-    answer = sdk_client.functions.execute('chain', params['next'], params={
-        'left': left - 1, 'next': params['next']})
+    answer = sdk_client.functions.execute(params['next'], {
+        'left': left - 1, 'next': params['next']}, app_slug='chain')
     return answer['data'] + 1 if isinstance(answer['data'], int) else 1
 ";
 
@@ -31,7 +31,7 @@ const POLLING: &str = "\
 import time
 
 def main(params, user_data, sdk_client):
-    queued = sdk_client.functions.execute('chain', 'child', params={}, is_async=True)
+    queued = sdk_client.functions.execute('child', {}, app_slug='chain', is_async=True)
     number = queued['invocation']['id']
     for _ in range(400):
         run = sdk_client.functions.get_invocation(number)
@@ -185,7 +185,7 @@ async fn a_run_that_asks_for_its_queued_child_makes_room_for_it() {
     }
     for parent in parents {
         let run = watch.ended(parent).await;
-        assert_eq!(run["result"], "SUCCESS", "{run}");
+        assert_eq!(run["task_result"]["result"], "SUCCESS", "{run}");
     }
     server.stop().await;
 }

@@ -18,12 +18,13 @@ const PREFIX: &str = "tollgate-";
 /// Where a group's processes are named.
 const PROCESSES: &str = "cgroup.procs";
 
-/// Bounds for all hosts and workers together, and for one site's.
+/// Bounds for all hosts and workers together, for one site's, and for one worker.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     pub(super) memory_bytes: u64,
     pub(super) processes: u64,
     pub(super) site_processes: u64,
+    pub(super) worker_threads: u64,
 }
 
 /// What a site's processes together weigh against another site's for processor time: as much, however many
@@ -50,6 +51,8 @@ pub(super) struct House {
     processor: Option<PathBuf>,
     /// Processes of one site.
     site_processes: u64,
+    /// Threads of one worker.
+    worker_threads: u64,
     hosts: AtomicU64,
     /// Folders that could not be removed yet, because something in them was still ending.
     leftover: Mutex<Vec<PathBuf>>,
@@ -69,6 +72,8 @@ pub(super) struct Host {
 pub(super) struct Worker {
     house: Arc<House>,
     folder: PathBuf,
+    /// Where its threads are counted, in version 1.
+    processes: Option<PathBuf>,
 }
 
 /// Which bound killed a worker.
@@ -179,20 +184,31 @@ impl Host {
             .collect()
     }
 
-    /// A group for a worker with this much memory, and the descriptor through which it is entered.
+    /// A group for a worker with this much memory, and the descriptors through which it is entered.
     ///
     /// # Errors
     /// When the kernel refuses it.
-    pub(super) fn worker(&self, id: u64, memory_bytes: u64) -> io::Result<(Worker, OwnedFd)> {
-        let folder = self.memory.join(format!("worker-{id}"));
+    pub(super) fn worker(&self, id: u64, memory_bytes: u64) -> io::Result<(Worker, Vec<OwnedFd>)> {
+        let name = format!("worker-{id}");
+        let folder = self.memory.join(&name);
         fs::create_dir(&folder)?;
-        let worker = Worker {
+        let mut worker = Worker {
             house: Arc::clone(&self.house),
             folder,
+            processes: None,
         };
         bound(&worker.folder, self.house.version, memory_bytes)?;
-        let entrance = entrance(&worker.folder)?;
-        Ok((worker, entrance))
+        if let Some(around) = &self.processes {
+            let folder = around.join(&name);
+            fs::create_dir(&folder)?;
+            worker.processes = Some(folder);
+        }
+        let counts = worker.processes.as_ref().unwrap_or(&worker.folder);
+        write(counts, "pids.max", &self.house.worker_threads.to_string())?;
+        let folders = [Some(&worker.folder), worker.processes.as_ref()];
+        let entrances = folders.into_iter().flatten().map(|it| entrance(it));
+        let entrances = entrances.collect::<io::Result<_>>()?;
+        Ok((worker, entrances))
     }
 }
 
@@ -235,6 +251,8 @@ impl Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         self.house.remove(std::mem::take(&mut self.folder));
+        let processes = self.processes.take();
+        processes.into_iter().for_each(|it| self.house.remove(it));
     }
 }
 
@@ -355,6 +373,7 @@ impl House {
             processes: None,
             processor: None,
             site_processes: bounds.site_processes,
+            worker_threads: bounds.worker_threads,
             hosts: AtomicU64::new(1),
             leftover: Mutex::default(),
         }
@@ -464,6 +483,7 @@ mod tests {
             memory_bytes: 4096,
             processes: 7,
             site_processes: 3,
+            worker_threads: 2,
         };
         // The server's own group offers nothing, the one around it does.
         let house = version_2(&mounts, "0::/service/server\n", "tollgate-0-1", bounds).unwrap();
@@ -483,11 +503,16 @@ mod tests {
         // However many they are: one site's processes weigh as much as another's, and are counted.
         assert_eq!(read(&host.memory, "cpu.weight"), WEIGHT);
         assert_eq!(read(&host.memory, "pids.max"), "3");
+        // What the kernel makes with a folder has to be there for it to be entered.
+        assert!(host.worker(3, 1024).is_err());
         let folder = host.memory.join("worker-3");
-        fs::create_dir(&folder).unwrap();
-        bound(&folder, Version::Second, 1024).unwrap();
         assert_eq!(read(&folder, "memory.max"), "1024");
-        let worker = Worker { house, folder };
+        assert_eq!(read(&folder, "pids.max"), "2");
+        let worker = Worker {
+            house,
+            folder,
+            processes: None,
+        };
         assert_eq!(worker.beyond(), None);
         for (events, beyond) in [
             ("max 0\noom 0\noom_kill 0\n", None),

@@ -379,7 +379,7 @@ async fn a_password_on_the_command_line_is_warned_of() {
 
 /// Answers what a command asks for on a terminal of its own, and prints what was to be seen there.
 const ON_A_TERMINAL: &str = r"
-import os, pty, sys
+import os, pty, sys, termios
 
 pid, terminal = pty.fork()
 if pid == 0:
@@ -388,6 +388,9 @@ seen = b''
 for question in (b'Password: ', b'Again: '):
     while question not in seen:
         seen += os.read(terminal, 4096)
+    # A person is slower than the moment between the question and the end of the echo.
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        pass
     os.write(terminal, b'correct horse battery\n')
 while True:
     try:

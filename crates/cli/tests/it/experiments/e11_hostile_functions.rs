@@ -190,6 +190,10 @@ async fn e12_to_e14_no_function_exhausts_the_server(server: Server) {
     let neighbour = api.function(APP, "neighbour", AGREE, &json!({})).await;
     api.subscribe("PRE_USER_CREATE", neighbour).await;
     api.create_user("first").await.ok();
+    // The site's own host, and the one that waits for the next site.
+    let mut stderr = server.stderr.clone();
+    stderr.line("zygote.started").await;
+    stderr.line("zygote.started").await;
     let before = footprint(&server);
     let small = json!({"memory_mb": 64});
     let ready = api.get("/readyz").await.ok();
@@ -224,13 +228,11 @@ async fn e12_to_e14_no_function_exhausts_the_server(server: Server) {
         remove(&server, name).await;
         api.create_user(&format!("after-{name}")).await.ok();
     }
-    let after = footprint(&server);
-    assert!(
-        after.0 < before.0 + SERVER_GROWTH_BYTES,
-        "{before:?} {after:?}"
-    );
-    // Idle connections of the client come and go; nothing grows with the number of attacks.
-    assert!(after.1 <= before.1 + 4, "{before:?} {after:?}");
+    // A worker that was let go is still ending for a moment. Idle connections of the client come and
+    // go; nothing grows with the number of attacks.
+    let fits = |now: (u64, usize)| now.0 < before.0 + SERVER_GROWTH_BYTES && now.1 <= before.1 + 4;
+    let small = poll::holds_soon(|| fits(footprint(&server)));
+    assert!(small, "{before:?} {:?}", footprint(&server));
     remove(&server, "neighbour").await;
     nothing_was_left_behind(&server);
     server.stop().await;

@@ -39,7 +39,12 @@ fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             b"{\"name\":\"\xed\xa0\x80\"}".to_vec(),
             JSON,
         ),
-        ("a byte order mark", b"\xef\xbb\xbf{}".to_vec(), JSON),
+        (
+            "two byte order marks",
+            b"\xef\xbb\xbf\xef\xbb\xbf{}".to_vec(),
+            JSON,
+        ),
+        ("a byte order mark inside", b"{\xef\xbb\xbf}".to_vec(), JSON),
         ("UTF-16", b"{\0}\0".to_vec(), JSON),
         ("NUL", b"{\"name\":\"a\0b\"}".to_vec(), JSON),
         ("escaped NUL", text(r#"{"name":"a\u0000b"}"#), JSON),
@@ -132,7 +137,8 @@ async fn every_body_is_refused_and_the_connection_goes_on() {
                 wire = Wire::open(url).await;
             }
         }
-        let head = format!("GET /healthz HTTP/1.1\r\nhost: {url}\r\n\r\n");
+        let host = url.strip_prefix("http://").unwrap();
+        let head = format!("GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n");
         wire.send(head.as_bytes()).await.unwrap();
         assert_eq!(wire.reply().await.unwrap().status, 200, "{}", operation.id);
     }
@@ -240,8 +246,20 @@ async fn what_is_not_for_a_request_to_set_is_refused_by_name() {
             for value in [json!(true), json!(1), json!("x"), json!(null)] {
                 let method: Method = operation.method.parse().unwrap();
                 let request = server.api.request(method, &operation.path);
-                let request = request.json(&json!({name: value}));
+                let mut body = json!({name: value});
+                if fields.iter().any(|field| field == "function_id") {
+                    // Without it nobody knows what the rest is about.
+                    body["function_id"] = json!(1);
+                }
+                let request = request.json(&body);
                 let answer = server.api.try_send(request).await.unwrap();
+                if answer.status == 200 {
+                    // What a GET shows may be sent back as it is.
+                    let body = &answer.body;
+                    let shown = body["data"].as_object().or(body.as_object()).unwrap();
+                    assert_eq!(shown[name], value, "{}", operation.id);
+                    continue;
+                }
                 let message = answer.refused(400, "VALIDATION_ERROR");
                 assert!(message.contains(name), "{} {message}", operation.id);
                 refused += 1;

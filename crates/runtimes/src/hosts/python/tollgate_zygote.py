@@ -103,7 +103,7 @@ class Zygote:
     def obey(self):
         """Does what one message asks for. False once the server is gone."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, len(WORKER_FDS) + 1)
+            message, descriptors, _, _ = socket.recv_fds(self.control, 4096, len(WORKER_FDS) + 2)
         except OSError:
             return False
         if not message:
@@ -116,8 +116,8 @@ class Zygote:
         return True
 
     def spawn(self, ident, descriptors):
-        """Gives its descriptors to the spare worker, or to a new one if there is none. One more is
-        the entrance of the worker's control group."""
+        """Gives its descriptors to the spare worker, or to a new one if there is none. What
+        follows them are the entrances of the worker's control groups."""
         try:
             # A spare one that has died refuses; a fresh one has had no time to.
             if self.assign(ident, descriptors):

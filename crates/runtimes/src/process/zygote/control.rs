@@ -160,7 +160,7 @@ impl Control {
         descriptors: [OwnedFd; 4],
         (body, exit): (Arc<Body>, watch::Sender<Option<Exit>>),
     ) -> io::Result<()> {
-        let (bound, entrance) = match self.memory.bound(id, memory_mb) {
+        let (bound, entrances) = match self.memory.bound(id, memory_mb) {
             Ok(bound) => bound,
             Err(error) => {
                 self.population.workers.fetch_sub(1, Ordering::SeqCst);
@@ -171,7 +171,7 @@ impl Control {
         };
         self.workers.lock().insert(id, Worker { exit, body, bound });
         let text = format!(r#"{{"op":"spawn","id":{id}}}"#);
-        let descriptors: Vec<_> = descriptors.into_iter().chain(entrance).collect();
+        let descriptors: Vec<_> = descriptors.into_iter().chain(entrances).collect();
         send(&self.socket, text.as_bytes(), &descriptors).await
     }
 

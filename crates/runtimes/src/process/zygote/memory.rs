@@ -35,16 +35,16 @@ pub(super) enum Bound {
 }
 
 impl Memory {
-    /// What bounds a new worker, and the descriptor through which it enters its group.
+    /// What bounds a new worker, and the descriptors through which it enters its group.
     ///
     /// # Errors
     /// When the kernel refuses a group.
-    pub(super) fn bound(&self, id: u64, memory_mb: u32) -> io::Result<(Bound, Option<OwnedFd>)> {
+    pub(super) fn bound(&self, id: u64, memory_mb: u32) -> io::Result<(Bound, Vec<OwnedFd>)> {
         let bytes = (u64::from(memory_mb) << 20) + limits::WORKER_OVERHEAD_BYTES;
         match self {
             Self::Groups(host) => {
-                let (group, entrance) = host.worker(id, bytes)?;
-                Ok((Bound::Group(group), Some(entrance)))
+                let (group, entrances) = host.worker(id, bytes)?;
+                Ok((Bound::Group(group), entrances))
             }
             Self::Watched { watchdog, .. } => {
                 let bound = Bound::Watched {
@@ -53,9 +53,9 @@ impl Memory {
                     bytes,
                     verdict: Arc::default(),
                 };
-                Ok((bound, None))
+                Ok((bound, Vec::new()))
             }
-            Self::Nothing => Ok((Bound::Nothing, None)),
+            Self::Nothing => Ok((Bound::Nothing, Vec::new())),
         }
     }
 

@@ -83,8 +83,12 @@ impl Zygote {
                 return Err(NotStarted { reason, lasting });
             }
         };
-        if let (Confinement::On(walls), Some(reason)) = (&mut confinement, bounds.lacking()) {
-            walls.lacks(Wall::Memory, reason);
+        if let Confinement::On(walls) = &mut confinement {
+            match bounds.lacking() {
+                Some(reason) => walls.lacks(Wall::Memory, reason),
+                // A worker's group counts its threads, whatever the launcher could do about them.
+                None => walls.has(Wall::Threads),
+            }
         }
         tracing::info!(
             zygote.pid = pid.load(Ordering::Relaxed),
@@ -153,6 +157,7 @@ impl Bounds {
                 memory_bytes,
                 processes: limits::PROCESSES,
                 site_processes: limits::SITE_PROCESSES,
+                worker_threads: limits::WORKER_THREADS,
             })
         } else {
             Err("switched off".to_owned())
