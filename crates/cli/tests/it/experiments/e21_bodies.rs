@@ -239,6 +239,10 @@ async fn what_is_not_for_a_request_to_set_is_refused_by_name() {
     let mut refused = 0;
     for operation in &operations {
         let fields = operation.fields.as_deref().unwrap();
+        if fields.is_empty() {
+            // People keep there what they like.
+            continue;
+        }
         for name in NOT_GIVEN {
             if fields.iter().any(|field| field == name) {
                 continue;
@@ -257,7 +261,7 @@ async fn what_is_not_for_a_request_to_set_is_refused_by_name() {
                     // What a GET shows may be sent back as it is.
                     let body = &answer.body;
                     let shown = body["data"].as_object().or(body.as_object()).unwrap();
-                    assert_eq!(shown[name], value, "{}", operation.id);
+                    assert_eq!(shown.get(name), Some(&value), "{} {body}", operation.id);
                     continue;
                 }
                 let message = answer.refused(400, "VALIDATION_ERROR");
