@@ -102,6 +102,18 @@ pub(crate) fn read_behalf(row: &mut Record<'_, '_>) -> DbResult<OnBehalf> {
     })
 }
 
+/// The same as it can be shown.
+fn show_behalf(row: &mut Record<'_, '_>) -> DbResult<OnBehalf> {
+    let asker = row.shown(None, |row| row.get("asker_id"))?;
+    let function = row.shown(None, |row| row.get("acting_function_id"))?;
+    let from = row.shown(None, |row| row.get::<Option<u32>>("acting_from"))?;
+    Ok(OnBehalf {
+        asker: asker.map(UserId),
+        function: function.map(FunctionId),
+        from: from.unwrap_or_default(),
+    })
+}
+
 fn read_verdict(row: &mut Record<'_, '_>) -> DbResult<Option<RecordedVerdict>> {
     let kind = row.shown(None, |row| row.word_opt("verdict", VerdictKind::from_text))?;
     let message = row.shown(None, |row| row.get("verdict_message"))?;
@@ -164,15 +176,7 @@ fn read(row: &Row<'_>) -> DbResult<(Invocation, bool)> {
         chain: row
             .shown(None, |row| row.json_opt("chain"))?
             .unwrap_or_default(),
-        behalf: OnBehalf {
-            asker: row.shown(None, |row| row.get("asker_id"))?.map(UserId),
-            function: row
-                .shown(None, |row| row.get("acting_function_id"))?
-                .map(FunctionId),
-            from: row
-                .shown(None, |row| row.get("acting_from"))?
-                .unwrap_or_default(),
-        },
+        behalf: show_behalf(&mut row)?,
         asker_username: row.shown(None, |row| row.get("asker_username"))?,
         acting_function_slug: row.shown(None, |row| row.get("acting_function_slug"))?,
         damaged: Vec::new(),

@@ -264,6 +264,10 @@ async fn what_is_not_for_a_request_to_set_is_refused_by_name() {
                     assert_eq!(shown.get(name), Some(&value), "{} {body}", operation.id);
                     continue;
                 }
+                if answer.status == 404 && operation.path.contains("ABSENT") {
+                    // There is nothing to compare what only the server sets with.
+                    continue;
+                }
                 let message = answer.refused(400, "VALIDATION_ERROR");
                 assert!(message.contains(name), "{} {message}", operation.id);
                 refused += 1;
