@@ -10,7 +10,8 @@ use crate::function::Function;
 use crate::idempotency::Remember;
 use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use crate::invocation::{
-    Completion, Failure, FailureKind, Invocation, InvocationChanged, OnBehalf, Trigger, Waiter,
+    AttemptRecord, Completion, Failure, FailureKind, Invocation, InvocationChanged, OnBehalf,
+    Trigger, Waiter,
 };
 use crate::json::JsonText;
 use crate::ports::dispatch::{Reservation, TaskRun};
@@ -503,19 +504,32 @@ pub(super) fn shown(principal: &Principal, invocation: Invocation) -> Invocation
     let gave_it = invocation.trigger == Trigger::Api
         && invocation.chain.depth() == 0
         && invocation.user_id == principal.user_id();
+    let earlier = invocation.earlier.into_iter();
     Invocation {
         params: match gave_it {
             true => invocation.params,
             false => JsonText::from(&serde_json::json!({})),
         },
-        failure: invocation.failure.map(|failure| Failure {
-            traceback: None,
-            ..failure
-        }),
+        failure: invocation.failure.map(without_traceback),
         logs: Vec::new(),
         worker: None,
         holder: None,
+        earlier: earlier
+            .map(|attempt| AttemptRecord {
+                failure: attempt.failure.map(without_traceback),
+                logs: Vec::new(),
+                worker: None,
+                ..attempt
+            })
+            .collect(),
         ..invocation
+    }
+}
+
+fn without_traceback(failure: Failure) -> Failure {
+    Failure {
+        traceback: None,
+        ..failure
     }
 }
 

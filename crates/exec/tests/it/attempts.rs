@@ -5,7 +5,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tollgate_core::auth::right;
+use tollgate_core::auth::{Principal, right};
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
 use tollgate_core::function::FunctionOptions;
@@ -13,8 +13,10 @@ use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{AttemptRecord, FailureKind, Invocation};
 use tollgate_core::ports::dispatch::Dispatcher as _;
 use tollgate_core::services::{UpdateFunction, VersionChoice};
+use tollgate_core::site::Authority;
 use tollgate_core::subscriber::{Inactive, SubscriberOptions};
 use tollgate_core::task::State;
+use tollgate_core::users::UpdateUser;
 use tollgate_testkit::fake_runtime::Behaviour;
 
 const POST: EventType = EventType::PostUserCreate;
@@ -150,6 +152,43 @@ async fn a_run_that_was_queued_before_a_deployment_runs_the_new_code() {
     functions.activate(&access, "after", 1).await.unwrap();
     next_attempt(&world).await;
     assert_eq!(called_versions(&world).await, [2, 2, 1]);
+}
+
+/// Whoever caused a run is shown that it was tried, and not what was said inside.
+#[tokio::test]
+async fn the_inside_of_earlier_attempts_is_for_those_who_may_read_runs() {
+    let world = World::new().await;
+    world
+        .subscribe(
+            "after",
+            EventType::PostUserUpdate,
+            logs("inside", FAILS),
+            priority(0),
+        )
+        .await;
+    let user = world.create("ann").await.unwrap();
+    let site = world.admin.scope().site_id();
+    let ann = Principal::by_authority(&Authority::of_this_program(), site, user, Vec::new());
+    let input = UpdateUser {
+        first_name: Some("Ann".to_owned()),
+        ..UpdateUser::default()
+    };
+    let users = &world.platform.users;
+    users.update(&ann, "ann", input).await.unwrap();
+    world.until(State::Retrying, 1).await;
+    next_attempt(&world).await;
+    world.until(State::Retrying, 1).await;
+    let whole = only(&world, "after").await;
+    assert_eq!(whole.earlier[0].logs[0].message, "inside");
+    assert!(whole.earlier[0].worker.is_some());
+
+    let invocations = &world.platform.invocations;
+    let shown = invocations.get(&ann, whole.id).await.unwrap();
+    assert_eq!(versions(&shown), versions(&whole));
+    for attempt in attempts(&shown) {
+        assert_eq!((attempt.worker, attempt.logs), (None, Vec::new()));
+        assert!(attempt.failure.is_none_or(|it| it.traceback.is_none()));
+    }
 }
 
 #[tokio::test]
