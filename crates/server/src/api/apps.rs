@@ -76,7 +76,7 @@ pub(crate) async fn list(
 /// Get App
 #[utoipa::path(get, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_get",
     params(("app_slug" = String, Path, description = "App slug"), IfNoneMatch),
-    responses((status = OK, body = Reply<AppView>), ApiError))]
+    responses((status = OK, body = Reply<AppView>), IfNoneMatch, ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
     Caller(caller): Caller,

@@ -153,7 +153,7 @@ pub(crate) struct OfFunction {
 /// Get a Subscription
 #[utoipa::path(get, path = "/api/cloud/events/{event_name}/subscribe/", tag = "events",
     operation_id = "events_subscription", params(EventName, OfFunction, IfNoneMatch),
-    responses((status = OK, body = EventReply<SubscriberView>), ApiError))]
+    responses((status = OK, body = EventReply<SubscriberView>), IfNoneMatch, ApiError))]
 pub(crate) async fn subscription(
     State(app): State<AppState>,
     Caller(caller): Caller,

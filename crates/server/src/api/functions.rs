@@ -152,7 +152,7 @@ pub(crate) async fn list(
     operation_id = "functions_get",
     params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug"), IfNoneMatch),
-    responses((status = OK, body = FunctionView), ApiError))]
+    responses((status = OK, body = FunctionView), IfNoneMatch, ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsRead>,

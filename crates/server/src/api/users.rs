@@ -163,7 +163,7 @@ pub(crate) async fn list(
 
 /// Get Current User
 #[utoipa::path(get, path = "/users/me/", tag = "users", operation_id = "users_me",
-    params(IfNoneMatch), responses((status = OK, body = Reply<UserView>), ApiError))]
+    params(IfNoneMatch), responses((status = OK, body = Reply<UserView>), IfNoneMatch, ApiError))]
 pub(crate) async fn me(
     Caller(caller): Caller,
     conditions: Conditions,
@@ -226,7 +226,7 @@ async fn change_preferences(
 /// Get User
 #[utoipa::path(get, path = "/users/{username}/", tag = "users", operation_id = "users_get",
     params(("username" = String, Path, description = "Username"), IfNoneMatch),
-    responses((status = OK, body = Reply<UserView>), ApiError))]
+    responses((status = OK, body = Reply<UserView>), IfNoneMatch, ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
     Caller(caller): Caller,

@@ -13,13 +13,14 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
 use tollgate_core::error::Error;
 use tollgate_core::ports::store::Conflict;
 use tollgate_core::text::hex;
-use utoipa::IntoParams;
-use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Required, ResponseBuilder};
+use utoipa::{IntoParams, IntoResponses};
 
 /// Bytes of a tag.
 const TAG_BYTES: usize = 16;
@@ -207,6 +208,14 @@ impl IntoParams for IfNoneMatch {
             "If-None-Match",
             "ETags that the client has: 304 without a body if one is current",
         )
+    }
+}
+
+impl IntoResponses for IfNoneMatch {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let response = ResponseBuilder::new().description("What the client has is current");
+        let status = StatusCode::NOT_MODIFIED.as_str().to_owned();
+        BTreeMap::from([(status, RefOr::T(response.build()))])
     }
 }
 
