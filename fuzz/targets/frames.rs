@@ -1,17 +1,21 @@
-//! What a worker sends, which may be hostile: frames, what is taken from them, and a journal that
-//! breaks off anywhere. Whatever comes, the limits hold and nothing panics.
+//! What a worker sends, which may be hostile: frames, what is taken from them, and a journal with
+//! anything in it. Whatever comes, the limits hold and nothing panics.
 #![no_main]
 
 #[path = "../../crates/runtimes/src/process/frames.rs"]
 #[allow(dead_code, reason = "a part of it is enough")]
 mod frames;
+#[path = "../../crates/runtimes/src/process/journal.rs"]
+#[allow(dead_code, reason = "a part of it is enough")]
+mod journal;
 #[path = "../../crates/runtimes/src/process/protocol.rs"]
 #[allow(dead_code, reason = "a part of it is enough")]
 mod protocol;
 
-use frames::{Room, read_frame};
+use frames::{Inbox, Room, read_frame};
+use journal::Journal;
 use libfuzzer_sys::fuzz_target;
-use protocol::{Checked, Incoming, journal_lines};
+use protocol::{Checked, Incoming};
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
@@ -29,26 +33,45 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
 fuzz_target!(|data: &[u8]| {
     let _inside = RUNTIME.enter();
     let room = Room::new();
-    let mut buffer = Vec::new();
+    let mut inbox = Inbox::default();
     let mut stream = data;
     {
-        let mut frame = pin!(read_frame(&mut stream, &mut buffer, &room));
+        let mut frame = pin!(read_frame(&mut stream, &mut inbox, &room));
         // Bytes in memory are there at once.
         let Poll::Ready(read) = frame.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("it waits for bytes that are there");
         };
         if let Ok(frame) = read {
-            assert_eq!(frame.body.len() + 4, data.len());
+            assert!(frame.body.len() + 4 <= data.len());
             message(frame.body);
         }
     }
     assert!(
-        buffer.capacity() <= 2 * data.len() + 8192,
+        inbox.capacity() <= 2 * data.len() + 8192,
         "it takes what is announced"
     );
     message(data);
-    bounded(&journal_lines(data));
+    bounded(&journal_of(data).read());
 });
+
+/// What a worker may leave in the memory that it shares with the server.
+fn journal_of(data: &[u8]) -> Journal {
+    let journal = Journal::new().expect("memory");
+    let [lines, out, err] = journal.descriptors().expect("descriptors");
+    let (whole, half) = (data, &data[data.len() / 2..]);
+    for (memory, at, bytes) in [
+        (&lines, 0, whole),
+        // Where the two unfinished lines are.
+        (&lines, 252 * 1024, half),
+        (&lines, 254 * 1024, whole),
+        (&out, 0, whole),
+        (&err, 0, half),
+    ] {
+        // What has no room is cut off; it never grows.
+        let _ = rustix::io::pwrite(memory, bytes, at);
+    }
+    journal
+}
 
 fn message(body: &[u8]) {
     if let Ok(mut incoming) = serde_json::from_slice::<Incoming<'_>>(body) {

@@ -85,9 +85,14 @@ impl Inbox {
 
     /// Gives back what a large frame took up.
     pub(super) fn trim(&mut self) {
-        if self.is_spent() && self.buffer.capacity() > BUFFER_BYTES {
+        if self.is_spent() && self.capacity() > BUFFER_BYTES {
             *self = Self::default();
         }
+    }
+
+    /// Bytes of memory that it takes up.
+    pub(super) fn capacity(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// The body of the frame that was read last.
