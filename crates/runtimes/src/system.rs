@@ -44,13 +44,13 @@ pub struct SystemCall {
 impl SystemCall {
     /// Adds a line to the invocation's logs, up to [`limits::LOG_LINES`].
     ///
-    /// `level` is `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+    /// `level` is `DEBUG`, `INFO`, `WARNING` or `ERROR`; anything else counts as `INFO`.
     pub fn log(&self, level: &str, message: impl Into<String>) {
         let mut logs = self.logs.lock();
         if logs.len() < limits::LOG_LINES {
             logs.push(LogLine {
                 timestamp: self.clock.now(),
-                level: level.to_owned(),
+                level: LogLine::level(level).to_owned(),
                 logger: "function".to_owned(),
                 message: message.into(),
             });
