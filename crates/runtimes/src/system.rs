@@ -19,6 +19,7 @@ use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
+use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::runtime::{Call, CheckError, HostCalls, RunReport, Runtime};
 use tollgate_core::text::span;
 use tollgate_core::time::Clock;
@@ -105,7 +106,7 @@ impl SystemRuntime {
         let function = self.find(&call.executable.function_slug)?;
         let limit = call.allotted(self.clock.monotonic());
         let call = SystemCall {
-            params: params_of(&call),
+            params: params_of(&call)?,
             user_data: call
                 .user_data
                 .as_ref()
@@ -129,13 +130,18 @@ impl SystemRuntime {
     }
 }
 
-fn params_of(call: &Call) -> Value {
+fn params_of(call: &Call) -> Result<Value, Failure> {
+    // Others read the text; here it becomes numbers of 64 bits.
+    numbers::check(call.params.as_str(), Integers::Bits64).map_err(|inexact| {
+        let message = format!("params.{}: {inexact}", inexact.path);
+        Failure::new(FailureKind::Limit, message)
+    })?;
     let mut params = call.params.to_value();
     if let (Value::Object(fields), Ok(context)) = (&mut params, serde_json::to_value(&call.context))
     {
         fields.insert("__function__".to_owned(), context);
     }
-    params
+    Ok(params)
 }
 
 fn timed_out(limit: Duration) -> Failure {
