@@ -66,7 +66,10 @@ pub(crate) fn query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T
     read.map(|(value, _)| value).map_err(|notes| notes.all())
 }
 
-fn read<T: DeserializeOwned>(node: &Node<'_>, besides: &[&str]) -> Result<(T, Besides), Box<Notes>> {
+fn read<T: DeserializeOwned>(
+    node: &Node<'_>,
+    besides: &[&str],
+) -> Result<(T, Besides), Box<Notes>> {
     let mut notes = Notes {
         known_besides: besides.iter().map(|name| (*name).to_owned()).collect(),
         ..Notes::default()
