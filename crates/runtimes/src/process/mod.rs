@@ -93,7 +93,8 @@ impl PythonRuntime {
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
-        runtime.spawn(async move { warming.keeper().ready().await.map(drop) });
+        let warm = async move { drop(warming.keeper().ready().await) };
+        runtime.spawn(pool.supervisor().watch_passing("warming", warm));
         Ok(Arc::new(Self {
             pool,
             outbound,

@@ -14,6 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
+use tollgate_core::failpoint::{self, Point};
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// Longest and shortest time between two looks at one worker.
@@ -85,7 +87,11 @@ impl Watchdog {
     ///
     /// # Errors
     /// When there is no thread for it.
-    pub(super) fn start(together: u64, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Self>> {
+    pub(super) fn start(
+        together: u64,
+        clock: Arc<dyn Clock>,
+        supervisor: &Supervisor,
+    ) -> std::io::Result<Arc<Self>> {
         let watchdog = Arc::new(Self {
             state: Mutex::default(),
             news: Condvar::new(),
@@ -97,7 +103,7 @@ impl Watchdog {
         std::thread::Builder::new()
             .name("tollgate-watchdog".to_owned())
             .stack_size(256 * 1024)
-            .spawn(move || watching.watch())?;
+            .spawn(supervisor.watch_thread("watchdog", move || watching.watch()))?;
         Ok(watchdog)
     }
 
@@ -138,6 +144,7 @@ impl Watchdog {
     fn watch(&self) {
         let mut state = self.state.lock();
         while !self.ended.load(Ordering::SeqCst) {
+            failpoint::hit(Point::LoopWatchdog);
             let now = self.clock.monotonic();
             for worker in state
                 .workers
