@@ -3,7 +3,9 @@
 //! Must never run or even parse user code in this process: a syntax check happens in a process
 //! that is thrown away.
 
+mod claim;
 mod config;
+mod files;
 mod frames;
 mod groups;
 mod journal;

@@ -69,6 +69,8 @@ pub(super) enum Message {
     Spawned {
         id: u64,
         pid: u32,
+        /// Where its files lie, among others'.
+        folder: Option<PathBuf>,
     },
     Exited {
         id: u64,
@@ -201,10 +203,10 @@ impl Control {
                 (id, exit)
             }
             Message::Failed { id, error } => (id, Exit::NotStarted(error)),
-            Message::Spawned { id, pid } => {
+            Message::Spawned { id, pid, folder } => {
                 if let Some(worker) = self.workers.lock().get(&id) {
                     let launcher = self.pid.load(Ordering::Relaxed);
-                    self.memory.begin(&worker.bound, launcher, pid);
+                    self.memory.begin(&worker.bound, (launcher, pid), folder);
                     if let Some(descriptor) = descriptor {
                         worker.body.started(descriptor);
                     }

@@ -7,6 +7,7 @@
 use super::start::{Bounds, CLOSED};
 use super::starts::Starts;
 use super::{NotStarted, Rooms, Zygote};
+use crate::process::claim::Claim;
 use crate::process::config::ProcessConfig;
 use crate::process::launcher::Plan;
 use parking_lot::Mutex;
@@ -49,6 +50,8 @@ pub(in crate::process) struct Keeper {
     /// What the last start found.
     confinement: Mutex<Option<Confinement>>,
     starts: Starts,
+    /// On the folders of its workers' files.
+    claim: Arc<Claim>,
     /// It has been said what is missing between sites.
     warned: AtomicBool,
 }
@@ -87,7 +90,7 @@ impl Host {
 
 impl Keeper {
     pub(in crate::process) fn new(config: Arc<ProcessConfig>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Plan::sweep(&config.scratch_dir);
+        let claim = Arc::new(Plan::sweep(&config.scratch_dir));
         let bounds = Bounds::find(&config, &clock);
         Arc::new(Self {
             config,
@@ -99,6 +102,7 @@ impl Keeper {
             trouble: Mutex::default(),
             confinement: Mutex::default(),
             starts: Starts::default(),
+            claim,
             warned: AtomicBool::new(false),
         })
     }
@@ -194,6 +198,7 @@ impl Keeper {
     pub(in crate::process) async fn close(&self) {
         self.abandon();
         self.starts.all_ended().await;
+        self.claim.release();
     }
 
     fn of_site(&self, site: SiteId) -> Option<Zygote> {
@@ -288,7 +293,8 @@ impl Keeper {
                 () = self.starts.closed() => {}
             }
         }
-        match Zygote::start(&self.config, &self.bounds, &self.rooms, &self.starts).await {
+        let (config, bounds, rooms) = (&self.config, &self.bounds, &self.rooms);
+        match Zygote::start(config, bounds, rooms, &self.starts, &self.claim).await {
             Ok(zygote) => {
                 *failures = 0;
                 *self.trouble.lock() = None;

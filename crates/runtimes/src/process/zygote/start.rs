@@ -7,6 +7,7 @@ use super::control::{Control, Message, receive, send};
 use super::memory::Memory;
 use super::starts::{Started, Starts};
 use super::{NotStarted, Rooms, Zygote};
+use crate::process::claim::Claim;
 use crate::process::config::ProcessConfig;
 use crate::process::groups::{self, House};
 use crate::process::launcher::Plan;
@@ -47,6 +48,7 @@ impl Zygote {
         bounds: &Bounds,
         rooms: &Rooms,
         starts: &Starts,
+        claim: &Arc<Claim>,
     ) -> Result<Self, NotStarted> {
         let started = starts.begin().ok_or(CLOSED)?;
         let sandbox = config.walls().map_err(|reason| NotStarted {
@@ -56,6 +58,7 @@ impl Zygote {
         let plan = Plan::new(
             config.python.program.clone(),
             config.scratch_dir.clone(),
+            claim,
             sandbox,
         );
         let order = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
@@ -70,7 +73,7 @@ impl Zygote {
         let (group, entrances) = bounds.group().map_err(no_group)?;
         let (ended_sender, process_end) = oneshot::channel();
         let pid = Arc::new(AtomicU32::new(0));
-        let held = (started.clone(), ended_sender);
+        let held = (started.clone(), Arc::clone(claim), ended_sender);
         spawn_thread(config, plan, theirs, Arc::clone(&pid), held)?;
         // Tokio's stream type serves for its readiness alone: it is never read as a stream.
         let control = UnixStream::from_std(ours.into()).map_err(|error| error.to_string())?;
@@ -232,7 +235,7 @@ fn spawn_thread(
     plan: Plan,
     socket: OwnedFd,
     pid: Arc<AtomicU32>,
-    (started, ended): (Started, oneshot::Sender<String>),
+    (started, claim, ended): (Started, Arc<Claim>, oneshot::Sender<String>),
 ) -> Result<(), String> {
     let mut command = config.launcher.command();
     command
@@ -249,6 +252,7 @@ fn spawn_thread(
                 failpoint::hit(Point::LoopLauncher);
                 let end = wait_for(child);
                 plan.remove_scratch();
+                drop(claim);
                 end
             }
             Err(error) => format!("{} cannot be started: {error}", program.display()),
