@@ -9,9 +9,7 @@ use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
 };
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::{
-    RuntimeProvider, Spawn, TokioHandle, TokioRuntimeProvider,
-};
+use hickory_resolver::net::runtime::{RuntimeProvider, Spawn, TokioHandle, TokioRuntimeProvider};
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
 use reqwest::dns::{Addrs, Resolve, Resolving};

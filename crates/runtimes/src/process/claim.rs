@@ -130,7 +130,9 @@ pub(super) fn sweep(place: &Path, owners: &[u32]) {
         let Some(held) = ended(&lock, owners) else {
             continue;
         };
-        let its = names.iter().filter(|name| server(name).as_ref() == Some(&of));
+        let its = names
+            .iter()
+            .filter(|name| server(name).as_ref() == Some(&of));
         for path in its.map(|name| place.join(name)) {
             let ours = std::fs::symlink_metadata(&path)
                 .is_ok_and(|found| found.is_dir() && owners.contains(&found.uid()));

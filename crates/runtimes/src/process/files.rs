@@ -27,7 +27,10 @@ const BLOCK_BYTES: u64 = 512;
 /// Where a process sees a path.
 fn seen_by(pid: u32, path: &Path) -> PathBuf {
     let path = path.strip_prefix("/").unwrap_or(path);
-    Path::new("/proc").join(pid.to_string()).join("root").join(path)
+    Path::new("/proc")
+        .join(pid.to_string())
+        .join("root")
+        .join(path)
 }
 
 /// Bytes of files in memory at `place`, as the process sees it; 0 where that lies on disk.

@@ -279,7 +279,11 @@ mod tests {
             frame("{\"op\":\"host\",\"method\":\"b\"}"),
         ]
         .concat();
-        let (mut inbox, mut stream, room) = (Inbox::default(), &bytes[..], Room::new(limits::FRAMES_BYTES));
+        let (mut inbox, mut stream, room) = (
+            Inbox::default(),
+            &bytes[..],
+            Room::new(limits::FRAMES_BYTES),
+        );
         let first = read_frame(&mut stream, &mut inbox, &room).await.unwrap();
         assert_eq!((first.body, first.asks), (&b"{\"op\":\"a\"}"[..], false));
         assert!(!inbox.is_spent());

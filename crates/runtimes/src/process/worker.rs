@@ -3,9 +3,7 @@
 //! Whoever runs a call owns the worker meanwhile and reads its socket directly; there is no task
 //! between them. After any breach of the protocol a worker must never be used again.
 
-use super::frames::{
-    BUFFER_BYTES, Inbox, invalid, read_frame, write_frame, write_frame_around,
-};
+use super::frames::{BUFFER_BYTES, Inbox, invalid, read_frame, write_frame, write_frame_around};
 use super::journal::Journal;
 use super::protocol::{CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op};
 use super::rest::Body;
@@ -137,7 +135,12 @@ impl Worker {
     pub(super) async fn check(&mut self, first: &First<'_>) -> io::Result<Checked> {
         write_frame(&mut self.outgoing, first)?;
         self.stream.write_all(&self.outgoing).await?;
-        let frame = read_frame(&mut self.stream, &mut self.incoming, &self.zygote.rooms().frames).await?;
+        let frame = read_frame(
+            &mut self.stream,
+            &mut self.incoming,
+            &self.zygote.rooms().frames,
+        )
+        .await?;
         parse(frame.body)
     }
 

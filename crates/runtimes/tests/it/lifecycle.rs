@@ -71,7 +71,9 @@ async fn a_shutdown_leaves_nothing_behind_that_was_about_to_start() {
         };
         let own = LauncherSpec::this_test_binary().unwrap();
         let script = "echo $$ >> \"$0\"; exec \"$@\"";
-        let mut args = ["-c", script, list.to_str().unwrap()].map(str::to_owned).to_vec();
+        let mut args = ["-c", script, list.to_str().unwrap()]
+            .map(str::to_owned)
+            .to_vec();
         args.push(own.program.to_str().unwrap().to_owned());
         args.extend(own.args);
         let launcher = LauncherSpec {

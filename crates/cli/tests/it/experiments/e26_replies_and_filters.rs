@@ -93,10 +93,16 @@ async fn ask_all(api: &Api, url: &str) -> Vec<Value> {
     let body = json!({"params": {"url": url, "times": REQUESTS}});
     let calls = (0..FUNCTIONS).map(|number| {
         let (api, body) = (api.clone(), body.clone());
-        async move { api.execute(APP, &format!("asks-{number}"), &body).await.ok() }
+        async move {
+            api.execute(APP, &format!("asks-{number}"), &body)
+                .await
+                .ok()
+        }
     });
     let answers = join_all(calls).await;
-    let got = answers.iter().filter_map(|answer| answer["data"].as_array());
+    let got = answers
+        .iter()
+        .filter_map(|answer| answer["data"].as_array());
     got.flatten().cloned().collect()
 }
 

@@ -276,7 +276,11 @@ impl Plan {
     pub(super) fn sweep(scratch_dir: &Path) -> Claim {
         let own = rustix::process::geteuid();
         let places = [scratch_dir, Path::new(SHARED)];
-        let places = if own.is_root() { &places[..] } else { &places[..1] };
+        let places = if own.is_root() {
+            &places[..]
+        } else {
+            &places[..1]
+        };
         for place in places {
             claim::sweep(place, &[own.as_raw(), limits::FUNCTION_USER]);
         }

@@ -121,7 +121,6 @@ impl Zygote {
         let supervisor = &config.supervisor;
         Ok(task.in_charge(confinement, rooms.of_site(), supervisor, process_end))
     }
-
 }
 
 impl Control {

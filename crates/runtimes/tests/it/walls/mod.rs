@@ -78,10 +78,7 @@ fn open_folder(around: &str) -> tempfile::TempDir {
 }
 
 /// A runtime of an ordinary user, on which no namespace can be had, with the scratch folder in `scratch`.
-async fn with_the_least(
-    scratch: &Path,
-    change: impl FnOnce(&mut ProcessConfig),
-) -> Option<Python> {
+async fn with_the_least(scratch: &Path, change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
     let (Ok(interpreter), Some(mut launcher)) = (
         Interpreter::find(Path::new("/usr/bin/python3")),
         refusing(&["unshare:error=EPERM"]),
