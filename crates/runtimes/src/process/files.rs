@@ -152,6 +152,10 @@ impl Look {
 }
 
 /// A file's bytes, divided among its names.
+#[allow(
+    clippy::useless_conversion,
+    reason = "how wide the count is differs between architectures"
+)]
 fn share(file: &Stat) -> u64 {
     let bytes = u64::try_from(file.st_blocks).unwrap_or(0) * BLOCK_BYTES;
     bytes / u64::from(file.st_nlink).max(1)

@@ -66,8 +66,8 @@ pub(super) async fn run(target: &Target, duration: Duration) -> Result<Neighbour
     let beside = calls(target, duration).await?;
 
     let path = format!("/api/apps/{APP}/");
-    // The connection has been idle for longer than the server has patience.
-    let mut neighbour = signed_in(target).await?;
+    // That connection may have been idle for longer than the server has patience.
+    let mut neighbour = neighbour.again(target).await?;
     neighbour.send(Method::DELETE, &path, String::new()).await?;
     target.delete(&path).await?;
     Ok(Neighbour::new(RUNS * THREADS, &alone, &beside))

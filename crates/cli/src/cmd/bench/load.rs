@@ -82,6 +82,11 @@ impl Connection {
         })
     }
 
+    /// A further connection of the same.
+    pub(super) async fn again(&self, target: &Target) -> Result<Self, Error> {
+        Self::open_as(target, self.host.clone(), self.credential.clone()).await
+    }
+
     async fn drive(&mut self, duration: Duration) -> Result<(Histogram<u64>, u64), Error> {
         let mut latencies = histogram()?;
         let mut failed = 0;

@@ -36,22 +36,6 @@ async fn a_small_benchmark_has_no_failures() {
 }
 
 #[tokio::test]
-async fn a_busy_neighbour_is_one_of_the_figures() {
-    let load = ["--seconds", "1", "--only", "busy neighbour", "--json"];
-    let report = Folder::new()
-        .run(&[&["bench"][..], &load].concat())
-        .await
-        .json();
-    assert_eq!(report["rows"], serde_json::json!([]));
-    let figures = &report["busy_neighbour"];
-    assert_eq!(figures["count"], 240, "{report}");
-    for name in ["alone_p99_ms", "beside_p99_ms"] {
-        assert!(figures[name].as_f64().unwrap() > 0.0, "{report}");
-    }
-    assert!(report["neighbour"].is_null(), "{report}");
-}
-
-#[tokio::test]
 async fn a_scenario_that_does_not_exist_is_refused() {
     let error = Folder::new()
         .run(&["bench", "--only", "9 PRE"])
