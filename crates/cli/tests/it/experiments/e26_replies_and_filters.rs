@@ -142,8 +142,35 @@ async fn no_replies_take_the_servers_memory() {
     server.stop().await;
 }
 
-/// Far more than what is evaluated beside other requests, seventeen times. By order, not by time: others
-/// are served while it lasts, though the server has one thread for all.
+/// As many filters as there may be, each far dearer than what is evaluated beside other requests.
+const FILTERS: usize = limits::SUBSCRIBERS_PER_EVENT;
+/// More than are served while a user is written.
+const SERVED: usize = 20;
+
+/// How many requests a server answers while it creates a user.
+async fn served_meanwhile(api: &Api, name: &str) -> usize {
+    let list: Vec<u32> = (0..100).collect();
+    let user = json!({"username": name, "email": format!("{name}@example.com"),
+        "attributes": {"a": list, "b": list}});
+    let mut creating = Box::pin(api.post("/api/users/", &user));
+    let mut served = 0;
+    loop {
+        tokio::select! {
+            biased;
+            created = &mut creating => {
+                assert_eq!(created.status, 201, "{created:?}");
+                return served;
+            }
+            health = api.get("/healthz") => {
+                health.ok();
+                served += 1;
+            }
+        }
+    }
+}
+
+/// By order, not by time: others are served while filters are evaluated, though the server has one thread
+/// for all. On a machine with other work it may need more than one try.
 #[tokio::test]
 async fn dear_filters_hold_up_no_other_request() {
     let settings = [("TOKIO_WORKER_THREADS", "1")];
@@ -152,7 +179,7 @@ async fn dear_filters_hold_up_no_other_request() {
     api.app("gate").await;
     let filter = "!event.params.attributes.a.all(x, x in event.params.attributes.b)";
     let code = "def main(params): return {'success': True}\n";
-    for number in 0..17 {
+    for number in 0..FILTERS {
         let id = api
             .function("gate", &format!("f{number}"), code, &json!({}))
             .await;
@@ -160,24 +187,11 @@ async fn dear_filters_hold_up_no_other_request() {
         let path = "/api/cloud/events/PRE_USER_CREATE/subscribe/";
         api.post(path, &body).await.ok();
     }
-    let list: Vec<u32> = (0..100).collect();
-    let user = json!({"username": "ann", "email": "ann@example.com",
-        "attributes": {"a": list, "b": list}});
-    let mut creating = Box::pin(api.post("/api/users/", &user));
-    let mut served = 0;
-    let created = loop {
-        tokio::select! {
-            biased;
-            created = &mut creating => break created,
-            health = api.get("/healthz") => {
-                health.ok();
-                served += 1;
-            }
-        }
-    };
-    assert_eq!(created.status, 201, "{created:?}");
-    drop(creating);
-    println!("{served} requests were served meanwhile");
-    assert!(served > 5, "{served} requests were served meanwhile");
+    let mut tries = Vec::new();
+    while tries.last().is_none_or(|&served| served < SERVED) {
+        assert!(tries.len() < 10, "{tries:?} were served meanwhile");
+        tries.push(served_meanwhile(api, &format!("u{}", tries.len())).await);
+    }
+    println!("{tries:?} were served meanwhile");
     server.stop().await;
 }
