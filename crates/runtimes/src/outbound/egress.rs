@@ -3,8 +3,8 @@
 //! Must never make a request for a function that may not, or to a host that its site may not
 //! reach; a redirect is a request like the first. Everything that arrives may come from hostile code.
 
+use super::reply::{ReplyRooms, Written};
 use super::{Outbound, OutboundError, Refusal, Request, header_map, reply};
-use crate::room::{Room, Taken};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION};
@@ -37,7 +37,7 @@ struct Wanted<'a> {
 }
 
 /// Makes the request that a running function asks for. The whole is bounded by the run's own end. A
-/// large response waits for its part of `room`, and holds it as long as it is there.
+/// large response waits for its part of `rooms`, and holds it as long as it is there.
 ///
 /// # Errors
 /// A refusal that names what to do, or why there is no response.
@@ -45,8 +45,8 @@ pub(crate) async fn answer(
     outbound: Option<&Outbound>,
     executable: &Executable,
     args: &RawValue,
-    room: &Room,
-) -> Result<(Box<RawValue>, Option<Taken>), HostError> {
+    rooms: &ReplyRooms,
+) -> Result<Written, HostError> {
     if executable.options.network != Network::Egress {
         let message = "This function has no network: set its `network` to \"egress\" to let it make \
                        requests";
@@ -61,7 +61,7 @@ pub(crate) async fn answer(
             .map_err(|_| HostError::bad_request("timeout must be seconds above 0"))
     });
     let patience = patience.transpose()?.unwrap_or(limits::TIMEOUT_MAX);
-    let exchange = exchange(outbound, executable, wanted, room);
+    let exchange = exchange(outbound, executable, wanted, rooms);
     tokio::time::timeout(patience.min(limits::TIMEOUT_MAX), exchange)
         .await
         .map_err(|_| late(patience))?
@@ -71,8 +71,8 @@ async fn exchange(
     outbound: &Outbound,
     executable: &Executable,
     wanted: Wanted<'_>,
-    room: &Room,
-) -> Result<(Box<RawValue>, Option<Taken>), HostError> {
+    rooms: &ReplyRooms,
+) -> Result<Written, HostError> {
     let mut hops = wanted.redirects.min(limits::EGRESS_REDIRECTS);
     let target = outbound.check(&wanted.url).map_err(refused)?;
     let mut request = Request {
@@ -100,7 +100,7 @@ async fn exchange(
             hops -= 1;
             continue;
         }
-        return reply::written(reply, target.url().as_str(), room).await;
+        return reply::written(reply, target.url().as_str(), rooms).await;
     }
 }
 

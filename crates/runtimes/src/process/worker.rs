@@ -8,6 +8,7 @@ use super::journal::Journal;
 use super::protocol::{CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op};
 use super::rest::Body;
 use super::zygote::{Exit, ExitWatch, Zygote};
+use crate::outbound::reply::Written;
 use crate::outbound::{Outbound, egress};
 use crate::room::Taken;
 use futures_util::StreamExt as _;
@@ -326,7 +327,7 @@ fn parse<'f, T: Deserialize<'f>>(frame: &'f [u8]) -> io::Result<T> {
 }
 
 /// The answer to a request, and what it takes up, to be kept as long as it is there.
-type Answered = Result<(Box<RawValue>, Option<Taken>), HostError>;
+type Answered = Result<Written, HostError>;
 
 /// An answer that is on its way.
 type Asked<'a> = BoxFuture<'a, Answered>;

@@ -15,6 +15,7 @@ pub(super) use crate::process::groups::Beyond;
 
 use self::control::Command;
 use super::rest::Body;
+use crate::outbound::reply::ReplyRooms;
 use crate::room::Room;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -66,7 +67,7 @@ pub(super) struct Rooms {
     /// For large frames from workers.
     pub(super) frames: Room,
     /// For large replies of other hosts to them.
-    pub(super) replies: Room,
+    pub(super) replies: ReplyRooms,
 }
 
 impl Rooms {
@@ -74,7 +75,7 @@ impl Rooms {
     fn new() -> Self {
         Self {
             frames: Room::new(limits::FRAMES_BYTES),
-            replies: Room::new(limits::EGRESS_REPLIES_BYTES),
+            replies: ReplyRooms::new(),
         }
     }
 
