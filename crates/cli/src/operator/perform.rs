@@ -163,13 +163,17 @@ impl Operator {
     }
 
     fn view(&self, site: &Site) -> Value {
-        json!({
+        let mut view = json!({
             "slug": site.slug,
             "name": site.name,
             "domains": site.domains,
             "host": host_of(&self.config, site).ok().flatten(),
             "created_at": site.created_at,
-        })
+        });
+        if !site.damaged.is_empty() {
+            view["damaged"] = json!(site.damaged);
+        }
+        view
     }
 
     async fn access(&self, authority: &Authority, site: &Site) -> Result<Value, AnyError> {
