@@ -11,6 +11,7 @@ use crate::{AnyError, CommandResult, keys};
 use serde_json::{Value, json};
 use std::io::{Read as _, stdin};
 use std::time::Duration;
+use tollgate_core::supervise::Supervisor;
 
 /// No password is longer, so nothing endless is read.
 const PASSWORD_BYTES: u64 = 4096;
@@ -144,7 +145,7 @@ async fn api_key(context: Context<'_>, site: &str, output: Output) -> CommandRes
 /// Not through a server: it signs with the key that it has read at its start.
 async fn rotate(context: Context<'_>, output: Output) -> CommandResult {
     // The folder is this process's own now: no server signs with the old key meanwhile.
-    let composition = Composition::open(context.config)?;
+    let composition = Composition::open(context.config, Supervisor::default())?;
     let rotated = keys::rotate_jwt_key(&context.config.data_dir);
     composition.stop(Duration::ZERO).await;
     rotated?;

@@ -52,8 +52,12 @@ impl Operator {
                 self.platform.auth.sites().forget();
                 let mut shown = self.view(&site);
                 if matches!(change, SiteChange::Create { .. }) {
-                    shown["warning"] =
-                        json!(between_sites(&self.platform, self.python.as_deref()).await);
+                    let warning = between_sites(&self.platform, self.python.as_deref()).await;
+                    if let (Some(warning), Some(_)) = (&warning, &self.url) {
+                        // Whoever reads a server's log need not be who made the site.
+                        tracing::warn!("{warning}");
+                    }
+                    shown["warning"] = json!(warning);
                 }
                 Ok(shown)
             }

@@ -26,6 +26,7 @@ use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// How often queues are looked at.
@@ -212,7 +213,8 @@ impl Pool {
             match action {
                 Action::Start(worker, key, executable) => {
                     let start = Arc::clone(self).start_worker(worker, key, executable);
-                    self.runtime.spawn(start);
+                    self.runtime
+                        .spawn(self.supervisor().watch_passing("start", start));
                 }
                 Action::End(worker, why) => self.end(&worker, why),
                 // Who waits no longer gives back what it was granted.
@@ -220,6 +222,11 @@ impl Pool {
             }
         }
         outcome
+    }
+
+    /// Watches the loops, and what they start.
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        &self.config.supervisor
     }
 
     pub(super) fn keeper(&self) -> &Arc<Keeper> {
@@ -352,13 +359,15 @@ impl Pool {
         tracing::debug!(worker.id = worker.id, reason, "worker.killed");
         worker.zygote.kill(worker.id);
         let (zygote, mut exit) = (worker.zygote.clone(), worker.exit.clone());
-        self.runtime.spawn(async move {
+        let watched = async move {
             let ended = tokio::time::timeout(KILL_LIMIT, exit.wait_for(Option::is_some)).await;
             if ended.is_err() {
                 tracing::error!(zygote.pid = zygote.pid(), "zygote.stuck");
                 zygote.abandon();
             }
-        });
+        };
+        self.runtime
+            .spawn(self.supervisor().watch_passing("kill", watched));
     }
 }
 
