@@ -1,6 +1,7 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
 use super::grants::{RightsInput, may_change_what_runs, must_hold};
+use super::sources::{new_headers, source};
 use super::{check_damaged, check_filter, check_range, check_texts, check_timeout, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::draft::{Draft, Faults};
@@ -9,8 +10,8 @@ use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
-    Network, Source, VersionEntry,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
+    Source, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::AppId;
@@ -694,28 +695,6 @@ fn refuse_changed(before: &Function, expected: Option<Timestamp>) -> Result<(), 
     Ok(())
 }
 
-/// The new headers; a value that was only shown hidden stays what it was.
-fn new_headers(
-    change: Option<HeadersChange>,
-    old: BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let Some(HeadersChange { values, merges }) = change else {
-        return old;
-    };
-    let mut new = if merges { old.clone() } else { BTreeMap::new() };
-    for (name, value) in values {
-        let value = match value {
-            Some(value) if value == HIDDEN => old.get(&name).cloned().or(Some(value)),
-            value => value,
-        };
-        match value {
-            Some(value) => new.insert(name, value),
-            None => new.remove(&name),
-        };
-    }
-    new
-}
-
 /// What `principal` is shown of a function: conditions only where they may subscribe it.
 fn shown(principal: &Principal, mut function: Function) -> Function {
     if !principal.may(Permission::EventsSubscribe, Some(function.app_id)) {
@@ -743,47 +722,6 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
         },
         ..before
-    }
-}
-
-/// What runs, if what was given fits the mode.
-fn source(
-    mode: ExecutionMode,
-    environment: Environment,
-    code: Option<String>,
-    webhook_url: Option<String>,
-    headers: BTreeMap<String, String>,
-) -> Result<Source, FieldError> {
-    match mode {
-        ExecutionMode::App => {
-            let code = code.filter(|code| !code.trim().is_empty());
-            let code = code.ok_or_else(|| FieldError::new("code", "An app function needs code"))?;
-            if code.len() > limits::CODE_BYTES {
-                let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
-                return Err(FieldError::new("code", message));
-            }
-            Ok(Source::App {
-                environment,
-                code: code.into(),
-            })
-        }
-        ExecutionMode::Proxy => {
-            let url = webhook_url.filter(|url| {
-                let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-                url.len() <= limits::URL_BYTES
-                    && scheme.is_some_and(|it| {
-                        it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http")
-                    })
-                    && !url.chars().any(|c| c.is_whitespace() || c.is_control())
-            });
-            let needed = "A proxy function needs an http or https address";
-            let webhook_url = url.ok_or_else(|| FieldError::new("webhook_url", needed))?;
-            Ok(Source::Proxy {
-                webhook_url,
-                headers,
-            })
-        }
-        ExecutionMode::System => Ok(Source::System),
     }
 }
 
