@@ -54,25 +54,12 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         follows: !args.remote.json,
         terminal: Terminal::new(crate::args::ColorChoice::Auto),
     });
-    let mut options = FunctionOptions::default();
-    if args.egress {
-        options.network = Network::Egress;
-    }
-    if let Some(seconds) = args.timeout {
-        let most = limits::TIMEOUT_MAX.as_secs_f64();
-        if !(seconds > 0.0 && seconds <= most) {
-            return Err(
-                format!("--timeout {seconds}: use more than 0 and at most {most} seconds").into(),
-            );
-        }
-        options.timeout_seconds = Some(seconds);
-    }
     let call = Planned {
         source: &source,
         event,
         params,
         user_data: args.user.as_deref().map(user).transpose()?,
-        options,
+        options: options(args)?,
     };
     let call = call.call(&*clock, Arc::clone(&host) as Arc<dyn HostCalls>);
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
@@ -107,6 +94,24 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The function's options, as flags give them.
+fn options(args: &FunctionRun) -> Result<FunctionOptions, AnyError> {
+    let mut options = FunctionOptions::default();
+    if args.egress {
+        options.network = Network::Egress;
+    }
+    if let Some(seconds) = args.timeout {
+        let most = limits::TIMEOUT_MAX.as_secs_f64();
+        if !(seconds > 0.0 && seconds <= most) {
+            return Err(
+                format!("--timeout {seconds}: use more than 0 and at most {most} seconds").into(),
+            );
+        }
+        options.timeout_seconds = Some(seconds);
+    }
+    Ok(options)
 }
 
 fn event(name: &str) -> Result<EventType, AnyError> {
