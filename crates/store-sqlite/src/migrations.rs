@@ -47,6 +47,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     migration!(11, "0011", "permissions"),
     migration!(12, "0012", "attempts"),
+    migration!(13, "0013", "activations"),
 ];
 
 const CREATE_TABLE: &str = "

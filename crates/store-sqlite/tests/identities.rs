@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
-use rusqlite::{Connection, params};
-use sha2::{Digest, Sha256};
+mod support;
+
+use rusqlite::params;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::ids::{SiteId, UserId};
@@ -11,30 +12,8 @@ use tollgate_core::ports::store::{
     Conflict, Reason, ScopedStore, Store, StoreError, UserChange, UserCommit,
 };
 use tollgate_core::site::Authority;
-use tollgate_core::text::hex;
 use tollgate_core::users::User;
 use tollgate_store_sqlite::{DATABASE_FILE, SharedName, SqliteOptions, SqliteStore, shared_names};
-
-const BEFORE: [(&str, &str); 9] = [
-    ("init", include_str!("../migrations/0001_init.sql")),
-    (
-        "idempotency",
-        include_str!("../migrations/0002_idempotency.sql"),
-    ),
-    (
-        "dead_letters",
-        include_str!("../migrations/0003_dead_letters.sql"),
-    ),
-    ("verdicts", include_str!("../migrations/0004_verdicts.sql")),
-    ("turns", include_str!("../migrations/0005_turns.sql")),
-    ("secrets", include_str!("../migrations/0006_secrets.sql")),
-    ("webhooks", include_str!("../migrations/0007_webhooks.sql")),
-    (
-        "token_families",
-        include_str!("../migrations/0008_token_families.sql"),
-    ),
-    ("lines", include_str!("../migrations/0009_lines.sql")),
-];
 
 /// Number, username, address, deleted.
 const PEOPLE: [(i64, &str, &str, bool); 13] = [
@@ -60,21 +39,7 @@ const PEOPLE: [(i64, &str, &str, bool); 13] = [
 
 /// A database as the version before left it.
 fn old_database(folder: &Path) {
-    let connection = Connection::open(folder.join(DATABASE_FILE)).unwrap();
-    connection
-        .execute_batch(
-            "CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL,
-                checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
-        )
-        .unwrap();
-    for (version, (name, sql)) in (1..).zip(BEFORE) {
-        connection.execute_batch(sql).unwrap();
-        let values = params![version, name, hex(&Sha256::digest(sql))];
-        let insert = "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, 0)";
-        connection.execute(insert, values).unwrap();
-    }
-    let site = "INSERT INTO sites (slug, name, created_at) VALUES ('default', 'default', 0)";
-    connection.execute(site, []).unwrap();
+    let connection = support::database_at(folder, 9);
     for (id, username, email, is_deleted) in PEOPLE {
         let key = |text: &str| text.to_lowercase();
         let mut uuid = [0_u8; 16];
@@ -114,6 +79,7 @@ async fn user(store: &dyn ScopedStore, id: i64) -> User {
 
 async fn write(store: &dyn ScopedStore, change: UserChange) -> Result<(), StoreError> {
     let commit = UserCommit {
+        author: None,
         change,
         completions: Vec::new(),
         invocations: Vec::new(),

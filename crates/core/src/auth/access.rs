@@ -68,6 +68,14 @@ impl<R: Right> SiteAccess<R> {
         })
     }
 
+    /// The same for the same caller as they are `now`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub(crate) fn held_by(&self, now: Principal) -> Result<Self, Error> {
+        Self::check(now)
+    }
+
     /// Who holds it.
     pub fn principal(&self) -> &Principal {
         &self.principal
@@ -94,6 +102,14 @@ impl<R: Right> AppAccess<R> {
             app,
             right: PhantomData,
         })
+    }
+
+    /// The same for the same caller as they are `now`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub(crate) fn held_by(&self, now: Principal) -> Result<Self, Error> {
+        Self::check(now, self.app.clone())
     }
 
     /// Who holds it.

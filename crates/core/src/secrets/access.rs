@@ -32,6 +32,14 @@ impl<R: Right> TierAccess<R> {
         }
     }
 
+    /// The same for the same caller as they are `now`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    pub(crate) fn held_by(&self, now: Principal) -> Result<Self, Error> {
+        Self::check(now, self.app().cloned())
+    }
+
     /// Who holds it.
     pub fn principal(&self) -> &Principal {
         match self {

@@ -2,14 +2,14 @@
 //!
 //! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
 
-use crate::auth::{Password, Passwords, Principal};
+use crate::auth::{Password, Passwords, Principal, Principals};
 use crate::egress::EgressHosts;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Object;
 use crate::ids::{SiteId, UserId};
-use crate::ports::store::{PageRequest, Reason, UserChange, UserCommit, UserQuery};
+use crate::ports::store::{PageRequest, Reason, UserChange, UserCommit, UserQuery, to_the_end};
 use crate::site::{Authority, Site};
 use crate::users::identity::{kept_email, kept_username};
 use crate::users::{FieldError, Profile, UpdateUser, User};
@@ -30,12 +30,21 @@ pub enum Strength {
 pub struct AdminService {
     engine: Arc<Engine>,
     passwords: Arc<Passwords>,
+    principals: Arc<Principals>,
 }
 
 impl AdminService {
     /// A service around `engine`.
-    pub fn new(engine: Arc<Engine>, passwords: Arc<Passwords>) -> Self {
-        Self { engine, passwords }
+    pub fn new(
+        engine: Arc<Engine>,
+        passwords: Arc<Passwords>,
+        principals: Arc<Principals>,
+    ) -> Self {
+        Self {
+            engine,
+            passwords,
+            principals,
+        }
     }
 
     /// All sites.
@@ -355,13 +364,23 @@ impl AdminService {
         change: UserChange,
     ) -> Result<(), Error> {
         let commit = UserCommit {
+            author: None,
             change,
             completions: Vec::new(),
             invocations: Vec::new(),
             remember: None,
         };
-        let store = self.engine.scoped(authority.scope(site.id));
-        Ok(store.commit_user(commit, Box::new(|| {})).await?)
+        let (store, principals) = (
+            self.engine.scoped(authority.scope(site.id)),
+            Arc::clone(&self.principals),
+        );
+        let (site, user) = (site.id, commit.change.user_id());
+        let written = to_the_end(async move {
+            let committed = store.commit_user(commit, Box::new(|| {})).await;
+            principals.invalidate(site, user);
+            committed
+        });
+        Ok(written.await?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
-use super::grants::{RightsInput, may_change_what_runs, must_hold};
+use super::grants::{RightsInput, may_change_what_runs, may_replace};
+use super::sources::{new_headers, source};
 use super::{check_filter, check_range, check_texts, check_timeout, refuse, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::egress::EgressHosts;
@@ -8,8 +9,8 @@ use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
-    Network, Source, VersionEntry,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
+    Source, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::AppId;
@@ -172,7 +173,7 @@ impl FunctionService {
         refuse(errors)?;
         let scope = access.principal().scope();
         let now = self.engine.clock.now();
-        let rights = input.rights.applied_to(
+        let rights = input.rights.clone().applied_to(
             &FunctionRights::default(),
             access.principal(),
             access.app().id,
@@ -183,6 +184,7 @@ impl FunctionService {
             .then(|| self.new_secret(scope, access.app().id, &slug));
         let (webhook_secret, shown) = secret.unzip();
         let new = NewFunction {
+            author: None,
             app_id: access.app().id,
             name: input.name,
             slug,
@@ -200,7 +202,7 @@ impl FunctionService {
             ids: Some(self.engine.new_function_ids().await?),
             remember,
         };
-        let function = self.insert(scope, new).await?;
+        let function = self.insert(access, new, input.rights).await?;
         Ok(CreatedFunction {
             function,
             webhook_secret: shown,
@@ -208,7 +210,13 @@ impl FunctionService {
     }
 
     /// Stores a function once a worker has loaded its code, which then waits for its first call.
-    async fn insert(&self, scope: TenantScope, new: NewFunction) -> Result<Function, Error> {
+    async fn insert(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        new: NewFunction,
+        declared: RightsInput,
+    ) -> Result<Function, Error> {
+        let scope = access.principal().scope();
         let store = self.engine.scoped(scope);
         if store.function(new.app_id, &new.slug).await?.is_some() {
             return Err(Conflict::Slug.into());
@@ -221,11 +229,38 @@ impl FunctionService {
             self.engine.load(&Arc::new(executable)).await?;
         }
         let ids = new.ids;
-        let inserted = store.insert_function(new).await;
+        let inserted = self.insert_loaded(access, new, declared).await;
         if let (Err(_), Some((id, _))) = (&inserted, ids) {
             self.engine.retire(scope.site_id(), id, None);
         }
-        Ok(inserted?)
+        inserted
+    }
+
+    async fn insert_loaded(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        new: NewFunction,
+        declared: RightsInput,
+    ) -> Result<Function, Error> {
+        let now = self.still(access).await?;
+        let (principal, none) = (now.principal(), FunctionRights::default());
+        let rights = declared.applied_to(&none, principal, new.app_id, new.created_at)?;
+        let new = NewFunction {
+            author: principal.author(),
+            rights,
+            ..new
+        };
+        let store = self.engine.scoped(principal.scope());
+        Ok(store.insert_function(new).await?)
+    }
+
+    /// The same caller, if they still may deploy: loading takes its time, and rights hold when they are
+    /// used.
+    async fn still(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+    ) -> Result<AppAccess<right::FunctionsDeploy>, Error> {
+        access.held_by(self.engine.again(access.principal()).await?)
     }
 
     /// A new signing secret: sealed for its function's row, and as it is shown once.
@@ -246,7 +281,8 @@ impl FunctionService {
     /// returned time, so that its receiver can change over.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; a function that is no proxy.
+    /// [`Error::NotFound`]; a function that is no proxy; [`Error::Forbidden`] to whoever does not hold
+    /// what the function may do: who knows the secret speaks to the receiver as the function.
     pub async fn rotate_secret(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -260,6 +296,7 @@ impl FunctionService {
                 function.slug
             )));
         }
+        may_replace(access.principal(), &function)?;
         let (sealed, webhook_secret) = self.new_secret(scope, function.app_id, &function.slug);
         let until = self.engine.clock.now().plus(limits::SIGNING_OVERLAP);
         let store = self.engine.scoped(scope);
@@ -341,16 +378,17 @@ impl FunctionService {
         refuse_changed(&before, input.expected)?;
         let was_active = before.is_active;
         let source = self.new_source(scope, &before, &input).await?;
-        let principal = access.principal();
-        let now = self.engine.clock.now();
-        let function = changed(before.clone(), input, principal, now)?;
-        may_change_what_runs(principal, &before, &function, source.is_some())?;
+        let decided = |access: &AppAccess<_>| {
+            let (now, is_new) = (self.engine.clock.now(), source.is_some());
+            decided(access.principal(), &before, input.clone(), is_new, now)
+        };
+        let function = decided(access)?;
         let mut errors = Vec::new();
         let new = (function.name.as_str(), function.description.as_str());
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
         self.check_values(scope, &function, errors).await?;
-        let version = match source {
-            Some(source) => Some(self.new_version(scope, &function, source).await?),
+        let version = match &source {
+            Some(source) => Some(self.new_version(scope, &function, source.clone()).await?),
             None if function.is_active && !was_active => {
                 // It may have been deployed while switched off, so it was never loaded.
                 self.load(scope, &function, function.version).await?;
@@ -358,7 +396,11 @@ impl FunctionService {
             }
             None => None,
         };
+        let access = self.still(access).await?;
+        let function = decided(&access)?;
         let change = FunctionChange {
+            author: access.principal().author(),
+            declares: !function.rights.same_as(&before.rights),
             at: self.engine.clock.now().after(function.updated_at),
             function,
             version,
@@ -513,13 +555,11 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
-        if number != function.version {
-            let rights = &function.rights;
-            let doing = "change what runs with them";
-            if !rights.is_plain() {
-                must_hold(access.principal(), function.app_id, rights, doing)?;
-            }
-        }
+        let may = |principal: &Principal| match number == function.version {
+            true => Ok(()),
+            false => may_replace(principal, &function),
+        };
+        may(access.principal())?;
         let store = self.engine.scoped(scope);
         let executable = store.executable_of(function.id, number).await?;
         let executable = executable.ok_or_else(|| {
@@ -532,10 +572,14 @@ impl FunctionService {
         if function.is_active {
             self.load(scope, &function, number).await?;
         }
+        let access = self.still(access).await?;
+        may(access.principal())?;
         let change = FunctionChange {
+            author: access.principal().author(),
+            declares: false,
+            at: self.engine.clock.now().after(function.updated_at),
             function,
             version: Some(number),
-            at: self.engine.clock.now(),
         };
         self.write(scope, change).await
     }
@@ -616,34 +660,25 @@ fn refuse_changed(before: &Function, expected: Option<Timestamp>) -> Result<(), 
     Ok(())
 }
 
-/// The new headers; a value that was only shown hidden stays what it was.
-fn new_headers(
-    change: Option<HeadersChange>,
-    old: BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let Some(HeadersChange { values, merges }) = change else {
-        return old;
-    };
-    let mut new = if merges { old.clone() } else { BTreeMap::new() };
-    for (name, value) in values {
-        let value = match value {
-            Some(value) if value == HIDDEN => old.get(&name).cloned().or(Some(value)),
-            value => value,
-        };
-        match value {
-            Some(value) => new.insert(name, value),
-            None => new.remove(&name),
-        };
-    }
-    new
-}
-
 /// What `principal` is shown of a function: conditions only where they may subscribe it.
 fn shown(principal: &Principal, mut function: Function) -> Function {
     if !principal.may(Permission::EventsSubscribe, Some(function.app_id)) {
         function.options.filter_conditions = None;
     }
     function
+}
+
+/// The function as it will stand, if `principal` may have it so.
+fn decided(
+    principal: &Principal,
+    before: &Function,
+    input: UpdateFunction,
+    has_new_source: bool,
+    now: Timestamp,
+) -> Result<Function, Error> {
+    let after = changed(before.clone(), input, principal, now)?;
+    may_change_what_runs(principal, before, &after, has_new_source)?;
+    Ok(after)
 }
 
 fn changed(
@@ -674,47 +709,6 @@ fn changed(
         rights,
         ..before
     })
-}
-
-/// What runs, if what was given fits the mode.
-fn source(
-    mode: ExecutionMode,
-    environment: Environment,
-    code: Option<String>,
-    webhook_url: Option<String>,
-    headers: BTreeMap<String, String>,
-) -> Result<Source, FieldError> {
-    match mode {
-        ExecutionMode::App => {
-            let code = code.filter(|code| !code.trim().is_empty());
-            let code = code.ok_or_else(|| FieldError::new("code", "An app function needs code"))?;
-            if code.len() > limits::CODE_BYTES {
-                let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
-                return Err(FieldError::new("code", message));
-            }
-            Ok(Source::App {
-                environment,
-                code: code.into(),
-            })
-        }
-        ExecutionMode::Proxy => {
-            let url = webhook_url.filter(|url| {
-                let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-                url.len() <= limits::URL_BYTES
-                    && scheme.is_some_and(|it| {
-                        it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http")
-                    })
-                    && !url.chars().any(|c| c.is_whitespace() || c.is_control())
-            });
-            let needed = "A proxy function needs an http or https address";
-            let webhook_url = url.ok_or_else(|| FieldError::new("webhook_url", needed))?;
-            Ok(Source::Proxy {
-                webhook_url,
-                headers,
-            })
-        }
-        ExecutionMode::System => Ok(Source::System),
-    }
 }
 
 fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {

@@ -6,6 +6,7 @@ mod dead_letters;
 mod functions;
 mod grants;
 mod invocations;
+mod sources;
 mod subscribers;
 
 pub use admin::{AdminService, Strength};

@@ -87,8 +87,12 @@ impl SubscriberService {
             )));
         }
         self.load(principal, event, &found).await?;
+        // Loading takes its time: what counts are the rights of now.
+        let now = self.engine.again(principal).await?;
+        self.permitted(&now, function).await?;
         let created_at = self.engine.clock.now();
         let new = NewSubscriber {
+            author: now.author(),
             event,
             function_id: function,
             options,

@@ -406,6 +406,8 @@ impl TestApp {
         let (store, at) = (self.store.scoped(scope), self.clock.now());
         let version = store.insert_version(id, Source::System, at).await.unwrap();
         let change = FunctionChange {
+            author: None,
+            declares: false,
             function: store.function_by_id(id).await.unwrap().unwrap(),
             version: Some(version.entry.number),
             at,

@@ -208,6 +208,7 @@ impl Tenant {
     /// A function to be stored.
     pub fn new_function(&self, app: AppId, slug: &str) -> NewFunction {
         NewFunction {
+            author: None,
             app_id: app,
             name: format!("Function {slug}"),
             slug: slug.to_owned(),
@@ -257,6 +258,7 @@ impl Tenant {
             ..SubscriberOptions::default()
         };
         let new = NewSubscriber {
+            author: None,
             event,
             function_id: function.id,
             options,
@@ -303,6 +305,7 @@ impl Tenant {
     /// The store's.
     pub async fn change(&self, change: UserChange) -> Result<(), StoreError> {
         let commit = UserCommit {
+            author: None,
             change,
             completions: Vec::new(),
             invocations: Vec::new(),
