@@ -13,7 +13,7 @@ use tollgate_core::ports::store::{
 };
 use tollgate_core::site::Authority;
 use tollgate_core::users::User;
-use tollgate_store_sqlite::{DATABASE_FILE, SharedName, SqliteOptions, SqliteStore, shared_names};
+use tollgate_store_sqlite::{SharedName, SqliteOptions, SqliteStore, shared_names};
 
 /// Number, username, address, deleted.
 const PEOPLE: [(i64, &str, &str, bool); 13] = [
@@ -215,4 +215,54 @@ async fn a_name_that_becomes_free_goes_to_whoever_shared_it() {
         .check_user_is_free("alice", "ALICE", None)
         .await
         .unwrap();
+}
+
+/// Keys of domains with a final dot, as the version before the last one made them.
+#[tokio::test]
+async fn a_domain_with_a_final_dot_names_whoever_has_it_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = support::database_at(folder.path(), 12);
+    for (id, username, email) in [
+        (1, "ann@corp.example.", "ann@other.example"),
+        (2, "bob", "bob@corp.example"),
+        (3, "bob@corp.example.", "rob@corp.example"),
+        (4, "carol@corp.example..", "carol@corp.example"),
+        (5, "dot.", "dot@corp.example"),
+    ] {
+        let mut uuid = [0_u8; 16];
+        uuid[0] = u8::try_from(id).unwrap();
+        let insert = "
+            INSERT INTO users (id, site_id, uuid, username, username_key, email, email_key,
+                first_name, last_name, name_key, is_active, is_staff, is_superuser, is_deleted,
+                date_joined, created_at, updated_at, revision, attributes)
+            VALUES (?1, 1, ?2, ?3, ?3, ?4, ?4, '', '', '', 1, 0, 0, 0, 0, 0, 0, 1, '{}')";
+        old.execute(insert, params![id, uuid, username, email])
+            .unwrap();
+        for name in [username, email] {
+            let insert = "INSERT INTO identities (site_id, key, user_id) VALUES (1, ?1, ?2)";
+            old.execute(insert, params![name, id]).unwrap();
+        }
+    }
+    drop(old);
+    let (_opened, store) = opened(folder.path());
+    for (name, expected) in [
+        ("ann@corp.example", Some(1)),
+        ("ann@corp.example.", Some(1)),
+        ("bob@corp.example", Some(2)),
+        ("bob@corp.example.", Some(2)),
+        ("rob@corp.example.", Some(3)),
+        ("carol@corp.example..", Some(4)),
+        ("carol@corp.example.", Some(4)),
+        ("dot.", Some(5)),
+        ("dot", None),
+    ] {
+        assert_eq!(holder(&*store, name).await, expected, "{name}");
+    }
+    assert_eq!(shared(folder.path()), [(3, "username".to_owned(), 2)]);
+    // Nobody else comes by it.
+    let taken = store.check_user_is_free("ann@corp.example", "x@corp.example", None);
+    assert!(matches!(
+        taken.await,
+        Err(StoreError::Conflict(Conflict::Username))
+    ));
 }

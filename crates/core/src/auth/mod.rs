@@ -19,7 +19,7 @@ mod roles;
 mod service;
 mod sites;
 
-pub use access::{AppAccess, Right, SiteAccess, right};
+pub use access::{Access, AppAccess, Right, SiteAccess, right};
 pub use actor::Actor;
 pub use ceiling::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted};
 pub use credentials::{CreatedApiKey, Credential};

@@ -2,7 +2,7 @@
 //! and those of whoever it acts for, both as they are at that moment.
 
 use super::Engine;
-use crate::auth::{Actor, BAD_CREDENTIAL, Ceiling, Principal};
+use crate::auth::{Access, Actor, BAD_CREDENTIAL, Ceiling, Principal};
 use crate::error::Error;
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::ports::runtime::{HostCalls, HostError};
@@ -57,12 +57,16 @@ impl Engine {
         Ok(principal)
     }
 
-    /// The same caller with the rights that count now: for what is done after a wait.
+    /// The same access, if it is still held: for what is done after a wait.
     ///
     /// # Errors
-    /// [`Error::Unauthenticated`] when the caller's credential has ended; as [`Self::principal_of`] for
-    /// a function.
-    pub(crate) async fn again(&self, principal: &Principal) -> Result<Principal, Error> {
+    /// [`Error::Unauthenticated`] when the caller's credential has ended, [`Error::Forbidden`] when the
+    /// right has; as [`Self::principal_of`] for a function.
+    pub(crate) async fn still<A: Access>(&self, access: &A) -> Result<A, Error> {
+        access.held_by(self.again(access.asker()).await?)
+    }
+
+    async fn again(&self, principal: &Principal) -> Result<Principal, Error> {
         if let Some(actor) = principal.actor() {
             return self.principal_of(actor).await;
         }

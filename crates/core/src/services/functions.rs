@@ -242,7 +242,8 @@ impl FunctionService {
         new: NewFunction,
         declared: RightsInput,
     ) -> Result<Function, Error> {
-        let now = self.still(access).await?;
+        // Loading takes its time, and rights hold when they are used.
+        let now = self.engine.still(access).await?;
         let (principal, none) = (now.principal(), FunctionRights::default());
         let rights = declared.applied_to(&none, principal, new.app_id, new.created_at)?;
         let new = NewFunction {
@@ -252,15 +253,6 @@ impl FunctionService {
         };
         let store = self.engine.scoped(principal.scope());
         Ok(store.insert_function(new).await?)
-    }
-
-    /// The same caller, if they still may deploy: loading takes its time, and rights hold when they are
-    /// used.
-    async fn still(
-        &self,
-        access: &AppAccess<right::FunctionsDeploy>,
-    ) -> Result<AppAccess<right::FunctionsDeploy>, Error> {
-        access.held_by(self.engine.again(access.principal()).await?)
     }
 
     /// A new signing secret: sealed for its function's row, and as it is shown once.
@@ -396,7 +388,7 @@ impl FunctionService {
             }
             None => None,
         };
-        let access = self.still(access).await?;
+        let access = self.engine.still(access).await?;
         let function = decided(&access)?;
         let change = FunctionChange {
             author: access.principal().author(),
@@ -572,7 +564,7 @@ impl FunctionService {
         if function.is_active {
             self.load(scope, &function, number).await?;
         }
-        let access = self.still(access).await?;
+        let access = self.engine.still(access).await?;
         may(access.principal())?;
         let change = FunctionChange {
             author: access.principal().author(),

@@ -85,10 +85,9 @@ impl UserService {
             .await?;
 
         let password_hash = self.hash(input.password).await?;
-        let now = self.engine.again(principal).await;
-        let now = now.and_then(|now| {
-            may_set_staff(&now, false, input.is_staff)?;
-            access.held_by(now)
+        let now = self.engine.still(access).await.and_then(|now| {
+            may_set_staff(now.principal(), false, input.is_staff)?;
+            Ok(now)
         });
         let (agreement, now) = self.still(principal, agreement, now).await?;
         let principal = now.principal();
@@ -147,7 +146,7 @@ impl UserService {
         let password_hash = self.hash(input.password.clone()).await?;
         // The account itself is the one that was looked at: a change of it, or of its roles, raises the
         // revision, and the write is refused.
-        let now = self.engine.again(principal).await;
+        let now = self.engine.still(principal).await;
         let now = now.and_then(|now| may_update(&now, &before, &input).map(|()| now));
         let (agreement, principal) = self.still(principal, agreement, now).await?;
 
@@ -197,7 +196,7 @@ impl UserService {
             .admit(EventType::PostUserDelete, principal)
             .await?;
         let agreement = self.ask(&pre, profile, Some(&before), principal).await?;
-        let now = self.engine.again(principal).await;
+        let now = self.engine.still(principal).await;
         let now = now.and_then(|now| may_change(&now, &before).map(|()| now));
         let (agreement, principal) = self.still(principal, agreement, now).await?;
 

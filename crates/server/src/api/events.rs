@@ -6,7 +6,7 @@ use crate::extract::{
     Caller, Change, Conditions, Creation, IfMatch, IfNoneMatch, Json, Path, Query, Updates, given,
     set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Asker, Once};
 use crate::state::AppState;
 use crate::views::{AppEventSubscriber, ExplainedView, SubscriberView};
 use crate::words::{self, EventName};
@@ -131,7 +131,12 @@ pub(crate) async fn subscribe(
     };
     let subscribers = &app.platform().subscribers;
     let subscribe = |remember| subscribers.subscribe(&caller, event, function, options, remember);
-    once.answer(&app, &caller, subscribed, subscribe).await
+    let may = async {
+        let now = app.platform().still(&caller).await?;
+        subscribers.may_subscribe(&now, function).await
+    };
+    once.answer(&app, Asker::who(&caller, may), subscribed, subscribe)
+        .await
 }
 
 fn subscribed(subscriber: Subscriber) -> (StatusCode, EventReply<SubscriberView>) {

@@ -5,7 +5,7 @@ use crate::error::ApiError;
 use crate::extract::{
     Change, Creation, Flag, InTier, PageQuery, Paging, Path, Query, TierQuery, Updates, given, set,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::SecretView;
 use axum::extract::State;
@@ -52,7 +52,8 @@ pub(crate) async fn create(
     };
     let secrets = &app.platform().secrets;
     let create = |remember| secrets.create(&access, input, remember);
-    once.answer(&app, access.principal(), created, create).await
+    once.answer(&app, holding(&app, &access), created, create)
+        .await
 }
 
 fn created(secret: Secret) -> (StatusCode, Reply<SecretView>) {

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,14 +20,17 @@ use std::sync::{Arc, Weak};
 use tollgate_core::auth::Actor;
 use tollgate_core::engine::HostFactory;
 use tollgate_core::error::Error;
+use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
 use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
+mod parts;
 mod polling;
 mod secrets;
 
+use self::parts::{number, slug, task, username};
 use self::polling::Polling;
 
 /// Makes the functions' side of the API. Holds routes and platform weakly: they hold this.
@@ -80,18 +83,28 @@ impl HostCalls for ApiHost {
         let request = request.map_err(|error| HostError::bad_request(error.to_string()))?;
         let Ok(response) = Router::clone(&routes).oneshot(request).await;
         let status = response.status();
-        let bytes = response
-            .into_body()
-            .collect()
-            .await
-            .map(|body| body.to_bytes());
-        let answer = bytes.map_err(|error| HostError::internal(&error))?;
+        let answer = collected(response.into_body()).await?;
         read(status, &answer, asked.only_data)
     }
 
     fn redact(&self, report: &mut RunReport) {
         self.own.redact(report);
     }
+}
+
+/// A whole answer, as far as one may be as long.
+async fn collected(body: Body) -> Result<Bytes, HostError> {
+    let body = Limited::new(body, limits::HOST_ANSWER_BYTES);
+    let whole = body.collect().await;
+    let whole = whole.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => {
+            let most = limits::HOST_ANSWER_BYTES / 1024 / 1024;
+            let message = format!("The answer is larger than {most} MiB; ask for less at once");
+            HostError::new("PAYLOAD_TOO_LARGE", 413, message)
+        }
+        None => HostError::internal(&error),
+    });
+    Ok(whole?.to_bytes())
 }
 
 /// What a function is told of an error.
@@ -212,10 +225,10 @@ fn translate(method: &str, mut args: Args) -> Result<Asked, HostError> {
             Asked::get(format!("{app}functions/{}", query(args)))
         }
         "functions.get" => Asked::get(function_path(args)?),
-        "functions.get_result" => Asked::get(format!("/api/result/{}/", part(args, "task_id")?)),
+        "functions.get_result" => Asked::get(format!("/api/result/{}/", task(args, "task_id")?)),
         "functions.get_invocation" => Asked::get(format!(
             "/api/invocations/{}/",
-            part(args, "invocation_id")?
+            number(args, "invocation_id")?
         )),
         "functions.list_invocations" => Asked::get(format!("/api/invocations/{}", query(args))),
         "app.roles" => Asked::get(format!("{}roles/", app_path(args)?)),
@@ -233,16 +246,16 @@ fn execute(args: &mut Args) -> Result<Asked, HostError> {
 }
 
 fn user_path(args: &mut Args) -> Result<String, HostError> {
-    Ok(format!("/api/users/{}/", part(args, "username")?))
+    Ok(format!("/api/users/{}/", username(args, "username")?))
 }
 
 fn app_path(args: &mut Args) -> Result<String, HostError> {
-    Ok(format!("/api/apps/{}/", part(args, "app_slug")?))
+    Ok(format!("/api/apps/{}/", slug(args, "app_slug")?))
 }
 
 fn function_path(args: &mut Args) -> Result<String, HostError> {
     let app = app_path(args)?;
-    Ok(format!("{app}functions/{}/", part(args, "function_slug")?))
+    Ok(format!("{app}functions/{}/", slug(args, "function_slug")?))
 }
 
 fn take(args: &mut Args, name: &str) -> Result<Box<RawValue>, HostError> {
@@ -257,21 +270,6 @@ fn plain(value: &RawValue) -> Option<Value> {
         return None;
     }
     serde_json::from_str(text).ok()
-}
-
-/// An argument as one part of a path.
-fn part(args: &mut Args, name: &str) -> Result<String, HostError> {
-    let text = match plain(&take(args, name)?) {
-        Some(Value::String(text)) => text,
-        Some(Value::Number(number)) => number.to_string(),
-        _ => return Err(HostError::bad_request(format!("{name} must be text"))),
-    };
-    // "." and ".." would be folded away by others; here they simply name nothing.
-    if text.is_empty() {
-        Err(HostError::bad_request(format!("{name} is required")))
-    } else {
-        Ok(encode(&text))
-    }
 }
 
 /// The remaining arguments as a query string.
@@ -352,6 +350,88 @@ mod tests {
             asked("functions.get_invocation", json!({"invocation_id": 4})),
             plain("GET /api/invocations/4/")
         );
+    }
+
+    /// Whatever stands for a part of a path: it names what it is to name, or nothing.
+    #[test]
+    fn an_argument_chooses_no_other_route() {
+        let uuid = "0190163d-8694-739b-aea5-966c26f8ad91";
+        let of = |method: &str, name: &str, value: Value| asked(method, json!({name: value}));
+        for value in [json!(4), json!("4")] {
+            let request = of("functions.get_invocation", "invocation_id", value).unwrap();
+            assert_eq!(request.0, "GET /api/invocations/4/");
+        }
+        let request = of("functions.get_result", "task_id", json!(uuid)).unwrap();
+        assert_eq!(request.0, format!("GET /api/result/{uuid}/"));
+        let none = [
+            json!("stream"),
+            json!("STREAM"),
+            json!("stream/"),
+            json!("replay"),
+            json!("."),
+            json!(".."),
+            json!("-1"),
+            json!("+4"),
+            json!(" 4"),
+            json!("4.0"),
+            json!("0x4"),
+            json!(-1),
+            json!(4.5),
+            json!(1e300),
+            json!(true),
+            json!(null),
+            json!([4]),
+            json!("99999999999999999999"),
+            json!("٤"),
+            json!(""),
+        ];
+        for value in none {
+            let refused = of("functions.get_invocation", "invocation_id", value.clone());
+            assert!(refused.is_err(), "{value}");
+            let refused = of("functions.get_result", "task_id", value.clone());
+            assert!(refused.is_err(), "{value}");
+        }
+        for slug in [
+            "",
+            "..",
+            ".",
+            "a/b",
+            "A",
+            "a b",
+            "a%2fb",
+            "ä",
+            "a?b",
+            "a#",
+            "-a",
+            "a\n",
+            &"a".repeat(300),
+        ] {
+            let app = json!({"app_slug": slug, "function_slug": "f"});
+            let function = json!({"app_slug": "a", "function_slug": slug});
+            for method in [
+                "functions.execute",
+                "functions.get",
+                "functions.list",
+                "app.roles",
+            ] {
+                assert!(asked(method, app.clone()).is_err(), "{method} {slug:?}");
+                let takes = matches!(method, "functions.execute" | "functions.get");
+                assert!(
+                    !takes || asked(method, function.clone()).is_err(),
+                    "{method} {slug:?}"
+                );
+            }
+        }
+        for name in ["me/preferences", "me?x", "a\nb", &"a".repeat(100_000)] {
+            for method in ["users.get", "users.update", "users.delete", "users.apps"] {
+                let args = json!({"username": name, "data": {}});
+                let path = asked(method, args).map_or_else(|_| String::new(), |(path, _)| path);
+                assert!(
+                    !path.contains("preferences/") && path.len() < 3000,
+                    "{path}"
+                );
+            }
+        }
     }
 
     #[test]
