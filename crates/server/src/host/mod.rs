@@ -6,12 +6,11 @@
 
 use crate::error::ApiError;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use axum::http::{Method, Request};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
@@ -20,16 +19,17 @@ use std::sync::{Arc, Weak};
 use tollgate_core::auth::Actor;
 use tollgate_core::engine::HostFactory;
 use tollgate_core::error::Error;
-use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
 use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
+mod answer;
 mod parts;
 mod polling;
 mod secrets;
 
+use self::answer::{collected, read};
 use self::parts::{number, slug, task, username};
 use self::polling::Polling;
 
@@ -92,21 +92,6 @@ impl HostCalls for ApiHost {
     }
 }
 
-/// A whole answer, as far as one may be as long.
-async fn collected(body: Body) -> Result<Bytes, HostError> {
-    let body = Limited::new(body, limits::HOST_ANSWER_BYTES);
-    let whole = body.collect().await;
-    let whole = whole.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
-        Some(_) => {
-            let most = limits::HOST_ANSWER_BYTES / 1024 / 1024;
-            let message = format!("The answer is larger than {most} MiB; ask for less at once");
-            HostError::new("PAYLOAD_TOO_LARGE", 413, message)
-        }
-        None => HostError::internal(&error),
-    });
-    Ok(whole?.to_bytes())
-}
-
 /// What a function is told of an error.
 fn refused(error: Error) -> HostError {
     let why = error.to_string();
@@ -125,41 +110,6 @@ fn object<T: DeserializeOwned>(args: &RawValue) -> Result<T, HostError> {
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>, HostError> {
     to_raw_value(value).map_err(|error| HostError::internal(&error))
-}
-
-/// What the official client wants of an answer.
-#[derive(Deserialize)]
-struct Data {
-    data: Box<RawValue>,
-}
-
-/// What a refusal says.
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Box<RawValue>, HostError> {
-    let strange = |error: serde_json::Error| HostError::internal(&error);
-    if status.is_success() {
-        return if only_data {
-            let answer: Data = serde_json::from_slice(answer).map_err(strange)?;
-            Ok(answer.data)
-        } else {
-            serde_json::from_slice(answer).map_err(strange)
-        };
-    }
-    let Refusal { code, message } = serde_json::from_slice(answer).map_err(strange)?;
-    let code = crate::error::Code::from_word(&code).map_or("INTERNAL_ERROR", |code| code.as_str());
-    let message = if message.is_empty() {
-        "The request failed".to_owned()
-    } else {
-        message
-    };
-    Err(HostError::new(code, status.as_u16(), message))
 }
 
 /// Arguments by name, each as it came.
@@ -350,88 +300,6 @@ mod tests {
             asked("functions.get_invocation", json!({"invocation_id": 4})),
             plain("GET /api/invocations/4/")
         );
-    }
-
-    /// Whatever stands for a part of a path: it names what it is to name, or nothing.
-    #[test]
-    fn an_argument_chooses_no_other_route() {
-        let uuid = "0190163d-8694-739b-aea5-966c26f8ad91";
-        let of = |method: &str, name: &str, value: Value| asked(method, json!({name: value}));
-        for value in [json!(4), json!("4")] {
-            let request = of("functions.get_invocation", "invocation_id", value).unwrap();
-            assert_eq!(request.0, "GET /api/invocations/4/");
-        }
-        let request = of("functions.get_result", "task_id", json!(uuid)).unwrap();
-        assert_eq!(request.0, format!("GET /api/result/{uuid}/"));
-        let none = [
-            json!("stream"),
-            json!("STREAM"),
-            json!("stream/"),
-            json!("replay"),
-            json!("."),
-            json!(".."),
-            json!("-1"),
-            json!("+4"),
-            json!(" 4"),
-            json!("4.0"),
-            json!("0x4"),
-            json!(-1),
-            json!(4.5),
-            json!(1e300),
-            json!(true),
-            json!(null),
-            json!([4]),
-            json!("99999999999999999999"),
-            json!("٤"),
-            json!(""),
-        ];
-        for value in none {
-            let refused = of("functions.get_invocation", "invocation_id", value.clone());
-            assert!(refused.is_err(), "{value}");
-            let refused = of("functions.get_result", "task_id", value.clone());
-            assert!(refused.is_err(), "{value}");
-        }
-        for slug in [
-            "",
-            "..",
-            ".",
-            "a/b",
-            "A",
-            "a b",
-            "a%2fb",
-            "ä",
-            "a?b",
-            "a#",
-            "-a",
-            "a\n",
-            &"a".repeat(300),
-        ] {
-            let app = json!({"app_slug": slug, "function_slug": "f"});
-            let function = json!({"app_slug": "a", "function_slug": slug});
-            for method in [
-                "functions.execute",
-                "functions.get",
-                "functions.list",
-                "app.roles",
-            ] {
-                assert!(asked(method, app.clone()).is_err(), "{method} {slug:?}");
-                let takes = matches!(method, "functions.execute" | "functions.get");
-                assert!(
-                    !takes || asked(method, function.clone()).is_err(),
-                    "{method} {slug:?}"
-                );
-            }
-        }
-        for name in ["me/preferences", "me?x", "a\nb", &"a".repeat(100_000)] {
-            for method in ["users.get", "users.update", "users.delete", "users.apps"] {
-                let args = json!({"username": name, "data": {}});
-                let path = asked(method, args).map_or_else(|_| String::new(), |(path, _)| path);
-                assert!(
-                    !path.contains("preferences/") && path.len() < 3000,
-                    "{path}"
-                );
-            }
-        }
     }
 
     #[test]

@@ -64,3 +64,80 @@ fn names_nothing(name: &str, text: &str) -> HostError {
         format!("Nothing has the {name} '{shown}'"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::translate;
+    use serde_json::{Value, json};
+
+    /// The path that is asked for; none when it is refused.
+    fn path(method: &str, args: Value) -> Option<String> {
+        let args = serde_json::from_value(args).unwrap();
+        translate(method, args).ok().map(|asked| asked.path)
+    }
+
+    #[test]
+    fn a_number_or_id_is_one_and_names_no_route() {
+        let number =
+            |value: Value| path("functions.get_invocation", json!({"invocation_id": value}));
+        let task = |value: Value| path("functions.get_result", json!({"task_id": value}));
+        for value in [json!(4), json!("4"), json!("004")] {
+            assert_eq!(number(value).unwrap(), "/api/invocations/4/");
+        }
+        let id = "0190163d-8694-739b-aea5-966c26f8ad91";
+        for spelt in [id.to_owned(), id.to_uppercase(), id.replace('-', "")] {
+            assert_eq!(task(json!(spelt)).unwrap(), format!("/api/result/{id}/"));
+        }
+        let none = json!([
+            "stream", "STREAM", "stream/", "replay", ".", "..", "-1", "+4", " 4", "4.0", "0x4", -1,
+            4.5, 1e300, true, null, [4], {"a": 4}, "99999999999999999999", "٤", "", "4/replay", "4?a",
+        ]);
+        for value in none.as_array().unwrap() {
+            assert_eq!(number(value.clone()), None, "{value}");
+            assert_eq!(task(value.clone()), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_slug_is_one() {
+        let long = "a".repeat(300);
+        for slug in [
+            "", "..", ".", "a/b", "A", "a b", "a%2fb", "ä", "a?b", "a#", "-a", "a\n", &long,
+        ] {
+            let app = json!({"app_slug": slug, "function_slug": "f"});
+            let function = json!({"app_slug": "a", "function_slug": slug});
+            for method in [
+                "functions.execute",
+                "functions.get",
+                "functions.list",
+                "app.roles",
+            ] {
+                assert_eq!(path(method, app.clone()), None, "{method} {slug:?}");
+            }
+            for method in ["functions.execute", "functions.get"] {
+                assert_eq!(path(method, function.clone()), None, "{method} {slug:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_username_is_one_part() {
+        let long = "a".repeat(100_000);
+        for name in [
+            "me/preferences",
+            "me/preferences/",
+            "a/apps",
+            "x?y",
+            "x#y",
+            "../apps",
+            &long,
+        ] {
+            for method in ["users.get", "users.update", "users.delete", "users.apps"] {
+                let asked = path(method, json!({"username": name, "data": {}}));
+                let parts = asked.map_or(0, |path| path.split(['/', '?', '#']).count());
+                let most = if method == "users.apps" { 6 } else { 5 };
+                assert!(parts <= most, "{method} {name:?}");
+            }
+        }
+    }
+}

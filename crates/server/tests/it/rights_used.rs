@@ -28,6 +28,51 @@ async fn roles(app: &TestApp, root: &str, method: &str, role: &str, who: &str) {
     send(app, root, method, path, &body).await.ok();
 }
 
+/// The PRE event, and the request.
+fn change(operation: &str) -> (&'static str, &'static str, &'static str, Value) {
+    match operation {
+        "create" => (
+            "PRE_USER_CREATE",
+            "POST",
+            "/api/users/",
+            json!({"username": "target2", "email": "t2@example.com"}),
+        ),
+        "update" => (
+            "PRE_USER_UPDATE",
+            "PATCH",
+            "/api/users/target/",
+            json!({"email": "evil@example.com", "password": "another good one"}),
+        ),
+        _ => ("PRE_USER_DELETE", "DELETE", "/api/users/target/", json!({})),
+    }
+}
+
+/// To ann, whose token and key's number these are, or to the target.
+async fn happen(what: &str, app: &TestApp, root: &str, (ann, key): (&str, &Value)) {
+    match what {
+        "role" => roles(app, root, "DELETE", "admin", "ann").await,
+        "inactive" => {
+            let body = json!({"is_active": false});
+            send(app, root, "PATCH", "/api/users/ann/", &body)
+                .await
+                .ok();
+        }
+        "deleted" => {
+            let asking = app.ask("DELETE", "/api/users/ann/").bearer(root);
+            asking.send().await.ok();
+        }
+        "key" => {
+            let path = format!("/api/cloud/auth/api-keys/{key}/");
+            app.ask("DELETE", &path).bearer(ann).send().await.ok();
+        }
+        "target admin" => roles(app, root, "POST", "admin", "target").await,
+        "target viewer" => {
+            roles(app, root, "POST", "user-management:viewer", "target").await;
+        }
+        _ => {}
+    }
+}
+
 /// What happens while the PRE stage of `operation` by ann, an administrator, on `target` is under way;
 /// how it is answered then.
 async fn meanwhile(operation: &str, what: &str) -> Answer {
@@ -44,21 +89,7 @@ async fn meanwhile(operation: &str, what: &str) -> Answer {
         "key" => format!("Api-Key {}", key["data"]["key"].as_str().unwrap()),
         _ => format!("Bearer {ann}"),
     };
-    let (event, method, path, body) = match operation {
-        "create" => (
-            "PRE_USER_CREATE",
-            "POST",
-            "/api/users/",
-            json!({"username": "target2", "email": "t2@example.com"}),
-        ),
-        "update" => (
-            "PRE_USER_UPDATE",
-            "PATCH",
-            "/api/users/target/",
-            json!({"email": "evil@example.com", "password": "another good one"}),
-        ),
-        _ => ("PRE_USER_DELETE", "DELETE", "/api/users/target/", json!({})),
-    };
+    let (event, method, path, body) = change(operation);
     let filter = "event.params.username.startsWith('target')";
     let subscribe = format!("/api/cloud/events/{event}/subscribe/");
     let subscription = json!({"function_id": 1, "filter": filter});
@@ -71,28 +102,7 @@ async fn meanwhile(operation: &str, what: &str) -> Answer {
     }
     let pending = tokio::spawn(asking.send());
     app.gate.entered().await;
-    match what {
-        "role" => roles(&app, &root, "DELETE", "admin", "ann").await,
-        "inactive" => {
-            let body = json!({"is_active": false});
-            send(&app, &root, "PATCH", "/api/users/ann/", &body)
-                .await
-                .ok();
-        }
-        "deleted" => {
-            let asking = app.ask("DELETE", "/api/users/ann/").bearer(&root);
-            asking.send().await.ok();
-        }
-        "key" => {
-            let path = format!("{keys}{key_id}/");
-            app.ask("DELETE", &path).bearer(&ann).send().await.ok();
-        }
-        "target admin" => roles(&app, &root, "POST", "admin", "target").await,
-        "target viewer" => {
-            roles(&app, &root, "POST", "user-management:viewer", "target").await;
-        }
-        _ => {}
-    }
+    happen(what, &app, &root, (&ann, &key_id)).await;
     app.gate.let_go(1);
     let answer = pending.await.unwrap();
     let found = app
@@ -290,12 +300,9 @@ async fn a_replaced_version_inherits_nothing_from_the_change_that_replaced_it() 
     }
 }
 
-/// Taking away is free to whoever deploys; adding and widening is not, beside it either.
-#[tokio::test]
-async fn only_what_is_added_or_widened_must_be_held() {
-    let start = json!({"permissions": ["users.read", "users.manage", "functions.read"],
-        "permissions_scope": "site", "acts_as": "function"});
-    for (body, free) in [
+/// Changes, and whether they are free to a developer of the app.
+fn reductions() -> Vec<(Value, bool)> {
+    vec![
         (json!({"permissions": ["users.read"]}), true),
         (json!({"permissions": []}), true),
         (json!({"acts_as": "caller"}), true),
@@ -337,7 +344,15 @@ async fn only_what_is_added_or_widened_must_be_held() {
             json!({"permissions": [], "code": "def main(p): return 2"}),
             true,
         ),
-    ] {
+    ]
+}
+
+/// Taking away is free to whoever deploys; adding and widening is not, beside it either.
+#[tokio::test]
+async fn only_what_is_added_or_widened_must_be_held() {
+    let start = json!({"permissions": ["users.read", "users.manage", "functions.read"],
+        "permissions_scope": "site", "acts_as": "function"});
+    for (body, free) in reductions() {
         let (app, root) = app().await;
         let dev = app.user(&root, "dev", &["user-management:developer"]).await;
         let new = json!({"name": "Own", "code": "def main(p): return 1"});

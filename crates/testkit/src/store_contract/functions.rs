@@ -369,12 +369,39 @@ pub async fn a_functions_rights_are_kept(world: World) {
     assert_eq!(elsewhere.await.unwrap(), None);
 }
 
+/// Which of these versions have what the function declares.
+async fn approved(world: &World, id: FunctionId, versions: &[VersionId]) -> Vec<bool> {
+    let mut approved = Vec::new();
+    for version in versions {
+        let ceiling = world.system.ceiling(world.a.site.id, id, Some(*version));
+        approved.push(ceiling.await.unwrap().unwrap().approved);
+    }
+    approved
+}
+
+async fn change(
+    world: &World,
+    function: Function,
+    version: Option<u32>,
+    declares: bool,
+    at: Timestamp,
+) -> Function {
+    let change = FunctionChange {
+        author: None,
+        declares,
+        function,
+        version,
+        at,
+    };
+    world.a.store.update_function(change).await.unwrap()
+}
+
 /// What is declared is for the version that is active with it and for later ones: by sequence, whatever
 /// the clock says, and whether or not both come with one change.
 pub async fn permissions_are_for_no_version_before_them(world: World) {
     let ann = world.a.user("ann").await;
     let app = world.a.app("crm").await;
-    let (store, site) = (&world.a.store, world.a.site.id);
+    let store = &world.a.store;
     // When it was declared, when it was changed: together, the one before the other, and set back.
     for (n, (declared, changed)) in [(5, 5), (0, 9), (9, 0), (0, 0)].into_iter().enumerate() {
         let mut function = world.a.function(app.id, &format!("f{n}")).await;
@@ -384,48 +411,31 @@ pub async fn permissions_are_for_no_version_before_them(world: World) {
             let version = store.insert_version(id, code("next"), world.now());
             versions.push(version.await.unwrap().entry.id);
         }
-        let approved = async || {
-            let mut approved = Vec::new();
-            for version in &versions {
-                let ceiling = world.system.ceiling(site, id, Some(*version)).await;
-                approved.push(ceiling.unwrap().unwrap().approved);
-            }
-            approved
-        };
+        let approved = async || approved(&world, id, &versions).await;
         // Nothing is declared, so nothing is kept from any.
         assert_eq!(approved().await, [true; 4]);
         function.rights = granted_by(&ann, world.in_seconds(declared));
         let at = world.in_seconds(changed).after(function.updated_at);
-        let change = async |function: Function, version, declares, at| {
-            let change = FunctionChange {
-                author: None,
-                declares,
-                function,
-                version,
-                at,
-            };
-            store.update_function(change).await.unwrap()
-        };
-        let function = change(function, Some(2), true, at).await;
+        let function = change(&world, function, Some(2), true, at).await;
         assert_eq!(approved().await, [false, true, false, false], "{n}");
         // What follows has them, and what has been replaced since then keeps them.
-        let function = change(function, Some(3), false, at.after(at)).await;
+        let function = change(&world, function, Some(3), false, at.after(at)).await;
         assert_eq!(approved().await, [false, true, true, false], "{n}");
         // Declared anew, with an earlier time: for what is active now only.
         let function = Function {
             rights: granted_by(&ann, Timestamp::from_micros(1)),
             ..function
         };
-        let function = change(function, None, true, at.after(at)).await;
+        let function = change(&world, function, None, true, at.after(at)).await;
         assert_eq!(approved().await, [false, false, true, false], "{n}");
         // Back to the first: somebody who holds them has decided so.
-        let function = change(function, Some(1), false, at.after(at)).await;
+        let function = change(&world, function, Some(1), false, at.after(at)).await;
         assert_eq!(approved().await, [true, false, true, false], "{n}");
         let nothing = Function {
             rights: FunctionRights::default(),
             ..function
         };
-        change(nothing, None, true, at.after(at)).await;
+        change(&world, nothing, None, true, at.after(at)).await;
         assert_eq!(approved().await, [true; 4], "{n}");
     }
 }

@@ -258,7 +258,22 @@ async fn a_superuser_is_made_of_every_good_address() {
     ];
     let made: Value = serde_json::from_str(&folder.run(&chosen).await.ok()).unwrap();
     assert_eq!(made["username"], "chief", "{made}");
-    // What is wrong is named as it was given.
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_superuser_is_named_as_it_was_given() {
+    let folder = Arc::new(Folder::new());
+    let server = Server::start_in(&folder, &[], &[]).await;
+    let chief = [
+        "admin",
+        "create",
+        "--email",
+        "c@example.com",
+        "--username",
+        "chief",
+    ];
+    folder.run(&chief).await.ok();
     for (args, said) in [
         (
             ["--email", "d@example.com", "--username", "chief"],
