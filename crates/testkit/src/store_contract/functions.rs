@@ -120,14 +120,7 @@ pub async fn new_code_is_a_new_version(world: World) {
         is_public: true,
         ..function.clone()
     };
-    let change = FunctionChange {
-        author: None,
-        declares: false,
-        function: renamed,
-        version: None,
-        at: world.in_seconds(1),
-    };
-    let changed = world.a.store.update_function(change).await.unwrap();
+    let changed = change(&world, renamed, None, false, world.in_seconds(1)).await;
     let stale = FunctionChange {
         author: None,
         declares: false,
@@ -168,14 +161,7 @@ pub async fn new_code_is_a_new_version(world: World) {
     };
     assert_conflict!(store.update_function(missing).await, Gone);
 
-    let change = FunctionChange {
-        author: None,
-        declares: false,
-        function: changed,
-        version: Some(2),
-        at: world.now(),
-    };
-    let changed = world.a.store.update_function(change).await.unwrap();
+    let changed = change(&world, changed, Some(2), false, world.now()).await;
     assert_eq!(changed.version, 2);
     versions_are(&world, function.id).await;
     let executable = world
