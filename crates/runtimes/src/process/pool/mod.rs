@@ -28,8 +28,10 @@ use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::limits;
 use tollgate_core::time::Clock;
 
-/// How often queues are looked at, and the shortest wait that starts another worker.
-const GROWTH_TICK: Duration = Duration::from_millis(5);
+/// How often queues are looked at.
+const TICK: Duration = Duration::from_millis(5);
+/// The shortest wait that starts another worker: a little less, so that a late look misses none.
+const GROWTH: Duration = Duration::from_millis(4);
 /// A zygote that has not carried out a kill by then is broken.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// Numbers of workers for checks begin here: they are in no books.
@@ -170,6 +172,7 @@ impl Pool {
             workers: config.workers_max.max(1),
             per_site: config.workers_per_site.max(1),
             eager: config.start_eagerly,
+            growth: GROWTH,
             idle: config.idle,
         };
         let config = Arc::new(config);
@@ -450,7 +453,7 @@ async fn tend(pool: Weak<Pool>) {
     let mut next_idle = tokio::time::Instant::now() + pause;
     let mut waited_for = false;
     loop {
-        let tick = tokio::time::Instant::now() + GROWTH_TICK;
+        let tick = tokio::time::Instant::now() + TICK;
         let wake = if waited_for {
             tick.min(next_idle)
         } else {
