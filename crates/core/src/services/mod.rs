@@ -6,9 +6,10 @@ mod dead_letters;
 mod functions;
 mod grants;
 mod invocations;
+mod sources;
 mod subscribers;
 
-pub use admin::{AdminService, Strength};
+pub use admin::{AdminService, NewSuperuser, Strength};
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{
     DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, VersionChoice,
