@@ -1,6 +1,6 @@
-//! What a function is to run, made of what was asked for.
+//! What a function runs, made of what a request gives: code, or an address with its headers.
 
-use super::functions::HeadersChange;
+use super::HeadersChange;
 use crate::function::{Environment, ExecutionMode, HIDDEN, Source};
 use crate::limits;
 use crate::users::FieldError;
