@@ -169,6 +169,7 @@ async fn a_damaged_value_is_named_where_it_is_shown_and_never_run() {
             [],
         )
         .unwrap();
+    // What is only shown hides nothing else; what would run is not guessed at.
     let shown = world.a.store.function_by_id(function.id).await;
     let shown = shown.unwrap().unwrap();
     assert_eq!(shown.damaged, ["execution_mode", "permissions"]);
