@@ -29,6 +29,7 @@ from _signal import setitimer
 from _thread import _count as thread_count
 from faulthandler import cancel_dump_traceback_later as cancel_dump
 from os import fstat
+from time import monotonic
 
 from tollgate_frames import Channel
 from tollgate_loggers import Loggers
@@ -38,6 +39,8 @@ from tollgate_threads import Threads
 
 # A thorough look at least this often.
 LOOK_EVERY = 16
+# And not more often than this: many short calls in a row would spend much of their time on it.
+LOOK_SECONDS = 0.25
 # How often it asks for its largest size.
 MEMORY_EVERY = 4
 # What a worker may hold on to beyond what it had after loading.
@@ -84,6 +87,7 @@ class Fitness:
         self.poll = select.poll()
         self.canaries = []
         self.calls = 0
+        self.looked = 0.0
         self.was_large = False
 
     @classmethod
@@ -205,11 +209,21 @@ class Fitness:
         reason too."""
         self.calls += 1
         try:
-            if noted.changed or not self.calls % LOOK_EVERY or self.differs():
+            if noted.changed or self.is_time() or self.differs():
                 return self.thorough()
             return self.quick()
         except Exception as error:
             return f"it could not be looked at: {type(error).__name__}: {error}"
+
+    def is_time(self):
+        """Whether a thorough look is due. It takes as long as many calls, so the clock has a say too."""
+        if self.calls % LOOK_EVERY:
+            return False
+        now = monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return False
+        self.looked = now
+        return True
 
     def differs(self):
         """Whether anything was changed that nothing notes."""

@@ -184,13 +184,8 @@ async fn what_has_no_rule_is_named() {
     }
 }
 
-/// What a value consists of may be the function's own code.
-#[tokio::test]
-async fn what_fails_while_it_is_read_is_named() {
-    let Some(python) = python() else {
-        return;
-    };
-    let first = "\
+/// Values that fail while they are read.
+const OWN_CODE: &str = "\
 import collections.abc, dataclasses, datetime
 @dataclasses.dataclass
 class Unset:
@@ -224,6 +219,13 @@ class Words(Exception):
 class Worst(Model):
     def model_dump(self, mode): raise Words
 def main(p): return ";
+
+/// What a value consists of may be the function's own code.
+#[tokio::test]
+async fn what_fails_while_it_is_read_is_named() {
+    let Some(python) = python() else {
+        return;
+    };
     for (expression, place, why) in [
         (
             "{'x': [Unset()]}",
@@ -269,7 +271,7 @@ def main(p): return ";
         ("{Key('k'): object()}", "result[Key] is of type object", ""),
         ("[Worst()]", "result[0] is of type Worst", "Words"),
     ] {
-        let report = python.once(&format!("{first}{expression}")).await;
+        let report = python.once(&format!("{OWN_CODE}{expression}")).await;
         let failed = failure(&report);
         assert_eq!(
             failed.kind,
