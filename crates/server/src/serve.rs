@@ -11,8 +11,6 @@ use crate::state::AppState;
 use crate::unread::{Leaving, Sizes, Unread};
 use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -130,6 +128,8 @@ impl Server {
             .header_read_timeout(config.header_timeout)
             .max_header_size(limits::REQUEST_HEAD_BYTES)
             .keep_alive(true)
+            // Who has ended their side may still want the answer; `Patient` looks whether they do.
+            .half_close(true)
             .serve_connection(
                 TokioIo::new(patient),
                 Connection {
@@ -217,6 +217,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let progress = self.progress.clone();
+        progress.waiting();
         let unread = Unread::new(progress.clone());
         let sizes = Sizes::of(request.headers());
         let mut request = request.map(|body| unread.lend(body));
@@ -226,10 +227,6 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
             let mut response = answer.await?;
             unread.settle(&sizes, &mut response).await;
             progress.answering();
-            if progress.client_ended() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-            }
             Ok(response.map(|body| Leaving::around(body, progress)))
         })
     }
