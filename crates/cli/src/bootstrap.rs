@@ -5,7 +5,7 @@ use crate::access::{AccessError, LocalAccess, SiteAccess, host_of};
 use crate::config::{Config, did_you_mean_one_of};
 use crate::random::OsEntropy;
 use std::net::SocketAddr;
-use tollgate_core::auth::{Credential, DEFAULT_SITE, Password};
+use tollgate_core::auth::{CreateApiKey, Credential, DEFAULT_SITE, Password};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
@@ -157,9 +157,13 @@ pub(crate) async fn site_access(
             "A superuser of site '{slug}' (`tollgate admin create --site {slug} --email …` makes one)"
         ))
     })?;
+    let key = CreateApiKey {
+        name: KEY_NAME.to_owned(),
+        expires_at: None,
+    };
     let key = platform
         .auth
-        .create_api_key(&owner, KEY_NAME, None, None)
+        .create_api_key(&owner, key.into(), None)
         .await?;
     Ok(SiteAccess {
         api_key: key.key,

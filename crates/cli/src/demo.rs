@@ -10,7 +10,7 @@ use tollgate_core::event::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions};
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
-use tollgate_core::services::{CreateApp, CreateFunction, RightsInput};
+use tollgate_core::services::{CreateApp, CreateFunction, RightsInput, Subscribe};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 
@@ -67,7 +67,7 @@ pub(crate) async fn install(
     exists_already(
         platform
             .apps
-            .create(&SiteAccess::check(admin.clone())?, app, None)
+            .create(&SiteAccess::check(admin.clone())?, app.into(), None)
             .await,
     )?;
     for example in &EXAMPLES {
@@ -102,17 +102,25 @@ async fn install_one(
         rights: RightsInput::default(),
     };
     // A function that is there already may have been changed: it is left as it is.
-    let Some(created) = exists_already(platform.functions.create(&access, function, None).await)?
+    let Some(created) = exists_already(
+        platform
+            .functions
+            .create(&access, function.into(), None)
+            .await,
+    )?
     else {
         return Ok(());
     };
-    let options = SubscriberOptions {
-        priority: example.priority,
-        ..SubscriberOptions::default()
+    let subscribe = Subscribe {
+        function: created.function.id,
+        options: SubscriberOptions {
+            priority: example.priority,
+            ..SubscriberOptions::default()
+        },
     };
     platform
         .subscribers
-        .subscribe(admin, example.event, created.function.id, options, None)
+        .subscribe(admin, example.event, subscribe.into(), None)
         .await?;
     Ok(())
 }

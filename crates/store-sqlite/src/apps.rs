@@ -109,7 +109,19 @@ pub(crate) fn expect(connection: &Connection, site: i64, id: AppId) -> DbResult<
     }
 }
 
-fn delete(connection: &Connection, site: i64, id: AppId, now: Timestamp) -> DbResult<bool> {
+fn delete(
+    connection: &Connection,
+    site: i64,
+    id: AppId,
+    now: Timestamp,
+    expected: Option<Timestamp>,
+) -> DbResult<bool> {
+    if expected.is_some() {
+        let found = first(connection, BY_ID, params![site, id.0], read)?;
+        if found.is_some_and(|found| expected != Some(found.updated_at)) {
+            return Err(Conflict::Changed.into());
+        }
+    }
     if write(connection, DELETE, params![site, id.0, now.as_micros()])? == 0 {
         return Ok(false);
     }
@@ -162,11 +174,16 @@ impl AppStore for Scoped {
             .await
     }
 
-    async fn delete_app(&self, id: AppId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn delete_app(
+        &self,
+        id: AppId,
+        now: Timestamp,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let site = self.site();
         self.inner
             .writer
-            .write(move |connection| delete(connection, site, id, now))
+            .write(move |connection| delete(connection, site, id, now, expected))
             .await
     }
 }

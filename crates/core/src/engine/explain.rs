@@ -28,6 +28,17 @@ pub enum Hindrance {
 }
 
 impl Hindrance {
+    /// All words.
+    pub const WORDS: [&str; 7] = [
+        "inactive",
+        "subscription_inactive",
+        "filter",
+        "filter_conditions",
+        "filter_failed",
+        "gone",
+        "chain",
+    ];
+
     /// The word for programs.
     pub const fn word(&self) -> &'static str {
         match self {

@@ -6,15 +6,17 @@ use super::model::{
     NewSecret, SealedSecret, Secret, SecretChange, SecretQuery, SecretValue, Shown,
 };
 use crate::auth::{Principal, Right, right};
+use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, SiteId};
 use crate::limits;
-use crate::ports::store::{Page, PageRequest};
-use crate::services::{app, check_text, refuse};
+use crate::ports::store::{Conflict, Page, PageRequest};
+use crate::services::{app, check_text};
 use crate::site::TenantScope;
 use crate::text;
+use crate::time::Timestamp;
 use crate::users::FieldError;
 use crate::vault::{Place, Purpose, Sealed};
 use std::collections::BTreeMap;
@@ -55,19 +57,19 @@ impl SecretService {
     pub async fn create(
         &self,
         access: &TierAccess<right::SecretsManage>,
-        input: CreateSecret,
+        draft: Draft<CreateSecret>,
         remember: Option<Remember<Secret>>,
     ) -> Result<Secret, Error> {
-        let mut errors = Vec::new();
-        check_key(&input.key, &mut errors);
-        check_value(&input.value, &mut errors);
+        let (mut errors, look) = (Vec::new(), draft.look());
+        check_key(&look.key, &mut errors);
+        check_value(&look.value, &mut errors);
         check_facts(
-            &input.description,
-            &input.tags,
-            &input.secret_type,
+            &look.description,
+            &look.tags,
+            &look.secret_type,
             &mut errors,
         );
-        refuse(errors)?;
+        let input = draft.checked(errors)?;
         let scope = access.principal().scope();
         let (store, app) = (self.engine.scoped(scope), access.app());
         let owner = app.map(|app| app.id);
@@ -120,14 +122,21 @@ impl SecretService {
         &self,
         access: &TierAccess<right::SecretsManage>,
         key: &str,
-        input: UpdateSecret,
+        draft: Draft<UpdateSecret>,
     ) -> Result<Secret, Error> {
+        let input = draft.look().clone();
         let scope = access.principal().scope();
         let (store, owner) = (self.engine.scoped(scope), access.app().map(|app| app.id));
         let found = store
             .secret(owner, key)
             .await?
             .ok_or_else(|| missing(key))?;
+        if input
+            .expected
+            .is_some_and(|at| at != found.secret.updated_at)
+        {
+            return Err(Conflict::Changed.into());
+        }
         let value = match input.value {
             Some(value) if input.merges => {
                 let old = self.open(scope.site_id(), found.clone())?.value;
@@ -152,10 +161,10 @@ impl SecretService {
             &secret.secret_type,
             &mut errors,
         );
-        refuse(errors)?;
+        draft.checked(errors)?;
         let value = value.as_ref();
         let sealed = value.map(|value| self.seal(scope.site_id(), owner, key, value));
-        let at = self.engine.clock.now();
+        let at = self.engine.clock.now().after(secret.updated_at);
         let change = SecretChange { secret, sealed, at };
         Ok(store.update_secret(change).await?)
     }
@@ -163,15 +172,16 @@ impl SecretService {
     /// Deletes a secret of the app, or of the site.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`]; a secret that was last changed at another time than `expected`.
     pub async fn delete(
         &self,
         access: &TierAccess<right::SecretsManage>,
         key: &str,
+        expected: Option<Timestamp>,
     ) -> Result<(), Error> {
         let store = self.engine.scoped(access.principal().scope());
         let owner = access.app().map(|app| app.id);
-        match store.delete_secret(owner, key).await? {
+        match store.delete_secret(owner, key, expected).await? {
             true => Ok(()),
             false => Err(missing(key)),
         }

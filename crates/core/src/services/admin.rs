@@ -3,6 +3,7 @@
 //! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
 
 use crate::auth::{Password, Passwords, Principal};
+use crate::draft::Faults;
 use crate::egress::EgressHosts;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -100,7 +101,7 @@ impl AdminService {
         domains: Vec<String>,
     ) -> Result<Site, Error> {
         let mut errors = Vec::new();
-        let slug = super::slug(Some(slug.to_owned()), slug, &mut errors);
+        let slug = super::slug(Some(slug.to_owned()), slug, &Faults::default(), &mut errors);
         let domains = domains
             .iter()
             .map(|domain| host(domain, &mut errors))

@@ -1,8 +1,9 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
 use super::grants::{RightsInput, may_change_what_runs, must_hold};
-use super::{check_filter, check_range, check_texts, check_timeout, refuse, slug};
+use super::{check_filter, check_range, check_texts, check_timeout, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
+use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
@@ -144,33 +145,31 @@ impl FunctionService {
     pub async fn create(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
-        input: CreateFunction,
+        draft: Draft<CreateFunction>,
         remember: Option<Remember<Function>>,
     ) -> Result<CreatedFunction, Error> {
-        if input.execution_mode == ExecutionMode::System && !access.principal().is_superuser() {
+        let look = draft.look();
+        if look.execution_mode == ExecutionMode::System && !access.principal().is_superuser() {
             let message = "Only a superuser may offer the operator's own functions";
             return Err(Error::Forbidden(message.to_owned()));
         }
-        let mut errors = Vec::new();
-        check_texts((&input.name, &input.description), None, &mut errors);
-        check_options(&input.options, &mut errors);
-        let slug = slug(input.slug, &input.name, &mut errors);
-        let source = source(
-            input.execution_mode,
-            input.environment,
-            input.code,
-            input.webhook_url,
-            input.headers,
-        );
-        let source = match source {
-            Ok(source) => source,
-            Err(error) => {
-                errors.push(error);
-                return Err(Error::Validation(errors));
-            }
-        };
-        refuse(errors)?;
         let scope = access.principal().scope();
+        let mut errors = Vec::new();
+        check_texts((&look.name, &look.description), None, &mut errors);
+        check_options(&look.options, &mut errors);
+        errors.extend(look.rights.unknown());
+        let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
+        let source = source(
+            look.execution_mode,
+            look.environment,
+            look.code.clone(),
+            look.webhook_url.clone(),
+            look.headers.clone(),
+        );
+        self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
+            .await?;
+        let input = draft.checked(errors)?;
+        let source = source.map_err(|error| Error::Validation(vec![error]))?;
         let now = self.engine.clock.now();
         let rights = input.rights.applied_to(
             &FunctionRights::default(),
@@ -178,7 +177,6 @@ impl FunctionService {
             access.app().id,
             now,
         )?;
-        self.check(scope, &source).await?;
         let secret = (input.execution_mode == ExecutionMode::Proxy)
             .then(|| self.new_secret(scope, access.app().id, &slug));
         let (webhook_secret, shown) = secret.unzip();
@@ -334,21 +332,30 @@ impl FunctionService {
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
         slug: &str,
-        input: UpdateFunction,
+        draft: Draft<UpdateFunction>,
     ) -> Result<Function, Error> {
-        let scope = access.principal().scope();
-        let before = self.find(access, slug).await?;
-        refuse_changed(&before, input.expected)?;
-        let was_active = before.is_active;
-        let source = self.new_source(scope, &before, &input).await?;
         let principal = access.principal();
-        let now = self.engine.clock.now();
-        let function = changed(before.clone(), input, principal, now)?;
-        may_change_what_runs(principal, &before, &function, source.is_some())?;
-        let mut errors = Vec::new();
+        let scope = principal.scope();
+        let before = self.find(access, slug).await?;
+        let look = draft.look();
+        refuse_changed(&before, look.expected)?;
+        let was_active = before.is_active;
+        let mut function = changed(before.clone(), look.clone());
+        let mut errors = look.rights.unknown();
         let new = (function.name.as_str(), function.description.as_str());
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
-        self.check_values(scope, &function, errors).await?;
+        self.check_values(scope, &function, &mut errors).await?;
+        let source = self.new_source(scope, &before, look).await?;
+        if let Some(source) = &source {
+            self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
+                .await?;
+        }
+        let rights = draft.checked(errors)?.rights;
+        let source = source.transpose();
+        let source = source.map_err(|error| Error::Validation(vec![error]))?;
+        let (now, app) = (self.engine.clock.now(), before.app_id);
+        function.rights = rights.applied_to(&before.rights, principal, app, now)?;
+        may_change_what_runs(principal, &before, &function, source.is_some())?;
         let version = match source {
             Some(source) => Some(self.new_version(scope, &function, source).await?),
             None if function.is_active && !was_active => {
@@ -390,23 +397,63 @@ impl FunctionService {
         &self,
         scope: TenantScope,
         function: &Function,
-        mut errors: Vec<FieldError>,
+        errors: &mut Vec<FieldError>,
     ) -> Result<(), Error> {
-        check_options(&function.options, &mut errors);
-        refuse(errors)?;
+        check_options(&function.options, errors);
+        let field = "filter_conditions";
         let conditions = function.options.filter_conditions.as_deref();
-        if conditions.is_none() {
+        if conditions.is_none() || errors.iter().any(|it| it.field == field) {
             return Ok(());
         }
         // They must hold for every event that the function is subscribed to already.
         let store = self.engine.scoped(scope);
-        let mut errors = Vec::new();
         for event in EventType::ALL {
             if store.subscriber(event, function.id).await?.is_some() {
-                check_filter("filter_conditions", conditions, Some(event), &mut errors);
+                check_filter(field, conditions, Some(event), errors);
             }
         }
-        refuse(errors)
+        Ok(())
+    }
+
+    /// Checks what is to run, as far as the draft tells what that is.
+    ///
+    /// # Errors
+    /// What is wrong with it, if nothing else is wrong; else that is added to `errors`.
+    async fn check_source(
+        &self,
+        scope: TenantScope,
+        source: Result<&Source, &FieldError>,
+        faults: &Faults,
+        errors: &mut Vec<FieldError>,
+    ) -> Result<(), Error> {
+        // In another language or mode, other things would be wrong.
+        if ["execution_mode", "environment"].map(|it| faults.concern(it)) != [false, false] {
+            return Ok(());
+        }
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => {
+                errors.push(error.clone());
+                return Ok(());
+            }
+        };
+        let Err(refusal) = self.check(scope, source).await else {
+            return Ok(());
+        };
+        if errors.is_empty() && faults.is_empty() {
+            return Err(refusal);
+        }
+        match refusal {
+            Error::Validation(found) => errors.extend(found),
+            Error::Code(error) => errors.push(FieldError {
+                line: error.line,
+                column: error.column,
+                ..FieldError::new("code", error.message)
+            }),
+            // What else is wrong will be mended first.
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Stores a version and loads it; its number.
@@ -416,7 +463,6 @@ impl FunctionService {
         function: &Function,
         source: Source,
     ) -> Result<u32, Error> {
-        self.check(scope, &source).await?;
         let (store, now) = (self.engine.scoped(scope), self.engine.clock.now());
         let version = store.insert_version(function.id, source, now).await?.entry;
         if function.is_active {
@@ -560,13 +606,13 @@ impl FunctionService {
         executable.ok_or_else(|| Error::NotFound(format!("Function '{}'", function.slug)))
     }
 
-    /// The new version's source, if the change touches what runs.
+    /// The new version's source, if the change touches what runs; or what is wrong with it.
     async fn new_source(
         &self,
         scope: TenantScope,
         before: &Function,
         input: &UpdateFunction,
-    ) -> Result<Option<Source>, Error> {
+    ) -> Result<Option<Result<Source, FieldError>>, Error> {
         if input.code.is_none() && input.webhook_url.is_none() && input.headers.is_none() {
             return Ok(None);
         }
@@ -585,8 +631,7 @@ impl FunctionService {
             input.webhook_url.clone().or(old_url),
             new_headers(input.headers.clone(), old_headers),
         );
-        let new = new.map_err(|error| Error::Validation(vec![error]))?;
-        Ok((new != current).then_some(new))
+        Ok((new.as_ref() != Ok(&current)).then_some(new))
     }
 
     async fn check(&self, scope: TenantScope, source: &Source) -> Result<(), Error> {
@@ -646,17 +691,10 @@ fn shown(principal: &Principal, mut function: Function) -> Function {
     function
 }
 
-fn changed(
-    before: Function,
-    input: UpdateFunction,
-    principal: &Principal,
-    now: Timestamp,
-) -> Result<Function, Error> {
-    let rights = input
-        .rights
-        .applied_to(&before.rights, principal, before.app_id, now)?;
+/// The function with its new values, its rights excepted.
+fn changed(before: Function, input: UpdateFunction) -> Function {
     let old = before.options;
-    Ok(Function {
+    Function {
         name: input.name.unwrap_or(before.name),
         description: input.description.unwrap_or(before.description),
         is_active: input.is_active.unwrap_or(before.is_active),
@@ -671,9 +709,8 @@ fn changed(
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
         },
-        rights,
         ..before
-    })
+    }
 }
 
 /// What runs, if what was given fits the mode.

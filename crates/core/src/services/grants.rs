@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::function::{Function, FunctionOptions};
 use crate::ids::AppId;
 use crate::time::Timestamp;
+use crate::users::FieldError;
 
 /// What a function is to declare; what is none stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,12 @@ pub struct RightsInput {
 }
 
 impl RightsInput {
+    /// The names that are none.
+    pub(super) fn unknown(&self) -> Vec<FieldError> {
+        let names = self.permissions.as_deref().unwrap_or_default();
+        Permission::parse_all(names).err().unwrap_or_default()
+    }
+
     /// What will be declared in `app`, granted by `principal` if that is something else than
     /// `before`.
     ///

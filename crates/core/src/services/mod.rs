@@ -10,16 +10,19 @@ mod subscribers;
 
 pub use admin::{AdminService, Strength};
 pub use apps::{AppService, CreateApp, UpdateApp};
-pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
+pub use dead_letters::{
+    DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, VersionChoice,
+};
 pub use functions::{
     CreateFunction, CreatedFunction, FunctionService, HeadersChange, RotatedSecret, UpdateFunction,
 };
 pub use grants::RightsInput;
 pub use invocations::{Call, Executed, InvocationService};
-pub use subscribers::{SubscriberPatch, SubscriberService};
+pub use subscribers::{Explain, Subscribe, SubscriberPatch, SubscriberService};
 
 use crate::app::App;
 use crate::auth::{Permission, Principal};
+use crate::draft::Faults;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::EventType;
@@ -52,8 +55,16 @@ fn own_in(principal: &Principal) -> Option<AppId> {
 }
 
 /// The slug to use: the given one if it is well-formed, else one made of the name.
-fn slug(given: Option<String>, name: &str, errors: &mut Vec<FieldError>) -> String {
+fn slug(
+    given: Option<String>,
+    name: &str,
+    faults: &Faults,
+    errors: &mut Vec<FieldError>,
+) -> String {
     let Some(slug) = given else {
+        if faults.concern("slug") {
+            return String::new();
+        }
         let made = text::slugify(text::prefix(name, limits::NAME_CHARS * 4));
         let made = text::slugify(text::prefix(&made, limits::SLUG_CHARS));
         // A name that is blank was refused as such.

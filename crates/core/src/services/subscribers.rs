@@ -4,6 +4,7 @@ use super::invocations::visible;
 use crate::app::App;
 use crate::auth::{Permission, Principal};
 use crate::chain::Link;
+use crate::draft::{Draft, Faults};
 use crate::engine::{Engine, Explained, Hindrance};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
@@ -15,11 +16,30 @@ use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
 use crate::registry::{self, Event};
 use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
+use crate::text::prefix;
 use crate::time::Timestamp;
 use crate::users::FieldError;
 use serde_json::Value;
 use std::future::Future;
 use std::sync::Arc;
+
+/// A subscription to be made.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// The function.
+    pub function: FunctionId,
+    /// How it is called.
+    pub options: SubscriberOptions,
+}
+
+/// What is to be explained.
+#[derive(Debug, Clone, Default)]
+pub struct Explain {
+    /// Parameters; what they do not name is taken from the event's sample.
+    pub params: Option<Value>,
+    /// As if this run had caused the event.
+    pub caused_by: Option<InvocationId>,
+}
 
 /// New options of a subscription; what is none stays, and what is `Some(None)` is unset.
 #[derive(Debug, Clone, Default)]
@@ -73,12 +93,18 @@ impl SubscriberService {
         &self,
         principal: &Principal,
         event: EventType,
-        function: FunctionId,
-        options: SubscriberOptions,
+        draft: Draft<Subscribe>,
         remember: Option<Remember<Subscriber>>,
     ) -> Result<Subscriber, Error> {
-        let found = self.permitted(principal, function).await?;
-        check(event, &options, &found)?;
+        let function = draft.look().function;
+        let (found, mut errors) = if draft.faults().concern("function_id") {
+            (None, Vec::new())
+        } else {
+            self.found(principal, function, draft.faults()).await?
+        };
+        check(event, &draft.look().options, found.as_ref(), &mut errors);
+        let options = draft.checked(errors)?.options;
+        let found = found.ok_or(Error::FunctionDoesNotExist(function))?;
         let store = self.engine.scoped(principal.scope());
         if store.list_subscribers(event, None).await?.len() >= limits::SUBSCRIBERS_PER_EVENT {
             return Err(Error::BadRequest(format!(
@@ -125,18 +151,26 @@ impl SubscriberService {
         principal: &Principal,
         event: EventType,
         function: FunctionId,
-        patch: SubscriberPatch,
+        draft: Draft<SubscriberPatch>,
     ) -> Result<Subscriber, Error> {
-        let found = self.permitted(principal, function).await?;
+        let (found, mut errors) = self.found(principal, function, draft.faults()).await?;
+        if found.is_none() {
+            let options = draft.look().clone();
+            let options = options.applied_to(SubscriberOptions::default());
+            check(event, &options, None, &mut errors);
+            return Err(Error::Validation(draft.faults_with(errors)));
+        }
         let not_subscribed = || Error::NotSubscribed { function, event };
         let store = self.engine.scoped(principal.scope());
         let before = store
             .subscriber(event, function)
             .await?
             .ok_or_else(not_subscribed)?;
+        let patch = draft.look().clone();
         let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
-        check(event, &options, &found)?;
+        check(event, &options, found.as_ref(), &mut errors);
+        draft.checked(errors)?;
         let now = self.engine.clock.now().after(before.updated_at);
         let write = async move {
             store
@@ -148,6 +182,20 @@ impl SubscriberService {
             self.settle(principal, event, function).await;
         }
         after.ok_or_else(not_subscribed)
+    }
+
+    /// What is wrong with new options, whichever function's they are.
+    ///
+    /// # Errors
+    /// [`Error::Validation`].
+    pub fn check(&self, event: EventType, draft: Draft<SubscriberPatch>) -> Result<(), Error> {
+        let options = draft
+            .look()
+            .clone()
+            .applied_to(SubscriberOptions::default());
+        let mut errors = Vec::new();
+        check(event, &options, None, &mut errors);
+        draft.checked(errors).map(drop)
     }
 
     /// One subscription. Needs `events.subscribe` on the function's app.
@@ -258,23 +306,24 @@ impl SubscriberService {
         &self,
         principal: &Principal,
         event: EventType,
-        params: Option<Value>,
-        caused_by: Option<InvocationId>,
+        draft: Draft<Explain>,
     ) -> Result<Vec<Explained>, Error> {
         let mut sample = registry::spec(event).sample();
-        if let Some(params) = &params {
+        if let Some(params) = &draft.look().params {
             merge_patch(&mut sample, params);
         }
-        let event = Event::read(event, &sample).map_err(|error| {
-            let message = format!("These are no parameters of {event}: {error}");
-            Error::Validation(vec![FieldError::new("params", message)])
-        })?;
-        if sample.to_string().len() > limits::ATTRIBUTES_BYTES * 2 {
+        let read = if sample.to_string().len() > limits::ATTRIBUTES_BYTES * 2 {
             let message = "These values are larger than any such event's";
-            let error = FieldError::new("params", message);
-            return Err(Error::Validation(vec![error]));
-        }
-        let Some(id) = caused_by else {
+            Err(vec![FieldError::new("params", message)])
+        } else {
+            let params = draft.look().params.as_ref();
+            Event::read(event, &sample).map_err(|_| unreadable(event, params))
+        };
+        let (event, asked) = match read {
+            Ok(event) => (event, draft.whole()?),
+            Err(found) => return Err(Error::Validation(draft.faults_with(found))),
+        };
+        let Some(id) = asked.caused_by else {
             let explained = self.engine.explain(&event, principal).await?;
             return Ok(shown_explained(principal, explained));
         };
@@ -284,6 +333,23 @@ impl SubscriberService {
         let within = principal.clone().at_end_of(chain);
         let explained = self.engine.explain(&event, &within).await?;
         Ok(shown_explained(principal, explained))
+    }
+
+    /// The function to be subscribed. Where there is none and other things are wrong, it is one of them.
+    async fn found(
+        &self,
+        principal: &Principal,
+        function: FunctionId,
+        faults: &Faults,
+    ) -> Result<(Option<Function>, Vec<FieldError>), Error> {
+        match self.permitted(principal, function).await {
+            Ok(found) => Ok((Some(found), Vec::new())),
+            Err(error @ Error::FunctionDoesNotExist(_)) if !faults.is_empty() => {
+                let fault = FieldError::new("function_id", error.to_string());
+                Ok((None, vec![fault]))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn permitted(
@@ -341,6 +407,31 @@ impl SubscriberService {
     }
 }
 
+/// Which parameters are none of the event's.
+fn unreadable(event: EventType, params: Option<&Value>) -> Vec<FieldError> {
+    let sample = registry::spec(event).sample();
+    let fields = params.and_then(Value::as_object).into_iter().flatten();
+    let wrong = fields.filter(|(name, value)| {
+        let mut alone = sample.clone();
+        merge_patch(&mut alone, &serde_json::json!({*name: value}));
+        Event::read(event, &alone).is_err()
+    });
+    let faults = wrong.map(|(name, _)| {
+        let name = prefix(name, limits::NAME_CHARS);
+        let message = match sample.get(name) {
+            Some(value) => format!("{event} has no such value; it may be {value}"),
+            None => format!("{event} has no such parameter"),
+        };
+        FieldError::new(format!("params.{name}"), message)
+    });
+    let mut faults: Vec<_> = faults.collect();
+    if faults.is_empty() {
+        let message = format!("These are no parameters of {event}");
+        faults.push(FieldError::new("params", message));
+    }
+    faults
+}
+
 /// What `principal` is shown of a subscription: its filter only where they may subscribe.
 fn shown(principal: &Principal, mut subscriber: Subscriber) -> Subscriber {
     if !principal.may(Permission::EventsSubscribe, Some(subscriber.app_id)) {
@@ -369,18 +460,22 @@ fn shown_explained(principal: &Principal, explained: Vec<Explained>) -> Vec<Expl
     explained.collect()
 }
 
-fn check(event: EventType, options: &SubscriberOptions, function: &Function) -> Result<(), Error> {
-    let mut errors = Vec::new();
-    super::check_timeout(options.timeout_seconds, &mut errors);
+/// Adds what is wrong with the options; the function's own conditions are looked at where it is known.
+fn check(
+    event: EventType,
+    options: &SubscriberOptions,
+    function: Option<&Function>,
+    errors: &mut Vec<FieldError>,
+) {
+    super::check_timeout(options.timeout_seconds, errors);
     let (field, most) = ("max_attempts", limits::MAX_ATTEMPTS_MAX);
-    super::check_range(field, options.max_attempts, 1, most, &mut errors);
+    super::check_range(field, options.max_attempts, 1, most, errors);
     if event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
         let message = "Only PRE events have it; a POST function that times out is tried again";
         errors.push(FieldError::new("on_timeout", message));
     }
     let own = options.filter.as_deref();
-    super::check_filter("filter", own, Some(event), &mut errors);
-    let functions = function.options.filter_conditions.as_deref();
-    super::check_filter("filter_conditions", functions, Some(event), &mut errors);
-    super::refuse(errors)
+    super::check_filter("filter", own, Some(event), errors);
+    let functions = function.and_then(|it| it.options.filter_conditions.as_deref());
+    super::check_filter("filter_conditions", functions, Some(event), errors);
 }

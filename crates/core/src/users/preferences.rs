@@ -5,6 +5,7 @@
 use super::model::check_object;
 use super::{FieldError, UserService};
 use crate::auth::Principal;
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::function::Object;
 use crate::json::merge_patch;
@@ -88,10 +89,19 @@ impl UserService {
     pub async fn change_preferences(
         &self,
         principal: &Principal,
-        change: PreferencesChange,
+        change: Draft<PreferencesChange>,
     ) -> Result<Object, Error> {
         let store = self.engine.scoped(principal.scope());
         let user = principal.somebody()?.id;
+        // Without faults, the write itself checks it.
+        let found = match change.faults().is_empty() {
+            true => None,
+            false => {
+                let before = store.preferences(user).await?.ok_or_else(gone)?;
+                change.look().applied_to(before).err()
+            }
+        };
+        let change = change.checked(found.into_iter().collect())?;
         match store.change_preferences(user, change).await? {
             Some(Ok(after)) => Ok(shown(after)),
             Some(Err(error)) => Err(Error::Validation(vec![error])),

@@ -4,12 +4,13 @@
 //! they run; the change, the PRE results and the POST runs are committed together.
 
 use super::input::{CreateUser, UpdateUser};
-use super::model::{Profile, User};
+use super::model::{FieldError, Profile, User};
 use super::rights::{may_change, may_change_self, may_set_password, may_set_staff};
 use crate::app::App;
 use crate::auth::{
     Password, PasswordGate, Passwords, Permission, Principal, Principals, SiteAccess, right,
 };
+use crate::draft::Draft;
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::event::EventType;
@@ -21,7 +22,6 @@ use crate::ports::store::{
     Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
 };
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
-use crate::services::refuse;
 use std::sync::Arc;
 
 /// Operations on users.
@@ -59,14 +59,16 @@ impl UserService {
     pub async fn create(
         &self,
         access: &SiteAccess<right::UsersManage>,
-        input: CreateUser,
+        draft: Draft<CreateUser>,
         remember: Option<Remember<User>>,
     ) -> Result<User, Error> {
         let principal = access.principal();
-        may_set_staff(principal, false, input.is_staff)?;
-        let profile = input.profile();
+        let look = draft.look();
+        may_set_staff(principal, false, look.is_staff)?;
+        let profile = look.profile();
         let store = self.engine.scoped(principal.scope());
-        self.refuse_invalid(&profile, None, input.password.as_ref())?;
+        let errors = self.errors_in(&profile, None, look.password.as_ref());
+        let input = draft.checked(errors)?;
         store
             .check_user_is_free(&profile.username, &profile.email, None)
             .await?;
@@ -106,21 +108,23 @@ impl UserService {
         &self,
         principal: &Principal,
         username: &str,
-        input: UpdateUser,
+        draft: Draft<UpdateUser>,
     ) -> Result<User, Error> {
         let before = self.find(principal, username).await?;
-        refuse_changed(&before, input.expected)?;
+        let look = draft.look();
+        refuse_changed(&before, look.expected)?;
         if Some(before.id) == principal.user_id() {
-            may_change_self(principal, &before, &input)?;
+            may_change_self(principal, &before, look)?;
         } else {
             may_change(principal, &before)?;
         }
-        if input.password.is_some() {
+        if look.password.is_some() {
             may_set_password(principal)?;
         }
-        let proposed = input.applied_to(&before.profile);
+        let proposed = look.applied_to(&before.profile);
         may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
-        self.refuse_invalid(&proposed, Some(&before.profile), input.password.as_ref())?;
+        let errors = self.errors_in(&proposed, Some(&before.profile), look.password.as_ref());
+        let input = draft.checked(errors)?;
         let is_self = Some(before.id) == principal.user_id() && !principal.is_function();
         if is_self && (input.password.is_some() || proposed.email != before.profile.email) {
             let site = principal.scope().site_id();
@@ -287,18 +291,18 @@ impl UserService {
         }
     }
 
-    /// Refuses what could not be stored, with everything that is wrong with it.
-    fn refuse_invalid(
+    /// Everything that is wrong with what is proposed.
+    fn errors_in(
         &self,
         profile: &Profile,
         before: Option<&Profile>,
         password: Option<&Password>,
-    ) -> Result<(), Error> {
+    ) -> Vec<FieldError> {
         let mut errors = profile.check(before);
         if let Some(password) = password {
             errors.extend(self.passwords.check(password, profile));
         }
-        refuse(errors)
+        errors
     }
 
     async fn hash(&self, password: Option<Password>) -> Result<Option<String>, Error> {

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use tollgate_core::auth::CreatedApiKey;
+use tollgate_core::auth::{self, CreatedApiKey};
 use tollgate_core::ids::ApiKeyId;
 use tollgate_core::ports::store::ApiKey;
 use tollgate_core::time::Timestamp;
@@ -70,9 +70,10 @@ pub(crate) async fn create(
     Caller(caller): Caller,
     Creation(request, once): Creation<CreateApiKey>,
 ) -> Result<Response, ApiError> {
-    let CreateApiKey { name, expires_at } = request;
     let auth = &app.platform().auth;
-    let create = |remember| auth.create_api_key(&caller, &name, expires_at, remember);
+    let input =
+        request.map(|CreateApiKey { name, expires_at }, _| auth::CreateApiKey { name, expires_at });
+    let create = |remember| auth.create_api_key(&caller, input, remember);
     once.secret(&app, &caller, made_before, create, created)
         .await
 }
@@ -124,9 +125,10 @@ pub(crate) async fn delete_named(
     Caller(caller): Caller,
     Json(request): Json<DeleteApiKey>,
 ) -> Result<Reply<Nothing>, ApiError> {
+    let DeleteApiKey { id } = request.whole()?;
     app.platform()
         .auth
-        .delete_api_key(&caller, ApiKeyId(request.id))
+        .delete_api_key(&caller, ApiKeyId(id))
         .await?;
     Ok(Reply::new("API key deleted successfully", Nothing {}))
 }

@@ -1,5 +1,6 @@
 //! Apps and their roles.
 
+use crate::words;
 use serde::Serialize;
 use tollgate_core::app::App;
 use tollgate_core::auth::AppRole;
@@ -37,9 +38,9 @@ impl From<App> for AppView {
 pub(crate) struct AppRoleView {
     /// What `assign` and `revoke` take.
     slug: String,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::role)]
     name: &'static str,
-    #[schema(value_type = Vec<String>)]
+    #[schema(schema_with = words::permissions)]
     permissions: Vec<&'static str>,
 }
 

@@ -37,11 +37,11 @@ pub(crate) struct FunctionView {
     /// Shown to those who may subscribe the function.
     filter_conditions: Option<String>,
     /// What it may ask of the platform, beside what every function may.
-    #[schema(value_type = Vec<String>)]
+    #[schema(schema_with = words::permissions)]
     permissions: Vec<&'static str>,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::grant_scope)]
     permissions_scope: &'static str,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::acts_as)]
     acts_as: &'static str,
     /// Who declared that.
     permissions_granted_by: Option<GrantorView>,
@@ -73,7 +73,7 @@ struct GrantorView {
 struct WebhookStateView {
     /// `closed`: it is called. `open`: it failed too often and is left alone. `half_open`: one call
     /// finds out whether it works again.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::circuit)]
     state: &'static str,
     /// Until when it is left alone.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -81,9 +81,8 @@ impl From<Subscriber> for AppEventSubscriber {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ExplainedView {
     would_run: bool,
-    /// Why not: `inactive`, `subscription_inactive`, `filter`, `filter_conditions`,
-    /// `filter_failed`, `gone` or `chain`.
-    #[schema(value_type = Option<String>)]
+    /// Why not.
+    #[schema(schema_with = words::hindrance_or_null)]
     reason: Option<&'static str>,
     /// The same for people.
     message: Option<String>,

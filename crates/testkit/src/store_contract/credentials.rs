@@ -469,6 +469,41 @@ pub async fn an_epoch_ends_with_password_and_activity(world: World) {
     assert_eq!(owner.unwrap().unwrap().epoch, Epoch(2));
 }
 
+/// Another hash of the same password stands there only if the old one still does; tokens live on.
+pub async fn a_password_is_hashed_anew_and_nothing_ends(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let (site, store) = (world.a.site.id, &world.a.store);
+    let change = UserChange::Update {
+        user: Box::new(super::world::next(&ann)),
+        password_hash: Some("weak".to_owned()),
+    };
+    world.a.change(change).await.unwrap();
+    let before = world.system.login_record(site, "ann").await;
+    let before = before.unwrap().unwrap();
+    let one = token(ann.id, "one", world.now());
+    store.insert_token(one, before.epoch).await.unwrap();
+    let replace = async |user: UserId, old: &str, new: &str| {
+        let (old, new) = (old.to_owned(), new.to_owned());
+        store.replace_password_hash(user, old, new).await.unwrap()
+    };
+    assert!(replace(ann.id, "weak", "strong").await);
+    // A password that was changed meanwhile is not undone.
+    assert!(!replace(ann.id, "weak", "other").await);
+    assert!(!replace(bob.id, "weak", "other").await);
+    let foreign = &world.b.store;
+    let reached = foreign.replace_password_hash(ann.id, "strong".to_owned(), "other".to_owned());
+    assert!(!reached.await.unwrap());
+    let after = world.system.login_record(site, "ann").await;
+    let after = after.unwrap().unwrap();
+    assert_eq!(after.password_hash.as_deref(), Some("strong"));
+    assert_eq!(after.epoch, before.epoch);
+    assert_eq!(after.user.revision, before.user.revision);
+    let one = world.system.token(site, "one").await.unwrap().unwrap();
+    assert_eq!(one.ended_at, None);
+    world.a.change(delete(&before.user)).await.unwrap();
+    assert!(!replace(ann.id, "strong", "other").await);
+}
+
 /// A sign-in sets `last_login`, and an update decided before it does not take it back.
 pub async fn sign_in_is_noted(world: World) {
     let ann = world.a.user("ann").await;

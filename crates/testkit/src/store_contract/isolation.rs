@@ -39,7 +39,7 @@ pub async fn apps_of_another_site_are_out_of_reach(world: World) {
         .await,
         Gone
     );
-    assert!(!b.delete_app(app.id, world.now()).await.unwrap());
+    assert!(!b.delete_app(app.id, world.now(), None).await.unwrap());
     assert_eq!(world.a.store.app("crm").await.unwrap(), Some(app));
 }
 
@@ -57,7 +57,7 @@ pub async fn secrets_of_another_site_are_out_of_reach(world: World) {
             at: world.in_seconds(1),
         };
         assert_conflict!(b.update_secret(change).await, Gone);
-        assert!(!b.delete_secret(owner, "KEY").await.unwrap());
+        assert!(!b.delete_secret(owner, "KEY", None).await.unwrap());
         assert!(a.secret(owner, "KEY").await.unwrap().is_some());
     }
     let theirs = secret(now, Some(app.id), "OTHER", 1);

@@ -70,6 +70,7 @@ contract! { $
         app_slugs_are_unique_until_deleted,
         apps_are_paged_by_slug,
         a_deleted_app_takes_its_functions_along,
+        an_app_is_deleted_only_as_it_was_seen,
     }
     functions {
         a_function_is_stored_with_version_one,
@@ -123,6 +124,7 @@ contract! { $
         tokens_are_exchanged_once_and_remembered,
         a_family_ends_alone,
         an_epoch_ends_with_password_and_activity,
+        a_password_is_hashed_anew_and_nothing_ends,
         sign_in_is_noted,
         deletion_ends_credentials,
     }
@@ -169,6 +171,7 @@ contract! { $
     secrets {
         a_secret_is_stored_and_changed,
         secrets_belong_to_an_app_or_to_the_site,
+        a_secret_is_deleted_only_as_it_was_seen,
     }
     idempotency {
         an_answer_is_stored_with_its_effect,

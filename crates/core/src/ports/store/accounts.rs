@@ -3,13 +3,14 @@
 use super::system::{Epoch, Token};
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::auth::RoleName;
-use crate::function::Object;
+use crate::function::{Object, text_enum};
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
 use crate::invocation::{Completion, NewInvocation};
 use crate::time::Timestamp;
 use crate::users::{FieldError, PreferencesChange, User};
 use async_trait::async_trait;
+use std::fmt;
 use uuid::Uuid;
 
 /// A change of one user with everything that must be written with it or not at all.
@@ -77,6 +78,14 @@ pub enum UserOrder {
     /// By the date of the last sign-in.
     LastLogin,
 }
+
+text_enum!(UserOrder {
+    Id => "id",
+    Username => "username",
+    Email => "email",
+    DateJoined => "date_joined",
+    LastLogin => "last_login",
+});
 
 /// Which users to list.
 #[derive(Debug, Clone, Default)]

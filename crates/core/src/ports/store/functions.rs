@@ -47,7 +47,12 @@ pub trait AppStore: Send + Sync {
     async fn update_app(&self, app: App, expected: Option<Timestamp>) -> Result<App, StoreError>;
 
     /// Deletes an app with its functions, their subscriptions and its roles. False when absent.
-    async fn delete_app(&self, id: AppId, now: Timestamp) -> Result<bool, StoreError>;
+    async fn delete_app(
+        &self,
+        id: AppId,
+        now: Timestamp,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 }
 
 /// A function to be stored, with its first version.
