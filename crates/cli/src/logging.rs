@@ -19,7 +19,7 @@ pub(crate) struct NoFilter {
 
 /// Begins to log. Call it once.
 pub(crate) fn start(config: &Config, terminal: &Terminal) -> Result<(), NoFilter> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| NoFilter {
+    let filter = EnvFilter::try_new(with_quiet(&config.log)).map_err(|error| NoFilter {
         value: config.log.clone(),
         reason: error.to_string(),
     })?;
@@ -47,6 +47,17 @@ pub(crate) fn start(config: &Config, terminal: &Terminal) -> Result<(), NoFilter
         }
     }
     Ok(())
+}
+
+/// What says as errors of this program what a run's record says of somebody else's certificate.
+const QUIET: &str = "rustls_platform_verifier";
+
+/// The filter, less what nobody needs who does not name it.
+fn with_quiet(log: &str) -> String {
+    if log.contains(QUIET) {
+        return log.to_owned();
+    }
+    format!("{log},{QUIET}=off")
 }
 
 /// Standard error for log lines. What they quote comes from outside: each event stays on its own line, and nothing in

@@ -21,7 +21,6 @@ mod patience;
 mod reading;
 mod serve;
 mod state;
-mod strict_json;
 mod unread;
 mod views;
 mod webhooks;
