@@ -90,7 +90,7 @@ async fn install_one(
         environment: Environment::Python,
         code: Some(example.code.to_owned()),
         webhook_url: None,
-        headers: BTreeMap::new(),
+        headers: None,
         is_active: true,
         is_public: false,
         async_mode: false,

@@ -19,6 +19,7 @@ mod openapi;
 mod paths;
 mod patience;
 mod reading;
+mod refusal;
 mod serve;
 mod state;
 mod unread;

@@ -11,6 +11,7 @@
 //! is an `H` whatever the answer will be. Who is there takes it, and who is not makes the connection
 //! fail.
 
+use crate::refusal::{Ids, Instead};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -107,6 +108,9 @@ pub(crate) struct Patient {
     /// Taken since then.
     taken: usize,
     end: Option<End>,
+    ids: Ids,
+    /// Is sent in the place of what hyper writes.
+    instead: Option<Instead>,
 }
 
 /// Nothing will be written any more.
@@ -118,7 +122,12 @@ struct End {
 
 impl Patient {
     /// `patience` bounds how long the client may take over [`PROGRESS_BYTES`].
-    pub(crate) const fn new(stream: TcpStream, patience: Duration, progress: Progress) -> Self {
+    pub(crate) const fn new(
+        stream: TcpStream,
+        patience: Duration,
+        progress: Progress,
+        ids: Ids,
+    ) -> Self {
         Self {
             stream,
             progress,
@@ -130,7 +139,29 @@ impl Patient {
             waiting: None,
             taken: 0,
             end: None,
+            ids,
+            instead: None,
         }
+    }
+
+    /// Writes what is sent in the place of `bytes`; None if that is nothing.
+    fn write_instead(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.instead.is_none() && self.progress.stage() == Stage::Reading {
+            self.instead = Instead::of(bytes, &self.ids);
+        }
+        let instead = self.instead.as_mut()?;
+        while !instead.rest().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, instead.rest()) {
+                Poll::Ready(Ok(sent)) => instead.sent(sent),
+                other => return Some(other),
+            }
+        }
+        self.instead = None;
+        Some(Poll::Ready(Ok(bytes.len())))
     }
 
     fn written(
@@ -270,6 +301,8 @@ impl AsyncWrite for Patient {
         self.unflushed = true;
         let written = if self.ahead && !bytes.is_empty() {
             self.write_rest(context, bytes)
+        } else if let Some(written) = self.write_instead(context, bytes) {
+            written
         } else {
             Pin::new(&mut self.stream).poll_write(context, bytes)
         };
@@ -285,7 +318,9 @@ impl AsyncWrite for Patient {
         let first = slices.iter().find(|slice| !slice.is_empty());
         let written = match first {
             Some(first) if self.ahead => self.write_rest(context, first),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+            first => first
+                .and_then(|first| self.write_instead(context, first))
+                .unwrap_or_else(|| Pin::new(&mut self.stream).poll_write_vectored(context, slices)),
         };
         self.written(context, written)
     }

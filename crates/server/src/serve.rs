@@ -7,6 +7,7 @@ use crate::metrics;
 use crate::openapi;
 use crate::paths;
 use crate::patience::{Patient, Progress};
+use crate::refusal::Ids;
 use crate::state::AppState;
 use crate::unread::{Leaving, Sizes, Unread};
 use axum::Router;
@@ -42,6 +43,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub struct Server {
     state: AppState,
     routes: Routes,
+    ids: Ids,
 }
 
 impl Server {
@@ -55,9 +57,11 @@ impl Server {
             routes: Arc::downgrade(&routes),
             platform: weak,
         }));
+        let of_ids = state.clone();
         Self {
             state,
             routes: Routes(routes),
+            ids: Arc::new(move || of_ids.next_request_id()),
         }
     }
 
@@ -121,7 +125,8 @@ impl Server {
     ) -> http1::Connection<TokioIo<Patient>, Connection> {
         let config = self.state.config();
         let progress = Progress::default();
-        let patient = Patient::new(stream, config.write_timeout, progress.clone());
+        let ids = Arc::clone(&self.ids);
+        let patient = Patient::new(stream, config.write_timeout, progress.clone(), ids);
         http1::Builder::new()
             .timer(TokioTimer::new())
             // Counted from the end of the request before, so it bounds idle connections too.

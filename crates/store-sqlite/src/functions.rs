@@ -427,7 +427,7 @@ fn activate(
         return Ok(false);
     };
     let values = params![site, id.0, number, at.as_micros()];
-    write(connection, RETIRE_VERSION, values)?;
+    let is_another = write(connection, RETIRE_VERSION, values)? > 0;
     ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
     let environment = match &source {
         Source::App { environment, .. } => Some(environment.as_str()),
@@ -435,8 +435,10 @@ fn activate(
     };
     let values = params![site, id.0, source.mode().as_str(), environment];
     ensure_rows("set mode", write(connection, SET_MODE, values)?, 1)?;
-    // Another version answers for itself.
-    write(connection, REOPEN, params![site, id.0, at.as_micros()])?;
+    if is_another {
+        // It answers for itself.
+        write(connection, REOPEN, params![site, id.0, at.as_micros()])?;
+    }
     Ok(true)
 }
 

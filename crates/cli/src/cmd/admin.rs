@@ -4,7 +4,6 @@ use super::Context;
 use crate::access::LocalAccess;
 use crate::args::{Admin, AdminUser, NewPassword, Output};
 use crate::bootstrap::made_password;
-use crate::compose::Composition;
 use crate::operator::{self, Request};
 use crate::terminal::is_interactive;
 use crate::{AnyError, CommandResult, keys};
@@ -144,7 +143,7 @@ async fn api_key(context: Context<'_>, site: &str, output: Output) -> CommandRes
 /// Not through a server: it signs with the key that it has read at its start.
 async fn rotate(context: Context<'_>, output: Output) -> CommandResult {
     // The folder is this process's own now: no server signs with the old key meanwhile.
-    let composition = Composition::open(context.config)?;
+    let composition = operator::existing(context.config)?;
     let rotated = keys::rotate_jwt_key(&context.config.data_dir);
     composition.stop(Duration::ZERO).await;
     rotated?;

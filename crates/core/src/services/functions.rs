@@ -1,6 +1,7 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
 use super::grants::{RightsInput, may_change_what_runs, must_hold};
+use super::sources::{Given, HeadersChange, source};
 use super::{check_filter, check_range, check_texts, check_timeout, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::draft::{Draft, Faults};
@@ -9,8 +10,8 @@ use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
-    Network, Source, VersionEntry,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
+    Source, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::AppId;
@@ -45,7 +46,7 @@ pub struct CreateFunction {
     /// For `proxy` functions.
     pub webhook_url: Option<String>,
     /// For `proxy` functions.
-    pub headers: BTreeMap<String, String>,
+    pub headers: Option<BTreeMap<String, String>>,
     /// Runs at all.
     pub is_active: bool,
     /// Runs without a credential.
@@ -96,15 +97,6 @@ pub struct UpdateFunction {
     pub rights: RightsInput,
     /// When what the change was made for was last changed; another state is not overwritten.
     pub expected: Option<Timestamp>,
-}
-
-/// New headers of a proxy function.
-#[derive(Debug, Clone)]
-pub struct HeadersChange {
-    /// By name; none removes one that is there.
-    pub values: BTreeMap<String, Option<String>>,
-    /// They stand beside those that are there.
-    pub merges: bool,
 }
 
 /// A function that was made just now.
@@ -159,17 +151,16 @@ impl FunctionService {
         check_options(&look.options, &mut errors);
         errors.extend(look.rights.unknown());
         let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
-        let source = source(
-            look.execution_mode,
-            look.environment,
-            look.code.clone(),
-            look.webhook_url.clone(),
-            look.headers.clone(),
-        );
+        let given = Given {
+            code: look.code.clone(),
+            webhook_url: look.webhook_url.clone(),
+            headers: look.headers.clone().map(HeadersChange::all),
+        };
+        let source = source(look.execution_mode, look.environment, given, None);
         self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
             .await?;
         let input = draft.checked(errors)?;
-        let source = source.map_err(|error| Error::Validation(vec![error]))?;
+        let source = source.map_err(Error::Validation)?;
         let now = self.engine.clock.now();
         let rights = input.rights.applied_to(
             &FunctionRights::default(),
@@ -352,7 +343,7 @@ impl FunctionService {
         }
         let rights = draft.checked(errors)?.rights;
         let source = source.transpose();
-        let source = source.map_err(|error| Error::Validation(vec![error]))?;
+        let source = source.map_err(Error::Validation)?;
         let (now, app) = (self.engine.clock.now(), before.app_id);
         function.rights = rights.applied_to(&before.rights, principal, app, now)?;
         may_change_what_runs(principal, &before, &function, source.is_some())?;
@@ -422,7 +413,7 @@ impl FunctionService {
     async fn check_source(
         &self,
         scope: TenantScope,
-        source: Result<&Source, &FieldError>,
+        source: Result<&Source, &Vec<FieldError>>,
         faults: &Faults,
         errors: &mut Vec<FieldError>,
     ) -> Result<(), Error> {
@@ -432,8 +423,8 @@ impl FunctionService {
         }
         let source = match source {
             Ok(source) => source,
-            Err(error) => {
-                errors.push(error.clone());
+            Err(found) => {
+                errors.extend(found.iter().cloned());
                 return Ok(());
             }
         };
@@ -559,12 +550,14 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
-        if number != function.version {
-            let rights = &function.rights;
+        if number == function.version {
+            // Nothing changes: what a webhook has closed stays closed.
+            return Ok(function);
+        }
+        let rights = &function.rights;
+        if !rights.is_plain() {
             let doing = "change what runs with them";
-            if !rights.is_plain() {
-                must_hold(access.principal(), function.app_id, rights, doing)?;
-            }
+            must_hold(access.principal(), function.app_id, rights, doing)?;
         }
         let store = self.engine.scoped(scope);
         let executable = store.executable_of(function.id, number).await?;
@@ -612,25 +605,18 @@ impl FunctionService {
         scope: TenantScope,
         before: &Function,
         input: &UpdateFunction,
-    ) -> Result<Option<Result<Source, FieldError>>, Error> {
+    ) -> Result<Option<Result<Source, Vec<FieldError>>>, Error> {
         if input.code.is_none() && input.webhook_url.is_none() && input.headers.is_none() {
             return Ok(None);
         }
         let current = self.executable(scope, before).await?.source;
-        let (old_url, old_headers) = match &current {
-            Source::Proxy {
-                webhook_url,
-                headers,
-            } => (Some(webhook_url.clone()), headers.clone()),
-            Source::App { .. } | Source::System => (None, BTreeMap::new()),
+        let given = Given {
+            code: input.code.clone(),
+            webhook_url: input.webhook_url.clone(),
+            headers: input.headers.clone(),
         };
-        let new = source(
-            before.execution_mode,
-            before.environment,
-            input.code.clone(),
-            input.webhook_url.clone().or(old_url),
-            new_headers(input.headers.clone(), old_headers),
-        );
+        let (mode, environment) = (before.execution_mode, before.environment);
+        let new = source(mode, environment, given, Some(&current));
         Ok((new.as_ref() != Ok(&current)).then_some(new))
     }
 
@@ -661,28 +647,6 @@ fn refuse_changed(before: &Function, expected: Option<Timestamp>) -> Result<(), 
     Ok(())
 }
 
-/// The new headers; a value that was only shown hidden stays what it was.
-fn new_headers(
-    change: Option<HeadersChange>,
-    old: BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let Some(HeadersChange { values, merges }) = change else {
-        return old;
-    };
-    let mut new = if merges { old.clone() } else { BTreeMap::new() };
-    for (name, value) in values {
-        let value = match value {
-            Some(value) if value == HIDDEN => old.get(&name).cloned().or(Some(value)),
-            value => value,
-        };
-        match value {
-            Some(value) => new.insert(name, value),
-            None => new.remove(&name),
-        };
-    }
-    new
-}
-
 /// What `principal` is shown of a function: conditions only where they may subscribe it.
 fn shown(principal: &Principal, mut function: Function) -> Function {
     if !principal.may(Permission::EventsSubscribe, Some(function.app_id)) {
@@ -710,47 +674,6 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
         },
         ..before
-    }
-}
-
-/// What runs, if what was given fits the mode.
-fn source(
-    mode: ExecutionMode,
-    environment: Environment,
-    code: Option<String>,
-    webhook_url: Option<String>,
-    headers: BTreeMap<String, String>,
-) -> Result<Source, FieldError> {
-    match mode {
-        ExecutionMode::App => {
-            let code = code.filter(|code| !code.trim().is_empty());
-            let code = code.ok_or_else(|| FieldError::new("code", "An app function needs code"))?;
-            if code.len() > limits::CODE_BYTES {
-                let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
-                return Err(FieldError::new("code", message));
-            }
-            Ok(Source::App {
-                environment,
-                code: code.into(),
-            })
-        }
-        ExecutionMode::Proxy => {
-            let url = webhook_url.filter(|url| {
-                let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-                url.len() <= limits::URL_BYTES
-                    && scheme.is_some_and(|it| {
-                        it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http")
-                    })
-                    && !url.chars().any(|c| c.is_whitespace() || c.is_control())
-            });
-            let needed = "A proxy function needs an http or https address";
-            let webhook_url = url.ok_or_else(|| FieldError::new("webhook_url", needed))?;
-            Ok(Source::Proxy {
-                webhook_url,
-                headers,
-            })
-        }
-        ExecutionMode::System => Ok(Source::System),
     }
 }
 

@@ -358,7 +358,7 @@ fn create_function(name: &str) -> CreateFunction {
         environment: Environment::Python,
         code: Some("def main(params): ...".to_owned()),
         webhook_url: None,
-        headers: BTreeMap::new(),
+        headers: None,
         is_active: true,
         is_public: false,
         async_mode: false,

@@ -268,12 +268,16 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
     assert_eq!(closed().await, None, "it was switched off");
     patch(Some(true)).await.unwrap();
     assert!(gone(1).await.unwrap());
-    let change = FunctionChange {
-        function: function.clone(),
-        version: Some(second),
-        at,
+    let activate = |version| {
+        store.update_function(FunctionChange {
+            function: function.clone(),
+            version: Some(version),
+            at,
+        })
     };
-    store.update_function(change).await.unwrap();
+    activate(1).await.unwrap();
+    assert_eq!(closed().await, Some(true), "it runs what it ran");
+    activate(second).await.unwrap();
     assert_eq!(closed().await, Some(false), "it has another webhook");
     assert!(!gone(1).await.unwrap(), "a late answer of the old one");
     assert!(gone(second).await.unwrap());

@@ -57,7 +57,10 @@ async fn secrets_and_user_come_from_the_command_line() {
             "did you mean `PRE_USER_CREATE`?",
         ),
         (["--user", "[1]"], "--user must be a JSON object"),
-        (["--timeout", "0"], "use more than 0"),
+        (["--timeout", "0"], "use 0.05 to 300 seconds"),
+        (["--timeout", "0.01"], "use 0.05 to 300 seconds"),
+        (["--timeout", "nan"], "use 0.05 to 300 seconds"),
+        (["--timeout", "301"], "use 0.05 to 300 seconds"),
     ] {
         let error = folder.run(&[&run[..], &args].concat()).await.refused();
         assert!(error.contains(says), "{args:?}: {error}");
