@@ -3,7 +3,6 @@
 use crate::access::LocalAccess;
 use crate::bootstrap::site;
 use crate::config::Config;
-use std::collections::BTreeMap;
 use tollgate_core::auth::{DEFAULT_SITE, Principal, SiteAccess};
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;

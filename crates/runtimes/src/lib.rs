@@ -9,6 +9,7 @@ mod outbound;
 mod process;
 mod proxy;
 mod results;
+mod room;
 mod system;
 
 pub use outbound::{

@@ -49,7 +49,7 @@ pub(crate) fn object<T: DeserializeOwned>(
         Ok((value, besides)) => Ok((value.into(), besides)),
         Err(notes) => {
             let faults = notes.all();
-            match rest(&node, besides, notes) {
+            match rest(&node, besides, *notes) {
                 Some((value, besides)) => Ok((Draft::new(value, faults), besides)),
                 None => Err(faults),
             }
@@ -66,7 +66,10 @@ pub(crate) fn query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T
     read.map(|(value, _)| value).map_err(|notes| notes.all())
 }
 
-fn read<T: DeserializeOwned>(node: &Node<'_>, besides: &[&str]) -> Result<(T, Besides), Notes> {
+fn read<T: DeserializeOwned>(
+    node: &Node<'_>,
+    besides: &[&str],
+) -> Result<(T, Besides), Box<Notes>> {
     let mut notes = Notes {
         known_besides: besides.iter().map(|name| (*name).to_owned()).collect(),
         ..Notes::default()
@@ -89,7 +92,7 @@ fn read<T: DeserializeOwned>(node: &Node<'_>, besides: &[&str]) -> Result<(T, Be
             }
         }
     }
-    Err(notes)
+    Err(Box::new(notes))
 }
 
 /// What can be read where everything that is wrong is left out.

@@ -44,11 +44,12 @@ fn read(row: &Row<'_>) -> DbResult<App> {
     let mut row = Record::new("apps", row);
     Ok(App {
         id: AppId(row.get("id")?),
-        name: row.get("name")?,
-        slug: row.get("slug")?,
-        description: row.get("description")?,
+        name: row.shown_text("name")?,
+        slug: row.shown_name("slug")?,
+        description: row.shown_text("description")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        damaged: row.damaged(),
     })
 }
 
@@ -72,6 +73,7 @@ fn insert(connection: &Connection, site: i64, app: &NewApp) -> DbResult<App> {
         description: app.description.clone(),
         created_at,
         updated_at: created_at,
+        damaged: Vec::new(),
     };
     idempotency::keep(connection, site, app.remember.as_ref(), &stored)?;
     Ok(stored)

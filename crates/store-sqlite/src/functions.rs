@@ -12,7 +12,8 @@ use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use tollgate_core::auth::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionVersion, Source, VersionEntry,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
+    VersionEntry,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
 use tollgate_core::ports::store::{
@@ -198,11 +199,12 @@ pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> 
 
 /// What a function declares; `granted_by_username` stands between the columns of who did.
 fn read_rights(row: &mut Record<'_, '_>) -> DbResult<FunctionRights> {
-    let permissions = row.word("permissions", permissions)?;
-    let scope = row.word("permissions_scope", GrantScope::from_text)?;
-    let acts_as = row.word("acts_as", ActsAs::from_text)?;
+    // What cannot be read allows the least.
+    let permissions = row.shown_word("permissions", Vec::new(), permissions)?;
+    let scope = row.shown_word("permissions_scope", GrantScope::App, GrantScope::from_text)?;
+    let acts_as = row.shown_word("acts_as", ActsAs::Caller, ActsAs::from_text)?;
     let by = row.get::<Option<i64>>("granted_by")?.map(UserId);
-    let by_username = row.get("granted_by_username")?;
+    let by_username = row.shown_text_opt("granted_by_username")?;
     let at = row.time_opt("granted_at")?;
     Ok(FunctionRights {
         permissions,
@@ -235,40 +237,55 @@ fn read(row: &Row<'_>) -> DbResult<Function> {
     Ok(Function {
         id: FunctionId(row.get("id")?),
         app_id: AppId(row.get("app_id")?),
-        app_name: row.get("app_name")?,
-        app_slug: row.get("app_slug")?,
-        name: row.get("name")?,
-        slug: row.get("slug")?,
-        description: row.get("description")?,
-        execution_mode: row.word("execution_mode", ExecutionMode::from_text)?,
-        environment: row.word("environment", Environment::from_text)?,
+        app_name: row.shown_text("app_name")?,
+        app_slug: row.shown_text("app_slug")?,
+        name: row.shown_text("name")?,
+        slug: row.shown_name("slug")?,
+        description: row.shown_text("description")?,
+        execution_mode: row.shown_word(
+            "execution_mode",
+            ExecutionMode::App,
+            ExecutionMode::from_text,
+        )?,
+        environment: row.shown_word("environment", Environment::Python, Environment::from_text)?,
         is_active: row.get("is_active")?,
         is_public: row.get("is_public")?,
         async_mode: row.get("async_mode")?,
-        version: row.u32("version")?,
-        options: row.json("options")?,
+        version: row.shown(0, |row| row.u32("version"))?,
+        options: row.shown_json("options", FunctionOptions::default())?,
         rights: read_rights(&mut row)?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        damaged: row.damaged(),
     })
 }
 
-fn read_entry(row: &mut Record<'_, '_>) -> DbResult<VersionEntry> {
+fn read_columns(row: &mut Record<'_, '_>) -> DbResult<VersionEntry> {
     Ok(VersionEntry {
         id: VersionId(row.get("id")?),
         function_id: FunctionId(row.get("function_id")?),
-        number: row.u32("number")?,
+        number: row.shown(0, |row| row.u32("number"))?,
         created_at: row.time("created_at")?,
         is_active: row.get("is_active")?,
+        damaged: Vec::new(),
     })
+}
+
+fn read_entry(row: &Row<'_>) -> DbResult<VersionEntry> {
+    let mut row = Record::new("function_versions", row);
+    let entry = read_columns(&mut row)?;
+    let damaged = row.damaged();
+    Ok(VersionEntry { damaged, ..entry })
 }
 
 fn read_version(row: &Row<'_>) -> DbResult<FunctionVersion> {
     let mut row = Record::new("function_versions", row);
-    Ok(FunctionVersion {
-        entry: read_entry(&mut row)?,
-        source: row.json("source")?,
-    })
+    let entry = read_columns(&mut row)?;
+    // It shows nothing.
+    let source = row.shown_json("source", Source::System)?;
+    let damaged = row.damaged();
+    let entry = VersionEntry { damaged, ..entry };
+    Ok(FunctionVersion { entry, source })
 }
 
 fn by_id(connection: &Connection, site: i64, id: FunctionId) -> DbResult<Option<Function>> {
@@ -387,6 +404,7 @@ fn insert_version(
             number,
             created_at: at,
             is_active: false,
+            damaged: Vec::new(),
         },
         source: source.clone(),
     })
@@ -559,9 +577,8 @@ impl FunctionStore for Scoped {
             .list(move |connection| {
                 let (limit, offset) = bounds(page);
                 let values = params![site, id.0, limit, offset];
-                let read = |row: &Row<'_>| read_entry(&mut Record::new("function_versions", row));
                 Ok(Page {
-                    items: all(connection, VERSIONS, values, read)?,
+                    items: all(connection, VERSIONS, values, read_entry)?,
                     total: count(connection, COUNT_VERSIONS, params![site, id.0])?,
                 })
             })

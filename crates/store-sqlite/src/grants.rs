@@ -33,16 +33,23 @@ const REVOKE: &str = "
 const FORGET_ENDED: &str = "
     DELETE FROM role_grants WHERE site_id = ?1 AND user_id = ?2 AND expires_at <= ?3";
 
-fn read(row: &Row<'_>) -> DbResult<(UserId, RoleGrant)> {
+/// None for a grant of which nobody knows what it gives, so that it gives nothing.
+fn read(row: &Row<'_>) -> DbResult<(UserId, Option<RoleGrant>)> {
     let mut row = Record::new("role_grants", row);
     let user = UserId(row.get("user_id")?);
     let app: i64 = row.get("app_id")?;
-    let grant = RoleGrant {
+    let app_slug = row.shown_text_opt("app_slug")?;
+    let role = row.shown(None, |row| row.word("role", RoleName::from_text).map(Some))?;
+    let expires_at = row.time_opt("expires_at")?;
+    if !row.damaged().is_empty() {
+        return Ok((user, None));
+    }
+    let grant = role.map(|role| RoleGrant {
         app_id: (app != 0).then_some(AppId(app)),
-        app_slug: row.get("app_slug")?,
-        role: row.word("role", RoleName::from_text)?,
-        expires_at: row.time_opt("expires_at")?,
-    };
+        app_slug,
+        role,
+        expires_at,
+    });
     Ok((user, grant))
 }
 
@@ -53,7 +60,22 @@ pub(crate) fn of_user(
     now: Timestamp,
 ) -> DbResult<Vec<RoleGrant>> {
     let values = params![site, user.0, now.as_micros()];
-    all(connection, OF_USER, values, |row| Ok(read(row)?.1))
+    let grants = all(connection, OF_USER, values, |row| Ok(read(row)?.1))?;
+    Ok(grants.into_iter().flatten().collect())
+}
+
+/// Notes the roles of a user.
+fn note<'g>(user: &mut User, grants: impl Iterator<Item = &'g Option<RoleGrant>>) {
+    let mut is_damaged = false;
+    for grant in grants {
+        match grant {
+            Some(grant) => user.roles.push(slug(grant)),
+            None => is_damaged = true,
+        }
+    }
+    if is_damaged {
+        user.damaged.push("roles");
+    }
 }
 
 /// `"app:role"`, or `"role"` for the whole site.
@@ -71,10 +93,9 @@ pub(crate) fn fill_one(
     user: &mut User,
     now: Timestamp,
 ) -> DbResult<()> {
-    user.roles = of_user(connection, site, user.id, now)?
-        .iter()
-        .map(slug)
-        .collect();
+    let values = params![site, user.id.0, now.as_micros()];
+    let grants = all(connection, OF_USER, values, |row| Ok(read(row)?.1))?;
+    note(user, grants.iter());
     Ok(())
 }
 
@@ -89,11 +110,10 @@ pub(crate) fn fill(
     let values = params![site, json(&ids)?, now.as_micros()];
     let grants = all(connection, OF_USERS, values, read)?;
     for user in users {
-        let start = grants.partition_point(|(owner, _)| *owner < user.id);
-        let own = grants[start..]
-            .iter()
-            .take_while(|(owner, _)| *owner == user.id);
-        user.roles = own.map(|(_, grant)| slug(grant)).collect();
+        let id = user.id;
+        let start = grants.partition_point(|(owner, _)| *owner < id);
+        let own = grants[start..].iter().take_while(|(owner, _)| *owner == id);
+        note(user, own.map(|(_, grant)| grant));
     }
     Ok(())
 }

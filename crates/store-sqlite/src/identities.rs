@@ -90,14 +90,25 @@ impl Names {
         Ok(())
     }
 
+    /// Gives them to a user who has none yet, after [`Self::check_free`] in the same transaction.
+    pub(crate) fn claim_first(
+        &self,
+        connection: &Connection,
+        site: i64,
+        user: i64,
+    ) -> DbResult<()> {
+        for (_, key) in self.each() {
+            write(connection, CLAIM, params![site, key, user])?;
+        }
+        Ok(())
+    }
+
     /// Gives the user these names and takes the others, after [`Self::check_free`] in the same
     /// transaction.
     pub(crate) fn claim(&self, connection: &Connection, site: i64, user: i64) -> DbResult<()> {
         let values = params![site, user, self.username, self.email];
         let freed = all(connection, FREE_OTHERS, values, |row| Ok(row.get(0)?))?;
-        for (_, key) in self.each() {
-            write(connection, CLAIM, params![site, key, user])?;
-        }
+        self.claim_first(connection, site, user)?;
         write(connection, SETTLE, values)?;
         hand_on(connection, site, freed)
     }

@@ -59,25 +59,32 @@ fn columns(row: &mut Record<'_, '_>) -> DbResult<Secret> {
     let app: i64 = row.get("app_id")?;
     Ok(Secret {
         app: (app != 0).then_some(AppId(app)),
-        app_slug: row.get("app_slug")?,
-        key: row.get("key")?,
-        description: row.get("description")?,
-        tags: row.json("tags")?,
-        secret_type: row.get("secret_type")?,
+        app_slug: row.shown_text_opt("app_slug")?,
+        key: row.shown_name("key")?,
+        description: row.shown_text("description")?,
+        tags: row.shown_json("tags", Vec::new())?,
+        secret_type: row.shown_text("secret_type")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        damaged: Vec::new(),
     })
 }
 
 fn read(row: &Row<'_>) -> DbResult<Secret> {
-    columns(&mut Record::new("secrets", row))
+    let mut row = Record::new("secrets", row);
+    let secret = columns(&mut row)?;
+    let damaged = row.damaged();
+    Ok(Secret { damaged, ..secret })
 }
 
 fn read_sealed(row: &Row<'_>) -> DbResult<SealedSecret> {
     let mut row = Record::new("secrets", row);
+    let secret = columns(&mut row)?;
+    let sealed = Sealed(row.get("sealed")?);
+    let damaged = row.damaged();
     Ok(SealedSecret {
-        secret: columns(&mut row)?,
-        sealed: Sealed(row.get("sealed")?),
+        secret: Secret { damaged, ..secret },
+        sealed,
     })
 }
 

@@ -155,7 +155,7 @@ fn create(
     if write(connection, INSERT, values)? == 0 {
         return Err(DbError::bug(IdInUse(user.id.0)));
     }
-    prepared.names.claim(connection, site, user.id.0)
+    prepared.names.claim_first(connection, site, user.id.0)
 }
 
 /// Another process has taken this one for dead and ended its runs.

@@ -115,8 +115,10 @@ fn show(
 
 async fn api_key(context: Context<'_>, site: &str, output: Output) -> CommandResult {
     let dir = &context.config.data_dir;
-    let known = LocalAccess::read(dir)?
-        .ok_or("no server has started in this data folder yet; run `tollgate serve` first")?;
+    let known = LocalAccess::read(dir)?.ok_or_else(|| {
+        let dir = dir.display();
+        format!("no server has started in {dir} yet; run `tollgate serve` first")
+    })?;
     let way = match known.site(site) {
         Some(way) => way,
         None => {

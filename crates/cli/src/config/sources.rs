@@ -355,7 +355,7 @@ pub(super) fn refused(
                 None => why(&error.kind, default),
                 Some(_) => {
                     let first = default.and_then(|it| it.as_array()?.first());
-                    let item = settings.find_value(&path).ok();
+                    let item = item(settings, &key, &path[key.len() + 1..]);
                     let item =
                         item.map_or_else(String::new, |it| format!(", not {}", written(&it)));
                     // A list that is empty by default is one of texts.
@@ -367,6 +367,13 @@ pub(super) fn refused(
         format!("{}{found}: {why}", named(&key, origin.as_ref(), file))
     });
     messages.collect::<Vec<_>>().join("\n")
+}
+
+/// The item of a list at an index.
+fn item(settings: &Figment, list: &str, index: &str) -> Option<Value> {
+    let index: usize = index.parse().ok()?;
+    let mut items = settings.find_value(list).ok()?.into_array()?;
+    (index < items.len()).then(|| items.swap_remove(index))
 }
 
 /// What to do about a value, in words of who wrote it; `default` is the setting's, none for a table.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use tollgate_core::supervise::Supervisor;
 use tollgate_store_sqlite::DATABASE_FILE;
 
 /// What is to be done.
@@ -80,7 +81,7 @@ pub(crate) fn existing(config: &Config) -> Result<Composition, AnyError> {
         )
         .into());
     }
-    Ok(Composition::open(config)?)
+    Ok(Composition::open(config, Supervisor::default())?)
 }
 
 /// Has a request carried out by whoever has the folder.

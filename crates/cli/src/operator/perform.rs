@@ -52,8 +52,12 @@ impl Operator {
                 self.platform.auth.sites().forget();
                 let mut shown = self.view(&site);
                 if matches!(change, SiteChange::Create { .. }) {
-                    shown["warning"] =
-                        json!(between_sites(&self.platform, self.python.as_deref()).await);
+                    let warning = between_sites(&self.platform, self.python.as_deref()).await;
+                    if let (Some(warning), Some(_)) = (&warning, &self.url) {
+                        // Whoever reads a server's log need not be who made the site.
+                        tracing::warn!("{warning}");
+                    }
+                    shown["warning"] = json!(warning);
                 }
                 if !is_new {
                     shown["unchanged"] = json!(true);
@@ -163,13 +167,17 @@ impl Operator {
     }
 
     fn view(&self, site: &Site) -> Value {
-        json!({
+        let mut view = json!({
             "slug": site.slug,
             "name": site.name,
             "domains": site.domains,
             "host": host_of(&self.config, site).ok().flatten(),
             "created_at": site.created_at,
-        })
+        });
+        if !site.damaged.is_empty() {
+            view["damaged"] = json!(site.damaged);
+        }
+        view
     }
 
     async fn access(&self, authority: &Authority, site: &Site) -> Result<Value, AnyError> {

@@ -197,6 +197,7 @@ mod tests {
             name: slug.into(),
             domains: vec![],
             created_at,
+            damaged: Vec::new(),
         }
     }
 

@@ -113,6 +113,7 @@ impl AdminService {
             slug,
             domains,
             created_at: self.engine.clock.now(),
+            damaged: Vec::new(),
         };
         Ok(self
             .engine

@@ -1,6 +1,6 @@
 //! Apps: create, list, change, delete, and entering one with a right.
 
-use super::{check_texts, slug};
+use super::{check_damaged, check_texts, slug};
 use crate::app::App;
 use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
 use crate::draft::Draft;
@@ -128,6 +128,12 @@ impl AppService {
         let mut errors = Vec::new();
         let new = (app.name.as_str(), app.description.as_str());
         check_texts(new, Some((&old.0, &old.1)), &mut errors);
+        let look = draft.look();
+        let fields = [
+            ("name", look.name.is_some()),
+            ("description", look.description.is_some()),
+        ];
+        check_damaged(&app.damaged, &fields, &mut errors);
         let expected = draft.checked(errors)?.expected;
         let scope = access.principal().scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));

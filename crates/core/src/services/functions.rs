@@ -2,7 +2,7 @@
 
 use super::grants::{RightsInput, may_change_what_runs, must_hold};
 use super::sources::{Given, HeadersChange, source};
-use super::{check_filter, check_range, check_texts, check_timeout, slug};
+use super::{check_damaged, check_filter, check_range, check_texts, check_timeout, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
@@ -97,6 +97,22 @@ pub struct UpdateFunction {
     pub rights: RightsInput,
     /// When what the change was made for was last changed; another state is not overwritten.
     pub expected: Option<Timestamp>,
+}
+
+impl UpdateFunction {
+    /// The fields of a record that may be damaged, and whether this sets them.
+    fn fields(&self) -> [(&'static str, bool); 8] {
+        [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("execution_mode", false),
+            ("environment", false),
+            ("options", false),
+            ("permissions", self.rights.permissions.is_some()),
+            ("permissions_scope", self.rights.scope.is_some()),
+            ("acts_as", self.rights.acts_as.is_some()),
+        ]
+    }
 }
 
 /// A function that was made just now.
@@ -292,13 +308,22 @@ impl FunctionService {
         slug: &str,
     ) -> Result<(Function, Source, Option<WebhookState>), Error> {
         let function = self.find(access, slug).await?;
-        let executable = self
-            .executable(access.principal().scope(), &function)
-            .await?;
-        let runtime = self.engine.runtimes.of(&executable.source).ok();
-        let webhook = runtime.and_then(|runtime| runtime.webhook(&executable));
-        let function = shown(access.principal(), function);
-        Ok((function, executable.source, webhook))
+        let scope = access.principal().scope();
+        let source = self.source_of(scope, &function).await?;
+        let webhook = match &source {
+            // What is damaged is called by nobody.
+            Source::Proxy { .. } if function.damaged.is_empty() => {
+                let executable = self.executable(scope, &function).await?;
+                let runtime = self.engine.runtimes.of(&executable.source).ok();
+                runtime.and_then(|runtime| runtime.webhook(&executable))
+            }
+            _ => None,
+        };
+        let mut function = shown(access.principal(), function);
+        if source == Source::System && function.execution_mode != ExecutionMode::System {
+            function.damaged.push("source");
+        }
+        Ok((function, source, webhook))
     }
 
     /// One function, for whoever may change it.
@@ -333,6 +358,7 @@ impl FunctionService {
         let was_active = before.is_active;
         let mut function = changed(before.clone(), look.clone());
         let mut errors = look.rights.unknown();
+        check_damaged(&before.damaged, &look.fields(), &mut errors);
         let new = (function.name.as_str(), function.description.as_str());
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
         self.check_values(scope, &function, &mut errors).await?;
@@ -590,6 +616,13 @@ impl FunctionService {
             .ok_or_else(|| Error::NotFound(format!("Function '{}'", crate::text::prefix(slug, 64))))
     }
 
+    /// What a function runs, as it can be shown: nothing, where that is damaged.
+    async fn source_of(&self, scope: TenantScope, function: &Function) -> Result<Source, Error> {
+        let store = self.engine.scoped(scope);
+        let version = store.version(function.id, function.version).await?;
+        Ok(version.map_or(Source::System, |version| version.source))
+    }
+
     async fn executable(
         &self,
         scope: TenantScope,
@@ -609,7 +642,7 @@ impl FunctionService {
         if input.code.is_none() && input.webhook_url.is_none() && input.headers.is_none() {
             return Ok(None);
         }
-        let current = self.executable(scope, before).await?.source;
+        let current = self.source_of(scope, before).await?;
         let given = Given {
             code: input.code.clone(),
             webhook_url: input.webhook_url.clone(),

@@ -191,6 +191,21 @@ fn check_range(
     }
 }
 
+/// What cannot be read would be overwritten with a placeholder, so a change must set it anew. `fields` are
+/// those that the change writes, and whether it sets them.
+pub(crate) fn check_damaged(
+    damaged: &[&'static str],
+    fields: &[(&'static str, bool)],
+    errors: &mut Vec<FieldError>,
+) {
+    for (field, is_set) in fields {
+        if damaged.contains(field) && !is_set {
+            let message = "What is stored here is damaged; set it anew, or restore a backup";
+            errors.push(FieldError::new(*field, message));
+        }
+    }
+}
+
 pub(crate) fn refuse(errors: Vec<FieldError>) -> Result<(), Error> {
     if errors.is_empty() {
         Ok(())

@@ -167,6 +167,14 @@ impl SubscriberService {
             .await?
             .ok_or_else(not_subscribed)?;
         let patch = draft.look().clone();
+        let fields = [
+            ("priority", patch.priority.is_some()),
+            ("filter", patch.filter.is_some()),
+            ("timeout_seconds", patch.timeout_seconds.is_some()),
+            ("on_timeout", patch.on_timeout.is_some()),
+            ("max_attempts", patch.max_attempts.is_some()),
+        ];
+        super::check_damaged(&before.damaged, &fields, &mut errors);
         let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
         check(event, &options, found.as_ref(), &mut errors);

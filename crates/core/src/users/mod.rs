@@ -9,6 +9,6 @@ mod service;
 
 pub use input::{CreateUser, UpdateUser};
 pub use model::{FieldError, Profile, User};
-pub use preferences::PreferencesChange;
+pub use preferences::{Preferences, PreferencesChange};
 pub(crate) use rights::{Standing, function_refusal, functions_may_change};
 pub use service::UserService;

@@ -63,6 +63,8 @@ pub struct User {
     pub updated_at: Timestamp,
     /// Counts changes; a write names the revision that it was decided on.
     pub revision: i64,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 impl User {
@@ -86,6 +88,7 @@ impl User {
             created_at: now,
             updated_at: now,
             revision: 1,
+            damaged: Vec::new(),
         }
     }
 

@@ -206,6 +206,7 @@ mod tests {
             created_at: now,
             updated_at: now,
             revision: 1,
+            damaged: Vec::new(),
         }
     }
 

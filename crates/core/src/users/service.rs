@@ -22,6 +22,7 @@ use crate::ports::store::{
     Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
 };
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
+use crate::services::check_damaged;
 use std::sync::Arc;
 
 /// Operations on users.
@@ -123,7 +124,8 @@ impl UserService {
         }
         let proposed = look.applied_to(&before.profile);
         may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
-        let errors = self.errors_in(&proposed, Some(&before.profile), look.password.as_ref());
+        let mut errors = self.errors_in(&proposed, Some(&before.profile), look.password.as_ref());
+        check_damaged(&before.damaged, &look.fields(), &mut errors);
         let input = draft.checked(errors)?;
         let is_self = Some(before.id) == principal.user_id() && !principal.is_function();
         if is_self && (input.password.is_some() || proposed.email != before.profile.email) {
@@ -152,6 +154,7 @@ impl UserService {
             profile: agreement.profile.clone(),
             updated_at: self.engine.clock.now(),
             revision: before.revision + 1,
+            damaged: Vec::new(),
             ..before.clone()
         };
         let post = Event::PostUserUpdate(Box::new(UserUpdated {

@@ -1,7 +1,6 @@
 //! A platform for one test.
 
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;

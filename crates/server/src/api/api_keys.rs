@@ -32,6 +32,10 @@ pub(crate) struct ApiKeyView {
     /// About when it was last used, to the hour.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl ApiKeyView {
@@ -44,6 +48,7 @@ impl ApiKeyView {
             created_at: record.created_at,
             expires_at: record.expires_at,
             last_used_at: record.last_used_at,
+            damaged: record.damaged,
         }
     }
 }

@@ -94,7 +94,8 @@ pub(crate) struct UpdateApp {
 }
 
 impl Updates for UpdateApp {
-    const READ_ONLY: &'static [&'static str] = &["id", "slug", "created_at", "updated_at"];
+    const READ_ONLY: &'static [&'static str] =
+        &["id", "slug", "created_at", "updated_at", "damaged"];
 }
 
 /// Update App

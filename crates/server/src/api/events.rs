@@ -251,6 +251,7 @@ impl Updates for ChangeSubscription {
         "app_slug",
         "created_at",
         "updated_at",
+        "damaged",
     ];
 }
 

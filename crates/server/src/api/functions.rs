@@ -244,6 +244,7 @@ impl Updates for UpdateFunction {
         "version",
         "created_at",
         "updated_at",
+        "damaged",
         "webhook_state",
         "permissions_granted_by",
         "permissions_granted_at",

@@ -173,7 +173,8 @@ pub(crate) struct UpdateSecret {
 }
 
 impl Updates for UpdateSecret {
-    const READ_ONLY: &'static [&'static str] = &["key", "app", "created_at", "updated_at"];
+    const READ_ONLY: &'static [&'static str] =
+        &["key", "app", "created_at", "updated_at", "damaged"];
 }
 
 /// Update Secret

@@ -180,8 +180,11 @@ pub(crate) async fn preferences(
     Caller(caller): Caller,
 ) -> Result<Reply<Object>, ApiError> {
     let preferences = app.platform().users.preferences(&caller).await?;
-    let message = "Preferences retrieved successfully";
-    Ok(Reply::new(message, preferences))
+    let message = match preferences.is_damaged {
+        false => "Preferences retrieved successfully",
+        true => "The stored preferences are damaged; these are the defaults",
+    };
+    Ok(Reply::new(message, preferences.set))
 }
 
 /// Set Own Preferences
@@ -290,6 +293,7 @@ impl Updates for UpdateUser {
         "roles",
         "created_at",
         "updated_at",
+        "damaged",
     ];
 }
 

@@ -18,6 +18,10 @@ pub(crate) struct AppView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl From<App> for AppView {
@@ -29,6 +33,7 @@ impl From<App> for AppView {
             description: app.description,
             created_at: app.created_at,
             updated_at: app.updated_at,
+            damaged: app.damaged,
         }
     }
 }

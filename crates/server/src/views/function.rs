@@ -59,6 +59,10 @@ pub(crate) struct FunctionView {
     /// Of `proxy` functions, in the answer to their creation only: verifies their deliveries.
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_secret: Option<String>,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 /// Who declared what a function may do.
@@ -118,6 +122,10 @@ pub(crate) struct VersionEntryView {
     is_active: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 /// A version of a function with what it runs.
@@ -167,6 +175,7 @@ impl From<Function> for FunctionView {
             source: None,
             webhook_state: None,
             webhook_secret: None,
+            damaged: function.damaged,
         }
     }
 }
@@ -224,6 +233,7 @@ impl From<VersionEntry> for VersionEntryView {
             version: entry.number,
             is_active: entry.is_active,
             created_at: entry.created_at,
+            damaged: entry.damaged,
         }
     }
 }

@@ -19,6 +19,7 @@ use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{FunctionChange, Store};
 use tollgate_core::services::Strength;
 use tollgate_core::site::{Authority, Site};
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::task::State;
 use tollgate_core::time::Clock;
 use tollgate_core::vault::{Vault, VaultKey};
@@ -436,7 +437,7 @@ fn proxy(store: &Arc<dyn Store>, vault: &Arc<Vault>, clock: &Arc<dyn Clock>) -> 
         ..OutboundConfig::default()
     };
     let keys = SigningKeys::new(Arc::clone(store), Arc::clone(vault), Arc::clone(clock));
-    let outbound = Outbound::new(config).unwrap();
+    let outbound = Outbound::new(config, &Supervisor::default()).unwrap();
     ProxyRuntime::new(outbound, Arc::new(keys), Arc::clone(clock))
 }
 

@@ -20,6 +20,7 @@ pub(super) fn new(now: Timestamp, app: Option<AppId>, key: &str, value: u8) -> N
         secret_type: "api_key".to_owned(),
         created_at: now,
         updated_at: now,
+        damaged: Vec::new(),
     };
     NewSecret {
         secret,

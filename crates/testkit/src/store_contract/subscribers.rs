@@ -268,16 +268,19 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
     assert_eq!(closed().await, None, "it was switched off");
     patch(Some(true)).await.unwrap();
     assert!(gone(1).await.unwrap());
-    let activate = |version| {
-        store.update_function(FunctionChange {
-            function: function.clone(),
-            version: Some(version),
+    let activate = async |version| {
+        let function = store.function_by_id(function.id).await.unwrap().unwrap();
+        let version = Some(version);
+        let change = FunctionChange {
+            function,
+            version,
             at,
-        })
+        };
+        store.update_function(change).await.unwrap();
     };
-    activate(1).await.unwrap();
+    activate(1).await;
     assert_eq!(closed().await, Some(true), "it runs what it ran");
-    activate(second).await.unwrap();
+    activate(second).await;
     assert_eq!(closed().await, Some(false), "it has another webhook");
     assert!(!gone(1).await.unwrap(), "a late answer of the old one");
     assert!(gone(second).await.unwrap());

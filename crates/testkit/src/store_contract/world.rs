@@ -164,6 +164,7 @@ impl Tenant {
             name: slug.to_uppercase(),
             domains: vec![format!("{slug}.example.com")],
             created_at: clock.now(),
+            damaged: Vec::new(),
         };
         let site = system.insert_site(site).await.expect("a site can be made");
         let scope = Authority::of_this_program().scope(site.id);
@@ -294,6 +295,7 @@ impl Tenant {
             created_at: now,
             updated_at: now,
             revision: 1,
+            damaged: Vec::new(),
         }
     }
 

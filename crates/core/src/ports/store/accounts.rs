@@ -8,7 +8,7 @@ use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
 use crate::invocation::{Completion, NewInvocation};
 use crate::time::Timestamp;
-use crate::users::{FieldError, PreferencesChange, User};
+use crate::users::{FieldError, Preferences, PreferencesChange, User};
 use async_trait::async_trait;
 use std::fmt;
 use uuid::Uuid;
@@ -130,7 +130,7 @@ pub trait UserStore: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// What a user has set for the clients that they use; none when there is no such user.
-    async fn preferences(&self, user: UserId) -> Result<Option<Object>, StoreError>;
+    async fn preferences(&self, user: UserId) -> Result<Option<Preferences>, StoreError>;
 
     /// Changes them as core says, in one transaction, so that of two changes at once none is lost.
     /// Answers what stands there then; none when there is no such user.
@@ -185,6 +185,8 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// About when it was last used; see [`crate::limits::KEY_USE_NOTED`].
     pub last_used_at: Option<Timestamp>,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 /// An API key to be stored.
