@@ -147,10 +147,11 @@ pub(crate) fn permissions_or_null() -> Array {
         .build()
 }
 
-/// Any JSON.
-pub(crate) fn any() -> Object {
+/// What a function returned: any JSON.
+pub(crate) fn returned() -> Object {
     ObjectBuilder::new()
         .schema_type(SchemaType::AnyValue)
+        .description(Some("What `main` returned: any JSON"))
         .build()
 }
 

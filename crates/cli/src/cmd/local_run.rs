@@ -59,24 +59,12 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         follows: !args.remote.json,
         terminal: Terminal::new(crate::args::ColorChoice::Auto),
     });
-    let mut options = FunctionOptions::default();
-    if args.egress {
-        options.network = Network::Egress;
-    }
-    if let Some(seconds) = args.timeout {
-        let least = limits::TIMEOUT_MIN.as_secs_f64();
-        let most = limits::TIMEOUT_MAX.as_secs_f64();
-        if !(seconds >= least && seconds <= most) {
-            return Err(format!("--timeout {seconds}: use {least} to {most} seconds").into());
-        }
-        options.timeout_seconds = Some(seconds);
-    }
     let call = Planned {
         source: &source,
         event,
         params,
         user_data: args.user.as_deref().map(user).transpose()?,
-        options,
+        options: options(args)?,
     };
     let executable = call.executable();
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
@@ -117,6 +105,22 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn options(args: &FunctionRun) -> Result<FunctionOptions, AnyError> {
+    let mut options = FunctionOptions::default();
+    if args.egress {
+        options.network = Network::Egress;
+    }
+    if let Some(seconds) = args.timeout {
+        let least = limits::TIMEOUT_MIN.as_secs_f64();
+        let most = limits::TIMEOUT_MAX.as_secs_f64();
+        if !(seconds >= least && seconds <= most) {
+            return Err(format!("--timeout {seconds}: use {least} to {most} seconds").into());
+        }
+        options.timeout_seconds = Some(seconds);
+    }
+    Ok(options)
 }
 
 fn event(name: &str) -> Result<EventType, AnyError> {

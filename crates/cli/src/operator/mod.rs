@@ -81,7 +81,7 @@ pub(crate) fn existing(config: &Config) -> Result<Composition, AnyError> {
         )
         .into());
     }
-    Ok(Composition::open(config, Supervisor::default())?)
+    Composition::open(config, Supervisor::default())
 }
 
 /// Has a request carried out by whoever has the folder.

@@ -54,7 +54,7 @@ pub(crate) struct ExecuteReply {
     #[schema(value_type = String)]
     message: &'static str,
     /// What `main` returned; an empty list for nothing, and for a queued run.
-    #[schema(schema_with = words::any)]
+    #[schema(schema_with = words::returned)]
     data: JsonText,
     invocation: InvocationView,
     queued: bool,

@@ -146,110 +146,101 @@ async fn a_time_limit_has_a_floor_and_a_scheme_any_case() {
     app.post(PATH, &body).bearer(&root).send().await.ok();
 }
 
+const HOOK: &str =
+    r#""name": "Other", "execution_mode": "proxy", "webhook_url": "http://127.0.0.1:9/""#;
+const CODE: &str = r#""name": "Other", "code": "def main(p): return 1""#;
+
+/// Method, function, members of the body, and the one field that is refused.
+const STRANGE: [(&str, &str, &str, &str); 10] = [
+    (
+        "PATCH",
+        "hook/",
+        r#""code": "def main(p): return 1""#,
+        "code",
+    ),
+    (
+        "PATCH",
+        "code/",
+        r#""webhook_url": "http://a/""#,
+        "webhook_url",
+    ),
+    ("PATCH", "code/", r#""headers": {"a": "b"}"#, "headers"),
+    (
+        "POST",
+        "",
+        r#"HOOK, "code": "def main(p): return 1""#,
+        "code",
+    ),
+    (
+        "POST",
+        "",
+        r#"CODE, "webhook_url": "http://a/""#,
+        "webhook_url",
+    ),
+    ("POST", "", r#"CODE, "headers": {"a": "b"}"#, "headers"),
+    (
+        "POST",
+        "",
+        r#"HOOK, "headers": {"x": "********"}"#,
+        "headers.x",
+    ),
+    (
+        "POST",
+        "",
+        r#"HOOK, "headers": {"X": "1", "x": "2"}"#,
+        "headers.x",
+    ),
+    (
+        "PUT",
+        "hook/",
+        r#""headers": {"x-new": "********"}"#,
+        "headers.x-new",
+    ),
+    (
+        "PATCH",
+        "hook/",
+        r#""headers": {"X-Token": "2", "x-token": "1"}"#,
+        "headers.x-token",
+    ),
+];
+
+fn body(members: &str) -> Value {
+    let members = members.replace("HOOK", HOOK).replace("CODE", CODE);
+    serde_json::from_str(&format!("{{{members}}}")).unwrap()
+}
+
 /// What a mode does not have is refused by its own field, and nothing is missing that is there.
 #[tokio::test]
 async fn a_mode_has_its_own_fields_and_headers_have_one_name() {
     let app = TestApp::new().await;
     let root = app.root().await;
     app.user_management(&root).await;
-    let (code, url) = ("def main(p): return 1", "http://127.0.0.1:9/");
     let ask = |method: &str, path: &str, body: Value| {
         let path = format!("{PATH}{path}");
         app.ask(method, &path).json(&body).bearer(&root).send()
     };
-    let app_one = json!({"name": "App One", "code": code});
-    let headers = json!({"X-Token": "secret", "x-team": "crm"});
-    let hook =
-        json!({"name": "Hook", "execution_mode": "proxy", "webhook_url": url, "headers": headers});
-    ask("POST", "", app_one.clone()).await.ok();
-    ask("POST", "", hook.clone()).await.ok();
-    let with = |mut body: Value, more: Value| {
-        body["name"] = json!("Other");
-        for (name, value) in more.as_object().unwrap() {
-            body[name] = value.clone();
-        }
-        body
-    };
-    let hidden = "********";
-    for (method, path, body, field) in [
-        ("PATCH", "hook/", json!({"code": code}), "code"),
-        (
-            "PATCH",
-            "app-one/",
-            json!({"webhook_url": url}),
-            "webhook_url",
-        ),
-        (
-            "PATCH",
-            "app-one/",
-            json!({"headers": {"a": "b"}}),
-            "headers",
-        ),
-        (
-            "POST",
-            "",
-            with(hook.clone(), json!({"code": code})),
-            "code",
-        ),
-        (
-            "POST",
-            "",
-            with(app_one.clone(), json!({"webhook_url": url})),
-            "webhook_url",
-        ),
-        (
-            "POST",
-            "",
-            with(app_one, json!({"headers": {"a": "b"}})),
-            "headers",
-        ),
-        (
-            "POST",
-            "",
-            with(hook.clone(), json!({"headers": {"x": hidden}})),
-            "headers.x",
-        ),
-        (
-            "POST",
-            "",
-            with(hook, json!({"headers": {"X": "1", "x": "2"}})),
-            "headers.x",
-        ),
-        (
-            "PUT",
-            "hook/",
-            json!({"headers": {"x-new": hidden}}),
-            "headers.x-new",
-        ),
-        (
-            "PATCH",
-            "hook/",
-            json!({"headers": {"X-Token": "two", "x-token": "one"}}),
-            "headers.x-token",
-        ),
-    ] {
-        let answer = ask(method, path, body.clone()).await;
+    let code = body(r#"CODE, "slug": "code""#);
+    let headers = r#""headers": {"X-Token": "secret", "x-team": "crm"}"#;
+    let hook = body(&format!(r#"HOOK, "slug": "hook", {headers}"#));
+    ask("POST", "", code).await.ok();
+    ask("POST", "", hook).await.ok();
+    for (method, path, members, field) in STRANGE {
+        let answer = ask(method, path, body(members)).await;
         answer.is_error(400, "VALIDATION_ERROR");
-        let fields: Vec<_> = answer.body["errors"].as_array().unwrap().iter().collect();
-        assert_eq!(fields.len(), 1, "{body}: {}", answer.body);
-        assert_eq!(fields[0]["field"], field, "{body}: {}", answer.body);
+        let fields = answer.body["errors"].as_array().unwrap();
+        assert_eq!(fields.len(), 1, "{members}: {}", answer.body);
+        assert_eq!(fields[0]["field"], field, "{members}: {}", answer.body);
     }
     // The same header by another case is the same header.
-    let put = ask("PUT", "hook/", json!({"headers": {"x-TOKEN": hidden}}))
-        .await
-        .ok();
+    let put = body(r#""headers": {"x-TOKEN": "********"}"#);
+    let put = ask("PUT", "hook/", put).await.ok();
     assert_eq!(put["version"], 2, "another name, the same value");
-    let merge = |headers: Value| {
-        let body = json!({"headers": headers}).to_string().into_bytes();
-        let asking = app
-            .ask("PATCH", &format!("{PATH}hook/"))
-            .raw(body)
-            .bearer(&root);
-        asking
-            .header("content-type", "application/merge-patch+json")
-            .send()
-    };
-    merge(json!({"X-Token": null})).await.ok();
+    let merge = body(r#""headers": {"X-Token": null}"#);
+    let hook = format!("{PATH}hook/");
+    let merge = merge.to_string().into_bytes();
+    let asking = app.ask("PATCH", &hook).raw(merge).bearer(&root);
+    let merge = asking.header("content-type", "application/merge-patch+json");
+    merge.send().await.ok();
     let shown = ask("GET", "hook/", json!({})).await.ok();
     assert_eq!(shown["headers"], json!({}), "{shown}");
 }
