@@ -21,6 +21,7 @@ struct Example {
     code: &'static str,
     event: EventType,
     priority: i32,
+    filter: Option<&'static str>,
 }
 
 const EXAMPLES: [Example; 3] = [
@@ -30,6 +31,7 @@ const EXAMPLES: [Example; 3] = [
         code: include_str!("../../../examples/functions/validate_user_data.py"),
         event: EventType::PreUserCreate,
         priority: 0,
+        filter: None,
     },
     Example {
         name: "Enrich Profile",
@@ -37,6 +39,8 @@ const EXAMPLES: [Example; 3] = [
         code: include_str!("../../../examples/functions/enrich_profile.py"),
         event: EventType::PreUserCreate,
         priority: 10,
+        // It holds no rights, so it changes no account that has some.
+        filter: Some("!event.params.is_staff"),
     },
     Example {
         name: "Welcome Message",
@@ -44,6 +48,7 @@ const EXAMPLES: [Example; 3] = [
         code: include_str!("../../../examples/functions/welcome_message.py"),
         event: EventType::PostUserCreate,
         priority: 0,
+        filter: None,
     },
 ];
 
@@ -114,6 +119,7 @@ async fn install_one(
         function: created.function.id,
         options: SubscriberOptions {
             priority: example.priority,
+            filter: example.filter.map(str::to_owned),
             ..SubscriberOptions::default()
         },
     };

@@ -107,6 +107,8 @@ pub const HOSTS: usize = 256;
 pub const HOST_IDLE: Duration = Duration::from_secs(300);
 /// Largest frame on the pipe between server and worker: a result with its logs.
 pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
+/// Largest answer to one call of a function's `sdk_client`.
+pub const HOST_ANSWER_BYTES: usize = FRAME_BYTES;
 /// Largest frame from a worker that holds neither a result nor a body.
 pub const SMALL_FRAME_BYTES: usize = 64 * 1024;
 /// Largest frame with a request of a function to another host: its body is in base64.

@@ -377,6 +377,7 @@ fn of_conflict(conflict: Conflict) -> ApiError {
         | Conflict::Site
         | Conflict::IdempotencyKey
         | Conflict::Changed
+        | Conflict::Author
         | Conflict::NotDead
         | Conflict::Gone => ApiError::conflict(conflict.to_string()),
     }

@@ -2,6 +2,7 @@
 //! nothing but the invocation records that show its name.
 
 use crate::apps;
+use crate::author;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::idempotency;
 use crate::listing::bounds;
@@ -47,13 +48,14 @@ const BY_ID: &str = select!("AND f.id = ?2");
 const INSERT: &str = "
     INSERT INTO functions (id, site_id, app_id, name, slug, description, execution_mode, environment,
         is_active, is_public, async_mode, version, options, created_at, updated_at, webhook_secret,
-        permissions, permissions_scope, acts_as, granted_by, granted_at)
+        permissions, permissions_scope, acts_as, granted_by, granted_at, activation,
+        granted_activation)
     VALUES (?14, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12, ?13, ?15, ?16, ?17, ?18,
-        ?19)
+        ?19, 1, iif(?19 IS NULL, NULL, 1))
     ON CONFLICT DO NOTHING";
 const INSERT_VERSION: &str = "
-    INSERT INTO function_versions (id, site_id, function_id, number, source, created_at)
-    VALUES (?6, ?1, ?2, ?3, ?4, ?5)";
+    INSERT INTO function_versions (id, site_id, function_id, number, source, created_at, activation)
+    VALUES (?6, ?1, ?2, ?3, ?4, ?5, ?7)";
 const NEXT_VERSION: &str = "
     SELECT COALESCE(MAX(number), 0) + 1 FROM function_versions
     WHERE site_id = ?1 AND function_id = ?2";
@@ -63,14 +65,21 @@ const UPDATE: &str = "
         updated_at = ?12, permissions = ?13, permissions_scope = ?14, acts_as = ?15,
         granted_by = ?16, granted_at = ?17
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// Before [`SET_VERSION`]: what is active until then was so until then.
-const RETIRE_VERSION: &str = "
-    UPDATE function_versions SET retired_at = ?4
-    WHERE site_id = ?1 AND function_id = ?2 AND number <> ?3
-        AND number = (SELECT version FROM functions WHERE site_id = ?1 AND id = ?2)";
+const RUNS_ANOTHER: &str = "
+    SELECT count(*) FROM functions WHERE site_id = ?1 AND id = ?2 AND version <> ?3";
 const SET_VERSION: &str = "
-    UPDATE functions SET version = ?3, updated_at = ?4
+    UPDATE functions SET version = ?3, updated_at = ?4, activation = activation + 1
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+/// After [`SET_VERSION`].
+const NOTE_ACTIVATION: &str = "
+    UPDATE function_versions SET activation =
+        (SELECT activation FROM functions WHERE site_id = ?1 AND id = ?2)
+    WHERE site_id = ?1 AND function_id = ?2 AND number = ?3";
+/// After what has become active with the same change: what is declared is for that, and for no version
+/// before it.
+const NOTE_GRANT: &str = "
+    UPDATE functions SET granted_activation = iif(granted_at IS NULL, NULL, activation)
+    WHERE site_id = ?1 AND id = ?2";
 /// PRE subscriptions that a webhook closed which is gone.
 const REOPEN: &str = "
     UPDATE subscribers SET inactive = NULL, updated_at = ?3
@@ -171,7 +180,7 @@ const EXECUTABLE_OF: &str = concat!(
 const CEILING: &str = "
     SELECT f.id, f.slug, f.app_id, a.slug AS app_slug, f.permissions, f.permissions_scope, f.acts_as,
         f.granted_by, NULL AS granted_by_username, f.granted_at,
-        f.granted_at IS NULL OR v.number = f.version OR COALESCE(v.retired_at > f.granted_at, 0)
+        f.granted_activation IS NULL OR COALESCE(v.activation >= f.granted_activation, 0)
             AS approved
     FROM functions f JOIN apps a ON a.id = f.app_id AND a.site_id = f.site_id
     JOIN function_versions v ON v.function_id = f.id AND v.site_id = f.site_id
@@ -299,6 +308,7 @@ fn insert(
     (id, version): (FunctionId, VersionId),
 ) -> DbResult<Function> {
     idempotency::check(connection, site, new.remember.as_ref())?;
+    author::check(connection, site, new.author)?;
     apps::expect(connection, site, new.app_id)?;
     let at = new.created_at.as_micros();
     let values = params![
@@ -328,7 +338,7 @@ fn insert(
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
     }
-    let values = params![site, id.0, 1, json(&new.source)?, at, version.0];
+    let values = params![site, id.0, 1, json(&new.source)?, at, version.0, 1];
     ensure_rows(
         "insert version",
         write(connection, INSERT_VERSION, values)?,
@@ -342,6 +352,7 @@ fn insert(
 fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResult<Function> {
     let function = &change.function;
     let at = change.at.as_micros();
+    author::check(connection, site, change.author)?;
     let found = by_id(connection, site, function.id)?.ok_or(Conflict::Gone)?;
     if found.updated_at != function.updated_at {
         return Err(Conflict::Changed.into());
@@ -378,6 +389,9 @@ fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResu
     {
         return Err(Conflict::Gone.into());
     }
+    if change.declares {
+        write(connection, NOTE_GRANT, params![site, function.id.0])?;
+    }
     by_id(connection, site, function.id)?.ok_or_else(|| Conflict::Gone.into())
 }
 
@@ -394,7 +408,17 @@ fn insert_version(
     }
     let number = count(connection, NEXT_VERSION, params![site, id.0])?;
     let number = u32::try_from(number).map_err(DbError::bug)?;
-    let values = params![site, id.0, number, json(source)?, at.as_micros(), version.0];
+    let never = None::<i64>;
+    let at_micros = at.as_micros();
+    let values = params![
+        site,
+        id.0,
+        number,
+        json(source)?,
+        at_micros,
+        version.0,
+        never
+    ];
     let rows = write(connection, INSERT_VERSION, values)?;
     ensure_rows("insert version", rows, 1)?;
     Ok(FunctionVersion {
@@ -445,8 +469,10 @@ fn activate(
         return Ok(false);
     };
     let values = params![site, id.0, number, at.as_micros()];
-    let is_another = write(connection, RETIRE_VERSION, values)? > 0;
+    let is_another = count(connection, RUNS_ANOTHER, params![site, id.0, number])? > 0;
     ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
+    let rows = write(connection, NOTE_ACTIVATION, params![site, id.0, number])?;
+    ensure_rows("note activation", rows, 1)?;
     let environment = match &source {
         Source::App { environment, .. } => Some(environment.as_str()),
         Source::Proxy { .. } | Source::System => None,

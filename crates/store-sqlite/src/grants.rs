@@ -29,6 +29,9 @@ const ASSIGN: &str = "
     ON CONFLICT (user_id, app_id, role) DO UPDATE SET expires_at = excluded.expires_at";
 const REVOKE: &str = "
     DELETE FROM role_grants WHERE site_id = ?1 AND user_id = ?2 AND app_id = ?3 AND role = ?4";
+/// What was decided on somebody's rights before is not written any more.
+const RAISE_REVISION: &str = "
+    UPDATE users SET revision = revision + 1 WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 /// Ended grants of the same users go with the next change, so that none pile up.
 const FORGET_ENDED: &str = "
     DELETE FROM role_grants WHERE site_id = ?1 AND user_id = ?2 AND expires_at <= ?3";
@@ -132,12 +135,15 @@ pub(crate) fn assign(
             FORGET_ENDED,
             params![site, user.0, now.as_micros()],
         )?;
+        let mut of_user = 0;
         for grant in grants {
             let app = grant.app_id.map_or(0, |app| app.0);
             let end = grant.expires_at.map(|at| at.as_micros());
             let values = params![site, user.0, app, grant.role.as_str(), end];
-            pairs += write(connection, ASSIGN, values)? as u64;
+            of_user += write(connection, ASSIGN, values)? as u64;
         }
+        pairs += of_user;
+        raise_revision(connection, site, *user, of_user)?;
     }
     Ok(pairs)
 }
@@ -150,11 +156,21 @@ pub(crate) fn revoke(
 ) -> DbResult<u64> {
     let mut pairs = 0;
     for user in users {
+        let mut of_user = 0;
         for grant in grants {
             let app = grant.app_id.map_or(0, |app| app.0);
             let values = params![site, user.0, app, grant.role.as_str()];
-            pairs += write(connection, REVOKE, values)? as u64;
+            of_user += write(connection, REVOKE, values)? as u64;
         }
+        pairs += of_user;
+        raise_revision(connection, site, *user, of_user)?;
     }
     Ok(pairs)
+}
+
+fn raise_revision(connection: &Connection, site: i64, user: UserId, pairs: u64) -> DbResult<()> {
+    if pairs > 0 {
+        write(connection, RAISE_REVISION, params![site, user.0])?;
+    }
+    Ok(())
 }

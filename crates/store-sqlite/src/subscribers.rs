@@ -1,5 +1,6 @@
 //! Subscribers: which functions an event runs.
 
+use crate::author;
 use crate::error::DbResult;
 use crate::functions::{executable_columns, executable_joins, shared};
 use crate::idempotency;
@@ -181,6 +182,7 @@ pub(crate) fn gone(
 
 fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<Subscriber> {
     idempotency::check(connection, site, new.remember.as_ref())?;
+    author::check(connection, site, new.author)?;
     if !exists(connection, FUNCTION, params![site, new.function_id.0])? {
         return Err(Conflict::Gone.into());
     }

@@ -16,7 +16,7 @@ const PASSWORD_BYTES: u64 = 4096;
 
 pub(super) async fn run(context: Context<'_>, command: Admin) -> CommandResult {
     match command {
-        Admin::Create(user) => create(context, user).await,
+        Admin::Create { username, user } => create(context, username, user).await,
         Admin::ResetPassword(user) => reset_password(context, user).await,
         Admin::Rename {
             id,
@@ -57,7 +57,7 @@ pub(super) async fn run(context: Context<'_>, command: Admin) -> CommandResult {
     }
 }
 
-async fn create(context: Context<'_>, user: AdminUser) -> CommandResult {
+async fn create(context: Context<'_>, username: Option<String>, user: AdminUser) -> CommandResult {
     let AdminUser {
         email,
         password,
@@ -68,6 +68,7 @@ async fn create(context: Context<'_>, user: AdminUser) -> CommandResult {
     let request = Request::CreateSuperuser {
         site,
         email,
+        username,
         password,
     };
     let done = operator::ask(context.config, &request).await?;

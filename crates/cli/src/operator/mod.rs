@@ -27,6 +27,7 @@ pub(crate) enum Request {
     CreateSuperuser {
         site: String,
         email: String,
+        username: Option<String>,
         password: String,
     },
     ResetPassword {

@@ -3,7 +3,7 @@
 use super::{Request, SiteChange};
 use crate::AnyError;
 use crate::access::{LocalAccess, host_of};
-use crate::bootstrap::{site, site_access};
+use crate::bootstrap::{naming, site, site_access};
 use crate::compose::between_sites;
 use crate::config::Config;
 use crate::keys;
@@ -13,9 +13,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::auth::Password;
+use tollgate_core::error::Error;
 use tollgate_core::ids::UserId;
 use tollgate_core::platform::Platform;
-use tollgate_core::services::Strength;
+use tollgate_core::services::{NewSuperuser, Strength};
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::users::{UpdateUser, User};
 use tollgate_runtimes::PythonRuntime;
@@ -99,13 +100,19 @@ impl Operator {
             Request::CreateSuperuser {
                 site,
                 email,
+                username,
                 password,
             } => {
                 let site = found(site).await?;
-                let password = Password::new(password.clone());
+                let new = NewSuperuser {
+                    email: email.clone(),
+                    username: username.clone(),
+                    password: Password::new(password.clone()),
+                };
                 let user = admin
-                    .create_superuser(authority, &site, email, password, Strength::Checked)
-                    .await?;
+                    .create_superuser(authority, &site, new, Strength::Checked)
+                    .await
+                    .map_err(in_flags)?;
                 Ok(shown(&site, &user))
             }
             Request::ResetPassword {
@@ -117,7 +124,8 @@ impl Operator {
                 let password = Password::new(password.clone());
                 let user = admin
                     .reset_password(authority, &site, login, password)
-                    .await?;
+                    .await
+                    .map_err(in_flags)?;
                 Ok(shown(&site, &user))
             }
             Request::Rename {
@@ -132,7 +140,8 @@ impl Operator {
                     email: email.clone(),
                     ..UpdateUser::default()
                 };
-                let user = admin.rename(authority, &site, UserId(*id), change).await?;
+                let renamed = admin.rename(authority, &site, UserId(*id), change);
+                let user = renamed.await.map_err(in_flags)?;
                 Ok(shown(&site, &user))
             }
             _ => Err("this request is about no user".into()),
@@ -191,6 +200,16 @@ impl Operator {
         access.write(dir)?;
         Ok(Value::Null)
     }
+}
+
+/// An error about an account in the words of the command line.
+fn in_flags(error: Error) -> Error {
+    let flags = [
+        ("email", "--email"),
+        ("username", "--username"),
+        ("password", "--password"),
+    ];
+    naming(error, &flags)
 }
 
 /// Copies database and keys into a new folder, which is taken away again if that fails.

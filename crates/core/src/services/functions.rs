@@ -1,6 +1,6 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
-use super::grants::{RightsInput, may_change_what_runs, must_hold};
+use super::grants::{RightsInput, may_change_what_runs, may_replace};
 use super::sources::{Given, HeadersChange, source};
 use super::{check_damaged, check_filter, check_range, check_texts, check_timeout, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
@@ -178,7 +178,7 @@ impl FunctionService {
         let input = draft.checked(errors)?;
         let source = source.map_err(Error::Validation)?;
         let now = self.engine.clock.now();
-        let rights = input.rights.applied_to(
+        let rights = input.rights.clone().applied_to(
             &FunctionRights::default(),
             access.principal(),
             access.app().id,
@@ -188,6 +188,7 @@ impl FunctionService {
             .then(|| self.new_secret(scope, access.app().id, &slug));
         let (webhook_secret, shown) = secret.unzip();
         let new = NewFunction {
+            author: None,
             app_id: access.app().id,
             name: input.name,
             slug,
@@ -205,7 +206,7 @@ impl FunctionService {
             ids: Some(self.engine.new_function_ids().await?),
             remember,
         };
-        let function = self.insert(scope, new).await?;
+        let function = self.insert(access, new, input.rights).await?;
         Ok(CreatedFunction {
             function,
             webhook_secret: shown,
@@ -213,7 +214,13 @@ impl FunctionService {
     }
 
     /// Stores a function once a worker has loaded its code, which then waits for its first call.
-    async fn insert(&self, scope: TenantScope, new: NewFunction) -> Result<Function, Error> {
+    async fn insert(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        new: NewFunction,
+        declared: RightsInput,
+    ) -> Result<Function, Error> {
+        let scope = access.principal().scope();
         let store = self.engine.scoped(scope);
         if store.function(new.app_id, &new.slug).await?.is_some() {
             return Err(Conflict::Slug.into());
@@ -226,11 +233,30 @@ impl FunctionService {
             self.engine.load(&Arc::new(executable)).await?;
         }
         let ids = new.ids;
-        let inserted = store.insert_function(new).await;
+        let inserted = self.insert_loaded(access, new, declared).await;
         if let (Err(_), Some((id, _))) = (&inserted, ids) {
             self.engine.retire(scope.site_id(), id, None);
         }
-        Ok(inserted?)
+        inserted
+    }
+
+    async fn insert_loaded(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        new: NewFunction,
+        declared: RightsInput,
+    ) -> Result<Function, Error> {
+        // Loading takes its time, and rights hold when they are used.
+        let now = self.engine.still(access).await?;
+        let (principal, none) = (now.principal(), FunctionRights::default());
+        let rights = declared.applied_to(&none, principal, new.app_id, new.created_at)?;
+        let new = NewFunction {
+            author: principal.author(),
+            rights,
+            ..new
+        };
+        let store = self.engine.scoped(principal.scope());
+        Ok(store.insert_function(new).await?)
     }
 
     /// A new signing secret: sealed for its function's row, and as it is shown once.
@@ -251,7 +277,8 @@ impl FunctionService {
     /// returned time, so that its receiver can change over.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; a function that is no proxy.
+    /// [`Error::NotFound`]; a function that is no proxy; [`Error::Forbidden`] to whoever does not hold
+    /// what the function may do: who knows the secret speaks to the receiver as the function.
     pub async fn rotate_secret(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -265,6 +292,7 @@ impl FunctionService {
                 function.slug
             )));
         }
+        may_replace(access.principal(), &function)?;
         let (sealed, webhook_secret) = self.new_secret(scope, function.app_id, &function.slug);
         let until = self.engine.clock.now().plus(limits::SIGNING_OVERLAP);
         let store = self.engine.scoped(scope);
@@ -350,31 +378,32 @@ impl FunctionService {
         slug: &str,
         draft: Draft<UpdateFunction>,
     ) -> Result<Function, Error> {
-        let principal = access.principal();
-        let scope = principal.scope();
+        let scope = access.principal().scope();
         let before = self.find(access, slug).await?;
         let look = draft.look();
         refuse_changed(&before, look.expected)?;
         let was_active = before.is_active;
-        let mut function = changed(before.clone(), look.clone());
+        let wished = changed(before.clone(), look.clone());
         let mut errors = look.rights.unknown();
         check_damaged(&before.damaged, &look.fields(), &mut errors);
-        let new = (function.name.as_str(), function.description.as_str());
+        let new = (wished.name.as_str(), wished.description.as_str());
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
-        self.check_values(scope, &function, &mut errors).await?;
+        self.check_values(scope, &wished, &mut errors).await?;
         let source = self.new_source(scope, &before, look).await?;
         if let Some(source) = &source {
             self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
                 .await?;
         }
-        let rights = draft.checked(errors)?.rights;
+        let input = draft.checked(errors)?;
         let source = source.transpose();
         let source = source.map_err(Error::Validation)?;
-        let (now, app) = (self.engine.clock.now(), before.app_id);
-        function.rights = rights.applied_to(&before.rights, principal, app, now)?;
-        may_change_what_runs(principal, &before, &function, source.is_some())?;
-        let version = match source {
-            Some(source) => Some(self.new_version(scope, &function, source).await?),
+        let decided = |access: &AppAccess<_>| {
+            let (now, is_new) = (self.engine.clock.now(), source.is_some());
+            decided(access.principal(), &before, input.clone(), is_new, now)
+        };
+        let function = decided(access)?;
+        let version = match &source {
+            Some(source) => Some(self.new_version(scope, &function, source.clone()).await?),
             None if function.is_active && !was_active => {
                 // It may have been deployed while switched off, so it was never loaded.
                 self.load(scope, &function, function.version).await?;
@@ -382,7 +411,11 @@ impl FunctionService {
             }
             None => None,
         };
+        let access = self.engine.still(access).await?;
+        let function = decided(&access)?;
         let change = FunctionChange {
+            author: access.principal().author(),
+            declares: !function.rights.same_as(&before.rights),
             at: self.engine.clock.now().after(function.updated_at),
             function,
             version,
@@ -580,11 +613,7 @@ impl FunctionService {
             // Nothing changes: what a webhook has closed stays closed.
             return Ok(function);
         }
-        let rights = &function.rights;
-        if !rights.is_plain() {
-            let doing = "change what runs with them";
-            must_hold(access.principal(), function.app_id, rights, doing)?;
-        }
+        may_replace(access.principal(), &function)?;
         let store = self.engine.scoped(scope);
         let executable = store.executable_of(function.id, number).await?;
         let executable = executable.ok_or_else(|| {
@@ -597,10 +626,14 @@ impl FunctionService {
         if function.is_active {
             self.load(scope, &function, number).await?;
         }
+        let access = self.engine.still(access).await?;
+        may_replace(access.principal(), &function)?;
         let change = FunctionChange {
+            author: access.principal().author(),
+            declares: false,
+            at: self.engine.clock.now().after(function.updated_at),
             function,
             version: Some(number),
-            at: self.engine.clock.now(),
         };
         self.write(scope, change).await
     }
@@ -686,6 +719,24 @@ fn shown(principal: &Principal, mut function: Function) -> Function {
         function.options.filter_conditions = None;
     }
     function
+}
+
+/// The function as it will stand, if `principal` may have it so.
+fn decided(
+    principal: &Principal,
+    before: &Function,
+    input: UpdateFunction,
+    has_new_source: bool,
+    now: Timestamp,
+) -> Result<Function, Error> {
+    let rights = input.rights.clone();
+    let rights = rights.applied_to(&before.rights, principal, before.app_id, now)?;
+    let after = Function {
+        rights,
+        ..changed(before.clone(), input)
+    };
+    may_change_what_runs(principal, before, &after, has_new_source)?;
+    Ok(after)
 }
 
 /// The function with its new values, its rights excepted.

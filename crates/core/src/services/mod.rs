@@ -9,7 +9,7 @@ mod invocations;
 mod sources;
 mod subscribers;
 
-pub use admin::{AdminService, Strength};
+pub use admin::{AdminService, NewSuperuser, Strength};
 pub use apps::{AppService, CreateApp, UpdateApp};
 pub use dead_letters::{
     DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, VersionChoice,

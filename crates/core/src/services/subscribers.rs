@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::auth::{Permission, Principal};
 use crate::chain::Link;
 use crate::draft::{Draft, Faults};
-use crate::engine::{Engine, Explained, Hindrance};
+use crate::engine::{Engine, Explained, Hindrance, in_order};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
@@ -113,8 +113,12 @@ impl SubscriberService {
             )));
         }
         self.load(principal, event, &found).await?;
+        // Loading takes its time: what counts are the rights of now.
+        let now = self.engine.still(principal).await?;
+        self.permitted(&now, function).await?;
         let created_at = self.engine.clock.now();
         let new = NewSubscriber {
+            author: now.author(),
             event,
             function_id: function,
             options,
@@ -140,6 +144,18 @@ impl SubscriberService {
         };
         self.settle(principal, event, function).await;
         Ok(subscriber)
+    }
+
+    /// Whether a function may be subscribed: for an answer that was given before.
+    ///
+    /// # Errors
+    /// [`Error::FunctionDoesNotExist`], [`Error::Forbidden`].
+    pub async fn may_subscribe(
+        &self,
+        principal: &Principal,
+        function: FunctionId,
+    ) -> Result<(), Error> {
+        self.permitted(principal, function).await.map(drop)
     }
 
     /// Changes the options of a subscription, or switches it on or off.
@@ -306,7 +322,8 @@ impl SubscriberService {
 
     /// Which subscriptions an event would run and why each other one would not. What `params` does
     /// not name is taken from the event's sample. With `caused_by`, as if that run had caused the
-    /// event by a call of its own.
+    /// event by a call of its own. Where the caller may not subscribe, conditions are asked about the
+    /// sample only: with values of the caller's own choice the answers would tell what stands in them.
     ///
     /// # Errors
     /// Parameters that no such event has; [`Error::NotFound`] for a run that the caller may not see.
@@ -327,20 +344,31 @@ impl SubscriberService {
             let params = draft.look().params.as_ref();
             Event::read(event, &sample).map_err(|_| unreadable(event, params))
         };
-        let (event, asked) = match read {
-            Ok(event) => (event, draft.whole()?),
+        let (given, asked) = match read {
+            Ok(given) => (given, draft.whole()?),
             Err(found) => return Err(Error::Validation(draft.faults_with(found))),
         };
-        let Some(id) = asked.caused_by else {
-            let explained = self.engine.explain(&event, principal).await?;
-            return Ok(shown_explained(principal, explained));
+        let within = match asked.caused_by {
+            None => principal.clone(),
+            Some(id) => {
+                let found = self.engine.scoped(principal.scope()).invocation(id).await?;
+                let run = visible(principal, found, "Invocation")?;
+                let chain = run.chain.with(Link(run.function_id, run.event));
+                principal.clone().at_end_of(chain)
+            }
         };
-        let found = self.engine.scoped(principal.scope()).invocation(id).await?;
-        let run = visible(principal, found, "Invocation")?;
-        let chain = run.chain.with(Link(run.function_id, run.event));
-        let within = principal.clone().at_end_of(chain);
-        let explained = self.engine.explain(&event, &within).await?;
-        Ok(shown_explained(principal, explained))
+        let explained = self.engine.explain(&given, &within).await?;
+        if explained.iter().all(|it| may_see(principal, it)) {
+            return Ok(explained);
+        }
+        let sample = registry::spec(event).sample_event();
+        let of_sample = self.engine.explain(&sample, &within).await?;
+        let (mine, of_sample) = (explained.into_iter(), of_sample.into_iter());
+        let mine = mine.filter(|it| may_see(principal, it));
+        let theirs = of_sample.filter(|it| !may_see(principal, it)).map(hidden);
+        let mut explained: Vec<_> = mine.chain(theirs).collect();
+        in_order(&mut explained);
+        Ok(explained)
     }
 
     /// The function to be subscribed. Where there is none and other things are wrong, it is one of them.
@@ -448,24 +476,20 @@ fn shown(principal: &Principal, mut subscriber: Subscriber) -> Subscriber {
     subscriber
 }
 
-/// The same of an explanation: why a filter could not be evaluated tells what stands in it.
-fn shown_explained(principal: &Principal, explained: Vec<Explained>) -> Vec<Explained> {
-    let explained = explained.into_iter().map(|it| {
-        let app = it.subscriber.app_id;
-        let may_see = principal.may(Permission::EventsSubscribe, Some(app));
-        Explained {
-            subscriber: shown(principal, it.subscriber),
-            hindrance: it.hindrance.map(|why| match why {
-                Hindrance::Unclear(whose, _) if !may_see => {
-                    let reason = "whoever may subscribe the function is told why";
-                    Hindrance::Unclear(whose, reason.to_owned())
-                }
-                why => why,
-            }),
-            ..it
-        }
-    });
-    explained.collect()
+/// Whether `principal` may know what stands in the conditions of a subscription.
+fn may_see(principal: &Principal, explained: &Explained) -> bool {
+    let app = explained.subscriber.app_id;
+    principal.may(Permission::EventsSubscribe, Some(app))
+}
+
+/// An explanation for whoever may not: what the conditions are, which of them it is and why it does not
+/// hold stay theirs who may.
+fn hidden(mut explained: Explained) -> Explained {
+    explained.subscriber.options.filter = None;
+    if let Some(Hindrance::Condition(_) | Hindrance::Unclear(..)) = explained.hindrance {
+        explained.hindrance = Some(Hindrance::Hidden);
+    }
+    explained
 }
 
 /// Adds what is wrong with the options; the function's own conditions are looked at where it is known.

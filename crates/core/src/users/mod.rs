@@ -8,6 +8,7 @@ mod rights;
 mod service;
 
 pub use input::{CreateUser, UpdateUser};
+pub(crate) use model::is_of_a_username;
 pub use model::{FieldError, Profile, User};
 pub use preferences::{Preferences, PreferencesChange};
 pub(crate) use rights::{Standing, function_refusal, functions_may_change};

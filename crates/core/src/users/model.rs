@@ -184,7 +184,7 @@ fn check_name(field: &'static str, name: &str, errors: &mut Vec<FieldError>) {
 }
 
 /// What may stand in a username, Django's rule with the marks that many scripts need.
-fn is_of_a_username(c: char) -> bool {
+pub(crate) fn is_of_a_username(c: char) -> bool {
     let is_word = c.is_alphanumeric() || CodePointSetData::new::<XidContinue>().contains(c);
     (is_word && !text::is_unseen(c) && !text::is_meaningless(c)) || "@.+-_".contains(c)
 }

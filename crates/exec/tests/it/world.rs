@@ -21,7 +21,7 @@ use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
 use tollgate_core::services::{
-    Call, CreateApp, CreateFunction, Executed, RightsInput, Strength, Subscribe,
+    Call, CreateApp, CreateFunction, Executed, NewSuperuser, RightsInput, Strength, Subscribe,
 };
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
@@ -300,10 +300,14 @@ async fn first_start(platform: &Platform) -> Principal {
                 .create_site(&authority, "default", vec![])
                 .await
                 .unwrap();
-            let password = Password::new("correct horse");
+            let new = NewSuperuser {
+                email: ADMIN.to_owned(),
+                username: None,
+                password: Password::new("correct horse"),
+            };
             platform
                 .admin
-                .create_superuser(&authority, &site, ADMIN, password, Strength::Checked)
+                .create_superuser(&authority, &site, new, Strength::Checked)
                 .await
                 .unwrap();
             let admin = platform

@@ -3,7 +3,7 @@
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Caller, Creation, Json, Path};
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -79,7 +79,7 @@ pub(crate) async fn create(
     let input =
         request.map(|CreateApiKey { name, expires_at }, _| auth::CreateApiKey { name, expires_at });
     let create = |remember| auth.create_api_key(&caller, input, remember);
-    once.secret(&app, &caller, made_before, create, created)
+    once.secret(&app, holding(&app, &caller), made_before, create, created)
         .await
 }
 

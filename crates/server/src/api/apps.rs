@@ -6,7 +6,7 @@ use crate::extract::{
     Caller, Can, Change, Conditions, Creation, IfMatch, IfNoneMatch, InApp, PageQuery, Paging,
     Path, Updates, given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::AppView;
 use axum::extract::State;
@@ -44,7 +44,8 @@ pub(crate) async fn create(
     });
     let apps = &app.platform().apps;
     let create = |remember| apps.create(&access, input, remember);
-    once.answer(&app, access.principal(), created, create).await
+    once.answer(&app, holding(&app, &access), created, create)
+        .await
 }
 
 fn created(app: App) -> (StatusCode, Reply<AppView>) {

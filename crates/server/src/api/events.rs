@@ -6,7 +6,7 @@ use crate::extract::{
     Caller, Change, Conditions, Creation, IfMatch, IfNoneMatch, Json, Path, Query, Updates, given,
     set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Asker, Once};
 use crate::state::AppState;
 use crate::views::{AppEventSubscriber, ExplainedView, SubscriberView};
 use crate::words::{self, EventName};
@@ -124,6 +124,7 @@ pub(crate) async fn subscribe(
     Creation(request, once): Creation<Subscribe>,
 ) -> Result<Response, ApiError> {
     let event = event_type(&event)?;
+    let function = FunctionId(request.look().function_id);
     let input = request.map(|asked, _| services::Subscribe {
         function: FunctionId(asked.function_id),
         options: SubscriberOptions {
@@ -136,7 +137,12 @@ pub(crate) async fn subscribe(
     });
     let subscribers = &app.platform().subscribers;
     let subscribe = |remember| subscribers.subscribe(&caller, event, input, remember);
-    once.answer(&app, &caller, subscribed, subscribe).await
+    let may = async {
+        let now = app.platform().still(&caller).await?;
+        subscribers.may_subscribe(&now, function).await
+    };
+    once.answer(&app, Asker::who(&caller, may), subscribed, subscribe)
+        .await
 }
 
 fn subscribed(subscriber: Subscriber) -> (StatusCode, EventReply<SubscriberView>) {

@@ -6,7 +6,7 @@ use crate::extract::{
     Change, Conditions, Creation, IfMatch, IfNoneMatch, InApp, PageQuery, Paging, Path, Updates,
     given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::{FunctionView, VersionEntryView, VersionView};
 use crate::words;
@@ -120,8 +120,8 @@ pub(crate) async fn create(
     let functions = &app.platform().functions;
     let input = request.map(|function, _| function.into());
     let create = |remember| functions.create(&access, input, remember);
-    let owner = access.principal();
-    once.secret(&app, owner, kept, create, created).await
+    let asker = holding(&app, &access);
+    once.secret(&app, asker, kept, create, created).await
 }
 
 fn created(created: services::CreatedFunction) -> (StatusCode, axum::Json<FunctionView>) {

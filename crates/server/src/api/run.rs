@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::extract::{Caller, Creation, InApp, Path};
-use crate::once::Once;
+use crate::once::{Asker, Once, holding};
 use crate::state::AppState;
 use crate::views::InvocationView;
 use crate::words;
@@ -85,7 +85,8 @@ pub(crate) async fn execute(
         };
         invocations.execute(&access, &slug, call)
     };
-    once.answer(&app, access.principal(), reply, execute).await
+    once.answer(&app, holding(&app, &access), reply, execute)
+        .await
 }
 
 /// Which version of a function runs again.
@@ -141,7 +142,12 @@ pub(crate) async fn replay(
     let choice = version.unwrap_or_default().into();
     let invocations = &app.platform().invocations;
     let replay = |remember| invocations.replay(&caller, InvocationId(id), choice, queued, remember);
-    once.answer(&app, &caller, reply, replay).await
+    let may = async {
+        let now = app.platform().still(&caller).await?;
+        invocations.may_replay(&now, InvocationId(id)).await
+    };
+    once.answer(&app, Asker::who(&caller, may), reply, replay)
+        .await
 }
 
 fn reply(executed: Executed) -> (StatusCode, ExecuteReply) {

@@ -6,7 +6,7 @@ use crate::extract::{
     Change, Conditions, Creation, Flag, IfMatch, IfNoneMatch, InTier, PageQuery, Paging, Path,
     Query, TierQuery, Updates, given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::SecretView;
 use axum::extract::State;
@@ -53,7 +53,8 @@ pub(crate) async fn create(
     });
     let secrets = &app.platform().secrets;
     let create = |remember| secrets.create(&access, input, remember);
-    once.answer(&app, access.principal(), created, create).await
+    once.answer(&app, holding(&app, &access), created, create)
+        .await
 }
 
 fn created(secret: Secret) -> (StatusCode, Reply<SecretView>) {

@@ -6,7 +6,7 @@ use crate::extract::{
     Caller, Can, Change, ClientAddress, Conditions, Creation, Flag, IfMatch, IfNoneMatch, Json,
     PageQuery, Paging, Path, Query, Updates, given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::{AppView, UserView};
 use crate::words;
@@ -70,7 +70,8 @@ pub(crate) async fn create(
     });
     let users = &app.platform().users;
     let create = |remember| users.create(&access, input, remember);
-    once.answer(&app, access.principal(), created, create).await
+    once.answer(&app, holding(&app, &access), created, create)
+        .await
 }
 
 fn created(user: users::User) -> (StatusCode, Reply<UserView>) {

@@ -2,7 +2,7 @@
 #![expect(clippy::missing_panics_doc, reason = "every case is a test")]
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
-use super::world::{assert_conflict, delete, update};
+use super::world::{assert_conflict, delete, next, update};
 use super::{World, everything};
 use std::time::Duration;
 use tollgate_core::auth::RoleName;
@@ -11,6 +11,7 @@ use tollgate_core::ports::store::{
     Epoch, NewApiKey, RoleGrant, Token, TokenKind, UserChange, UserQuery,
 };
 use tollgate_core::time::Timestamp;
+use tollgate_core::users::User;
 
 /// A developer's role.
 pub(super) fn grant(app_id: Option<AppId>, expires_at: Option<Timestamp>) -> RoleGrant {
@@ -44,6 +45,27 @@ pub(super) fn token(user: UserId, hash: &str, now: Timestamp) -> Token {
         expires_at: now.plus(Duration::from_secs(60)),
         ended_at: None,
     }
+}
+
+/// Whatever is decided on what somebody may do is not written after that has changed.
+pub async fn a_change_of_roles_raises_the_revision(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let (store, grants) = (&world.a.store, vec![grant(None, None)]);
+    let raised = async |before: &User| {
+        let now = store.user(before.id).await.unwrap().unwrap();
+        now.revision - before.revision
+    };
+    let taken = store.revoke_roles(vec![ann.id], grants.clone()).await;
+    assert_eq!((taken.unwrap(), raised(&ann).await), (0, 0));
+    let given = store.assign_roles(vec![ann.id], grants.clone(), world.now());
+    assert_eq!((given.await.unwrap(), raised(&ann).await), (1, 1));
+    // What was decided before is not written.
+    assert_conflict!(world.a.change(update(&next(&ann))).await, Changed);
+    assert_conflict!(world.a.change(delete(&ann)).await, Changed);
+    let both = vec![ann.id, bob.id];
+    let taken = store.revoke_roles(both, grants).await;
+    assert_eq!((taken.unwrap(), raised(&ann).await), (1, 2));
+    assert_eq!(raised(&bob).await, 0);
 }
 
 /// Pairs are counted; one held already gets the new end.

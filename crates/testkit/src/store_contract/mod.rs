@@ -78,6 +78,7 @@ contract! { $
         new_code_is_a_new_version,
         an_older_version_can_be_activated,
         a_functions_rights_are_kept,
+        permissions_are_for_no_version_before_them,
         deleted_functions_are_found_by_nothing,
         function_ids_are_not_used_again,
         signing_secrets_overlap,
@@ -109,6 +110,7 @@ contract! { $
     commits {
         a_commit_writes_everything,
         a_conflict_writes_nothing,
+        nothing_is_written_for_whoever_has_changed_since,
         a_dropped_caller_changes_nothing,
         many_commits_at_once_all_stand,
         one_of_many_equal_users_is_stored,
@@ -116,6 +118,7 @@ contract! { $
     }
     credentials {
         roles_are_given_and_taken,
+        a_change_of_roles_raises_the_revision,
         roles_end,
         role_slugs_name_their_app,
         users_are_found_by_role,

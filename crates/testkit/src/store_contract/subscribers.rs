@@ -26,6 +26,7 @@ fn options() -> SubscriberOptions {
 pub async fn a_function_subscribes_once_to_each_event(world: World) {
     let function = world.a.some_function().await;
     let new = NewSubscriber {
+        author: None,
         event: EVENT,
         function_id: function.id,
         options: options(),
@@ -148,6 +149,8 @@ pub async fn inactive_functions_are_subscribed_but_not_run(world: World) {
             ..function.clone()
         };
         let change = FunctionChange {
+            author: None,
+            declares: false,
             function,
             version: None,
             at: world.now(),
@@ -272,6 +275,8 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
         let function = store.function_by_id(function.id).await.unwrap().unwrap();
         let version = Some(version);
         let change = FunctionChange {
+            author: None,
+            declares: false,
             function,
             version,
             at,

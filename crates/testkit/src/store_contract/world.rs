@@ -209,6 +209,7 @@ impl Tenant {
     /// A function to be stored.
     pub fn new_function(&self, app: AppId, slug: &str) -> NewFunction {
         NewFunction {
+            author: None,
             app_id: app,
             name: format!("Function {slug}"),
             slug: slug.to_owned(),
@@ -258,6 +259,7 @@ impl Tenant {
             ..SubscriberOptions::default()
         };
         let new = NewSubscriber {
+            author: None,
             event,
             function_id: function.id,
             options,
@@ -305,6 +307,7 @@ impl Tenant {
     /// The store's.
     pub async fn change(&self, change: UserChange) -> Result<(), StoreError> {
         let commit = UserCommit {
+            author: None,
             change,
             completions: Vec::new(),
             invocations: Vec::new(),

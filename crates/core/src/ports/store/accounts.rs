@@ -13,9 +13,21 @@ use async_trait::async_trait;
 use std::fmt;
 use uuid::Uuid;
 
+/// Whoever asks for a write, as they were when their right to it was checked. A write that names one is
+/// refused with [`super::Conflict::Author`] when that account is gone or has another revision by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Author {
+    /// The account.
+    pub user: UserId,
+    /// Its revision.
+    pub revision: i64,
+}
+
 /// A change of one user with everything that must be written with it or not at all.
 #[derive(Debug, Clone)]
 pub struct UserCommit {
+    /// Whose right it takes; none for the program's own.
+    pub author: Option<Author>,
     /// The change.
     pub change: UserChange,
     /// The results of the PRE functions that agreed to it, and the ends of those POST runs that must
@@ -215,7 +227,8 @@ pub trait CredentialStore: Send + Sync {
     async fn role_grants(&self, user: UserId, now: Timestamp)
     -> Result<Vec<RoleGrant>, StoreError>;
 
-    /// Gives every role to every user; one held already gets the new end. Returns how many pairs.
+    /// Gives every role to every user; one held already gets the new end. Returns how many pairs. The
+    /// revision of each of these users grows, so that nothing is written that was decided before.
     async fn assign_roles(
         &self,
         users: Vec<UserId>,
@@ -223,7 +236,8 @@ pub trait CredentialStore: Send + Sync {
         now: Timestamp,
     ) -> Result<u64, StoreError>;
 
-    /// Takes every role from every user. Returns how many pairs were removed.
+    /// Takes every role from every user. Returns how many pairs were removed. The revision of whoever
+    /// had one grows.
     async fn revoke_roles(
         &self,
         users: Vec<UserId>,
