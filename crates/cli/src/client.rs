@@ -188,9 +188,19 @@ impl Client {
     }
 
     fn silent(&self, error: &reqwest::Error) -> Silent {
+        let mut reason = root_cause(error);
+        // What TLS finds where plain HTTP is spoken; its own words say nothing to anybody.
+        if reason.contains("received corrupt message") {
+            reason =
+                "it does not speak TLS at that port; write http:// instead of https://".to_owned();
+        } else if error.is_request() && reason.contains("invalid HTTP version") {
+            reason =
+                "what it says is not HTTP; if it speaks TLS, write https:// instead of http://"
+                    .to_owned();
+        }
         Silent {
             url: self.url.clone(),
-            reason: root_cause(error),
+            reason,
         }
     }
 

@@ -3,7 +3,6 @@
 use crate::access::LocalAccess;
 use crate::bootstrap::site;
 use crate::config::Config;
-use std::collections::BTreeMap;
 use tollgate_core::auth::{DEFAULT_SITE, Principal, SiteAccess};
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
@@ -95,7 +94,7 @@ async fn install_one(
         environment: Environment::Python,
         code: Some(example.code.to_owned()),
         webhook_url: None,
-        headers: BTreeMap::new(),
+        headers: None,
         is_active: true,
         is_public: false,
         async_mode: false,

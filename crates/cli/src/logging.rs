@@ -1,28 +1,38 @@
 //! Log lines on stderr, as the settings want them.
 
-use crate::config::{Config, LogFormat};
+use crate::AnyError;
+use crate::config::{Config, LogFormat, did_you_mean};
 use crate::terminal::Terminal;
 use crate::terminal::harmless::{acts, lines};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use tracing_subscriber::EnvFilter;
 
-/// The settings name no filter for log lines.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "log = {value:?}: {reason}; use error, warn, info, debug or trace, or a list such as \"info,tollgate_exec=debug\""
-)]
-pub(crate) struct NoFilter {
-    value: String,
-    reason: String,
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Whether a setting names a filter for log lines. A word alone is a level: as a module's name it would show
+/// everything of a module that does not exist.
+///
+/// # Errors
+/// What to write instead.
+pub(crate) fn check(log: &str) -> Result<(), String> {
+    let usage =
+        "use error, warn, info, debug or trace, or a list such as \"info,tollgate_exec=debug\"";
+    let is_level = |word: &&str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let words = log.split(',').map(str::trim);
+    let mut words = words.filter(|word| !word.is_empty() && !word.contains(['=', '[']));
+    if let Some(word) = words.find(|word| !is_level(word)) {
+        let hint = did_you_mean(word, LEVELS.into_iter());
+        return Err(format!("`{word}` is no level{hint}; {usage}"));
+    }
+    EnvFilter::try_new(log)
+        .map(drop)
+        .map_err(|error| format!("{error}; {usage}"))
 }
 
 /// Begins to log. Call it once.
-pub(crate) fn start(config: &Config, terminal: &Terminal) -> Result<(), NoFilter> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|error| NoFilter {
-        value: config.log.clone(),
-        reason: error.to_string(),
-    })?;
+pub(crate) fn start(config: &Config, terminal: &Terminal) -> Result<(), AnyError> {
+    let filter = EnvFilter::try_new(with_quiet(&config.log))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     match config.log_format {
         LogFormat::Text => {
@@ -47,6 +57,17 @@ pub(crate) fn start(config: &Config, terminal: &Terminal) -> Result<(), NoFilter
         }
     }
     Ok(())
+}
+
+/// What says as errors of this program what a run's record says of somebody else's certificate.
+const QUIET: &str = "rustls_platform_verifier";
+
+/// The filter, less what nobody needs who does not name it.
+fn with_quiet(log: &str) -> String {
+    if log.contains(QUIET) {
+        return log.to_owned();
+    }
+    format!("{log},{QUIET}=off")
 }
 
 /// Standard error for log lines. What they quote comes from outside: each event stays on its own line, and nothing in

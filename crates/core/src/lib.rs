@@ -32,6 +32,7 @@ pub mod retention;
 pub mod secrets;
 pub mod services;
 pub mod site;
+pub mod strict_json;
 pub mod subscriber;
 pub mod supervise;
 pub mod task;

@@ -39,11 +39,68 @@ impl fmt::Display for Inexact {
     }
 }
 
+/// A number that common readers of JSON do not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where, as keys and indices with dots between; empty for the whole.
+    path: String,
+    /// How long it is, if it is an integer; else no double holds it.
+    pub digits: Option<usize>,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.digits {
+            Some(digits) => write!(f, "an integer of {digits} digits")?,
+            None => f.write_str("a number that is out of range")?,
+        }
+        if !self.path.is_empty() {
+            write!(f, " at `{}`", self.path)?;
+        }
+        match self.digits {
+            Some(_) => write!(f, "; the limit is {}", limits::INTEGER_DIGITS),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Looks for a number that would be changed.
 ///
 /// # Errors
 /// The first one.
 pub fn check(text: &str, integers: Integers) -> Result<(), Inexact> {
+    match find(text, |number| !is_exact(number, integers)) {
+        None => Ok(()),
+        Some((at, number)) => Err(Inexact {
+            path: path_to(text, at),
+            number: number.to_owned(),
+        }),
+    }
+}
+
+/// Looks for a number that nobody could read, or hardly anybody: CPython reads no integer of more than
+/// [`limits::INTEGER_DIGITS`], and others take what no double holds for an error.
+///
+/// # Errors
+/// The first one.
+pub fn check_readable(text: &str) -> Result<(), Unreadable> {
+    let is_float = |number: &str| number.contains(['.', 'e', 'E']);
+    let digits = |number: &str| number.trim_start_matches('-').len();
+    let found = find(text, |number| match is_float(number) {
+        true => !number.parse().is_ok_and(f64::is_finite),
+        false => digits(number) > limits::INTEGER_DIGITS,
+    });
+    match found {
+        None => Ok(()),
+        Some((at, number)) => Err(Unreadable {
+            path: path_to(text, at),
+            digits: (!is_float(number)).then(|| digits(number)),
+        }),
+    }
+}
+
+/// The first number that `is_wanted`, and where it stands.
+fn find(text: &str, is_wanted: impl Fn(&str) -> bool) -> Option<(usize, &str)> {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -52,18 +109,15 @@ pub fn check(text: &str, integers: Integers) -> Result<(), Inexact> {
             b'-' | b'0'..=b'9' => {
                 let end = after_number(bytes, at);
                 let number = &text[at..end];
-                if !is_exact(number, integers) {
-                    return Err(Inexact {
-                        path: path_to(text, at),
-                        number: number.to_owned(),
-                    });
+                if is_wanted(number) {
+                    return Some((at, number));
                 }
                 at = end;
             }
             _ => at += 1,
         }
     }
-    Ok(())
+    None
 }
 
 /// Whether a JSON number keeps its value.
@@ -260,6 +314,36 @@ mod tests {
             Some("a")
         );
         assert!(refused(&"9".repeat(5000), Integers::Text).is_some());
+    }
+
+    #[test]
+    fn what_readers_do_not_read_is_named_with_its_place() {
+        let long = "9".repeat(4301);
+        for (text, words) in [
+            ("1e400", "a number that is out of range"),
+            (
+                r#"{"a":[0,{"b":-1E999}]}"#,
+                "a number that is out of range at `a.1.b`",
+            ),
+            (
+                &format!("-{long}"),
+                "an integer of 4301 digits; the limit is 4300",
+            ),
+            (
+                &format!(r#"{{"n":{long}}}"#),
+                "an integer of 4301 digits at `n`; the limit is 4300",
+            ),
+        ] {
+            assert_eq!(check_readable(text).unwrap_err().to_string(), words);
+        }
+        for text in [
+            &format!("-{}", &long[1..]),
+            "1e-999",
+            "1.5e300",
+            r#"["1e400"]"#,
+        ] {
+            assert_eq!(check_readable(text), Ok(()), "{text}");
+        }
     }
 
     proptest::proptest! {

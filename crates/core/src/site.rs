@@ -23,6 +23,18 @@ pub struct Site {
     pub damaged: Vec<&'static str>,
 }
 
+/// Whether a lower-case text is a host name: labels of letters, digits, dashes and underscores.
+pub fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
 /// Proof that the holder may act inside one site. Cannot be made outside this crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TenantScope {

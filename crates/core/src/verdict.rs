@@ -5,8 +5,9 @@ use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
+use crate::numbers::{self, Integers};
 use crate::subscriber::OnTimeout;
-use crate::{limits, text};
+use crate::{limits, strict_json, text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -131,13 +132,13 @@ impl Verdict {
         if !returned.as_str().trim_start().starts_with('{') {
             return Self::Allow;
         }
-        let unreadable = |what, error| {
+        let unreadable = |what: &str, error: String| {
             let message = format!("The returned {what} cannot be read: {error}");
             Self::Broken(Failure::new(FailureKind::NotJson, message))
         };
         let object = match returned.read::<Returned<'_>>() {
             Ok(object) => object,
-            Err(error) => return unreadable("object", error),
+            Err(error) => return unreadable("object", error.to_string()),
         };
         if object.success.is_some_and(|raw| raw.get() == "false") {
             let message = text_of(object.error)
@@ -158,13 +159,22 @@ impl Verdict {
             );
             return Self::Broken(Failure::new(FailureKind::Enrichment, message));
         }
-        match params.map(serde_json::from_str::<Value>) {
+        match params.map(patch_of) {
             Some(Ok(patch @ Value::Object(_))) => Self::Enrich(patch),
             // A patch that was meant and cannot be read must not be left out silently.
             Some(Err(error)) => unreadable("`params`", error),
             Some(Ok(_)) | None => Self::Allow,
         }
     }
+}
+
+/// Reads an enrichment. Of two equal keys one would be left out, and digits that are not kept would be
+/// others.
+fn patch_of(params: &str) -> Result<Value, String> {
+    strict_json::check(params).map_err(|error| error.to_string())?;
+    numbers::check(params, Integers::Bits64)
+        .map_err(|inexact| format!("{}: {inexact}", inexact.path))?;
+    serde_json::from_str(params).map_err(|error| error.to_string())
 }
 
 /// The reason that an object with `"success": false` gives; none if it is no such object.
@@ -322,6 +332,11 @@ mod tests {
             r#"{"params": {}, "params": {"first_name": "J"}}"#,
             r#"{"error": "a", "error": "b"}"#,
             r#"{"params": {"attributes": {"n": 1e999}}}"#,
+            r#"{"params": {"attributes": {"n": 1.00000000000000000001}}}"#,
+            r#"{"params": {"attributes": {"n": 36893488147419103232}}}"#,
+            r#"{"params": {"first_name": "A", "first_name": "B"}}"#,
+            r#"{"params": {"attributes": {"n": 1, "\u006e": 2}}}"#,
+            r#"{"params": {"attributes": [{"n": 1, "n": 1}]}}"#,
             r#"{"success": true, "params": {"first_name": "\ud800"}}"#,
             " \n{\"success\": true, \"success\": true}",
             &deep,

@@ -8,6 +8,7 @@
 mod outbound;
 mod process;
 mod proxy;
+mod results;
 mod room;
 mod system;
 

@@ -6,12 +6,13 @@
 mod breaker;
 
 use crate::outbound::{Outbound, OutboundError, Refusal, Request, header_map};
+use crate::results;
 use async_trait::async_trait;
 use breaker::{Breakers, LeftAlone};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tollgate_core::egress::EgressHosts;
@@ -105,8 +106,10 @@ impl Answer {
 
 /// What came after the head of an answer.
 struct Body {
-    /// All of it, if it is JSON that can be read.
+    /// All of it, if it is JSON.
     json: Option<JsonText>,
+    /// Why that cannot be kept as it is.
+    fault: Option<Failure>,
     /// Its beginning, for people.
     excerpt: String,
     complete: bool,
@@ -125,17 +128,30 @@ impl Body {
         let text = text.map(|text| text.trim_start_matches('\u{feff}').trim());
         let json = text.and_then(|text| JsonText::parse(text.to_owned()).ok());
         Self {
-            // Too deep, or a number that nobody can read, is no value for anybody.
-            json: json.filter(|json| json.read::<Value>().is_ok()),
+            fault: json
+                .as_ref()
+                .and_then(|json| results::check(json.as_str()).err()),
+            json,
             excerpt: String::from_utf8_lossy(begin).trim().to_owned(),
             complete,
         }
     }
 
-    /// The object that says no, and its reason.
-    fn refusal(&self) -> Option<(JsonText, String)> {
+    /// The object that says no, and its reason. Of one that cannot be kept only the reason is.
+    fn refusal(&self) -> Option<(Answer, String)> {
         let json = self.json.as_ref()?;
-        Some((json.clone(), refusal_in(json)?))
+        let reason = refusal_in(json)?;
+        let answer = match &self.fault {
+            None => Answer::of(json.clone()),
+            Some(fault) => Answer {
+                result: JsonText::from(&json!({"success": false, "error": reason})),
+                note: Some(format!(
+                    "Only the reason of the webhook's answer was kept. {}",
+                    fault.message
+                )),
+            },
+        };
+        Some((answer, reason))
     }
 
     /// The failure, with what was said for those who may read it.
@@ -201,8 +217,13 @@ impl ProxyRuntime {
         let status = reply.status();
         if status == StatusCode::GONE {
             // What follows from it is not this module's business.
-            let message = format!("The webhook answered {status}");
-            return Err(Failure::new(FailureKind::Gone, message).into());
+            let body = reply.read_up_to(limits::RESULT_BYTES).await;
+            let body = body.map(|(bytes, complete)| Body::of(&bytes, complete));
+            let body = body.unwrap_or_default();
+            let message = answered(status, &body, body.refusal().map(|(_, reason)| reason));
+            return Err(body
+                .shown_in(Failure::new(FailureKind::Gone, message))
+                .into());
         }
         let retry_after = retry_after(reply.headers(), self.clock.now());
         let body = match reply.read_up_to(limits::RESULT_BYTES).await {
@@ -216,8 +237,11 @@ impl ProxyRuntime {
         }
         match body.refusal() {
             // A no is an answer, whatever the status.
-            Some((answer, _)) if asks == Asks::Leave => Ok(Answer::of(answer)),
-            refusal => Err(refused_with(status, &body, refusal, retry_after)),
+            Some((answer, _)) if asks == Asks::Leave => Ok(answer),
+            refusal => {
+                let reason = refusal.map(|(_, reason)| reason);
+                Err(refused_with(status, &body, reason, retry_after))
+            }
         }
     }
 
@@ -317,19 +341,10 @@ fn left_alone(it: LeftAlone) -> Failure {
 fn refused_with(
     status: StatusCode,
     body: &Body,
-    refusal: Option<(JsonText, String)>,
+    reason: Option<String>,
     retry_after: Option<Duration>,
 ) -> Ended {
-    let mut message = format!("The webhook answered {status}");
-    if status.is_redirection() {
-        message.push_str("; redirects are not followed");
-    }
-    if let Some((_, reason)) = refusal {
-        message.push_str(": ");
-        message.push_str(&reason);
-    } else if !body.excerpt.is_empty() {
-        message.push_str("; the record of this run shows what it said");
-    }
+    let message = answered(status, body, reason);
     Ended {
         failure: Failure {
             retry_after,
@@ -339,17 +354,47 @@ fn refused_with(
     }
 }
 
+/// What an answer that is no success comes to, in words for whoever caused the run.
+fn answered(status: StatusCode, body: &Body, reason: Option<String>) -> String {
+    let mut message = format!("The webhook answered {}", shown(status));
+    if status.is_redirection() {
+        message.push_str("; redirects are not followed");
+    }
+    if let Some(reason) = reason {
+        message.push_str(": ");
+        message.push_str(&reason);
+    } else if !body.excerpt.is_empty() {
+        message.push_str("; the record of this run shows what it said");
+    }
+    message
+}
+
+/// A status with its name, if it has one.
+fn shown(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(_) => status.to_string(),
+        None => status.as_str().to_owned(),
+    }
+}
+
 /// What a 2xx means to those who wait, or do not.
 fn delivered(status: StatusCode, body: Body, asks: Asks) -> Result<Answer, Failure> {
-    if let Some(json) = body.json {
-        return Ok(Answer::of(json));
+    if let (Some((answer, _)), Asks::Leave) = (body.refusal(), asks) {
+        return Ok(answer);
+    }
+    if let (Some(json), None) = (&body.json, &body.fault) {
+        return Ok(Answer::of(json.clone()));
     }
     if body.excerpt.is_empty() && body.complete {
         return Ok(Answer::of(JsonText::null()));
     }
-    let (kind, what) = match body.complete {
-        true => (FailureKind::NotJson, "which is not JSON".to_owned()),
-        false => {
+    let (kind, what) = match (&body.fault, body.complete) {
+        (Some(fault), _) => (
+            fault.kind,
+            format!("that cannot be kept: {}", fault.message),
+        ),
+        (None, true) => (FailureKind::NotJson, "which is not JSON".to_owned()),
+        (None, false) => {
             let most = limits::RESULT_BYTES;
             (
                 FailureKind::Limit,
@@ -357,10 +402,11 @@ fn delivered(status: StatusCode, body: Body, asks: Asks) -> Result<Answer, Failu
             )
         }
     };
-    let note = format!("The webhook answered {status} with a body {what}");
-    let lost = kind == FailureKind::Limit;
+    let note = format!("The webhook answered {} with a body {what}", shown(status));
+    let lost = kind == FailureKind::Limit || body.fault.is_some();
     match asks {
         // Nobody can tell what was meant.
+        Asks::Leave if body.fault.is_some() => Err(body.shown_in(Failure::new(kind, note))),
         Asks::Leave => {
             let rule = "an empty body agrees, and a JSON object says what to do";
             Err(body.shown_in(Failure::new(kind, format!("{note}: {rule}"))))
@@ -368,7 +414,10 @@ fn delivered(status: StatusCode, body: Body, asks: Asks) -> Result<Answer, Failu
         Asks::Value if lost => Err(body.shown_in(Failure::new(kind, note))),
         Asks::Value | Asks::Nothing => Ok(Answer {
             result: JsonText::null(),
-            note: Some(format!("{note}, so it was not kept")),
+            note: Some(match body.fault {
+                Some(_) => note,
+                None => format!("{note}, so it was not kept"),
+            }),
         }),
     }
 }

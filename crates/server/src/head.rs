@@ -3,20 +3,44 @@
 use crate::error::{ApiError, Code};
 use crate::extract::PeerAddress;
 use axum::extract::Request;
-use axum::http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, HOST, HeaderMap};
+use axum::http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING,
+};
 use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, Version};
 
 /// Looks at a request's head.
 ///
 /// # Errors
-/// 400 for a host that is missing, malformed or named twice; 415 for a body in another encoding.
+/// 400 for a host that is missing, malformed or named twice; 415 and 501 for a body in another
+/// encoding.
 pub(crate) fn check(request: &Request) -> Result<(), ApiError> {
     // Requests of this process's own functions come from no connection and name no host.
     if request.extensions().get::<PeerAddress>().is_some() {
         check_host(request.version(), request.headers())?;
     }
+    check_transfer(request.headers())?;
     check_encoding(request.headers())
+}
+
+/// Chunks are taken apart by hyper; what else was done to the body, nobody here can undo (RFC 9112,
+/// section 6.1).
+fn check_transfer(headers: &HeaderMap) -> Result<(), ApiError> {
+    if !names_another(headers, &TRANSFER_ENCODING, "chunked") {
+        return Ok(());
+    }
+    let message = "Send the body as it is, or in chunks; no other Transfer-Encoding is understood";
+    let error = ApiError::new(StatusCode::NOT_IMPLEMENTED, Code::BadRequest, message);
+    Err(error.header(CONNECTION, HeaderValue::from_static("close")))
+}
+
+/// Whether a header names a coding other than this one.
+fn names_another(headers: &HeaderMap, name: &HeaderName, understood: &str) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        let value = value.to_str().unwrap_or("?");
+        let mut words = value.split(',').map(str::trim);
+        words.any(|it| !it.is_empty() && !it.eq_ignore_ascii_case(understood))
+    })
 }
 
 /// RFC 9112, section 3.2. Whoever reads such a request differently than we do could be made to pass
@@ -65,13 +89,7 @@ fn names_a_host(host: &str) -> bool {
 }
 
 fn check_encoding(headers: &HeaderMap) -> Result<(), ApiError> {
-    let encodings = headers.get_all(CONTENT_ENCODING).iter();
-    let mut others = encodings.filter(|value| {
-        let value = value.to_str().unwrap_or("?");
-        let mut words = value.split(',').map(str::trim);
-        words.any(|it| !it.is_empty() && !it.eq_ignore_ascii_case("identity"))
-    });
-    if others.next().is_none() {
+    if !names_another(headers, &CONTENT_ENCODING, "identity") {
         return Ok(());
     }
     let message = "Send the body as it is, without Content-Encoding";

@@ -12,11 +12,13 @@ use axum::middleware::from_fn_with_state;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
 use utoipa::openapi::{
-    ContentBuilder, InfoBuilder, OpenApi, PathItem, Ref, RefOr, Response, ResponseBuilder,
+    ContentBuilder, InfoBuilder, ObjectBuilder, OpenApi, PathItem, Ref, RefOr, Response,
+    ResponseBuilder, Schema,
 };
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
@@ -71,7 +73,9 @@ fn finished(mut document: OpenApi) -> OpenApi {
     let mut schemas = Vec::new();
     ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
+    let_pass(&mut components.schemas);
     for (path, item) in &mut document.paths.paths {
+        take_merge_patches(item);
         for operation in operations(item) {
             secure(operation);
             if path.starts_with(SECOND_PREFIX) {
@@ -94,12 +98,41 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     operations.into_iter().flatten()
 }
 
-/// Every operation says for itself which credentials it takes: each of ours, unless it says that it
-/// needs none.
+/// Every operation says for itself which credentials it takes: each of ours, unless it names some or
+/// says that it needs none.
 fn secure(operation: &mut Operation) {
-    let needs_none = operation.security.is_some();
     let all = schemes().map(|(name, _)| SecurityRequirement::new::<_, [&str; 0], &str>(name, []));
-    operation.security = Some(if needs_none { Vec::new() } else { all.into() });
+    operation.security = Some(match operation.security.take() {
+        None => all.into(),
+        Some(own) => own.into_iter().filter(|it| all.contains(it)).collect(),
+    });
+}
+
+/// A PATCH takes a merge patch as well (RFC 7396).
+fn take_merge_patches(item: &mut PathItem) {
+    let body = item.patch.as_mut().and_then(|it| it.request_body.as_mut());
+    let Some(RefOr::T(body)) = body else { return };
+    if let Some(content) = body.content.get("application/json").cloned() {
+        let media_type = "application/merge-patch+json".to_owned();
+        body.content.insert(media_type, content);
+    }
+}
+
+/// What a GET shows can be sent back: values that nobody can change are let pass.
+fn let_pass(schemas: &mut BTreeMap<String, RefOr<Schema>>) {
+    for (name, read_only) in api::sent_back() {
+        let Some(RefOr::T(Schema::Object(schema))) = schemas.get_mut(&*name) else {
+            continue;
+        };
+        for field in read_only {
+            let any = ObjectBuilder::new()
+                .schema_type(SchemaType::AnyValue)
+                .read_only(true)
+                .description(Some("Is let pass as long as it is what it was"));
+            let any = RefOr::T(Schema::Object(any.build()));
+            schema.properties.insert((*field).to_owned(), any);
+        }
+    }
 }
 
 /// An operation's id must be unique, and the second prefix repeats some.

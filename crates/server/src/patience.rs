@@ -5,14 +5,18 @@
 //! a client may never see the answer that says why: they are read away first, within bounds.
 //!
 //! A client may also end its side after its request and still want the answer, which looks like one
-//! that went away. To tell them apart, the first byte of the answer is sent ahead: it is an `H`
-//! whatever the answer will be. Who is there takes it, and who is not makes the connection fail.
+//! that went away. hyper reads on only for what it still lacks of a request (`half_close`), so it
+//! is told of the end when it asks; whether somebody is still there is looked at here, whenever
+//! hyper flushes, which it does at each of its turns. The first byte of the answer is sent ahead: it
+//! is an `H` whatever the answer will be. Who is there takes it, and who is not makes the connection
+//! fail.
 
+use crate::refusal::{Ids, Instead};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -37,9 +41,9 @@ const PROGRESS_BYTES: usize = 16 * 1024;
 /// How far a connection is with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// None is under way, or it has not arrived yet.
+    /// None is under way, or its head has not arrived yet.
     Reading,
-    /// It is there as a whole, and its answer is not.
+    /// The service has it, and its answer is not there.
     Waiting,
     /// The answer is on its way out.
     Answering,
@@ -54,8 +58,6 @@ struct Shared {
     stage: AtomicU8,
     /// A body was refused that is under way.
     refused: AtomicBool,
-    /// The client has ended its side.
-    ended: AtomicBool,
 }
 
 impl Progress {
@@ -67,12 +69,12 @@ impl Progress {
         }
     }
 
-    /// A request begins, or none is left.
+    /// No request is left.
     pub(crate) fn reading(&self) {
         self.0.stage.store(0, Ordering::Release);
     }
 
-    /// The whole request is there.
+    /// The service has a request.
     pub(crate) fn waiting(&self) {
         self.0.stage.store(1, Ordering::Release);
     }
@@ -86,11 +88,6 @@ impl Progress {
     pub(crate) fn refused(&self) {
         self.0.refused.store(true, Ordering::Release);
     }
-
-    /// Whether the client has ended its side.
-    pub(crate) fn client_ended(&self) -> bool {
-        self.0.ended.load(Ordering::Acquire)
-    }
 }
 
 /// A connection whose client is waited for within bounds.
@@ -99,6 +96,8 @@ pub(crate) struct Patient {
     progress: Progress,
     /// Something was written and not flushed yet.
     unflushed: bool,
+    /// Who is told of the client's end once everything is flushed.
+    at_end: Option<Waker>,
     /// The answer's first byte has been sent.
     ahead: bool,
     /// Runs until it is looked again whether the client is there.
@@ -109,6 +108,9 @@ pub(crate) struct Patient {
     /// Taken since then.
     taken: usize,
     end: Option<End>,
+    ids: Ids,
+    /// Is sent in the place of what hyper writes.
+    instead: Option<Instead>,
 }
 
 /// Nothing will be written any more.
@@ -120,18 +122,46 @@ struct End {
 
 impl Patient {
     /// `patience` bounds how long the client may take over [`PROGRESS_BYTES`].
-    pub(crate) const fn new(stream: TcpStream, patience: Duration, progress: Progress) -> Self {
+    pub(crate) const fn new(
+        stream: TcpStream,
+        patience: Duration,
+        progress: Progress,
+        ids: Ids,
+    ) -> Self {
         Self {
             stream,
             progress,
             unflushed: false,
+            at_end: None,
             ahead: false,
             look: None,
             patience,
             waiting: None,
             taken: 0,
             end: None,
+            ids,
+            instead: None,
         }
+    }
+
+    /// Writes what is sent in the place of `bytes`; None if that is nothing.
+    fn write_instead(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Option<Poll<io::Result<usize>>> {
+        if self.instead.is_none() && self.progress.stage() == Stage::Reading {
+            self.instead = Instead::of(bytes, &self.ids);
+        }
+        let instead = self.instead.as_mut()?;
+        while !instead.rest().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, instead.rest()) {
+                Poll::Ready(Ok(sent)) => instead.sent(sent),
+                other => return Some(other),
+            }
+        }
+        self.instead = None;
+        Some(Poll::Ready(Ok(bytes.len())))
     }
 
     fn written(
@@ -161,25 +191,40 @@ impl Patient {
         }
     }
 
-    /// The client has ended its side: the reading end is told so when no answer is under way.
-    fn ended(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.progress.0.ended.store(true, Ordering::Release);
+    /// Whether somebody still waits for the answer that is under way.
+    ///
+    /// # Errors
+    /// When nobody does.
+    fn watch(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let stage = self.progress.stage();
-        if stage == Stage::Reading && !self.unflushed {
-            return Poll::Ready(Ok(()));
+        if stage == Stage::Reading {
+            self.look = None;
+            return Ok(());
         }
-        if stage == Stage::Waiting && !self.unflushed && !self.ahead {
+        if self.look.is_none() {
+            let mut next = [0_u8; 1];
+            let mut next = ReadBuf::new(&mut next);
+            match self.stream.poll_peek(context, &mut next) {
+                Poll::Ready(Ok(0)) => {}
+                Poll::Ready(Err(error)) => return Err(error),
+                // Somebody is there, or what they have sent hides whether they are.
+                Poll::Ready(Ok(_)) | Poll::Pending => return Ok(()),
+            }
+        }
+        if stage == Stage::Waiting && !self.ahead {
             // If it cannot be sent, writing the answer will tell.
             self.ahead = self.stream.try_write(AHEAD).is_ok_and(|sent| sent == 1);
         }
         loop {
             if let Some(error) = self.stream.take_error()? {
-                return Poll::Ready(Err(error));
+                return Err(error);
             }
             let (sleeping, pause) = self
                 .look
                 .get_or_insert_with(|| (Box::pin(sleep(LOOK_FIRST)), LOOK_FIRST));
-            ready!(sleeping.as_mut().poll(context));
+            if sleeping.as_mut().poll(context).is_pending() {
+                return Ok(());
+            }
             let next = (*pause * 2).min(LOOK_MAX);
             self.look = Some((Box::pin(sleep(next)), next));
         }
@@ -235,13 +280,13 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.look.is_some() {
-            return self.ended(context);
-        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() == before && buffer.remaining() > 0 {
-            return self.ended(context);
+        let ended = buffer.filled().len() == before && buffer.remaining() > 0;
+        if ended && self.unflushed {
+            // hyper closes a connection on which nothing can be asked any more, whatever is left to send.
+            self.at_end = Some(context.waker().clone());
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
@@ -256,6 +301,8 @@ impl AsyncWrite for Patient {
         self.unflushed = true;
         let written = if self.ahead && !bytes.is_empty() {
             self.write_rest(context, bytes)
+        } else if let Some(written) = self.write_instead(context, bytes) {
+            written
         } else {
             Pin::new(&mut self.stream).poll_write(context, bytes)
         };
@@ -271,7 +318,9 @@ impl AsyncWrite for Patient {
         let first = slices.iter().find(|slice| !slice.is_empty());
         let written = match first {
             Some(first) if self.ahead => self.write_rest(context, first),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(context, slices),
+            first => first
+                .and_then(|first| self.write_instead(context, first))
+                .unwrap_or_else(|| Pin::new(&mut self.stream).poll_write_vectored(context, slices)),
         };
         self.written(context, written)
     }
@@ -283,8 +332,12 @@ impl AsyncWrite for Patient {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes when it has nothing left to write.
         self.waiting = None;
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.unflushed = false;
-        Pin::new(&mut self.stream).poll_flush(context)
+        if let Some(reader) = self.at_end.take() {
+            reader.wake();
+        }
+        Poll::Ready(self.watch(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,12 +7,11 @@ use crate::metrics;
 use crate::openapi;
 use crate::paths;
 use crate::patience::{Patient, Progress};
+use crate::refusal::Ids;
 use crate::state::AppState;
 use crate::unread::{Leaving, Sizes, Unread};
 use axum::Router;
 use axum::extract::Request;
-use axum::http::HeaderValue;
-use axum::http::header::CONNECTION;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
@@ -44,6 +43,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub struct Server {
     state: AppState,
     routes: Routes,
+    ids: Ids,
 }
 
 impl Server {
@@ -57,9 +57,11 @@ impl Server {
             routes: Arc::downgrade(&routes),
             platform: weak,
         }));
+        let of_ids = state.clone();
         Self {
             state,
             routes: Routes(routes),
+            ids: Arc::new(move || of_ids.next_request_id()),
         }
     }
 
@@ -123,13 +125,16 @@ impl Server {
     ) -> http1::Connection<TokioIo<Patient>, Connection> {
         let config = self.state.config();
         let progress = Progress::default();
-        let patient = Patient::new(stream, config.write_timeout, progress.clone());
+        let ids = Arc::clone(&self.ids);
+        let patient = Patient::new(stream, config.write_timeout, progress.clone(), ids);
         http1::Builder::new()
             .timer(TokioTimer::new())
             // Counted from the end of the request before, so it bounds idle connections too.
             .header_read_timeout(config.header_timeout)
             .max_header_size(limits::REQUEST_HEAD_BYTES)
             .keep_alive(true)
+            // Who has ended their side may still want the answer; `Patient` looks whether they do.
+            .half_close(true)
             .serve_connection(
                 TokioIo::new(patient),
                 Connection {
@@ -217,6 +222,7 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
 
     fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
         let progress = self.progress.clone();
+        progress.waiting();
         let unread = Unread::new(progress.clone());
         let sizes = Sizes::of(request.headers());
         let mut request = request.map(|body| unread.lend(body));
@@ -226,10 +232,6 @@ impl hyper::service::Service<hyper::Request<Incoming>> for Connection {
             let mut response = answer.await?;
             unread.settle(&sizes, &mut response).await;
             progress.answering();
-            if progress.client_ended() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-            }
             Ok(response.map(|body| Leaving::around(body, progress)))
         })
     }

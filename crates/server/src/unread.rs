@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tollgate_core::limits;
 
@@ -43,10 +43,8 @@ impl Unread {
     /// Lends `body` to a handler.
     pub(crate) fn lend(&self, body: Incoming) -> Body {
         if body.is_end_stream() {
-            self.progress.waiting();
             return Body::empty();
         }
-        self.progress.reading();
         Body::new(Lent {
             body: Some(body),
             back: self.clone(),
@@ -124,11 +122,7 @@ impl HttpBody for Lent {
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
-        if frame.is_none() || body.is_end_stream() {
-            self.back.progress.waiting();
-        }
-        Poll::Ready(frame)
+        Pin::new(body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -15,7 +15,7 @@ use tollgate_core::verdict::VerdictKind;
 use tollgate_core::webhook::Circuit;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{Array, Object, SchemaType, Type};
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, Required};
 
 fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> Object {
@@ -137,6 +137,22 @@ pub(crate) fn user_ordering() -> Object {
 
 pub(crate) fn permissions() -> Array {
     Array::new(permission())
+}
+
+/// The same, or null.
+pub(crate) fn permissions_or_null() -> Array {
+    ArrayBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+        .items(permission())
+        .build()
+}
+
+/// What a function returned: any JSON.
+pub(crate) fn returned() -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some("What `main` returned: any JSON"))
+        .build()
 }
 
 pub(crate) fn walls() -> Array {

@@ -65,6 +65,8 @@ const UPDATE: &str = "
         updated_at = ?12, permissions = ?13, permissions_scope = ?14, acts_as = ?15,
         granted_by = ?16, granted_at = ?17
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+const RUNS_ANOTHER: &str = "
+    SELECT count(*) FROM functions WHERE site_id = ?1 AND id = ?2 AND version <> ?3";
 const SET_VERSION: &str = "
     UPDATE functions SET version = ?3, updated_at = ?4, activation = activation + 1
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
@@ -467,6 +469,7 @@ fn activate(
         return Ok(false);
     };
     let values = params![site, id.0, number, at.as_micros()];
+    let is_another = count(connection, RUNS_ANOTHER, params![site, id.0, number])? > 0;
     ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
     let rows = write(connection, NOTE_ACTIVATION, params![site, id.0, number])?;
     ensure_rows("note activation", rows, 1)?;
@@ -476,8 +479,10 @@ fn activate(
     };
     let values = params![site, id.0, source.mode().as_str(), environment];
     ensure_rows("set mode", write(connection, SET_MODE, values)?, 1)?;
-    // Another version answers for itself.
-    write(connection, REOPEN, params![site, id.0, at.as_micros()])?;
+    if is_another {
+        // It answers for itself.
+        write(connection, REOPEN, params![site, id.0, at.as_micros()])?;
+    }
     Ok(true)
 }
 

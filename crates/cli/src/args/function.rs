@@ -103,6 +103,9 @@ pub(crate) struct Deploy {
     /// nothing
     #[arg(long, value_name = "PERMISSION")]
     pub(crate) permission: Vec<String>,
+    /// Where permissions of an app hold: in its own ("app"), or in every one ("site")
+    #[arg(long, value_name = "WHERE", value_parser = ["app", "site"])]
+    pub(crate) permissions_scope: Option<String>,
     /// Whose rights count besides its permissions: the "caller"'s, or nobody's ("function")
     #[arg(long, value_name = "WHO", value_parser = ["caller", "function"])]
     pub(crate) acts_as: Option<String>,
@@ -181,7 +184,7 @@ pub(crate) struct FunctionLogs {
     #[arg(long, value_name = "SLUG")]
     pub(crate) app: Option<String>,
     /// How many runs
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
     /// Go on with the runs that follow, until interrupted
     #[arg(long, short)]

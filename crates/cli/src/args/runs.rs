@@ -27,7 +27,7 @@ pub(crate) enum Invocations {
         #[command(flatten)]
         filter: RunFilter,
         /// How many
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
         #[command(flatten)]
         times: Times,
@@ -93,7 +93,7 @@ pub(crate) enum DeadLetters {
         #[command(flatten)]
         filter: DeadLetterFilter,
         /// How many
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
         #[command(flatten)]
         times: Times,
@@ -120,7 +120,7 @@ pub(crate) enum DeadLetters {
         #[command(flatten)]
         filter: DeadLetterFilter,
         /// Most to redrive [default: all that match]
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
         limit: Option<u64>,
         /// Which version runs
         #[arg(long, value_enum, default_value_t = Version::Active)]

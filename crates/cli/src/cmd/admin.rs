@@ -4,14 +4,12 @@ use super::Context;
 use crate::access::LocalAccess;
 use crate::args::{Admin, AdminUser, NewPassword, Output};
 use crate::bootstrap::made_password;
-use crate::compose::Composition;
 use crate::operator::{self, Request};
 use crate::terminal::is_interactive;
 use crate::{AnyError, CommandResult, keys};
 use serde_json::{Value, json};
 use std::io::{Read as _, stdin};
 use std::time::Duration;
-use tollgate_core::supervise::Supervisor;
 
 /// No password is longer, so nothing endless is read.
 const PASSWORD_BYTES: u64 = 4096;
@@ -118,8 +116,10 @@ fn show(
 
 async fn api_key(context: Context<'_>, site: &str, output: Output) -> CommandResult {
     let dir = &context.config.data_dir;
-    let known = LocalAccess::read(dir)?
-        .ok_or("no server has started in this data folder yet; run `tollgate serve` first")?;
+    let known = LocalAccess::read(dir)?.ok_or_else(|| {
+        let dir = dir.display();
+        format!("no server has started in {dir} yet; run `tollgate serve` first")
+    })?;
     let way = match known.site(site) {
         Some(way) => way,
         None => {
@@ -146,7 +146,7 @@ async fn api_key(context: Context<'_>, site: &str, output: Output) -> CommandRes
 /// Not through a server: it signs with the key that it has read at its start.
 async fn rotate(context: Context<'_>, output: Output) -> CommandResult {
     // The folder is this process's own now: no server signs with the old key meanwhile.
-    let composition = Composition::open(context.config, Supervisor::default())?;
+    let composition = operator::existing(context.config)?;
     let rotated = keys::rotate_jwt_key(&context.config.data_dir);
     composition.stop(Duration::ZERO).await;
     rotated?;

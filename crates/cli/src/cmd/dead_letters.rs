@@ -2,11 +2,11 @@
 
 use super::invocations::{print_list, print_whole};
 use super::{Context, names};
-use crate::CommandResult;
 use crate::args::{DeadLetterFilter, DeadLetters, Remote};
 use crate::client::Client;
 use crate::config::did_you_mean_one_of;
 use crate::terminal::plural;
+use crate::{AnyError, CommandResult};
 use serde_json::{Value, json};
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
@@ -18,7 +18,7 @@ pub(super) async fn run(context: Context<'_>, command: DeadLetters) -> CommandRe
             limit,
             times,
             remote,
-        } => list(context, &filter, limit, times.utc, &remote).await,
+        } => list(context, filter, limit, times.utc, &remote).await,
         DeadLetters::Show { id, times, remote } => {
             let client = context.client(&remote).await?;
             let letter = client.get(&format!("/api/dead-letters/{id}/")).await?;
@@ -39,8 +39,13 @@ pub(super) async fn run(context: Context<'_>, command: DeadLetters) -> CommandRe
             remote,
         } => {
             let client = context.client(&remote).await?;
-            filter.check(&client).await?;
+            let filter = filter.checked(&client).await?;
             let mut body = filter.fields();
+            if !all && body.as_object().is_none_or(serde_json::Map::is_empty) {
+                let message =
+                    "say which: the number of one, --function, --event, --kind or --app, or --all";
+                return Err(message.into());
+            }
             body["all"] = json!(all);
             body["version"] = json!(version.as_str());
             redrive_many(context, &client, body, limit, remote.json).await
@@ -60,13 +65,13 @@ impl DeadLetterFilter {
         ]
     }
 
-    /// Names that do not exist are errors.
-    async fn check(&self, client: &Client) -> CommandResult {
+    /// The same with names as the API has them. Names that do not exist are errors.
+    async fn checked(mut self, client: &Client) -> Result<Self, AnyError> {
         if let Some(app) = &self.app {
             names::app(client, app).await?;
         }
         if let Some(event) = &self.event {
-            names::event(client, event).await?;
+            self.event = Some(names::event(client, event).await?);
         }
         if let Some(kind) = &self.kind {
             let kinds = FailureKind::ALL
@@ -93,7 +98,7 @@ impl DeadLetterFilter {
                 return Err(error);
             }
         }
-        Ok(())
+        Ok(self)
     }
 
     fn fields(&self) -> Value {
@@ -105,13 +110,13 @@ impl DeadLetterFilter {
 
 async fn list(
     context: Context<'_>,
-    filter: &DeadLetterFilter,
+    filter: DeadLetterFilter,
     limit: u32,
     utc: bool,
     remote: &Remote,
 ) -> CommandResult {
     let client = context.client(remote).await?;
-    filter.check(&client).await?;
+    let filter = filter.checked(&client).await?;
     let given = filter.named().into_iter();
     let given: Vec<_> = given
         .filter_map(|(name, value)| Some((name, value?.as_str())))

@@ -99,9 +99,19 @@ impl Deployment<'_> {
         let mut failed = None;
         for event in events {
             match self.subscribe(event, &deployed.function.value["id"]).await {
-                Ok(outcome) => {
+                Ok(subscribed) => {
+                    let outcome = subscribed.outcome.words();
                     self.say(&format!("{outcome} {event}"))?;
-                    subscriptions.push(json!({"event": event, "outcome": outcome}));
+                    if subscribed.is_off {
+                        self.context.terminal.warn(format!(
+                            "the subscription to {event} is switched off; `tollgate events subscribe {event} {} \
+                             --app {} --active true` switches it on",
+                            self.slug, self.args.app
+                        ));
+                    }
+                    subscriptions.push(
+                        json!({"event": event, "outcome": outcome, "is_active": !subscribed.is_off}),
+                    );
                 }
                 Err(error) => {
                     subscriptions.push(
@@ -165,7 +175,8 @@ impl Deployment<'_> {
             Err(error) if status(&error) == Some(404) => {
                 let error = names::app(&self.client, app).await.err();
                 let error = error.map_or_else(String::new, |error| error.to_string());
-                Err(format!("{error}. Nothing was deployed; --create-app makes the app").into())
+                let end = if error.ends_with('?') { "" } else { "." };
+                Err(format!("{error}{end} Nothing was deployed; --create-app makes the app").into())
             }
             other => other.map(drop),
         }
@@ -281,12 +292,10 @@ impl Deployment<'_> {
             .wrong(message, first["line"].as_u64(), first["column"].as_u64())
     }
 
-    async fn subscribe(&self, event: &str, function: &Value) -> Result<&'static str, AnyError> {
+    async fn subscribe(&self, event: &str, function: &Value) -> Result<Subscribed, AnyError> {
         let function = function.as_i64().unwrap_or_default();
         let options = subscription(&self.args.subscription);
-        subscribe(&self.client, &self.args.app, event, function, options)
-            .await
-            .map(Outcome::words)
+        subscribe(&self.client, &self.args.app, event, function, options).await
     }
 }
 
@@ -296,6 +305,13 @@ pub(super) enum Outcome {
     Subscribed,
     Changed,
     Unchanged,
+}
+
+/// A subscription, after it was asked for.
+pub(super) struct Subscribed {
+    pub(super) outcome: Outcome,
+    /// It is there and runs nothing.
+    pub(super) is_off: bool,
 }
 
 impl Outcome {
@@ -330,7 +346,7 @@ pub(super) async fn subscribe(
     event: &str,
     function: i64,
     options: Map<String, Value>,
-) -> Result<Outcome, AnyError> {
+) -> Result<Subscribed, AnyError> {
     let path = format!("/api/cloud/events/{}/subscribe/", segment(event));
     let there = subscriptions(client, app, event).await?;
     let there = there
@@ -339,14 +355,20 @@ pub(super) async fn subscribe(
     let mut body = options;
     if let Some(there) = there {
         body.retain(|key, value| !same(&there.value["options"][key.as_str()], value));
+        let asked = body.get("is_active").and_then(Value::as_bool);
+        let is_active = asked.unwrap_or(there.value["options"]["is_active"] != false);
+        let subscribed = |outcome| Subscribed {
+            outcome,
+            is_off: !is_active,
+        };
         if body.is_empty() {
-            return Ok(Outcome::Unchanged);
+            return Ok(subscribed(Outcome::Unchanged));
         }
         body.insert("function_id".into(), json!(function));
         client
             .send(client.request(Method::PATCH, &path).json(&body))
             .await?;
-        return Ok(Outcome::Changed);
+        return Ok(subscribed(Outcome::Changed));
     }
     body.retain(|_, value| !value.is_null());
     // What is new is active, and only a change can say so.
@@ -359,7 +381,10 @@ pub(super) async fn subscribe(
         })?;
     body.insert("function_id".into(), json!(function));
     client.post(&path, &Value::Object(body)).await?;
-    Ok(Outcome::Subscribed)
+    Ok(Subscribed {
+        outcome: Outcome::Subscribed,
+        is_off: false,
+    })
 }
 
 /// Who subscribes to an event in an app.
@@ -412,6 +437,8 @@ fn options(args: &Deploy) -> Result<Map<String, Value>, AnyError> {
         args.description.as_ref().map(|text| json!(text)),
     );
     put("network", args.network.as_ref().map(|text| json!(text)));
+    let scope = args.permissions_scope.as_ref();
+    put("permissions_scope", scope.map(|text| json!(text)));
     put("acts_as", args.acts_as.as_ref().map(|text| json!(text)));
     put("timeout_seconds", number("--timeout", &args.timeout)?);
     put("max_attempts", number("--attempts", &args.attempts)?);

@@ -83,7 +83,8 @@ fn database(dir: &Path) -> Finding {
         optional: false,
         detail,
     };
-    if !dir.exists() {
+    // What is not there is not made by looking for it.
+    if !dir.join(DATABASE_FILE).exists() {
         return finding(
             true,
             format!("{} will be made at the first start", dir.display()),

@@ -98,7 +98,7 @@ impl Asked {
         let client = context.client(remote).await?;
         let event = names::event(&client, &self.event).await?;
         let found = names::function(&client, self.app.as_deref(), &self.function).await?;
-        let outcome = deploy::subscribe(&client, &found.app, &event, found.id, options).await?;
+        let subscribed = deploy::subscribe(&client, &found.app, &event, found.id, options).await?;
         let all = deploy::subscriptions(&client, &found.app, &event).await?;
         let own = all
             .into_iter()
@@ -110,13 +110,13 @@ impl Asked {
         }
         let own = own.value;
         let (slug, options) = (&found.slug, super::function::subscription(&own["options"]));
-        let said = match outcome {
+        let said = match subscribed.outcome {
             Outcome::Subscribed => format!("{slug} subscribed to {event}"),
             Outcome::Changed => format!("{slug}: changed the subscription to {event}"),
             Outcome::Unchanged => format!("{slug} is already subscribed to {event}"),
         };
         context.terminal.print(said + &options)?;
-        if own["options"]["is_active"] == false {
+        if subscribed.is_off {
             context
                 .terminal
                 .warn("the subscription is switched off; --active true switches it on");

@@ -309,12 +309,19 @@ async fn rollback(
         context.terminal.note(format!(
             "version {wanted} of {slug} is the active one already"
         ));
+        if json {
+            let function = client.get(&found.path()).await?;
+            context
+                .terminal
+                .json_text(&function.with("code", None).text)?;
+        }
+        return Ok(());
     }
     let path = format!("{}versions/{wanted}/activate/", found.path());
     let answer = client.send(client.request(Method::POST, &path)).await?;
     if json {
         context.terminal.json_text(&answer.text)?;
-    } else if active != Some(wanted) {
+    } else {
         let before = active.map_or_else(|| "none".to_owned(), |it| it.to_string());
         context
             .terminal

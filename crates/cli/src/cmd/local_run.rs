@@ -47,6 +47,11 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         (None, Some(event)) => JsonText::from(&registry::spec(event).sample()),
         (None, None) => JsonText::from(&json!({})),
     };
+    if !args.secret.is_empty() {
+        terminal.warn(
+            "what --secret holds stands in the shell's history and in the list of processes; --env-file does not",
+        );
+    }
     let host = Arc::new(LocalHost {
         secrets: secrets(args)?,
         now: clock.now(),
@@ -61,7 +66,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         user_data: args.user.as_deref().map(user).transpose()?,
         options: options(args)?,
     };
-    let call = call.call(&*clock, Arc::clone(&host) as Arc<dyn HostCalls>);
+    let executable = call.executable();
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
     let supervisor = Supervisor::default();
     let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
@@ -69,13 +74,19 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
     let checked = runtime
         .check(
-            call.executable.site_id,
-            &call.executable.source,
+            executable.site_id,
+            &executable.source,
             &tollgate_core::egress::EgressHosts::default(),
         )
         .await;
     let report = match checked {
-        Ok(()) => Ok(runtime.run(call).await),
+        Ok(()) => {
+            // The start of an interpreter is none of the function's time. What does not load says so, with
+            // its logs, when it is run.
+            let _ = runtime.warm(&executable).await;
+            let host = Arc::clone(&host) as Arc<dyn HostCalls>;
+            Ok(runtime.run(call.call(executable, &*clock, host)).await)
+        }
         Err(error) => Err(error),
     };
     runtime.shutdown().await;
@@ -103,11 +114,10 @@ fn options(args: &FunctionRun) -> Result<FunctionOptions, AnyError> {
         options.network = Network::Egress;
     }
     if let Some(seconds) = args.timeout {
+        let least = limits::TIMEOUT_MIN.as_secs_f64();
         let most = limits::TIMEOUT_MAX.as_secs_f64();
-        if !(seconds > 0.0 && seconds <= most) {
-            return Err(
-                format!("--timeout {seconds}: use more than 0 and at most {most} seconds").into(),
-            );
+        if !(seconds >= least && seconds <= most) {
+            return Err(format!("--timeout {seconds}: use {least} to {most} seconds").into());
         }
         options.timeout_seconds = Some(seconds);
     }
@@ -313,10 +323,9 @@ struct Planned<'a> {
 }
 
 impl Planned<'_> {
-    fn call(self, clock: &dyn Clock, host: Arc<dyn HostCalls>) -> Call {
+    fn executable(&self) -> Arc<Executable> {
         let stem = self.source.stem.clone().unwrap_or_default();
-        let entropy: &dyn Entropy = &OsEntropy;
-        let executable = Executable {
+        Arc::new(Executable {
             site_id: SiteId(0),
             site_slug: "local".to_owned(),
             app_id: AppId(0),
@@ -330,10 +339,19 @@ impl Planned<'_> {
                 environment: Environment::Python,
                 code: self.source.text.as_str().into(),
             },
-            options: self.options,
+            options: self.options.clone(),
             acts_as: tollgate_core::auth::ActsAs::default(),
             egress_hosts: EgressHosts::default(),
-        };
+        })
+    }
+
+    fn call(
+        self,
+        executable: Arc<Executable>,
+        clock: &dyn Clock,
+        host: Arc<dyn HostCalls>,
+    ) -> Call {
+        let entropy: &dyn Entropy = &OsEntropy;
         let timeout: Duration = executable.timeout();
         let now = clock.now();
         let context = CallContext {
@@ -349,12 +367,13 @@ impl Planned<'_> {
             event_id: self.event.map(|_| entropy.event_id(now)),
         };
         Call {
-            executable: Arc::new(executable),
+            executable,
             params: self.params,
             user_data: self.user_data,
             context,
             timeout,
-            deadline: Some(clock.monotonic() + timeout),
+            // Nobody else sets one: its own limit counts, from its beginning.
+            deadline: None,
             depth: 0,
             pauses: Arc::default(),
             host,

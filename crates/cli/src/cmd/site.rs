@@ -91,7 +91,10 @@ async fn changed(
         return Ok(());
     }
     let slug = site["slug"].as_str().unwrap_or_default();
-    terminal.print(format!("{what} {slug}"))?;
+    match site["unchanged"] == true {
+        true => terminal.print(format!("the host name leads to the site {slug} already"))?,
+        false => terminal.print(format!("{what} {slug}"))?,
+    }
     if let Some(warning) = site["warning"].as_str() {
         terminal.warn(warning);
     }

@@ -6,12 +6,13 @@ mod listen;
 mod nearest;
 mod sources;
 
+use crate::logging;
 use figment::Figment;
 use figment::providers::{Format as _, Toml};
 pub(crate) use listen::{Listen, reachable};
 pub(crate) use nearest::{did_you_mean, did_you_mean_one_of};
 use serde::{Deserialize, Serialize};
-use sources::{Environment, File, FileError, Flags, named, refused};
+use sources::{Environment, File, FileError, Flags, NotText, named, refused};
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
@@ -20,6 +21,8 @@ use std::time::Duration;
 use tollgate_core::auth::PasswordRules;
 use tollgate_core::limits;
 use tollgate_core::retention::{self, days};
+use tollgate_core::site::is_host_name;
+use tollgate_core::vault::VaultKey;
 use tollgate_runtimes::OutboundConfig;
 use tollgate_server::CorsOrigins;
 
@@ -283,6 +286,8 @@ pub(crate) enum Purpose {
 pub(crate) enum ConfigError {
     #[error(transparent)]
     File(#[from] FileError),
+    #[error(transparent)]
+    NotText(#[from] NotText),
     #[error("{0}")]
     Refused(String),
 }
@@ -320,6 +325,14 @@ struct Wrong {
     reason: String,
 }
 
+fn wrong(key: &'static str, value: &dyn fmt::Display, reason: &str) -> Result<(), Wrong> {
+    Err(Wrong {
+        key,
+        value: value.to_string(),
+        reason: reason.to_owned(),
+    })
+}
+
 impl Config {
     /// Reads the settings; `flags` is a table of those given on the command line.
     pub(crate) fn load(
@@ -348,13 +361,13 @@ impl Config {
         if let Some(file) = &file {
             settings = settings.merge(file.provider());
         }
-        let environment = Environment::read(variables, &known);
+        let environment = Environment::read(variables, &known)?;
         let warnings = environment.warnings.clone();
         settings = settings.merge(environment).merge(Flags(flags));
         let file = file.as_ref();
         let config: Self = settings
             .extract()
-            .map_err(|error| ConfigError::Refused(refused(error, &settings, file)))?;
+            .map_err(|error| ConfigError::Refused(refused(error, &settings, file, &known)))?;
         config.check().map_err(|Wrong { key, value, reason }| {
             let name = named(key, settings.find_metadata(key), file);
             ConfigError::Refused(format!("{name} = {value:?}: {reason}"))
@@ -363,13 +376,26 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), Wrong> {
-        let wrong = |key, value: &dyn fmt::Display, reason: &str| {
-            Err(Wrong {
-                key,
-                value: value.to_string(),
-                reason: reason.to_owned(),
-            })
-        };
+        self.check_texts()?;
+        self.check_numbers()
+    }
+
+    fn check_texts(&self) -> Result<(), Wrong> {
+        if let Err(reason) = logging::check(&self.log) {
+            return wrong("log", &self.log, &reason);
+        }
+        if !self.base_domain.is_empty()
+            && !is_host_name(self.base_domain.to_lowercase().trim_end_matches('.'))
+        {
+            let reason = "use a host name such as example.com, without scheme and port";
+            return wrong("base_domain", &self.base_domain, reason);
+        }
+        if let Some(key) = self.secrets_key.reveal()
+            && VaultKey::from_hex(key).is_none()
+        {
+            let reason = "this is not a key of 64 hexadecimal digits";
+            return wrong("secrets_key", &self.secrets_key.shown(), reason);
+        }
         if self.database_url != "sqlite" && !self.database_url.starts_with("sqlite://") {
             let reason = "this version keeps its data in SQLite; use \"sqlite\" or sqlite://FOLDER";
             return wrong("database_url", &self.database_url, reason);
@@ -378,6 +404,13 @@ impl Config {
             let origins = self.http.cors_origins.join(", ");
             return wrong("http.cors_origins", &origins, &reason);
         }
+        if let Err(reason) = self.outbound.dns() {
+            return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
+        }
+        Ok(())
+    }
+
+    fn check_numbers(&self) -> Result<(), Wrong> {
         let (python, chars) = (&self.python, self.auth.password_min_chars);
         for (key, value, most) in [
             ("python.workers", python.workers, limits::WORKER_PROCESSES),
@@ -392,9 +425,6 @@ impl Config {
             if value == 0 || value > most {
                 return wrong(key, &value, &format!("use 1 to {most}"));
             }
-        }
-        if let Err(reason) = self.outbound.dns() {
-            return wrong("outbound.dns_server", &self.outbound.dns_server, reason);
         }
         // Less would not hold one worker.
         let memory = self.functions.memory_mb;

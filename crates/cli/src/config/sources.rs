@@ -1,8 +1,9 @@
 //! Where settings come from, and how each of them is named there: so that an error can point at what was written.
 
 use super::nearest::did_you_mean;
+use figment::error::{Actual, Kind};
 use figment::providers::Toml;
-use figment::value::{Dict, Map, Value};
+use figment::value::{Dict, Map, Num, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -91,7 +92,8 @@ impl File {
             .iter()
             .filter(|(key, _)| !is_known(key, known))
             .map(|(key, line)| {
-                let names = known.keys().map(String::as_str);
+                let tables = known.keys().filter_map(|key| Some(key.split_once('.')?.0));
+                let names = known.keys().map(String::as_str).chain(tables);
                 let hint = did_you_mean(key, names);
                 format!(
                     "{}, line {line}: unknown setting `{key}`{hint}",
@@ -149,6 +151,11 @@ fn place(text: &str, at: usize) -> (usize, usize) {
     (line, before[line_start..].chars().count() + 1)
 }
 
+/// A variable whose value is no text: what it was meant to be cannot be known.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not text in UTF-8; set it again")]
+pub(crate) struct NotText(String);
+
 /// What the environment sets.
 pub(super) struct Environment {
     values: Vec<(String, Value)>,
@@ -161,7 +168,7 @@ impl Environment {
     pub(super) fn read(
         variables: impl Iterator<Item = (OsString, OsString)>,
         known: &BTreeMap<String, toml::Value>,
-    ) -> Self {
+    ) -> Result<Self, NotText> {
         let mut read = Self {
             values: Vec::new(),
             warnings: Vec::new(),
@@ -171,6 +178,9 @@ impl Environment {
                 continue;
             };
             let key = name.to_lowercase().replace("__", ".");
+            if known.contains_key(&key) && value.to_str().is_none() {
+                return Err(NotText(variable(&key)));
+            }
             let value = value.to_string_lossy();
             match known.get(&key) {
                 Some(default) => read.values.push((key, typed(&value, default))),
@@ -187,7 +197,7 @@ impl Environment {
             }
         }
         read.warnings.sort();
-        read
+        Ok(read)
     }
 }
 
@@ -311,9 +321,21 @@ pub(super) fn named(key: &str, origin: Option<&Metadata>, file: Option<&File>) -
 }
 
 /// A value that has another type than its setting.
-pub(super) fn refused(error: Error, settings: &Figment, file: Option<&File>) -> String {
+pub(super) fn refused(
+    error: Error,
+    settings: &Figment,
+    file: Option<&File>,
+    known: &BTreeMap<String, toml::Value>,
+) -> String {
     let messages = error.into_iter().map(|error| {
-        let key = error.path.join(".");
+        let path = error.path.join(".");
+        // Of a list, the path goes on to the item.
+        let whole = |key: &&String| {
+            path.strip_prefix(&***key)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
+        let list = known.keys().find(whole);
+        let key = list.unwrap_or(&path).clone();
         let origin = error
             .metadata
             .clone()
@@ -328,16 +350,65 @@ pub(super) fn refused(error: Error, settings: &Figment, file: Option<&File>) -> 
             // The reason would repeat the value.
             "use text in quotes".to_owned()
         } else {
-            error.kind.to_string()
+            let default = known.get(&key);
+            match list {
+                None => why(&error.kind, default),
+                Some(_) => {
+                    let first = default.and_then(|it| it.as_array()?.first());
+                    let item = item(settings, &key, &path[key.len() + 1..]);
+                    let item =
+                        item.map_or_else(String::new, |it| format!(", not {}", written(&it)));
+                    // A list that is empty by default is one of texts.
+                    let text = toml::Value::from("");
+                    why(&error.kind, Some(first.unwrap_or(&text))) + &item
+                }
+            }
         };
         format!("{}{found}: {why}", named(&key, origin.as_ref(), file))
     });
     messages.collect::<Vec<_>>().join("\n")
 }
 
+/// The item of a list at an index.
+fn item(settings: &Figment, list: &str, index: &str) -> Option<Value> {
+    let index: usize = index.parse().ok()?;
+    let mut items = settings.find_value(list).ok()?.into_array()?;
+    (index < items.len()).then(|| items.swap_remove(index))
+}
+
+/// What to do about a value, in words of who wrote it; `default` is the setting's, none for a table.
+fn why(kind: &Kind, default: Option<&toml::Value>) -> String {
+    let is_number = |actual: &Actual| matches!(actual, Actual::Signed(_) | Actual::Unsigned(_));
+    let (actual, out_of_range) = match kind {
+        Kind::Message(message) => return message.clone(),
+        Kind::UnknownVariant(_, words) => return format!("use one of {}", words.join(", ")),
+        Kind::InvalidType(actual, _) | Kind::InvalidValue(actual, _) => {
+            (Some(actual), is_number(actual))
+        }
+        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => (None, true),
+        other => return other.to_string(),
+    };
+    let words = match default {
+        Some(toml::Value::Integer(_)) if out_of_range && actual.is_none_or(is_number) => {
+            "use a whole number that is not negative, and a smaller one"
+        }
+        Some(toml::Value::Integer(_)) => "use a whole number",
+        Some(toml::Value::Float(_)) => "use a number",
+        Some(toml::Value::Boolean(_)) => "use true or false",
+        Some(toml::Value::Array(_)) => "use a list in brackets",
+        Some(_) => "use text in quotes",
+        None => "this is a table: write its name in brackets, and its settings below that",
+    };
+    words.to_owned()
+}
+
 /// A value as it may have been written.
 fn written(value: &Value) -> String {
-    serde_json::to_string(value).unwrap_or_default()
+    match value {
+        // JSON has no word for them.
+        Value::Num(_, Num::F64(number)) if !number.is_finite() => number.to_string(),
+        value => serde_json::to_string(value).unwrap_or_default(),
+    }
 }
 
 #[cfg(test)]

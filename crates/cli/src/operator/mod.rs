@@ -18,6 +18,7 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
 use tollgate_core::supervise::Supervisor;
+use tollgate_store_sqlite::DATABASE_FILE;
 
 /// What is to be done.
 #[derive(Serialize, Deserialize)]
@@ -70,6 +71,20 @@ pub(crate) enum SiteChange {
     RemoveDomain { slug: String, domain: String },
 }
 
+/// Opens the folder for a command that is no server: what is not there is not made.
+pub(crate) fn existing(config: &Config) -> Result<Composition, AnyError> {
+    let dir = config.database_dir();
+    if !dir.join(DATABASE_FILE).try_exists()? {
+        let dir = dir.display();
+        return Err(format!(
+            "{dir} holds no {DATABASE_FILE}: no server has started there; name the folder with --data-dir, or start \
+             one with `tollgate serve`"
+        )
+        .into());
+    }
+    Composition::open(config, Supervisor::default())
+}
+
 /// Has a request carried out by whoever has the folder.
 pub(crate) async fn ask(config: &Config, request: &Request) -> Result<Value, AnyError> {
     if let Some(answer) = channel::ask(&config.data_dir, request).await? {
@@ -79,7 +94,7 @@ pub(crate) async fn ask(config: &Config, request: &Request) -> Result<Value, Any
         let dir = config.data_dir.display();
         return Err(format!("no server runs in {dir}; start one").into());
     }
-    let composition = Composition::open(config, Supervisor::default())?;
+    let composition = existing(config)?;
     let operator = composition.operator(config, None);
     let done = operator.perform(request).await;
     drop(operator);

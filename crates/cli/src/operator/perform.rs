@@ -48,7 +48,7 @@ impl Operator {
                 Ok(sites.iter().map(|site| self.view(site)).collect())
             }
             Request::ChangeSite { change } => {
-                let site = self.change_site(&authority, change).await?;
+                let (site, is_new) = self.change_site(&authority, change).await?;
                 // The next request for an unknown host reads the list again.
                 self.platform.auth.sites().forget();
                 let mut shown = self.view(&site);
@@ -59,6 +59,9 @@ impl Operator {
                         tracing::warn!("{warning}");
                     }
                     shown["warning"] = json!(warning);
+                }
+                if !is_new {
+                    shown["unchanged"] = json!(true);
                 }
                 Ok(shown)
             }
@@ -145,28 +148,29 @@ impl Operator {
         }
     }
 
+    /// The site after a change, and whether that changed anything.
     async fn change_site(
         &self,
         authority: &Authority,
         change: &SiteChange,
-    ) -> Result<Site, AnyError> {
+    ) -> Result<(Site, bool), AnyError> {
         let admin = &self.platform.admin;
         let found = async |slug: &str| site(&self.platform, authority, slug).await;
         match change {
             SiteChange::Create { slug, domains } => {
-                Ok(admin.create_site(authority, slug, domains.clone()).await?)
+                let site = admin.create_site(authority, slug, domains.clone()).await?;
+                Ok((site, true))
             }
             SiteChange::AddDomain { slug, domain } => {
-                admin
-                    .add_domain(authority, &found(slug).await?, domain)
-                    .await?;
-                Ok(found(slug).await?)
+                let before = found(slug).await?;
+                let added = admin.add_domain(authority, &before, domain).await?;
+                Ok((found(slug).await?, !before.domains.contains(&added)))
             }
             SiteChange::RemoveDomain { slug, domain } => {
                 admin
                     .remove_domain(authority, &found(slug).await?, domain)
                     .await?;
-                Ok(found(slug).await?)
+                Ok((found(slug).await?, true))
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::ports::store::{
     Conflict, PageRequest, Reason, ScopedStore, StoreError, UserChange, UserCommit, UserQuery,
     to_the_end,
 };
-use crate::site::{Authority, Site};
+use crate::site::{Authority, Site, is_host_name};
 use crate::text;
 use crate::users::identity::{kept_email, kept_username};
 use crate::users::{FieldError, Profile, UpdateUser, User, is_of_a_username};
@@ -449,14 +449,7 @@ async fn with_free_username(store: &dyn ScopedStore, email: String) -> Result<Pr
 /// A host name as it is kept: in lower case, without a final dot.
 fn host(name: &str, errors: &mut Vec<FieldError>) -> String {
     let name = name.trim().trim_end_matches('.').to_lowercase();
-    let label = |label: &str| {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(allowed)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if name.len() > 253 || !name.split('.').all(label) {
+    if !is_host_name(&name) {
         let message = "Use a host name such as acme.example.com, without scheme and port";
         errors.push(FieldError::new("domain", message));
     }

@@ -1,7 +1,7 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
 use super::grants::{RightsInput, may_change_what_runs, may_replace};
-use super::sources::{check_options, new_headers, source};
+use super::sources::{Given, HeadersChange, check_options, source};
 use super::{check_damaged, check_filter, check_texts, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::draft::{Draft, Faults};
@@ -45,7 +45,7 @@ pub struct CreateFunction {
     /// For `proxy` functions.
     pub webhook_url: Option<String>,
     /// For `proxy` functions.
-    pub headers: BTreeMap<String, String>,
+    pub headers: Option<BTreeMap<String, String>>,
     /// Runs at all.
     pub is_active: bool,
     /// Runs without a credential.
@@ -114,15 +114,6 @@ impl UpdateFunction {
     }
 }
 
-/// New headers of a proxy function.
-#[derive(Debug, Clone)]
-pub struct HeadersChange {
-    /// By name; none removes one that is there.
-    pub values: BTreeMap<String, Option<String>>,
-    /// They stand beside those that are there.
-    pub merges: bool,
-}
-
 /// A function that was made just now.
 #[derive(Debug)]
 pub struct CreatedFunction {
@@ -175,17 +166,16 @@ impl FunctionService {
         check_options(&look.options, &mut errors);
         errors.extend(look.rights.unknown());
         let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
-        let source = source(
-            look.execution_mode,
-            look.environment,
-            look.code.clone(),
-            look.webhook_url.clone(),
-            look.headers.clone(),
-        );
+        let given = Given {
+            code: look.code.clone(),
+            webhook_url: look.webhook_url.clone(),
+            headers: look.headers.clone().map(HeadersChange::all),
+        };
+        let source = source(look.execution_mode, look.environment, given, None);
         self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
             .await?;
         let input = draft.checked(errors)?;
-        let source = source.map_err(|error| Error::Validation(vec![error]))?;
+        let source = source.map_err(Error::Validation)?;
         let now = self.engine.clock.now();
         let rights = input.rights.clone().applied_to(
             &FunctionRights::default(),
@@ -405,7 +395,7 @@ impl FunctionService {
         }
         let input = draft.checked(errors)?;
         let source = source.transpose();
-        let source = source.map_err(|error| Error::Validation(vec![error]))?;
+        let source = source.map_err(Error::Validation)?;
         let decided = |access: &AppAccess<_>| {
             let (now, is_new) = (self.engine.clock.now(), source.is_some());
             decided(access.principal(), &before, input.clone(), is_new, now)
@@ -481,7 +471,7 @@ impl FunctionService {
     async fn check_source(
         &self,
         scope: TenantScope,
-        source: Result<&Source, &FieldError>,
+        source: Result<&Source, &Vec<FieldError>>,
         faults: &Faults,
         errors: &mut Vec<FieldError>,
     ) -> Result<(), Error> {
@@ -491,8 +481,8 @@ impl FunctionService {
         }
         let source = match source {
             Ok(source) => source,
-            Err(error) => {
-                errors.push(error.clone());
+            Err(found) => {
+                errors.extend(found.iter().cloned());
                 return Ok(());
             }
         };
@@ -618,11 +608,11 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
-        let may = |principal: &Principal| match number == function.version {
-            true => Ok(()),
-            false => may_replace(principal, &function),
-        };
-        may(access.principal())?;
+        if number == function.version {
+            // Nothing changes: what a webhook has closed stays closed.
+            return Ok(function);
+        }
+        may_replace(access.principal(), &function)?;
         let store = self.engine.scoped(scope);
         let executable = store.executable_of(function.id, number).await?;
         let executable = executable.ok_or_else(|| {
@@ -636,7 +626,7 @@ impl FunctionService {
             self.load(scope, &function, number).await?;
         }
         let access = self.engine.still(access).await?;
-        may(access.principal())?;
+        may_replace(access.principal(), &function)?;
         let change = FunctionChange {
             author: access.principal().author(),
             declares: false,
@@ -680,25 +670,18 @@ impl FunctionService {
         scope: TenantScope,
         before: &Function,
         input: &UpdateFunction,
-    ) -> Result<Option<Result<Source, FieldError>>, Error> {
+    ) -> Result<Option<Result<Source, Vec<FieldError>>>, Error> {
         if input.code.is_none() && input.webhook_url.is_none() && input.headers.is_none() {
             return Ok(None);
         }
         let current = self.source_of(scope, before).await?;
-        let (old_url, old_headers) = match &current {
-            Source::Proxy {
-                webhook_url,
-                headers,
-            } => (Some(webhook_url.clone()), headers.clone()),
-            Source::App { .. } | Source::System => (None, BTreeMap::new()),
+        let given = Given {
+            code: input.code.clone(),
+            webhook_url: input.webhook_url.clone(),
+            headers: input.headers.clone(),
         };
-        let new = source(
-            before.execution_mode,
-            before.environment,
-            input.code.clone(),
-            input.webhook_url.clone().or(old_url),
-            new_headers(input.headers.clone(), old_headers),
-        );
+        let (mode, environment) = (before.execution_mode, before.environment);
+        let new = source(mode, environment, given, Some(&current));
         Ok((new.as_ref() != Ok(&current)).then_some(new))
     }
 

@@ -15,10 +15,11 @@ pub use dead_letters::{
     DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, VersionChoice,
 };
 pub use functions::{
-    CreateFunction, CreatedFunction, FunctionService, HeadersChange, RotatedSecret, UpdateFunction,
+    CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
 };
 pub use grants::RightsInput;
 pub use invocations::{Call, Executed, InvocationService};
+pub use sources::HeadersChange;
 pub use subscribers::{Explain, Subscribe, SubscriberPatch, SubscriberService};
 
 use crate::app::App;

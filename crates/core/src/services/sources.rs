@@ -1,74 +1,176 @@
-//! What a function runs, made of what a request gives: code, or an address with its headers, and the limits
-//! around it.
+//! What a function runs, made of what was given for it: code, or an address with headers, whichever
+//! its mode has; and the limits around it. What its mode does not have is refused.
 
-use super::{HeadersChange, check_filter, check_range, check_timeout};
+use super::{check_filter, check_range, check_timeout};
 use crate::function::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
 use crate::limits;
 use crate::rate::Rate;
+use crate::text::prefix;
 use crate::users::FieldError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The new headers; a value that was only shown hidden stays what it was.
-pub(super) fn new_headers(
-    change: Option<HeadersChange>,
-    old: BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let Some(HeadersChange { values, merges }) = change else {
-        return old;
-    };
-    let mut new = if merges { old.clone() } else { BTreeMap::new() };
-    for (name, value) in values {
-        let value = match value {
-            Some(value) if value == HIDDEN => old.get(&name).cloned().or(Some(value)),
-            value => value,
-        };
-        match value {
-            Some(value) => new.insert(name, value),
-            None => new.remove(&name),
-        };
-    }
-    new
+/// New headers of a proxy function. Names differ by more than case.
+#[derive(Debug, Clone)]
+pub struct HeadersChange {
+    /// By name; none removes one that is there.
+    pub values: BTreeMap<String, Option<String>>,
+    /// They stand beside those that are there.
+    pub merges: bool,
 }
 
-/// What runs, if what was given fits the mode.
+impl HeadersChange {
+    /// These, and no others.
+    pub(super) fn all(headers: BTreeMap<String, String>) -> Self {
+        let values = headers.into_iter();
+        Self {
+            values: values.map(|(name, value)| (name, Some(value))).collect(),
+            merges: false,
+        }
+    }
+}
+
+/// What was given; what is none stays.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    pub(super) code: Option<String>,
+    pub(super) webhook_url: Option<String>,
+    pub(super) headers: Option<HeadersChange>,
+}
+
+/// What runs from now on, where `old` ran until now.
+///
+/// # Errors
+/// What is missing, and what the mode does not have, each by its field.
 pub(super) fn source(
     mode: ExecutionMode,
     environment: Environment,
-    code: Option<String>,
-    webhook_url: Option<String>,
-    headers: BTreeMap<String, String>,
-) -> Result<Source, FieldError> {
-    match mode {
-        ExecutionMode::App => {
-            let code = code.filter(|code| !code.trim().is_empty());
-            let code = code.ok_or_else(|| FieldError::new("code", "An app function needs code"))?;
-            if code.len() > limits::CODE_BYTES {
-                let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
-                return Err(FieldError::new("code", message));
-            }
-            Ok(Source::App {
-                environment,
-                code: code.into(),
-            })
+    given: Given,
+    old: Option<&Source>,
+) -> Result<Source, Vec<FieldError>> {
+    let mut faults = given.strange_to(mode);
+    let source = match mode {
+        ExecutionMode::App => given.code(old, &mut faults).map(|code| Source::App {
+            environment,
+            code: code.into(),
+        }),
+        ExecutionMode::Proxy => given.proxy(old, &mut faults),
+        ExecutionMode::System => Some(Source::System),
+    };
+    match source {
+        Some(source) if faults.is_empty() => Ok(source),
+        _ => Err(faults),
+    }
+}
+
+impl Given {
+    /// What a function of this mode does not have.
+    fn strange_to(&self, mode: ExecutionMode) -> Vec<FieldError> {
+        let headers = self.headers.as_ref();
+        let with_headers = headers.is_some_and(|headers| !headers.values.is_empty());
+        let of_apps = "Only a function with execution_mode app has code; leave it out";
+        let of_proxies = "Only a function with execution_mode proxy has this; leave it out";
+        let all = [
+            ("code", ExecutionMode::App, self.code.is_some(), of_apps),
+            (
+                "webhook_url",
+                ExecutionMode::Proxy,
+                self.webhook_url.is_some(),
+                of_proxies,
+            ),
+            ("headers", ExecutionMode::Proxy, with_headers, of_proxies),
+        ];
+        let strange = all
+            .into_iter()
+            .filter(|(_, of, given, _)| *given && *of != mode);
+        strange
+            .map(|(field, _, _, message)| FieldError::new(field, message))
+            .collect()
+    }
+
+    fn code(self, old: Option<&Source>, faults: &mut Vec<FieldError>) -> Option<String> {
+        let old = match old {
+            Some(Source::App { code, .. }) => Some(code.as_ref().to_owned()),
+            Some(Source::Proxy { .. } | Source::System) | None => None,
+        };
+        let code = self.code.or(old).filter(|code| !code.trim().is_empty());
+        let Some(code) = code else {
+            faults.push(FieldError::new("code", "An app function needs code"));
+            return None;
+        };
+        if code.len() > limits::CODE_BYTES {
+            let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
+            faults.push(FieldError::new("code", message));
         }
-        ExecutionMode::Proxy => {
-            let url = webhook_url.filter(|url| {
-                let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-                url.len() <= limits::URL_BYTES
-                    && scheme.is_some_and(|it| {
-                        it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http")
-                    })
-                    && !url.chars().any(|c| c.is_whitespace() || c.is_control())
-            });
-            let needed = "A proxy function needs an http or https address";
-            let webhook_url = url.ok_or_else(|| FieldError::new("webhook_url", needed))?;
-            Ok(Source::Proxy {
+        Some(code)
+    }
+
+    fn proxy(self, old: Option<&Source>, faults: &mut Vec<FieldError>) -> Option<Source> {
+        let (old_url, old_headers) = match old {
+            Some(Source::Proxy {
                 webhook_url,
                 headers,
-            })
+            }) => (Some(webhook_url.clone()), headers.clone()),
+            Some(Source::App { .. } | Source::System) | None => (None, BTreeMap::new()),
+        };
+        let headers = match self.headers {
+            Some(change) => new_headers(change, old_headers, faults),
+            None => old_headers,
+        };
+        let webhook_url = self.webhook_url.or(old_url).filter(|url| is_address(url));
+        if webhook_url.is_none() {
+            let needed = "A proxy function needs an http or https address";
+            faults.push(FieldError::new("webhook_url", needed));
         }
-        ExecutionMode::System => Ok(Source::System),
+        Some(Source::Proxy {
+            webhook_url: webhook_url?,
+            headers,
+        })
     }
+}
+
+fn is_address(url: &str) -> bool {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    let of_http = |it: &str| it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http");
+    url.len() <= limits::URL_BYTES
+        && scheme.is_some_and(of_http)
+        && !url.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// The new headers; a value that was only shown hidden stays what it was.
+fn new_headers(
+    change: HeadersChange,
+    old: BTreeMap<String, String>,
+    faults: &mut Vec<FieldError>,
+) -> BTreeMap<String, String> {
+    let HeadersChange { values, merges } = change;
+    let same = |one: &str, other: &str| one.eq_ignore_ascii_case(other);
+    let mut new = if merges { old.clone() } else { BTreeMap::new() };
+    let mut seen = BTreeSet::new();
+    for (name, value) in values {
+        let mut fault = |message| {
+            let field = format!("headers.{}", prefix(&name, limits::NAME_CHARS));
+            faults.push(FieldError::new(field, message));
+        };
+        if !seen.insert(name.to_ascii_lowercase()) {
+            fault("The same header stands here twice: case makes no other name");
+            continue;
+        }
+        let before = old.iter().find(|(it, _)| same(it, &name));
+        let value = match (value, before) {
+            (Some(value), before) if value == HIDDEN => {
+                if before.is_none() {
+                    fault("There is no value that this could stand for; send the value itself");
+                }
+                before.map(|(_, value)| value.clone())
+            }
+            (value, _) => value,
+        };
+        new.retain(|it, _| !same(it, &name));
+        if let Some(value) = value {
+            new.insert(name, value);
+        }
+    }
+    new
 }
 
 /// Adds what is wrong with limits and conditions.
@@ -100,4 +202,136 @@ pub(super) fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldErr
         None,
         errors,
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    fn changed(
+        merges: bool,
+        values: &[(&str, Option<&str>)],
+    ) -> Result<BTreeMap<String, String>, Vec<String>> {
+        let old = headers(&[("X-Token", "secret"), ("x-team", "crm")]);
+        let owned = |(name, value): &(&str, Option<&str>)| {
+            ((*name).to_owned(), value.map(ToOwned::to_owned))
+        };
+        let values = values.iter().map(owned).collect();
+        let mut faults = Vec::new();
+        let new = new_headers(HeadersChange { values, merges }, old, &mut faults);
+        if faults.is_empty() {
+            return Ok(new);
+        }
+        let fields = faults.into_iter().map(|it| it.field.into_owned());
+        Err(fields.collect())
+    }
+
+    #[test]
+    fn names_of_headers_are_the_same_in_any_case() {
+        let team = ("x-team", "crm");
+        for (merges, values, expected) in [
+            (true, &[("x-token", None)][..], &[team][..]),
+            (true, &[("X-TOKEN", None), ("X-Team", None)], &[]),
+            (
+                true,
+                &[("x-token", Some("new"))],
+                &[team, ("x-token", "new")],
+            ),
+            (
+                true,
+                &[("x-TOKEN", Some(HIDDEN))],
+                &[team, ("x-TOKEN", "secret")],
+            ),
+            (true, &[("y", None)], &[team, ("X-Token", "secret")]),
+            (
+                false,
+                &[("x-token", Some(HIDDEN))],
+                &[("x-token", "secret")],
+            ),
+            (
+                false,
+                &[("X-Token", Some(HIDDEN))],
+                &[("X-Token", "secret")],
+            ),
+            (false, &[("y", Some("z"))], &[("y", "z")]),
+            (false, &[], &[]),
+        ] {
+            assert_eq!(changed(merges, values), Ok(headers(expected)), "{values:?}");
+        }
+        for values in [
+            &[("y", Some(HIDDEN))][..],
+            &[("X-Token", Some("two")), ("x-token", Some("one"))],
+            &[("X-Token", None), ("x-token", Some("one"))],
+            &[("X-Tok\u{e9}n", Some(HIDDEN))],
+        ] {
+            for merges in [true, false] {
+                assert_eq!(changed(merges, values).unwrap_err().len(), 1, "{values:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_mode_has_its_own_and_nothing_else() {
+        let (code, url) = ("def main(p): pass", "https://example.com/");
+        let given = |code: Option<&str>, url: Option<&str>, names: &[(&str, &str)]| Given {
+            code: code.map(ToOwned::to_owned),
+            webhook_url: url.map(ToOwned::to_owned),
+            headers: (!names.is_empty()).then(|| HeadersChange::all(headers(names))),
+        };
+        let (app, proxy, system) = (
+            ExecutionMode::App,
+            ExecutionMode::Proxy,
+            ExecutionMode::System,
+        );
+        let named = &[("a", "b")][..];
+        let old = source(app, Environment::Python, given(Some(code), None, &[]), None).unwrap();
+        for (mode, given, old, fields) in [
+            (app, given(Some(code), None, &[]), None, &[][..]),
+            (app, given(None, None, &[]), None, &["code"]),
+            (
+                app,
+                given(Some(code), Some(url), named),
+                None,
+                &["webhook_url", "headers"],
+            ),
+            (
+                app,
+                given(None, Some(url), &[]),
+                Some(&old),
+                &["webhook_url"],
+            ),
+            (app, given(None, None, named), Some(&old), &["headers"]),
+            (proxy, given(None, Some(url), named), None, &[]),
+            (proxy, given(Some(code), Some(url), &[]), None, &["code"]),
+            (
+                proxy,
+                given(Some(code), None, &[]),
+                None,
+                &["code", "webhook_url"],
+            ),
+            (
+                proxy,
+                given(None, Some("ftp://x"), &[]),
+                None,
+                &["webhook_url"],
+            ),
+            (system, given(None, None, &[]), None, &[]),
+            (
+                system,
+                given(Some(code), Some(url), named),
+                None,
+                &["code", "webhook_url", "headers"],
+            ),
+        ] {
+            let made = source(mode, Environment::Python, given, old);
+            let faults = made.err().unwrap_or_default();
+            let found: Vec<_> = faults.iter().map(|it| &*it.field).collect();
+            assert_eq!(found, fields, "{mode:?}");
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! A platform for one test.
 
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -362,7 +361,7 @@ fn create_function(name: &str) -> CreateFunction {
         environment: Environment::Python,
         code: Some("def main(params): ...".to_owned()),
         webhook_url: None,
-        headers: BTreeMap::new(),
+        headers: None,
         is_active: true,
         is_public: false,
         async_mode: false,

@@ -30,6 +30,13 @@ pub enum Trouble {
          chain, or ask the operator to add yours ([outbound] ca_file)"
     )]
     UnknownIssuer,
+    /// Its certificate is an authority's.
+    #[error(
+        "showed a certificate that says it is an authority (self-signed, CA:TRUE), which no server may; \
+         give it one of its own (CA:FALSE), and ask the operator to add who signed that \
+         ([outbound] ca_file)"
+    )]
+    Authority,
     /// Its certificate is for another host.
     #[error(
         "showed a certificate for another host name; the address and the certificate must agree"
@@ -118,6 +125,10 @@ fn of_tls(error: &rustls::Error) -> Trouble {
             Certificate::UnknownIssuer | Certificate::BadSignature => Trouble::UnknownIssuer,
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                 Trouble::WrongName
+            }
+            // rustls passes on an error of a crate that it does not show.
+            Certificate::Other(other) if other.0.to_string() == "CaUsedAsEndEntity" => {
+                Trouble::Authority
             }
             _ => Trouble::BadCertificate,
         },

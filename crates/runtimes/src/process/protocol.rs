@@ -4,6 +4,7 @@
 //! again here, what does not fit the protocol is an error, never a guess, and nothing is built of it
 //! whose size is not bounded by what it is for.
 
+use crate::results;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -256,27 +257,7 @@ impl Incoming<'_> {
         let Some(raw) = self.result else {
             return Ok(JsonText::null());
         };
-        let size = raw.get().len();
-        if size > limits::RESULT_BYTES {
-            let message = format!(
-                "The result is {size} bytes of JSON; the limit is {}",
-                limits::RESULT_BYTES
-            );
-            return Err(Failure::new(FailureKind::Limit, message));
-        }
-        let shape = Shape::of(raw.get());
-        if shape.depth > limits::JSON_DEPTH {
-            let message = format!(
-                "The result is nested {} levels deep; the limit is {}",
-                shape.depth,
-                limits::JSON_DEPTH
-            );
-            return Err(Failure::new(FailureKind::NotJson, message));
-        }
-        if let Some(fault) = shape.fault {
-            let message = format!("The result holds {fault}, which JSON cannot carry");
-            return Err(Failure::new(FailureKind::NotJson, message));
-        }
+        results::check(raw.get())?;
         Ok(JsonText::from(raw.to_owned()))
     }
 }
@@ -348,81 +329,6 @@ pub(super) fn timestamp(seconds: f64) -> Timestamp {
     Timestamp::from_micros((seconds * 1e6) as i64)
 }
 
-/// What one pass over a JSON text tells without building it.
-#[derive(Default)]
-struct Shape {
-    /// Deepest nesting of arrays and objects.
-    depth: usize,
-    /// What no reader could read. An integer of whatever length is none: it is passed on as text.
-    fault: Option<&'static str>,
-}
-
-impl Shape {
-    fn of(json: &str) -> Self {
-        let bytes = json.as_bytes();
-        let (mut shape, mut depth, mut at) = (Self::default(), 0_usize, 0);
-        while let Some(&byte) = bytes.get(at) {
-            at += 1;
-            match byte {
-                b'"' => at = shape.after_string(bytes, at),
-                b'[' | b'{' => {
-                    depth += 1;
-                    shape.depth = shape.depth.max(depth);
-                }
-                b']' | b'}' => depth = depth.saturating_sub(1),
-                b'-' | b'0'..=b'9' => at = shape.after_number(json, at - 1),
-                _ => {}
-            }
-        }
-        shape
-    }
-
-    fn after_number(&mut self, json: &str, start: usize) -> usize {
-        let of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
-        let rest = &json[start..];
-        let length = rest.bytes().take_while(of_number).count();
-        let number = &rest[..length];
-        if number.contains(['.', 'e', 'E']) && !number.parse().is_ok_and(f64::is_finite) {
-            self.fault = Some("a number that is out of range");
-        }
-        start + length
-    }
-
-    fn after_string(&mut self, bytes: &[u8], start: usize) -> usize {
-        let mut at = start;
-        while let Some(&byte) = bytes.get(at) {
-            at += 1;
-            match byte {
-                b'"' => break,
-                b'\\' if bytes.get(at) == Some(&b'u') => {
-                    at += 5;
-                    match code_unit(bytes, at - 4) {
-                        0xd800..0xdc00 if is_low(bytes, at) => at += 6,
-                        0xd800..0xe000 => self.fault = Some("half a surrogate pair"),
-                        _ => {}
-                    }
-                }
-                b'\\' => at += 1,
-                _ => {}
-            }
-        }
-        at
-    }
-}
-
-/// The four hexadecimal digits of an escape; 0 where there are none, which the parser has refused.
-fn code_unit(bytes: &[u8], at: usize) -> u16 {
-    let digits = bytes.get(at..at + 4).and_then(|it| str::from_utf8(it).ok());
-    digits
-        .and_then(|it| u16::from_str_radix(it, 16).ok())
-        .unwrap_or(0)
-}
-
-/// Whether the second half of a surrogate pair stands there.
-fn is_low(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at..at + 2) == Some(b"\\u") && (0xdc00..0xe000).contains(&code_unit(bytes, at + 2))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -445,35 +351,6 @@ mod tests {
                 .as_str(),
             "null"
         );
-    }
-
-    #[test]
-    fn a_result_that_no_reader_could_read_is_refused() {
-        let deep = "[".repeat(65) + &"]".repeat(65);
-        for (result, kind) in [
-            (deep.as_str(), FailureKind::NotJson),
-            (r#""\ud800""#, FailureKind::NotJson),
-            (r#""\ud800x""#, FailureKind::NotJson),
-            (r#"["\udc00\ud800"]"#, FailureKind::NotJson),
-            ("1e999", FailureKind::NotJson),
-            ("[-1.5E400]", FailureKind::NotJson),
-            (
-                &format!("\"{}\"", "x".repeat(limits::RESULT_BYTES)),
-                FailureKind::Limit,
-            ),
-        ] {
-            let frame = format!(r#"{{"op":"result","result":{result}}}"#);
-            assert_eq!(result_of(&frame).unwrap_err().kind, kind);
-        }
-        for fine in [
-            &format!("-1{}", "0".repeat(5000)),
-            r#"["\ud83d\ude00", "\u0001\\", "\\ud800", 1e-999, 1.5e300]"#,
-        ] {
-            let frame = format!(r#"{{"op":"result","result":{fine}}}"#);
-            assert_eq!(result_of(&frame).unwrap().as_str(), fine);
-        }
-        let level = "[".repeat(64) + &"]".repeat(64);
-        result_of(&format!(r#"{{"op":"result","result":{level}}}"#)).unwrap();
     }
 
     #[test]

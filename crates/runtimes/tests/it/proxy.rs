@@ -253,7 +253,55 @@ async fn an_object_that_says_no_is_a_no_whatever_the_status() {
         assert!(!failure(&report).message.contains("taken"), "{body}");
     }
     let gone = ResponseTemplate::new(410).set_body_json(&no);
-    assert_eq!(failure(&under(PRE, gone).await).kind, FailureKind::Gone);
+    let report = under(PRE, gone).await;
+    assert_eq!(failure(&report).kind, FailureKind::Gone);
+    assert_eq!(
+        failure(&report).message,
+        "The webhook answered 410 Gone: taken"
+    );
+}
+
+/// Numbers that nobody reads are told from what is no JSON, and hide no reason.
+#[tokio::test]
+async fn numbers_that_nobody_reads_are_named() {
+    let long = "9".repeat(4301);
+    for (number, kind, words) in [
+        (
+            "1e400",
+            FailureKind::NotJson,
+            "a number that is out of range at `n`",
+        ),
+        (
+            long.as_str(),
+            FailureKind::Limit,
+            "an integer of 4301 digits at `n`",
+        ),
+    ] {
+        let template = ResponseTemplate::new(200).set_body_string(format!("{{\"n\":{number}}}"));
+        for event in [PRE, None] {
+            let report = under(event, template.clone()).await;
+            assert_eq!(failure(&report).kind, kind, "{report:?}");
+            assert!(failure(&report).message.contains(words), "{report:?}");
+        }
+        let report = under(POST, template).await;
+        assert_eq!(value(&report), json!(null));
+        assert!(report.logs[0].message.contains(words), "{report:?}");
+        let no = format!(r#"{{"success":false,"error":"no","n":{number}}}"#);
+        for status in [200, 404, 599] {
+            let template = ResponseTemplate::new(status).set_body_string(no.clone());
+            let report = under(PRE, template).await;
+            assert_eq!(value(&report), json!({"success": false, "error": "no"}));
+            assert!(report.logs[0].message.contains(words), "{report:?}");
+        }
+    }
+    // What a double holds in 401 digits is passed on.
+    let fits = format!("{{\"n\":1{}}}", "0".repeat(400));
+    let report = under(
+        PRE,
+        ResponseTemplate::new(200).set_body_string(fits.clone()),
+    )
+    .await;
+    assert_eq!(report.result.unwrap().as_str(), fits);
 }
 
 #[tokio::test]
@@ -404,6 +452,12 @@ async fn gone_is_for_good() {
     assert_eq!(failed.kind, FailureKind::Gone, "{failed:?}");
     assert!(failed.kind.is_permanent());
     assert!(failed.message.contains("410 Gone"), "{failed:?}");
+    let said = ResponseTemplate::new(410).set_body_string("moved to /v2");
+    let (report, _server) = answered(said).await;
+    let traceback = failure(&report).traceback.as_deref().unwrap_or_default();
+    assert!(traceback.contains("moved to /v2"), "{report:?}");
+    let (report, _server) = answered(ResponseTemplate::new(599)).await;
+    assert_eq!(failure(&report).message, "The webhook answered 599");
 }
 
 #[tokio::test]

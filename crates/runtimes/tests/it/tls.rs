@@ -3,7 +3,7 @@
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
 };
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +57,12 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
+    /// Shows the authority's own certificate.
+    fn own_acceptor(&self) -> TlsAcceptor {
+        let secret = PrivatePkcs8KeyDer::from(self.issuer.key().serialize_der());
+        acceptor(self.issuer.der().clone(), PrivateKeyDer::Pkcs8(secret))
+    }
+
     fn acceptor(&self, says: Says) -> TlsAcceptor {
         let mut params = CertificateParams::new(vec![says.host.to_owned()]).unwrap();
         params.not_before = date_time_ymd(says.years.0, 1, 1);
@@ -64,15 +70,19 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], secret)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        acceptor(certificate.der().clone(), secret)
     }
+}
+
+fn acceptor(shown: CertificateDer<'static>, secret: PrivateKeyDer<'static>) -> TlsAcceptor {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![shown], secret)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
 }
 
 /// A server that answers every request of every connection, and how many connections it had.
@@ -187,6 +197,12 @@ async fn errors_tell_what_is_wrong_with_a_certificate() {
     let told = trouble(&stranger, &url).await;
     assert_eq!(told, Trouble::UnknownIssuer);
     assert!(told.to_string().contains("ca_file"), "{told}");
+    let (address, _) = listen(Some(authority.own_acceptor())).await;
+    for outbound in [&known, &stranger, &outbound(None)] {
+        let told = trouble(outbound, &format!("https://{address}/")).await;
+        assert_eq!(told, Trouble::Authority);
+        assert!(told.to_string().contains("ca_file"), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -213,6 +213,7 @@ pub(crate) struct ChangeSubscription {
     /// Whether it runs. A webhook that answered 410 is switched on again here.
     #[serde(default, deserialize_with = "set")]
     is_active: Option<bool>,
+    #[serde(default, deserialize_with = "set")]
     options: Option<ChangedOptions>,
 }
 

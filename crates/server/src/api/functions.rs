@@ -82,7 +82,7 @@ impl From<CreateFunction> for services::CreateFunction {
             environment: request.environment.unwrap_or(Environment::Python),
             code: request.code,
             webhook_url: request.webhook_url,
-            headers: request.headers.unwrap_or_default(),
+            headers: request.headers,
             is_active: request.is_active.unwrap_or(true),
             is_public: request.is_public.unwrap_or_default(),
             async_mode: request.async_mode.unwrap_or_default(),
@@ -218,15 +218,18 @@ pub(crate) struct UpdateFunction {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     filter_conditions: Option<Option<String>>,
-    /// All that it may ask of the platform; an empty list takes everything away.
-    #[schema(schema_with = words::permissions)]
-    permissions: Option<Vec<String>>,
-    /// `app` or `site`.
+    /// All that it may ask of the platform; an empty list takes everything away, and so does `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = words::permissions_or_null)]
+    permissions: Option<Option<Vec<String>>>,
+    /// `app` or `site`; `app` when it is `null`.
+    #[serde(default, deserialize_with = "given")]
     #[schema(schema_with = words::grant_scope_or_null)]
-    permissions_scope: Option<GrantScope>,
-    /// `caller` or `function`.
+    permissions_scope: Option<Option<GrantScope>>,
+    /// `caller` or `function`; `caller` when it is `null`.
+    #[serde(default, deserialize_with = "given")]
     #[schema(schema_with = words::acts_as_or_null)]
-    acts_as: Option<ActsAs>,
+    acts_as: Option<Option<ActsAs>>,
 }
 
 impl Updates for UpdateFunction {
@@ -277,9 +280,9 @@ impl UpdateFunction {
             network: self.network.map(Option::unwrap_or_default),
             filter_conditions: self.filter_conditions,
             rights: RightsInput {
-                permissions: self.permissions,
-                scope: self.permissions_scope,
-                acts_as: self.acts_as,
+                permissions: self.permissions.map(Option::unwrap_or_default),
+                scope: self.permissions_scope.map(Option::unwrap_or_default),
+                acts_as: self.acts_as.map(Option::unwrap_or_default),
             },
             expected: None,
         }

@@ -16,7 +16,10 @@ mod sign_in;
 mod stream;
 mod users;
 
+use crate::extract::Updates;
 use crate::state::AppState;
+use std::borrow::Cow;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -33,6 +36,21 @@ pub(crate) fn documented() -> OpenApiRouter<AppState> {
         .nest("/api/cloud", people())
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+}
+
+/// The bodies in which what was shown can be sent back, by their names in the document, and what of that
+/// nobody can change.
+pub(crate) fn sent_back() -> [(Cow<'static, str>, &'static [&'static str]); 5] {
+    fn of<T: Updates + ToSchema>() -> (Cow<'static, str>, &'static [&'static str]) {
+        (T::name(), T::READ_ONLY)
+    }
+    [
+        of::<apps::UpdateApp>(),
+        of::<events::ChangeSubscription>(),
+        of::<functions::UpdateFunction>(),
+        of::<secrets::UpdateSecret>(),
+        of::<users::UpdateUser>(),
+    ]
 }
 
 /// Routes that serve files and measurements.

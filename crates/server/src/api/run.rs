@@ -54,7 +54,7 @@ pub(crate) struct ExecuteReply {
     #[schema(value_type = String)]
     message: &'static str,
     /// What `main` returned; an empty list for nothing, and for a queued run.
-    #[schema(value_type = Object)]
+    #[schema(schema_with = words::returned)]
     data: JsonText,
     invocation: InvocationView,
     queued: bool,
@@ -127,10 +127,11 @@ pub(crate) struct Replay {
 /// what it returns is only put on record.
 #[utoipa::path(post, path = "/api/invocations/{id}/replay/", tag = "invocations",
     operation_id = "invocations_replay",
-    params(("id" = i64, Path, description = "The run to repeat")),
+    params(("id" = i64, Path, description = "The run to repeat"), Once),
     request_body = Replay,
     responses((status = OK, description = "The function has run", body = ExecuteReply),
-        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply), ApiError))]
+        (status = ACCEPTED, description = "The run is queued", body = ExecuteReply),
+        Once, ApiError))]
 pub(crate) async fn replay(
     State(app): State<AppState>,
     Caller(caller): Caller,

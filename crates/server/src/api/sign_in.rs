@@ -106,7 +106,7 @@ pub(crate) struct SessionEnded {
 
 /// Sign Out of a Session
 #[utoipa::path(delete, path = "/_allauth/app/v1/auth/session", tag = "sign-in",
-    operation_id = "session_close", responses((status = OK, body = SessionEnded), ApiError))]
+    operation_id = "session_close", security(("session_token" = [])), responses((status = OK, body = SessionEnded), ApiError))]
 pub(crate) async fn close_session(
     State(app): State<AppState>,
     AtSite(site): AtSite,

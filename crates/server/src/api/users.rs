@@ -8,7 +8,6 @@ use crate::extract::{
 };
 use crate::once::{Once, holding};
 use crate::state::AppState;
-use crate::strict_json;
 use crate::views::{AppView, UserView};
 use crate::words;
 use axum::extract::State;
@@ -23,6 +22,7 @@ use tollgate_core::json::ObjectChange;
 use tollgate_core::limits;
 use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::store::{UserOrder, UserQuery};
+use tollgate_core::strict_json;
 use tollgate_core::users::{self, FieldError, PreferencesChange};
 use utoipa::{IntoParams, ToSchema};
 

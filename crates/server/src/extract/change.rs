@@ -79,9 +79,12 @@ impl Target {
         let view = serde_json::to_value(view)
             .map_err(|error| ApiError::internal(format!("a view: {error}")))?;
         let differs = |(name, given): (&String, &Value)| {
-            let same = view
-                .get(name)
-                .is_some_and(|it| same(given, it) || was(name, given, it));
+            let current = view.get(name).unwrap_or(&Value::Null);
+            let is_state = name == "webhook_state" && view["execution_mode"] == "proxy";
+            let same = same(given, current)
+                || was(name, given, current)
+                // How a webhook does changes by itself.
+                || (is_state && given.is_object());
             let message = "This field cannot be changed; leave it out, or send it as it is";
             (!same).then(|| FieldError::new(name.clone(), message))
         };
@@ -111,7 +114,6 @@ fn was(name: &str, given: &Value, current: &Value) -> bool {
             .as_u64()
             .zip(current.as_u64())
             .is_some_and(|(given, current)| (1..=current).contains(&given)),
-        "webhook_state" => given.is_object(),
         _ => false,
     }
 }

@@ -3,7 +3,6 @@
 use crate::error::{ApiError, Code};
 use crate::reading;
 use crate::state::AppState;
-use crate::strict_json;
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -14,6 +13,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tollgate_core::draft::Draft;
 use tollgate_core::limits;
+use tollgate_core::strict_json;
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const JSON: &str = "application/json";

@@ -142,7 +142,7 @@ struct TaskView {
     task_id: TaskId,
     #[schema(schema_with = words::status)]
     status: &'static str,
-    #[schema(value_type = Object)]
+    #[schema(schema_with = words::returned, required = true)]
     result: Option<JsonText>,
     traceback: Option<String>,
     #[schema(value_type = Object)]
@@ -197,7 +197,7 @@ pub(crate) struct TaskResultView {
     task_id: TaskId,
     #[schema(schema_with = words::status)]
     status: &'static str,
-    #[schema(value_type = Object)]
+    #[schema(schema_with = words::returned, required = true)]
     result: Option<JsonText>,
     traceback: Option<String>,
     #[schema(value_type = String, format = DateTime)]

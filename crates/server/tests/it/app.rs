@@ -19,11 +19,13 @@ use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{FunctionChange, Store};
 use tollgate_core::services::{NewSuperuser, Strength};
 use tollgate_core::site::{Authority, Site};
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::task::State;
 use tollgate_core::time::Clock;
 use tollgate_core::vault::{Vault, VaultKey};
+use tollgate_core::webhook::SigningKeys;
 use tollgate_exec::{Executor, ExecutorConfig};
-use tollgate_runtimes::{SystemCall, SystemRuntime};
+use tollgate_runtimes::{Outbound, OutboundConfig, ProxyRuntime, SystemCall, SystemRuntime};
 use tollgate_server::{Server, ServerConfig};
 use tollgate_store_sqlite::{OpenError, SqliteOptions, SqliteStore};
 use tollgate_testkit::clock::ManualClock;
@@ -221,12 +223,13 @@ impl TestApp {
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(1));
         let gate = Arc::<Gate>::default();
+        let vault = Arc::new(Vault::new(&VaultKey::from([9; 32])));
         let system = Arc::new(functions(Arc::clone(&time), &gate));
         let fake = Arc::new(FakeRuntime::default());
         let runtimes = Runtimes {
             python: Some(Arc::clone(&fake) as _),
             node: None,
-            proxy: None,
+            proxy: Some(Arc::new(proxy(&store, &vault, &time))),
             system: Some(system),
         };
         let executor = Executor::new(
@@ -244,7 +247,7 @@ impl TestApp {
             runtimes,
             clock: time,
             entropy,
-            vault: Arc::new(Vault::new(&VaultKey::from([9; 32]))),
+            vault,
             settings,
         };
         let platform = Platform::new(PlatformParts {
@@ -430,6 +433,17 @@ impl TestApp {
         let body = json!({"function_id": function});
         self.post(&path, &body).bearer(token).send().await.ok();
     }
+}
+
+/// Calls webhooks on this machine.
+fn proxy(store: &Arc<dyn Store>, vault: &Arc<Vault>, clock: &Arc<dyn Clock>) -> ProxyRuntime {
+    let config = OutboundConfig {
+        allow_private: true,
+        ..OutboundConfig::default()
+    };
+    let keys = SigningKeys::new(Arc::clone(store), Arc::clone(vault), Arc::clone(clock));
+    let outbound = Outbound::new(config, &Supervisor::default()).unwrap();
+    ProxyRuntime::new(outbound, Arc::new(keys), Arc::clone(clock))
 }
 
 /// Opens the store, once an earlier process's last handle is gone.

@@ -271,14 +271,21 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
     assert_eq!(closed().await, None, "it was switched off");
     patch(Some(true)).await.unwrap();
     assert!(gone(1).await.unwrap());
-    let change = FunctionChange {
-        author: None,
-        declares: false,
-        function: function.clone(),
-        version: Some(second),
-        at,
+    let activate = async |version| {
+        let function = store.function_by_id(function.id).await.unwrap().unwrap();
+        let version = Some(version);
+        let change = FunctionChange {
+            author: None,
+            declares: false,
+            function,
+            version,
+            at,
+        };
+        store.update_function(change).await.unwrap();
     };
-    store.update_function(change).await.unwrap();
+    activate(1).await;
+    assert_eq!(closed().await, Some(true), "it runs what it ran");
+    activate(second).await;
     assert_eq!(closed().await, Some(false), "it has another webhook");
     assert!(!gone(1).await.unwrap(), "a late answer of the old one");
     assert!(gone(second).await.unwrap());

@@ -178,7 +178,11 @@ async fn make_neighbour(data_dir: &Path) -> CommandResult {
     let site = ["site", "create", NEIGHBOUR, "--domain", NEIGHBOUR_HOST];
     let admin = ["admin", "create", "--site", NEIGHBOUR];
     let account = ["--email", NEIGHBOUR_EMAIL, "--password", NEIGHBOUR_PASSWORD];
-    for arguments in [&site[..], &[&admin[..], &account[..]].concat()] {
+    for arguments in [
+        &["migrate"][..],
+        &site,
+        &[&admin[..], &account[..]].concat(),
+    ] {
         let output = Command::new(std::env::current_exe()?)
             .args(arguments)
             .arg("--data-dir")

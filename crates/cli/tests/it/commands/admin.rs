@@ -144,6 +144,7 @@ async fn a_site_has_one_name() {
 #[tokio::test]
 async fn a_site_that_comes_first_does_not_keep_the_server_from_starting() {
     let folder = Arc::new(Folder::new());
+    folder.run(&["migrate"]).await.ok();
     folder
         .run(&["site", "create", "acme", "--domain", "acme.test"])
         .await

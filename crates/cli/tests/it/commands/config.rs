@@ -94,6 +94,144 @@ async fn a_bad_value_in_the_environment_is_named() {
     }
 }
 
+/// Variable, value, and what the error says.
+const WRONG_VARIABLES: &[(&str, &str, &str)] = &[
+    (
+        "TOLLGATE_OUTBOUND__PORTS",
+        "80,abc",
+        "TOLLGATE_OUTBOUND__PORTS = [80,\"abc\"]: use a whole number, not \"abc\"",
+    ),
+    (
+        "TOLLGATE_OUTBOUND__PORTS",
+        "80,-1",
+        "TOLLGATE_OUTBOUND__PORTS = [80,-1]: use a whole number that is not negative",
+    ),
+    (
+        "TOLLGATE_LOG",
+        "inof",
+        "TOLLGATE_LOG = \"inof\": `inof` is no level; did you mean `info`?",
+    ),
+    ("TOLLGATE_LOG", "info,nonsense", "`nonsense` is no level"),
+    ("TOLLGATE_LOG", "info,a=b=c", "TOLLGATE_LOG = "),
+    (
+        "TOLLGATE_BASE_DOMAIN",
+        "http://example.com",
+        "TOLLGATE_BASE_DOMAIN = \"http://example.com\": use a host name",
+    ),
+    ("TOLLGATE_BASE_DOMAIN", "example.com:80", "use a host name"),
+    (
+        "TOLLGATE_SECRETS_KEY",
+        "abc",
+        "TOLLGATE_SECRETS_KEY = \"********\": this is not a key",
+    ),
+    (
+        "TOLLGATE_HTTP__CONNECTIONS",
+        "many",
+        "TOLLGATE_HTTP__CONNECTIONS = \"many\": use a whole number",
+    ),
+    (
+        "TOLLGATE_HTTP__CONNECTIONS",
+        "-5",
+        "use a whole number that is not negative",
+    ),
+    (
+        "TOLLGATE_OUTBOUND__ALLOW_PRIVATE",
+        "perhaps",
+        "use true or false",
+    ),
+    ("TOLLGATE_LOG_FORMAT", "xml", "use one of text, json"),
+    (
+        "TOLLGATE_GRACE_SECONDS",
+        "nan",
+        "TOLLGATE_GRACE_SECONDS = NaN",
+    ),
+];
+
+/// A settings file, and what the error says.
+const WRONG_FILES: &[(&str, &str)] = &[
+    (
+        "[outbound]\nports = [80, \"abc\"]\n",
+        "tollgate.toml, line 2: outbound.ports = [80,\"abc\"]",
+    ),
+    (
+        "[htp]\nconnections = 5\n",
+        "unknown setting `htp`; did you mean `http`?",
+    ),
+    (
+        "http = 5\n",
+        "tollgate.toml, line 1: http = 5: this is a table",
+    ),
+    ("listen = 5\n", "listen = 5: use text in quotes"),
+    ("log = \"inof\"\n", "tollgate.toml, line 1: log = \"inof\""),
+    (
+        "[http]\nconnections = \"x\"\n",
+        "line 2: http.connections = \"x\": use a whole number",
+    ),
+    ("[http]\ncors_origins = 5\n", "use a list in brackets"),
+    ("[http]\ncors_origins = [5]\n", "use text in quotes, not 5"),
+];
+
+/// What is wrong is told where it was written, in words of who wrote it.
+#[tokio::test]
+async fn a_bad_value_is_named_as_it_was_written() {
+    let folder = Folder::new();
+    for (variable, value, says) in WRONG_VARIABLES {
+        let said = folder
+            .run_with(&["config", "show"], &[(*variable, *value)])
+            .await;
+        let error = said.refused();
+        assert!(error.contains(says), "{variable}={value}: {error}");
+        for word in ["usize", "u16", "struct", "null", "__1"] {
+            assert!(!error.contains(word), "{variable}={value}: {error}");
+        }
+    }
+    for (file, says) in WRONG_FILES {
+        let folder = Folder::new();
+        folder.write("tollgate.toml", file);
+        let error = folder.run(&["config", "show"]).await.refused();
+        assert!(error.contains(says), "{file}: {error}");
+        for word in ["usize", "u16", "struct", "null"] {
+            assert!(!error.contains(word), "{file}: {error}");
+        }
+    }
+    let error = folder
+        .run(&["config", "show", "--log", "nonsense"])
+        .await
+        .refused();
+    assert!(error.contains("--log = \"nonsense\""), "{error}");
+    for log in [
+        "info",
+        "INFO",
+        "off",
+        "warn,tollgate_exec=debug",
+        "tollgate_exec=trace",
+    ] {
+        folder
+            .run_with(&["config", "show"], &[("TOLLGATE_LOG", log)])
+            .await
+            .ok();
+    }
+}
+
+#[test]
+fn a_value_that_is_no_text_is_refused_and_not_changed() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = Folder::new();
+    for name in ["TOLLGATE_ADMIN_PASSWORD", "TOLLGATE_LISTEN"] {
+        let value = std::ffi::OsStr::from_bytes(b"pass\xffword");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.current_dir(folder.path()).env(name, value);
+        let said = command.args(["config", "show"]).output().unwrap();
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert!(!said.status.success(), "{error}");
+        assert!(
+            error.contains(name) && error.contains("is not text in UTF-8"),
+            "{error}"
+        );
+        assert!(!error.contains("pass"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_settings_file_that_is_named_must_exist() {
     let folder = Folder::new();

@@ -242,6 +242,14 @@ async fn host_names_come_and_go(server: &Server) {
         .await
         .ok();
     assert!(said.contains("acme.test, www.acme.test"), "{said}");
+    for again in ["www.acme.test", "WWW.acme.test."] {
+        let said = folder
+            .run(&["site", "add-domain", "acme", again])
+            .await
+            .ok();
+        assert!(said.contains("leads to the site acme already"), "{said}");
+        assert!(!said.contains("changed"), "{said}");
+    }
     bearer(
         server
             .api

@@ -84,6 +84,50 @@ async fn a_folder_that_others_can_write_is_refused_by_every_command_that_opens_i
     assert!(!folder.path().join("copy").exists());
 }
 
+/// A folder that was named by mistake is not filled, and nothing is said to have been done.
+#[tokio::test]
+async fn what_is_no_data_folder_is_refused_by_every_command_but_serve_and_migrate() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path().join("empty")).unwrap();
+    chmod(&folder.path().join("empty"), 0o700);
+    for dir in ["wrong", "empty"] {
+        for args in [
+            &["backup", "copy"][..],
+            &["site", "list"],
+            &["site", "create", "acme"],
+            &["site", "add-domain", "default", "x.test"],
+            &["site", "remove-domain", "default", "x.test"],
+            &["admin", "rotate-key"],
+            &["admin", "egress"],
+            &["admin", "api-key"],
+            &["admin", "create", "--email", "a@example.com"],
+            &["admin", "reset-password", "--email", "a@example.com"],
+            &["admin", "rename", "--id", "1", "--username", "x"],
+            &["app", "list"],
+            &["invocations", "list"],
+        ] {
+            let args = [args, &["--data-dir", dir]].concat();
+            let said = folder.run(&args).await;
+            let error = said.refused();
+            assert!(error.contains(dir), "{args:?}: {error}");
+            assert!(
+                error.contains("no server") || error.contains("tollgate.db"),
+                "{args:?}: {error}"
+            );
+        }
+        folder.run(&["doctor", "--data-dir", dir]).await;
+        let made = fs::read_dir(folder.path().join(dir)).map_or(0, Iterator::count);
+        assert_eq!(made, 0, "{dir} was filled");
+    }
+    assert!(!folder.path().join("wrong").exists());
+    assert!(!folder.path().join("copy").exists());
+    folder.run(&["migrate", "--data-dir", "wrong"]).await.ok();
+    folder
+        .run(&["site", "list", "--data-dir", "wrong"])
+        .await
+        .ok();
+}
+
 #[tokio::test]
 async fn somebody_elses_folder_is_refused() {
     if !rustix::process::geteuid().is_root() {

@@ -114,7 +114,22 @@ async fn many_are_redriven_by_filter() {
         watch.state(audit["id"].as_i64().unwrap(), "dead").await;
     }
     let error = refused(&server, &["redrive"]).await;
-    assert!(error.contains("all: Name a filter"), "{error}");
+    assert!(
+        error.contains("--function, --event, --kind or --app, or --all"),
+        "{error}"
+    );
+    let list = json(&server, &["list", "--event", "post_user_create"]).await;
+    assert_eq!(list.as_array().unwrap().len(), 6, "{list}");
+    for none in [
+        &["dead-letters", "list", "--limit", "0"][..],
+        &["dead-letters", "redrive", "--all", "--limit", "0"],
+        &["invocations", "list", "--limit", "0"],
+        &["function", "logs", "welcome", "--limit", "0"],
+    ] {
+        let said = server.folder.run(none).await;
+        assert_eq!(said.code, Some(2), "{said:?}");
+        assert!(said.stderr.contains("--limit"), "{said:?}");
+    }
     mend(&server, "welcome").await;
     let mut watch = Watch::open(&server.api).await;
     let one = ["redrive", "--function", "welcome", "--limit", "1"];

@@ -20,7 +20,7 @@ async fn it_creates_no_app_by_the_way() {
         .refused();
     for text in [
         "there is no app `user-managment`",
-        "did you mean `user-management`?",
+        "did you mean `user-management`? Nothing was deployed",
         "--create-app",
     ] {
         assert!(error.contains(text), "{text}: {error}");
@@ -40,7 +40,7 @@ async fn it_creates_no_app_by_the_way() {
     server.stop().await;
 }
 
-const EVERY_FLAG: [&str; 32] = [
+const EVERY_FLAG: [&str; 36] = [
     "check.py",
     "--app",
     "gate",
@@ -52,6 +52,10 @@ const EVERY_FLAG: [&str; 32] = [
     "Checks",
     "--network",
     "egress",
+    "--permission",
+    "users.read",
+    "--permissions-scope",
+    "site",
     "--timeout",
     "7.5",
     "--attempts",
@@ -89,6 +93,8 @@ async fn every_option_reaches_the_function_and_the_subscription() {
         ("name", json!("The Check")),
         ("description", json!("Checks")),
         ("network", json!("egress")),
+        ("permissions", json!(["users.read"])),
+        ("permissions_scope", json!("site")),
         ("timeout_seconds", json!(7.5)),
         ("max_attempts", json!(2)),
         ("memory_mb", json!(128)),
@@ -145,6 +151,19 @@ async fn what_is_left_out_stays(server: &Server) {
         said.ends_with("changed the subscription to PRE_USER_CREATE\n"),
         "{said}"
     );
+    // Switched off, it is no subscription that does anything.
+    let event = ["PRE_USER_CREATE", "the-check", "--app", "gate", "--active"];
+    for (active, warns) in [("false", true), ("true", false)] {
+        let switch = [&["events", "subscribe"], &event[..], &[active]].concat();
+        folder.run(&switch).await.ok();
+        for priority in ["1", "1", "2", "1"] {
+            let subscribe = ["--subscribe", "PRE_USER_CREATE", "--priority", priority];
+            let said = deploy(folder, &[&again[..], &subscribe].concat()).await;
+            let warned =
+                said.stderr.contains("is switched off") && said.stderr.contains("--active true");
+            assert_eq!(warned, warns, "{said:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -315,6 +334,16 @@ async fn versions_are_listed_rolled_back_and_deleted() {
     assert_eq!(run(&["run", "check"]).await.ok(), "2\n");
     run(&["rollback", "check", "--to", "1"]).await.ok();
     assert_eq!(run(&["run", "check", "--app", "gate"]).await.ok(), "1\n");
+    let again = run(&["rollback", "check", "--to", "1"]).await;
+    assert!(
+        again.stderr.contains("is the active one already"),
+        "{again:?}"
+    );
+    assert_eq!(again.ok(), "");
+    let json = run(&["rollback", "check", "--to", "1", "--json"])
+        .await
+        .json();
+    assert_eq!(json["version"], 1, "{json}");
     let error = run(&["rollback", "check"]).await.refused();
     assert!(error.contains("no version before"), "{error}");
     let error = run(&["rollback", "check", "--to", "9"]).await.refused();

@@ -230,6 +230,15 @@ async fn without_a_server_the_commands_say_what_to_do() {
     assert!(error.contains("no server has started in"), "{error}");
     let server = Server::start().await;
     let folder = std::sync::Arc::clone(&server.folder);
+    let url = server.api.url.replace("http://", "https://");
+    let elsewhere = [("TOLLGATE_API_KEY", "tg_x"), ("TOLLGATE_URL", &*url)];
+    let said = folder.run_with(&["events", "list"], &elsewhere).await;
+    let error = said.refused();
+    assert!(
+        error.contains("write http:// instead of https://"),
+        "{error}"
+    );
+    assert!(!error.contains("InvalidContentType"), "{error}");
     server.stop().await;
     let error = folder.run(&["events", "list"]).await.refused();
     assert!(error.contains("does not answer"), "{error}");

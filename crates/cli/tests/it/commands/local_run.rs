@@ -38,6 +38,10 @@ async fn secrets_and_user_come_from_the_command_line() {
     let both = [&env[..6], &["--secret", "TOKEN=of=flag", "--user", "ann"]].concat();
     let said = folder.run(&both).await.json();
     assert_eq!(said["result"]["token"], "of=flag");
+    for (args, warns) in [(&both, true), (&env, false)] {
+        let said = folder.run(args).await;
+        assert_eq!(said.stderr.contains("shell's history"), warns, "{said:?}");
+    }
     assert_eq!(said["result"]["user"]["username"], "ann");
     let without = folder.run(&run).await;
     assert_eq!(without.code, Some(1), "{without:?}");
@@ -57,7 +61,10 @@ async fn secrets_and_user_come_from_the_command_line() {
             "did you mean `PRE_USER_CREATE`?",
         ),
         (["--user", "[1]"], "--user must be a JSON object"),
-        (["--timeout", "0"], "use more than 0"),
+        (["--timeout", "0"], "use 0.05 to 300 seconds"),
+        (["--timeout", "0.01"], "use 0.05 to 300 seconds"),
+        (["--timeout", "nan"], "use 0.05 to 300 seconds"),
+        (["--timeout", "301"], "use 0.05 to 300 seconds"),
     ] {
         let error = folder.run(&[&run[..], &args].concat()).await.refused();
         assert!(error.contains(says), "{args:?}: {error}");
@@ -99,6 +106,22 @@ async fn flags_that_would_do_nothing_are_refused() {
     }
     let error = folder.run(&["function", "run", "chek.py"]).await.refused();
     assert!(error.contains("did you mean `check.py`?"), "{error}");
+}
+
+/// Of the function's time nothing is taken by the start of its interpreter, and nobody else is blamed.
+#[tokio::test]
+async fn the_time_limit_begins_when_the_function_does() {
+    let folder = Folder::new();
+    folder.write("quick.py", "def main(params):\n    return 1\n");
+    folder.write("slow.py", "def main(params):\n    while True: pass\n");
+    let run = |file| ["function", "run", file, "--timeout", "0.05"];
+    assert_eq!(folder.run(&run("quick.py")).await.ok(), "1\n");
+    let error = folder.run(&run("slow.py")).await.refused();
+    assert!(
+        error.contains("ran longer than its time limit of 50ms"),
+        "{error}"
+    );
+    assert!(!error.contains("caller"), "{error}");
 }
 
 #[tokio::test]

@@ -119,7 +119,7 @@ async fn integers_of_any_size_come_and_go() {
     let Some(python) = python() else {
         return;
     };
-    for digits in [20, 400, 6000] {
+    for digits in [20, 400, 4300] {
         let number = "7".repeat(digits);
         let code = format!(
             "def main(p):\n    n = 0\n    for _ in range({digits}): n = n * 10 + 7\n    return {{'n': n, 's': '\\x01'}}"
@@ -132,6 +132,12 @@ async fn integers_of_any_size_come_and_go() {
         let expected = format!("{{\"n\":{number},\"s\":\"\\u0001\"}}");
         assert_eq!(text, Ok(expected.as_str()));
     }
+    let long = python
+        .once("def main(p): return {'n': [0, -10 ** 4300]}")
+        .await;
+    assert_eq!(failure(&long).kind, FailureKind::Limit);
+    let words = "an integer of 4301 digits at `n.1`; the limit is 4300";
+    assert!(failure(&long).message.contains(words), "{long:?}");
     // In a run's parameters too.
     let vast = tollgate_core::json::JsonText::parse(format!("{{\"n\":{}}}", "7".repeat(5000)));
     let probe = function("def main(p): return p['n'] % 1000");

@@ -90,6 +90,7 @@ async fn null_clears_or_is_refused_and_is_never_without_effect() {
         (FUNCTION, json!({"async_mode": null})), (FUNCTION, json!({"webhook_url": null})),
         (SUBSCRIPTION, json!({"function_id": id, "is_active": null})),
         ("/api/secrets/K/", json!({"value": null})),
+        (SUBSCRIPTION, json!({"function_id": id, "options": null})),
     ];
     for (path, body) in refused {
         let answer = things.change("PATCH", path, body.clone()).await;
@@ -101,6 +102,18 @@ async fn null_clears_or_is_refused_and_is_never_without_effect() {
     }
     let set = json!({"description": "x", "timeout_seconds": 5, "memory_mb": 64, "max_attempts": 2});
     things.change("PATCH", FUNCTION, set).await.ok();
+    let rights = json!({"permissions": ["users.read"], "permissions_scope": "site",
+        "acts_as": "function"});
+    for name in ["permissions", "permissions_scope", "acts_as"] {
+        things.change("PATCH", FUNCTION, rights.clone()).await.ok();
+        let unset = json!({name: null});
+        let function = things.change("PATCH", FUNCTION, unset).await.ok();
+        let plain = json!({"permissions": [], "permissions_scope": "app", "acts_as": "caller"});
+        for other in ["permissions", "permissions_scope", "acts_as"] {
+            let of = if other == name { &plain } else { &rights };
+            assert_eq!(function[other], of[other], "{name}: {function}");
+        }
+    }
     let unset = json!({"description": null, "timeout_seconds": null, "memory_mb": null,
         "max_attempts": null, "network": null, "filter_conditions": null});
     let function = things.change("PATCH", FUNCTION, unset).await.ok();
@@ -246,6 +259,56 @@ async fn what_a_get_shows_can_be_put_back_and_no_read_only_value_changed() {
         list["data"]["subscribers"][0]["options"]["deactivated_reason"],
         Value::Null
     );
+}
+
+/// Of every kind of function, and of what is switched off or closed.
+#[tokio::test]
+async fn what_a_get_shows_of_every_kind_can_be_put_back() {
+    let things = Things::new().await;
+    let functions = "/api/apps/user-management/functions/";
+    let hook = json!({"name": "Hook", "execution_mode": "proxy", "headers": {"X-A": "b"},
+        "webhook_url": "http://127.0.0.1:9/", "permissions": ["users.read"], "acts_as": "function",
+        "permissions_scope": "site", "timeout_seconds": 2.5, "network": "egress"});
+    let made = things.change("POST", functions, hook).await.ok();
+    let off = json!({"name": "Off", "code": "def main(p): return 1", "is_active": false,
+        "filter_conditions": "true", "rate_limit": "5/m"});
+    things.change("POST", functions, off).await.ok();
+    let id = made["id"].as_i64().unwrap();
+    for (event, active) in [("PRE_USER_DELETE", true), ("POST_USER_CREATE", false)] {
+        things.app.subscribe(&things.root, event, id).await;
+        let path = format!("/api/cloud/events/{event}/subscribe/");
+        let body = json!({"function_id": id, "is_active": active, "filter": "true"});
+        things.change("PATCH", &path, body).await.ok();
+    }
+    let subscription = |event: &str| {
+        let path = format!("/api/cloud/events/{event}/subscribe/");
+        (format!("{path}?function_id={id}"), path)
+    };
+    let hook = format!("{functions}hook/");
+    let off = format!("{functions}off/");
+    for (read, write) in [
+        (hook.clone(), hook.clone()),
+        (off.clone(), off.clone()),
+        subscription("PRE_USER_DELETE"),
+        subscription("POST_USER_CREATE"),
+    ] {
+        let shown = things.ask("GET", &read).send().await.ok();
+        let view = shown.get("data").unwrap_or(&shown).clone();
+        for method in ["PUT", "PATCH"] {
+            let answer = things.change(method, &write, view.clone()).await;
+            assert_eq!(answer.status, 200, "{method} {write}: {}", answer.body);
+        }
+        let again = things.ask("GET", &read).send().await.ok();
+        let mut again = again.get("data").unwrap_or(&again).clone();
+        again["updated_at"] = view["updated_at"].clone();
+        assert_eq!(again, view, "{read}");
+    }
+    // Where there is none, or none that could be.
+    let state = json!({"webhook_state": {"state": "open"}});
+    for (path, body) in [(off, state), (hook, json!({"webhook_state": "closed"}))] {
+        let answer = things.change("PATCH", &path, body).await;
+        answer.is_error(400, "VALIDATION_ERROR");
+    }
 }
 
 #[tokio::test]

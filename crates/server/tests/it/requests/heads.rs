@@ -64,6 +64,85 @@ async fn a_body_in_another_encoding_is_415() {
 }
 
 #[tokio::test]
+async fn a_body_that_was_transferred_in_another_way_is_501() {
+    let app = TestApp::new().await;
+    let running = run(&app, ServerConfig::default()).await;
+    for (coding, status) in [
+        ("chunked", "401"),
+        ("Chunked", "401"),
+        ("gzip, chunked", "501"),
+        ("gzip\r\ntransfer-encoding: chunked", "501"),
+        ("identity, chunked", "501"),
+    ] {
+        let request = format!(
+            "POST /api/apps/ HTTP/1.1\r\nhost: h\r\ntransfer-encoding: {coding}\r\n\
+             content-type: application/json\r\nconnection: close\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        );
+        let answer = exchange(running.address, &request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{coding}: {answer}"
+        );
+    }
+}
+
+/// What hyper refuses before there is a request looks like every other error.
+#[tokio::test]
+async fn what_is_no_request_is_refused_in_the_usual_shape() {
+    let app = TestApp::new().await;
+    let running = run(&app, ServerConfig::default()).await;
+    let long = "x".repeat(70_000);
+    let many = "a: b\r\n".repeat(200);
+    for (request, status) in [
+        ("GET /healthz\r\n\r\n".to_owned(), "400"),
+        ("nonsense\r\n\r\n".to_owned(), "400"),
+        ("GET /healthz HTTP/2.0\r\n\r\n".to_owned(), "400"),
+        (
+            "GET /healthz HTTP/1.1\r\nhost : a\r\n\r\n".to_owned(),
+            "400",
+        ),
+        ("GET /healthz HTTP/1.1\r\nhost a\r\n\r\n".to_owned(), "400"),
+        ("G\u{e9}T / HTTP/1.1\r\n\r\n".to_owned(), "400"),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: abc\r\n\r\n".to_owned(),
+            "400",
+        ),
+        (
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n"
+                .to_owned(),
+            "400",
+        ),
+        (
+            format!("GET /healthz HTTP/1.1\r\nhost: a\r\nx: {long}\r\n\r\n"),
+            "431",
+        ),
+        (
+            format!("GET /healthz HTTP/1.1\r\nhost: a\r\n{many}\r\n"),
+            "431",
+        ),
+        // After one that is a request.
+        (
+            "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\nnonsense\r\n\r\n".to_owned(),
+            "400",
+        ),
+    ] {
+        let answer = exchange(running.address, &request).await;
+        let (_, answer) = answer
+            .rsplit_once("HTTP/1.1 ")
+            .unwrap_or_else(|| panic!("{request:.60}"));
+        assert!(answer.starts_with(status), "{request:.60}: {answer}");
+        assert!(answer.contains("x-request-id: "), "{request:.60}: {answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{head}"
+        );
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["code"], "BAD_REQUEST", "{body}");
+    }
+}
+
+#[tokio::test]
 async fn names_with_dots_need_no_final_slash() {
     let app = TestApp::new().await;
     let root = app.root().await;

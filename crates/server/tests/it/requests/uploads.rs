@@ -116,6 +116,113 @@ async fn a_half_closed_client_gets_its_answer() {
     }
 }
 
+/// Sends `text`, ends the client's side at once, and reads what comes.
+async fn half_closed(address: std::net::SocketAddr, text: &str) -> String {
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(text.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+fn with_body(method: &str, path: &str, root: &str, more: &str, body: &serde_json::Value) -> String {
+    let body = body.to_string();
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {root}\r\n{more}\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_arrived_before_the_end_is_worked_on() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    app.function(&root, "Validate User Data").await;
+    let running = run(&app, ServerConfig::default()).await;
+    let execute = "/api/apps/user-management/functions/validate-user-data/execute/";
+    let close = "connection: close\r\n";
+    for n in 0..times(50) {
+        let user = json!({"username": format!("u{n}"), "email": format!("u{n}@example.com")});
+        let post = |path: &str, more: &str, body: &serde_json::Value| {
+            with_body("POST", path, &root, more, body)
+        };
+        let create = post("/api/users/", "", &user);
+        let run = post(
+            execute,
+            close,
+            &json!({"params": {"email": "a@example.com"}}),
+        );
+        let app = post("/api/apps/", "", &json!({"name": format!("App {n}")}));
+        let refused = post("/api/apps/", close, &json!({"nam": 1}));
+        let two = format!("{}{run}", post(execute, "", &json!({"params": {}})));
+        let chunked = format!(
+            "POST {execute} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {root}\r\n\
+             content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"
+        );
+        let delete = with_body(
+            "DELETE",
+            &format!("/api/users/u{n}/"),
+            &root,
+            "",
+            &json!({}),
+        );
+        for (request, statuses) in [
+            (create, &["201"][..]),
+            (run, &["200"]),
+            (app, &["201"]),
+            (refused, &["400"]),
+            (two, &["200", "200"]),
+            (chunked, &["200"]),
+            (delete, &["200"]),
+        ] {
+            let answer = half_closed(running.address, &request).await;
+            let answers = answer.split("HTTP/1.1 ").skip(1);
+            let lines: Vec<_> = answers.map(|answer| &answer[..3]).collect();
+            assert_eq!(lines, statuses, "{n}: {request}\n{answer}");
+        }
+    }
+}
+
+/// The same for a request whose body nobody reads.
+#[tokio::test]
+async fn whoever_is_gone_cancels_what_has_a_body_nobody_reads() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let hang = app.function(&root, "Hang").await;
+    app.user(&root, "ann", &[]).await;
+    app.subscribe(&root, "PRE_USER_DELETE", hang).await;
+    let running = run(&app, ServerConfig::default()).await;
+    let count = async |state: &str| {
+        let list = format!("/api/invocations/?event=PRE_USER_DELETE&status={state}");
+        app.get(&list).bearer(&root).send().await.ok()["total"].clone()
+    };
+    for (n, half) in [(1, false), (2, true)] {
+        let mut client = TcpStream::connect(running.address).await.unwrap();
+        let request = with_body("DELETE", "/api/users/ann/", &root, "", &json!({}));
+        client.write_all(request.as_bytes()).await.unwrap();
+        while count("STARTED").await == 0 {
+            tokio::task::yield_now().await;
+        }
+        if half {
+            client.shutdown().await.unwrap();
+            let mut first = [0_u8; 1];
+            client.read_exact(&mut first).await.unwrap();
+            assert_eq!(count("STARTED").await, 1, "a half-closed client is there");
+            // Else its end would say nothing that was not said.
+            client.set_zero_linger().unwrap();
+        }
+        drop(client);
+        while count("cancelled").await != n {
+            tokio::task::yield_now().await;
+        }
+    }
+    app.get("/api/users/ann/").bearer(&root).send().await.ok();
+}
+
 #[tokio::test]
 async fn whoever_waits_when_the_time_to_stop_is_over_is_told_and_so_is_the_record() {
     let app = TestApp::new().await;
@@ -163,11 +270,8 @@ async fn a_body_that_ends_too_early_is_not_waited_for() {
     client.write_all(head.as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
     let mut answer = String::new();
-    let _ = client.read_to_string(&mut answer).await;
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
-        "{answer}"
-    );
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     let health = "GET /healthz HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
     assert!(
         exchange(running.address, health)

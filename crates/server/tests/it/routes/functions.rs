@@ -2,7 +2,7 @@
 
 use crate::app::TestApp;
 use crate::snapshots::assert_answer;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const PATH: &str = "/api/apps/user-management/functions/";
 
@@ -143,10 +143,106 @@ async fn a_time_limit_has_a_floor_and_a_scheme_any_case() {
         assert_eq!(message, "timeout_seconds: Use 0.05 to 300 seconds");
     }
     let body = json!({"name": "x", "execution_mode": "proxy", "webhook_url": "HTTP://x.test/"});
-    let answer = app.post(PATH, &body).bearer(&root).send().await;
-    // No proxy runtime here: the address itself was taken.
-    let message = answer.is_error(400, "BAD_REQUEST");
-    assert!(!message.contains("address"), "{message}");
+    app.post(PATH, &body).bearer(&root).send().await.ok();
+}
+
+const HOOK: &str =
+    r#""name": "Other", "execution_mode": "proxy", "webhook_url": "http://127.0.0.1:9/""#;
+const CODE: &str = r#""name": "Other", "code": "def main(p): return 1""#;
+
+/// Method, function, members of the body, and the one field that is refused.
+const STRANGE: [(&str, &str, &str, &str); 10] = [
+    (
+        "PATCH",
+        "hook/",
+        r#""code": "def main(p): return 1""#,
+        "code",
+    ),
+    (
+        "PATCH",
+        "code/",
+        r#""webhook_url": "http://a/""#,
+        "webhook_url",
+    ),
+    ("PATCH", "code/", r#""headers": {"a": "b"}"#, "headers"),
+    (
+        "POST",
+        "",
+        r#"HOOK, "code": "def main(p): return 1""#,
+        "code",
+    ),
+    (
+        "POST",
+        "",
+        r#"CODE, "webhook_url": "http://a/""#,
+        "webhook_url",
+    ),
+    ("POST", "", r#"CODE, "headers": {"a": "b"}"#, "headers"),
+    (
+        "POST",
+        "",
+        r#"HOOK, "headers": {"x": "********"}"#,
+        "headers.x",
+    ),
+    (
+        "POST",
+        "",
+        r#"HOOK, "headers": {"X": "1", "x": "2"}"#,
+        "headers.x",
+    ),
+    (
+        "PUT",
+        "hook/",
+        r#""headers": {"x-new": "********"}"#,
+        "headers.x-new",
+    ),
+    (
+        "PATCH",
+        "hook/",
+        r#""headers": {"X-Token": "2", "x-token": "1"}"#,
+        "headers.x-token",
+    ),
+];
+
+fn body(members: &str) -> Value {
+    let members = members.replace("HOOK", HOOK).replace("CODE", CODE);
+    serde_json::from_str(&format!("{{{members}}}")).unwrap()
+}
+
+/// What a mode does not have is refused by its own field, and nothing is missing that is there.
+#[tokio::test]
+async fn a_mode_has_its_own_fields_and_headers_have_one_name() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    let ask = |method: &str, path: &str, body: Value| {
+        let path = format!("{PATH}{path}");
+        app.ask(method, &path).json(&body).bearer(&root).send()
+    };
+    let code = body(r#"CODE, "slug": "code""#);
+    let headers = r#""headers": {"X-Token": "secret", "x-team": "crm"}"#;
+    let hook = body(&format!(r#"HOOK, "slug": "hook", {headers}"#));
+    ask("POST", "", code).await.ok();
+    ask("POST", "", hook).await.ok();
+    for (method, path, members, field) in STRANGE {
+        let answer = ask(method, path, body(members)).await;
+        answer.is_error(400, "VALIDATION_ERROR");
+        let fields = answer.body["errors"].as_array().unwrap();
+        assert_eq!(fields.len(), 1, "{members}: {}", answer.body);
+        assert_eq!(fields[0]["field"], field, "{members}: {}", answer.body);
+    }
+    // The same header by another case is the same header.
+    let put = body(r#""headers": {"x-TOKEN": "********"}"#);
+    let put = ask("PUT", "hook/", put).await.ok();
+    assert_eq!(put["version"], 2, "another name, the same value");
+    let merge = body(r#""headers": {"X-Token": null}"#);
+    let hook = format!("{PATH}hook/");
+    let merge = merge.to_string().into_bytes();
+    let asking = app.ask("PATCH", &hook).raw(merge).bearer(&root);
+    let merge = asking.header("content-type", "application/merge-patch+json");
+    merge.send().await.ok();
+    let shown = ask("GET", "hook/", json!({})).await.ok();
+    assert_eq!(shown["headers"], json!({}), "{shown}");
 }
 
 #[tokio::test]

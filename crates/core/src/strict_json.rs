@@ -1,13 +1,14 @@
-//! The check that every JSON body passes before it is read into a type.
+//! The check that JSON passes before it is read into a type: every body, and what a function would
+//! change.
 //!
 //! serde would take the last of two equal keys, look only half into values that are carried as
 //! text, and store a NUL. This walk builds nothing, so it costs little beside the real parse.
 
+use crate::limits;
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use tollgate_core::limits;
 
 /// Objects with more keys than this look for duplicates in a set.
 const FEW_KEYS: usize = 16;
@@ -17,7 +18,7 @@ const FEW_KEYS: usize = 16;
 ///
 /// # Errors
 /// What is wrong, with line and column.
-pub(crate) fn check(text: &str) -> Result<(), serde_json::Error> {
+pub fn check(text: &str) -> Result<(), serde_json::Error> {
     let mut parser = serde_json::Deserializer::from_str(text);
     Walk { depth: 0 }.deserialize(&mut parser)?;
     parser.end()
