@@ -112,3 +112,45 @@ fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_peoples_certificates_are_no_errors_of_this_program_unless_asked_for() {
+        for (log, filter) in [
+            ("info", "info,rustls_platform_verifier=off"),
+            (
+                "warn,rustls_platform_verifier=debug",
+                "warn,rustls_platform_verifier=debug",
+            ),
+        ] {
+            assert_eq!(with_quiet(log), filter);
+            EnvFilter::try_new(filter).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_word_alone_is_a_level() {
+        for log in [
+            "info",
+            "INFO",
+            "off",
+            "warn,tollgate_exec=debug",
+            "a=trace",
+            "info,[span]=debug",
+        ] {
+            assert_eq!(check(log), Ok(()), "{log}");
+        }
+        for log in [
+            "inof",
+            "nonsense",
+            "info,tollgate_exec",
+            "1nfo",
+            "info,a=loud",
+        ] {
+            check(log).unwrap_err();
+        }
+    }
+}
