@@ -148,6 +148,7 @@ async fn a_kept_worker_is_replaced() {
     let first = python.call(&kept, json!({})).await;
     let process = python.process(value(&first).as_i64().unwrap());
     let usual = python.processes().len();
+    eprintln!("USUAL {usual} {:?}", python.processes());
     let died = python.call(&kept, json!({"die": true})).await;
     assert_eq!(failure(&died).kind, FailureKind::Crashed);
     eventually("another one has taken its place", || {
