@@ -11,11 +11,15 @@ mod journal;
 #[path = "../../crates/runtimes/src/process/protocol.rs"]
 #[allow(dead_code, reason = "a part of it is enough")]
 mod protocol;
+#[path = "../../crates/runtimes/src/room.rs"]
+#[allow(dead_code, reason = "a part of it is enough")]
+mod room;
 
-use frames::{Inbox, Room, read_frame};
+use frames::{Inbox, read_frame};
 use journal::Journal;
 use libfuzzer_sys::fuzz_target;
 use protocol::{Checked, Incoming};
+use room::Room;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
@@ -32,7 +36,7 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let _inside = RUNTIME.enter();
-    let room = Room::new();
+    let room = Room::new(limits::FRAMES_BYTES);
     let mut inbox = Inbox::default();
     let mut stream = data;
     {

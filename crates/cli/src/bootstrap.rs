@@ -5,11 +5,12 @@ use crate::access::{AccessError, LocalAccess, SiteAccess, host_of};
 use crate::config::{Config, did_you_mean_one_of};
 use crate::random::OsEntropy;
 use std::net::SocketAddr;
-use tollgate_core::auth::{Credential, DEFAULT_SITE, Password};
+use tollgate_core::auth::{CreateApiKey, Credential, DEFAULT_SITE, Password};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
-use tollgate_core::services::Strength;
+use tollgate_core::ports::store::Conflict;
+use tollgate_core::services::{NewSuperuser, Strength};
 use tollgate_core::site::{Authority, Site};
 
 /// The name of the superuser's key that the command line uses.
@@ -54,14 +55,40 @@ pub(crate) async fn first_start(
     let given = config.admin_password.reveal();
     let password = given.map_or_else(made_password, str::to_owned);
     let email = config.admin_email.clone();
-    let typed = Password::new(password.clone());
-    admin
-        .create_superuser(authority, &site, &email, typed, Strength::AsGiven)
-        .await?;
+    let new = NewSuperuser {
+        email: email.clone(),
+        username: None,
+        password: Password::new(password.clone()),
+    };
+    let made = admin.create_superuser(authority, &site, new, Strength::AsGiven);
+    // Nobody has given a field: what is wrong is a setting.
+    let settings = [("email", "admin_email"), ("password", "admin_password")];
+    made.await.map_err(|error| naming(error, &settings))?;
     Ok(Some(FirstStart {
         email,
         password: given.is_none().then_some(password),
     }))
+}
+
+/// The same error in the words of whoever gave the values: a field's flag or setting for its name.
+pub(crate) fn naming(error: Error, names: &[(&str, &str)]) -> Error {
+    let of = |field: &str| names.iter().find(|name| name.0 == field).map(|name| name.1);
+    let taken = match &error {
+        Error::Conflict(Conflict::Email) => of("email"),
+        Error::Conflict(Conflict::Username) => of("username"),
+        _ => None,
+    };
+    match (error, taken) {
+        (error, Some(name)) => Error::BadRequest(format!("{name}: {error}")),
+        (Error::Validation(errors), None) => {
+            let told = errors.into_iter().map(|error| match of(&error.field) {
+                Some(name) => format!("{name}: {}", error.message),
+                None => format!("{}: {}", error.field, error.message),
+            });
+            Error::BadRequest(told.collect::<Vec<_>>().join("; "))
+        }
+        (error, None) => error,
+    }
 }
 
 /// Whether a start got as far as the superuser: one that refused its password or address did not.
@@ -157,9 +184,13 @@ pub(crate) async fn site_access(
             "A superuser of site '{slug}' (`tollgate admin create --site {slug} --email …` makes one)"
         ))
     })?;
+    let key = CreateApiKey {
+        name: KEY_NAME.to_owned(),
+        expires_at: None,
+    };
     let key = platform
         .auth
-        .create_api_key(&owner, KEY_NAME, None, None)
+        .create_api_key(&owner, key.into(), None)
         .await?;
     Ok(SiteAccess {
         api_key: key.key,

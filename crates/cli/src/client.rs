@@ -9,7 +9,9 @@ use crate::terminal::Terminal;
 use crate::terminal::json;
 use reqwest::header::HOST;
 use reqwest::{Method, RequestBuilder};
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::time::Duration;
 use tollgate_core::auth::DEFAULT_SITE;
 
@@ -53,10 +55,39 @@ pub(crate) struct Answer {
     pub(crate) value: Value,
 }
 
+impl Serialize for Answer {
+    /// Digit by digit.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text: &RawValue = serde_json::from_str(&self.text).map_err(S::Error::custom)?;
+        text.serialize(serializer)
+    }
+}
+
 impl Answer {
-    fn of(text: String) -> Self {
-        let value = serde_json::from_str(&text).unwrap_or_default();
-        Self { text, value }
+    /// Of a text; what is no JSON has no value.
+    pub(crate) fn of(text: String) -> Self {
+        Self::read(text).unwrap_or_else(|text| Self {
+            text,
+            value: Value::Null,
+        })
+    }
+
+    /// What is JSON; the text again if it is not.
+    fn read(text: String) -> Result<Self, String> {
+        match json::value(&text) {
+            Some(value) => Ok(Self { text, value }),
+            None => Err(text),
+        }
+    }
+
+    /// A part of it; null if there is none.
+    pub(crate) fn at(&self, path: &[&str]) -> Self {
+        Self::of(self.part(path).to_owned())
+    }
+
+    /// The same with another value of a member, or without it.
+    pub(crate) fn with(&self, name: &str, value: Option<&str>) -> Self {
+        Self::of(json::with(&self.text, name, value))
     }
 
     /// The text of a part, digit by digit.
@@ -66,7 +97,12 @@ impl Answer {
 
     /// The items of the list in `data`, each with its text.
     pub(crate) fn items(&self) -> Vec<Self> {
-        let items = json::items(self.part(&["data"]));
+        self.items_at(&["data"])
+    }
+
+    /// The items of a list.
+    pub(crate) fn items_at(&self, path: &[&str]) -> Vec<Self> {
+        let items = json::items(self.part(path));
         items
             .into_iter()
             .map(|text| Self::of(text.to_owned()))
@@ -147,11 +183,8 @@ impl Client {
     pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Answer, AnyError> {
         let answer = self.begin(request).await?;
         let text = answer.text().await.map_err(|error| self.silent(&error))?;
-        let answer = Answer::of(text);
-        if answer.value.is_null() && json::part(&answer.text, &[]) != Some("null") {
-            return Err(format!("{} answered with something else than JSON", self.url).into());
-        }
-        Ok(answer)
+        Answer::read(text)
+            .map_err(|_| format!("{} answered with something else than JSON", self.url).into())
     }
 
     fn silent(&self, error: &reqwest::Error) -> Silent {

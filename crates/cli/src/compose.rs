@@ -39,11 +39,11 @@ pub(crate) struct Composition {
 }
 
 impl Composition {
-    /// Opens the data folder and puts an engine around it. Nothing runs before [`Self::start`].
-    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+    /// Opens the data folder and puts an engine around it, whose loops `supervisor` watches. Nothing runs
+    /// before [`Self::start`].
+    pub(crate) fn open(config: &Config, supervisor: Supervisor) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-        let supervisor = Supervisor::default();
         let options = SqliteOptions {
             clock: Arc::clone(&clock),
             supervisor: supervisor.clone(),
@@ -55,7 +55,7 @@ impl Composition {
         let jwt_keys = keys::jwt_keys(&config.data_dir)?;
         let secrets_key = keys::secrets_key(config)?;
         let vault = Arc::new(Vault::new(&secrets_key));
-        let outbound = outbound(config)?;
+        let outbound = outbound(config, &supervisor)?;
         let python = python(
             config,
             &config.data_dir,
@@ -191,14 +191,14 @@ fn executor_config(config: &Config, supervisor: &Supervisor) -> ExecutorConfig {
 }
 
 /// The client for requests that users ask for; says so when it reaches the operator's own network.
-fn outbound(config: &Config) -> Result<Outbound, Error> {
+fn outbound(config: &Config, supervisor: &Supervisor) -> Result<Outbound, Error> {
     if config.outbound.allow_private {
         tracing::warn!(
             "outbound.allow_private = true: webhooks and functions reach this machine and its private \
              networks"
         );
     }
-    Ok(Outbound::new(config.outbound.client())?)
+    Ok(Outbound::new(config.outbound.client(), supervisor)?)
 }
 
 /// The Python runtime, or none with a warning: a server without Python still serves the rest.

@@ -10,7 +10,7 @@ use tollgate_core::event::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions};
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
-use tollgate_core::services::{CreateApp, CreateFunction, RightsInput};
+use tollgate_core::services::{CreateApp, CreateFunction, RightsInput, Subscribe};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 
@@ -22,6 +22,7 @@ struct Example {
     code: &'static str,
     event: EventType,
     priority: i32,
+    filter: Option<&'static str>,
 }
 
 const EXAMPLES: [Example; 3] = [
@@ -31,6 +32,7 @@ const EXAMPLES: [Example; 3] = [
         code: include_str!("../../../examples/functions/validate_user_data.py"),
         event: EventType::PreUserCreate,
         priority: 0,
+        filter: None,
     },
     Example {
         name: "Enrich Profile",
@@ -38,6 +40,8 @@ const EXAMPLES: [Example; 3] = [
         code: include_str!("../../../examples/functions/enrich_profile.py"),
         event: EventType::PreUserCreate,
         priority: 10,
+        // It holds no rights, so it changes no account that has some.
+        filter: Some("!event.params.is_staff"),
     },
     Example {
         name: "Welcome Message",
@@ -45,6 +49,7 @@ const EXAMPLES: [Example; 3] = [
         code: include_str!("../../../examples/functions/welcome_message.py"),
         event: EventType::PostUserCreate,
         priority: 0,
+        filter: None,
     },
 ];
 
@@ -67,7 +72,7 @@ pub(crate) async fn install(
     exists_already(
         platform
             .apps
-            .create(&SiteAccess::check(admin.clone())?, app, None)
+            .create(&SiteAccess::check(admin.clone())?, app.into(), None)
             .await,
     )?;
     for example in &EXAMPLES {
@@ -102,17 +107,26 @@ async fn install_one(
         rights: RightsInput::default(),
     };
     // A function that is there already may have been changed: it is left as it is.
-    let Some(created) = exists_already(platform.functions.create(&access, function, None).await)?
+    let Some(created) = exists_already(
+        platform
+            .functions
+            .create(&access, function.into(), None)
+            .await,
+    )?
     else {
         return Ok(());
     };
-    let options = SubscriberOptions {
-        priority: example.priority,
-        ..SubscriberOptions::default()
+    let subscribe = Subscribe {
+        function: created.function.id,
+        options: SubscriberOptions {
+            priority: example.priority,
+            filter: example.filter.map(str::to_owned),
+            ..SubscriberOptions::default()
+        },
     };
     platform
         .subscribers
-        .subscribe(admin, example.event, created.function.id, options, None)
+        .subscribe(admin, example.event, subscribe.into(), None)
         .await?;
     Ok(())
 }

@@ -18,4 +18,6 @@ pub struct App {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }

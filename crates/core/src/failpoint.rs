@@ -65,8 +65,22 @@ points! {
     LoopRetention = "loop.retention",
     /// The pool's look at queues and idle workers.
     LoopPool = "loop.pool",
+    /// The one that looks after Python hosts.
+    LoopHosts = "loop.hosts",
     /// The task that speaks with a Python host.
     LoopHost = "loop.host",
+    /// The thread that has started a host's launcher, and waits for its end.
+    LoopLauncher = "loop.launcher",
+    /// The look at a worker that rests.
+    LoopRest = "loop.rest",
+    /// The thread that looks at the memory of workers.
+    LoopWatchdog = "loop.watchdog",
+    /// What reads a DNS server's answers.
+    LoopResolver = "loop.resolver",
+    /// The socket for the operator's commands.
+    LoopOperator = "loop.operator",
+    /// The wait for signals.
+    LoopSignals = "loop.signals",
     /// The store's writing thread.
     LoopWriter = "loop.writer",
     /// A reading one.

@@ -137,6 +137,8 @@ pub struct Function {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 /// One immutable version of what a function runs.
@@ -161,6 +163,8 @@ pub struct VersionEntry {
     pub created_at: Timestamp,
     /// Whether this is the version that runs.
     pub is_active: bool,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 /// What a version runs. A change of any of it is a new version.

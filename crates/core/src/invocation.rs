@@ -204,12 +204,31 @@ impl Failure {
 pub struct LogLine {
     /// When.
     pub timestamp: Timestamp,
-    /// `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+    /// One of [`LOG_LEVELS`].
     pub level: String,
-    /// `function`, `stdout`, `stderr`, or `tollgate` for the engine's own notes.
+    /// One of [`LOGGERS`].
     pub logger: String,
     /// The text.
     pub message: String,
+}
+
+/// How much a log line matters.
+pub const LOG_LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];
+/// Where a log line comes from; `tollgate` for the engine's own notes.
+pub const LOGGERS: [&str; 4] = ["function", "stdout", "stderr", "tollgate"];
+
+impl LogLine {
+    /// The level that a word from outside names; `INFO` for none.
+    pub fn level(word: &str) -> &'static str {
+        let known = LOG_LEVELS.into_iter().find(|it| *it == word);
+        known.unwrap_or("INFO")
+    }
+
+    /// The logger that a word from outside names; `function` for none.
+    pub fn logger(word: &str) -> &'static str {
+        let known = LOGGERS.into_iter().find(|it| *it == word);
+        known.unwrap_or("function")
+    }
 }
 
 /// What caused a run.

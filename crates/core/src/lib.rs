@@ -8,6 +8,7 @@ pub mod auth;
 pub mod cache;
 pub mod chain;
 pub mod confinement;
+pub mod draft;
 pub mod egress;
 pub mod engine;
 pub mod entropy;

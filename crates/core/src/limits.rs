@@ -107,6 +107,8 @@ pub const HOSTS: usize = 256;
 pub const HOST_IDLE: Duration = Duration::from_secs(300);
 /// Largest frame on the pipe between server and worker: a result with its logs.
 pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
+/// Largest answer to one call of a function's `sdk_client`.
+pub const HOST_ANSWER_BYTES: usize = FRAME_BYTES;
 /// Largest frame from a worker that holds neither a result nor a body.
 pub const SMALL_FRAME_BYTES: usize = 64 * 1024;
 /// Largest frame with a request of a function to another host: its body is in base64.
@@ -256,6 +258,23 @@ pub const API_KEYS_PER_USER: usize = 50;
 pub const EGRESS_REQUEST_BYTES: usize = 4 * 1024 * 1024;
 /// Largest body of a response to one; in base64 it fits a frame.
 pub const EGRESS_REPLY_BYTES: usize = 4 * 1024 * 1024;
+/// A response up to this size needs no room.
+pub const EGRESS_SMALL_REPLY_BYTES: usize = 16 * 1024;
+/// What the buffers of a connection take while a response comes whose length is not known.
+pub const EGRESS_UNKNOWN_REPLY_BYTES: usize = 256 * 1024;
+/// Memory for those that come at the same time; those of one site's functions have half.
+pub const EGRESS_UNKNOWN_REPLIES_BYTES: usize = 12 * 1024 * 1024;
+/// One up to this size is middling: where nobody says how large it will be, it is taken for that at first.
+pub const EGRESS_MIDDLING_REPLY_BYTES: usize = 256 * 1024;
+/// Memory for middling ones of all functions at the same time; those of one site have half.
+pub const EGRESS_MIDDLING_REPLIES_BYTES: usize = 8 * 1024 * 1024;
+/// Memory for larger ones, in base64; those of one site have half.
+pub const EGRESS_LARGE_REPLIES_BYTES: usize = 12 * 1024 * 1024;
+const _: () = assert!(EGRESS_REPLY_BYTES / 3 * 4 < EGRESS_LARGE_REPLIES_BYTES / 2);
+/// How long a larger one may take to arrive once there is room for it, which others wait for.
+pub const EGRESS_REPLY_TIME: Duration = Duration::from_secs(60);
+/// How long a worker may take to read an answer to one of its requests.
+pub const ANSWER_TIME: Duration = Duration::from_secs(30);
 /// Names and values of a request's headers together.
 pub const EGRESS_HEADER_BYTES: usize = 32 * 1024;
 /// Redirects that one request follows.

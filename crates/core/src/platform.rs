@@ -1,8 +1,8 @@
 //! Everything that a server, the command line or an embedding program uses, put together once.
 
 use crate::auth::{
-    Actor, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords, Principal,
-    Principals, RoleService,
+    Access, Actor, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords,
+    Principal, Principals, RoleService,
 };
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::error::Error;
@@ -106,7 +106,7 @@ impl Platform {
                 gate,
                 Arc::clone(&principals),
             ),
-            apps: AppService::new(Arc::clone(&engine), principals),
+            apps: AppService::new(Arc::clone(&engine), Arc::clone(&principals)),
             functions: FunctionService::new(Arc::clone(&engine)),
             subscribers: SubscriberService::new(Arc::clone(&engine)),
             secrets: SecretService::new(Arc::clone(&engine)),
@@ -114,7 +114,7 @@ impl Platform {
             dead_letters: DeadLetterService::new(Arc::clone(&engine)),
             idempotency: IdempotencyService::new(Arc::clone(&store), Arc::clone(&clock)),
             events: EventService::new(Arc::clone(&engine)),
-            admin: AdminService::new(Arc::clone(&engine), passwords),
+            admin: AdminService::new(Arc::clone(&engine), passwords, principals),
             store,
             runtimes,
             clock,
@@ -135,6 +135,15 @@ impl Platform {
     /// Lets running functions reach the API. Call it once.
     pub fn serve_functions(&self, host: Arc<dyn HostFactory>) {
         self.engine.serve_functions(host);
+    }
+
+    /// The same access, if it is still held.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when the caller's credential has ended, [`Error::Forbidden`] when the
+    /// right has.
+    pub async fn still<A: Access>(&self, access: &A) -> Result<A, Error> {
+        self.engine.still(access).await
     }
 
     /// The rights of a run at this moment, for one call of its `sdk_client`.

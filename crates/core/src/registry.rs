@@ -298,6 +298,7 @@ fn sample_user() -> User {
         created_at: joined,
         updated_at: joined,
         revision: 1,
+        damaged: Vec::new(),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Site {
     pub domains: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 /// Proof that the holder may act inside one site. Cannot be made outside this crate.

@@ -99,6 +99,8 @@ pub struct Subscriber {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 /// A subscription ready to run: what publishing needs and nothing else.

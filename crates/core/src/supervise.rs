@@ -66,6 +66,11 @@ impl Supervisor {
         self.0.stopping.store(true, Ordering::SeqCst);
     }
 
+    /// Whether loops may end, so that nothing needs to be started that nobody waits for.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::SeqCst)
+    }
+
     /// A loop that goes on until the process stops; to be spawned.
     pub fn watch<F: Future<Output = ()>>(
         &self,
@@ -139,7 +144,7 @@ impl Drop for Watched {
     fn drop(&mut self) {
         let panicked = std::thread::panicking();
         let inner = &self.supervisor.0;
-        if !panicked && (self.may_end || inner.stopping.load(Ordering::SeqCst)) {
+        if !panicked && (self.may_end || self.supervisor.is_stopping()) {
             return;
         }
         let fault = Fault {
@@ -191,8 +196,9 @@ mod tests {
     fn after_the_stop_loops_may_end() {
         let supervisor = Supervisor::default();
         let work = supervisor.watch("queue", std::future::pending());
+        assert!(!supervisor.is_stopping());
         supervisor.stop();
         drop(work);
-        assert_eq!(supervisor.fault(), None);
+        assert!(supervisor.is_stopping() && supervisor.fault().is_none());
     }
 }

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// A text in Unicode's normal form KC: one spelling for what looks alike and means the same.
 pub fn nfkc(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_owned();
+    }
     ComposingNormalizer::new_nfkc().normalize(text).into_owned()
 }
 
@@ -17,6 +20,14 @@ pub fn nfkc(text: &str) -> String {
 /// Folding may make what decomposes again (the rare letters with an iota below), so both are repeated
 /// until nothing changes: folding twice is folding once.
 pub fn folded(text: &str) -> String {
+    // Most names are plain, and need no tables.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_ascii_lowercase();
+    }
+    folded_by_tables(text)
+}
+
+fn folded_by_tables(text: &str) -> String {
     let (fold, apart) = (CaseMapper::new(), DecomposingNormalizer::new_nfkd());
     let seen: String = apart
         .normalize(text)
@@ -166,6 +177,18 @@ const SLIP_CHARS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_text_is_folded_as_the_tables_do() {
+        let plain: String = (' '..='~').collect();
+        assert_eq!(folded(&plain), folded_by_tables(&plain));
+        assert_eq!(
+            nfkc(&plain),
+            ComposingNormalizer::new_nfkc().normalize(&plain)
+        );
+        // What nobody sees is no part of it.
+        assert_eq!(folded("A\tB\x7f"), "ab");
+    }
 
     #[test]
     fn slugs_are_plain() {

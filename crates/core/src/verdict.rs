@@ -51,6 +51,18 @@ text_enum!(VerdictKind {
     Broken => "broken",
 });
 
+impl VerdictKind {
+    /// The word that people and programs are shown.
+    pub const fn shown(self) -> &'static str {
+        match self {
+            Self::Allow => "allowed",
+            Self::Enrich => "enriched",
+            Self::Deny => "denied",
+            Self::Broken => "broken",
+        }
+    }
+}
+
 /// A verdict as its run's record keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedVerdict {

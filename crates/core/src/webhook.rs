@@ -191,6 +191,9 @@ pub struct WebhookState {
 }
 
 impl Circuit {
+    /// All words.
+    pub const WORDS: [&str; 3] = ["closed", "open", "half_open"];
+
     /// The word for programs.
     pub const fn word(self) -> &'static str {
         match self {

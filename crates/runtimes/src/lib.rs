@@ -8,6 +8,7 @@
 mod outbound;
 mod process;
 mod proxy;
+mod room;
 mod system;
 
 pub use outbound::{

@@ -19,6 +19,7 @@ use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
+use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::runtime::{Call, CheckError, HostCalls, RunReport, Runtime};
 use tollgate_core::text::span;
 use tollgate_core::time::Clock;
@@ -44,13 +45,13 @@ pub struct SystemCall {
 impl SystemCall {
     /// Adds a line to the invocation's logs, up to [`limits::LOG_LINES`].
     ///
-    /// `level` is `DEBUG`, `INFO`, `WARNING` or `ERROR`.
+    /// `level` is `DEBUG`, `INFO`, `WARNING` or `ERROR`; anything else counts as `INFO`.
     pub fn log(&self, level: &str, message: impl Into<String>) {
         let mut logs = self.logs.lock();
         if logs.len() < limits::LOG_LINES {
             logs.push(LogLine {
                 timestamp: self.clock.now(),
-                level: level.to_owned(),
+                level: LogLine::level(level).to_owned(),
                 logger: "function".to_owned(),
                 message: message.into(),
             });
@@ -105,7 +106,7 @@ impl SystemRuntime {
         let function = self.find(&call.executable.function_slug)?;
         let limit = call.allotted(self.clock.monotonic());
         let call = SystemCall {
-            params: params_of(&call),
+            params: params_of(&call)?,
             user_data: call
                 .user_data
                 .as_ref()
@@ -129,13 +130,18 @@ impl SystemRuntime {
     }
 }
 
-fn params_of(call: &Call) -> Value {
+fn params_of(call: &Call) -> Result<Value, Failure> {
+    // Others read the text; here it becomes numbers of 64 bits.
+    numbers::check(call.params.as_str(), Integers::Bits64).map_err(|inexact| {
+        let message = format!("params.{}: {inexact}", inexact.path);
+        Failure::new(FailureKind::Limit, message)
+    })?;
     let mut params = call.params.to_value();
     if let (Value::Object(fields), Ok(context)) = (&mut params, serde_json::to_value(&call.context))
     {
         fields.insert("__function__".to_owned(), context);
     }
-    params
+    Ok(params)
 }
 
 fn timed_out(limit: Duration) -> Failure {

@@ -1,5 +1,6 @@
 //! The shapes of successful answers.
 
+use crate::words;
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -39,7 +40,7 @@ impl<T: Serialize> IntoResponse for EventReply<T> {
 pub(crate) struct Reply<T> {
     success: bool,
     /// Always `success`.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::success)]
     status: &'static str,
     /// For people.
     #[schema(value_type = String)]
@@ -75,7 +76,7 @@ impl<T: Serialize> IntoResponse for Reply<T> {
 pub(crate) struct ListReply<T> {
     success: bool,
     /// Always `success`.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::success)]
     status: &'static str,
     /// For people.
     #[schema(value_type = String)]

@@ -4,6 +4,7 @@
 //! that the client is given.
 
 use crate::views::{InvocationOnly, InvocationView};
+use crate::words;
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::http::header::{HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -102,7 +103,7 @@ impl Code {
 pub(crate) struct ErrorBody {
     success: bool,
     /// Always `error`.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::error)]
     status: &'static str,
     code: Code,
     /// For people.
@@ -376,6 +377,7 @@ fn of_conflict(conflict: Conflict) -> ApiError {
         | Conflict::Site
         | Conflict::IdempotencyKey
         | Conflict::Changed
+        | Conflict::Author
         | Conflict::NotDead
         | Conflict::Gone => ApiError::conflict(conflict.to_string()),
     }

@@ -1,6 +1,7 @@
 //! One effect for each `Idempotency-Key`: what stands around the call of a creating handler.
 //!
-//! A handler gives the call and the view of its result; a repeated request never reaches the call.
+//! A handler gives the call and the view of its result; a repeated request never reaches the call, so
+//! whoever asks must still hold the right to it: an answer that was given before does not outlive it.
 //! Without the header nothing here costs anything. What may be answered twice is core's decision.
 
 use crate::error::ApiError;
@@ -11,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::future::Future;
+use tollgate_core::auth::{Access, Principal};
 use tollgate_core::error::Error;
 use tollgate_core::idempotency::{Answer, Begun, KeyOwner, KeyedRequest, Remember};
 use tollgate_core::limits;
@@ -26,6 +28,31 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The key of a creating request, if its client sent one.
 pub(crate) struct Once(pub(crate) Option<KeyedRequest>);
+
+/// Who sends a request, and the check that they may, made when their turn has come.
+pub(crate) struct Asker<F> {
+    owner: KeyOwner,
+    may: F,
+}
+
+impl<F: Future<Output = Result<(), Error>>> Asker<F> {
+    /// Somebody who may if `may` says so.
+    pub(crate) fn who(caller: &Principal, may: F) -> Self {
+        Self {
+            owner: caller.into(),
+            may,
+        }
+    }
+}
+
+/// Somebody who may as long as this access is theirs.
+pub(crate) fn holding<'a, A: Access>(
+    app: &'a AppState,
+    access: &'a A,
+) -> Asker<impl Future<Output = Result<(), Error>> + 'a> {
+    let may = async { app.platform().still(access).await.map(drop) };
+    Asker::who(access.asker(), may)
+}
 
 /// How a call came out.
 enum Outcome<T> {
@@ -44,7 +71,7 @@ impl Once {
     pub(crate) async fn answer<T, V, R, F>(
         self,
         app: &AppState,
-        owner: impl Into<KeyOwner>,
+        asker: Asker<impl Future<Output = Result<(), Error>>>,
         view: V,
         create: impl FnOnce(Option<Remember<T>>) -> F,
     ) -> Result<Response, ApiError>
@@ -54,7 +81,7 @@ impl Once {
         R: Serialize,
         F: Future<Output = Result<T, Error>>,
     {
-        match self.run(app, owner, view, create).await? {
+        match self.run(app, asker, view, create).await? {
             Outcome::Replayed(response) => Ok(response),
             Outcome::Made(_, Some(answer)) => response(&answer),
             Outcome::Made(made, None) => {
@@ -71,7 +98,7 @@ impl Once {
     pub(crate) async fn secret<T, M, K, S, R, F>(
         self,
         app: &AppState,
-        owner: impl Into<KeyOwner>,
+        asker: Asker<impl Future<Output = Result<(), Error>>>,
         kept: impl Fn(M) -> (StatusCode, K) + Send + Sync + 'static,
         create: impl FnOnce(Option<Remember<M>>) -> F,
         shown: S,
@@ -83,7 +110,7 @@ impl Once {
         R: IntoResponse,
         F: Future<Output = Result<T, Error>>,
     {
-        match self.run(app, owner, kept, create).await? {
+        match self.run(app, asker, kept, create).await? {
             Outcome::Replayed(response) => Ok(response),
             Outcome::Made(made, _) => Ok(shown(made).into_response()),
         }
@@ -92,7 +119,7 @@ impl Once {
     async fn run<T, M, K, F>(
         self,
         app: &AppState,
-        owner: impl Into<KeyOwner>,
+        asker: Asker<impl Future<Output = Result<(), Error>>>,
         kept: impl Fn(M) -> (StatusCode, K) + Send + Sync + 'static,
         create: impl FnOnce(Option<Remember<M>>) -> F,
     ) -> Result<Outcome<T>, ApiError>
@@ -104,8 +131,11 @@ impl Once {
         let Some(request) = self.0 else {
             return Ok(Outcome::Made(create(None).await?, None));
         };
-        let (keys, owner) = (&app.platform().idempotency, owner.into());
-        let turn = match keys.begin(owner, &request).await? {
+        let (keys, Asker { owner, may }) = (&app.platform().idempotency, asker);
+        let begun = keys.begin(owner, &request).await?;
+        // It may have waited for another one with the same key.
+        may.await?;
+        let turn = match begun {
             Begun::Answered(answer) => return replayed(&answer).map(Outcome::Replayed),
             Begun::First(turn) => turn,
         };
@@ -115,6 +145,7 @@ impl Once {
         });
         match create(Some(remember.clone())).await {
             Ok(made) => Ok(Outcome::Made(made, remember.answer())),
+            Err(error @ (Error::Forbidden(_) | Error::Unauthenticated(_))) => Err(error.into()),
             // Another process may have answered it meanwhile.
             Err(error) => match keys.answered(owner, &request).await {
                 Ok(Some(answer)) => replayed(&answer).map(Outcome::Replayed),

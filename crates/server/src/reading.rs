@@ -2,8 +2,8 @@
 //! field: unknown names, wrong types, unknown words, what is missing.
 //!
 //! serde stops at the first fault. Here a fault is noted, a stand-in is given for the value, and the
-//! reading goes on; where the stand-in does not help, the reading begins anew without that value. So a
-//! type that is read with faults is never given out.
+//! reading goes on; where the stand-in does not help, the reading begins anew without that value. A type
+//! that is read with faults is a draft: what is wrong is left out of it, so that the rest can be checked.
 //!
 //! Must never put serde's own words about types and places before a client.
 
@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use tollgate_core::draft::Draft;
 use tollgate_core::text::prefix;
 use tollgate_core::users::FieldError;
 use value::{Node, Reader};
@@ -36,14 +37,24 @@ pub(crate) type Besides = BTreeMap<String, Value>;
 /// `besides` is given back as it is.
 ///
 /// # Errors
-/// Every fault.
+/// Every fault, where nothing can be read beside them.
 pub(crate) fn object<T: DeserializeOwned>(
     text: &str,
     besides: &[&str],
-) -> Result<(T, Besides), Vec<FieldError>> {
+) -> Result<(Draft<T>, Besides), Vec<FieldError>> {
     let raw: &RawValue =
         serde_json::from_str(text).map_err(|_| vec![FieldError::new("", "Send JSON")])?;
-    read(&Node::Json(raw), besides)
+    let node = Node::Json(raw);
+    match read::<T>(&node, besides) {
+        Ok((value, besides)) => Ok((value.into(), besides)),
+        Err(notes) => {
+            let faults = notes.all();
+            match rest(&node, besides, *notes) {
+                Some((value, besides)) => Ok((Draft::new(value, faults), besides)),
+                None => Err(faults),
+            }
+        }
+    }
 }
 
 /// Reads the pairs of a query string; what `T` does not know is passed over.
@@ -51,21 +62,20 @@ pub(crate) fn object<T: DeserializeOwned>(
 /// # Errors
 /// Every fault.
 pub(crate) fn query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T, Vec<FieldError>> {
-    read(&Node::Query(pairs), &[]).map(|(read, _)| read)
+    let read = read(&Node::Query(pairs), &[]);
+    read.map(|(value, _)| value).map_err(|notes| notes.all())
 }
 
 fn read<T: DeserializeOwned>(
     node: &Node<'_>,
     besides: &[&str],
-) -> Result<(T, Besides), Vec<FieldError>> {
+) -> Result<(T, Besides), Box<Notes>> {
     let mut notes = Notes {
         known_besides: besides.iter().map(|name| (*name).to_owned()).collect(),
         ..Notes::default()
     };
     for _ in 0..READINGS {
-        let cell = RefCell::new(notes);
-        let read = T::deserialize(Reader::root(node.clone(), &cell));
-        notes = cell.into_inner();
+        let read = once(node, &mut notes);
         match read {
             Ok(value) if notes.all().is_empty() => return Ok((value, notes.besides)),
             Ok(_) => break,
@@ -82,7 +92,38 @@ fn read<T: DeserializeOwned>(
             }
         }
     }
-    Err(notes.all())
+    Err(Box::new(notes))
+}
+
+/// What can be read where everything that is wrong is left out.
+fn rest<T: DeserializeOwned>(
+    node: &Node<'_>,
+    besides: &[&str],
+    notes: Notes,
+) -> Option<(T, Besides)> {
+    let wrong = notes.found.into_iter().map(|it| it.field.into_owned());
+    let mut notes = Notes {
+        left_out: notes.left_out.into_iter().chain(wrong).collect(),
+        stand_ins: notes.stand_ins,
+        skipped: notes.skipped,
+        known_besides: besides.iter().map(|name| (*name).to_owned()).collect(),
+        ..Notes::default()
+    };
+    for _ in 0..READINGS {
+        match once(node, &mut notes) {
+            Ok(value) => return Some((value, notes.besides)),
+            Err(Stop::Again) => notes.begin_anew(),
+            Err(Stop::Missing(_) | Stop::Because(_)) => return None,
+        }
+    }
+    None
+}
+
+fn once<T: DeserializeOwned>(node: &Node<'_>, notes: &mut Notes) -> Result<T, Stop> {
+    let cell = RefCell::new(std::mem::take(notes));
+    let read = T::deserialize(Reader::root(node.clone(), &cell));
+    *notes = cell.into_inner();
+    read
 }
 
 /// Of a field that is not there.
@@ -99,6 +140,8 @@ struct Notes {
     left_out: BTreeSet<String>,
     /// Paths at which a stand-in is given for what is missing.
     stand_ins: BTreeSet<String>,
+    /// Paths of items for which no stand-in will do.
+    skipped: BTreeSet<String>,
     known_besides: Vec<String>,
     besides: Besides,
 }
@@ -109,7 +152,7 @@ impl Notes {
         self.besides.clear();
     }
 
-    fn all(&mut self) -> Vec<FieldError> {
+    fn all(&self) -> Vec<FieldError> {
         let mut all: Vec<FieldError> = Vec::new();
         // What was sent and means nothing first: it explains what is missing.
         for fault in self.found.iter().chain(&self.kept) {

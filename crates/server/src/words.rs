@@ -1,12 +1,21 @@
 //! Schemas of fields and parameters that are one of some words: the words are the domain's own, so that
 //! the document cannot name others.
 
+use serde_json::Value;
+use tollgate_core::auth::{ActsAs, GrantScope, Permission, RoleName};
+use tollgate_core::confinement::Wall;
+use tollgate_core::engine::Hindrance;
 use tollgate_core::event::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, Network};
+use tollgate_core::invocation::{FailureKind, LOG_LEVELS, LOGGERS, Trigger};
+use tollgate_core::ports::store::UserOrder;
 use tollgate_core::subscriber::OnTimeout;
+use tollgate_core::task::State;
+use tollgate_core::verdict::VerdictKind;
+use tollgate_core::webhook::Circuit;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{Object, Type};
+use utoipa::openapi::schema::{Array, Object, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, Required};
 
 fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> Object {
@@ -16,28 +25,134 @@ fn one_of<'a>(words: impl IntoIterator<Item = &'a str>) -> Object {
         .build()
 }
 
-pub(crate) fn event() -> Object {
-    one_of(EventType::ALL.map(EventType::as_str))
+/// One of the same words, or null.
+fn or_null(words: Object) -> Object {
+    let values = words.enum_values.into_iter().flatten();
+    ObjectBuilder::new()
+        .description(words.description)
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some(values.chain([Value::Null])))
+        .build()
+}
+
+/// With what it is for: a field's own text is not taken along with a schema of ours.
+fn described(mut words: Object, text: &str) -> Object {
+    words.description = Some(text.to_owned());
+    words
+}
+
+/// Defines the schemas of types that have all their words.
+macro_rules! words {
+    ($($name:ident $or_null:ident $type:ident),+ $(,)?) => {$(
+        pub(crate) fn $name() -> Object {
+            one_of($type::ALL.map($type::as_str))
+        }
+
+        #[allow(dead_code, reason = "not every field may be null")]
+        pub(crate) fn $or_null() -> Object {
+            or_null($name())
+        }
+    )+};
+}
+
+words! {
+    event event_or_null EventType,
+    execution_mode execution_mode_or_null ExecutionMode,
+    environment environment_or_null Environment,
+    network network_or_null Network,
+    on_timeout on_timeout_or_null OnTimeout,
+    state state_or_null State,
+    trigger trigger_or_null Trigger,
+    failure_kind failure_kind_or_null FailureKind,
+    permission permission_or_null Permission,
+    grant_scope grant_scope_or_null GrantScope,
+    acts_as acts_as_or_null ActsAs,
+    role role_or_null RoleName,
+    wall wall_or_null Wall,
 }
 
 pub(crate) fn phase() -> Object {
     one_of(["PRE", "POST"])
 }
 
-pub(crate) fn execution_mode() -> Object {
-    one_of(ExecutionMode::ALL.map(ExecutionMode::as_str))
+/// The coarser words of states.
+pub(crate) fn status() -> Object {
+    let mut words: Vec<_> = State::ALL.map(State::status).into();
+    words.dedup();
+    one_of(words)
 }
 
-pub(crate) fn environment() -> Object {
-    one_of(Environment::ALL.map(Environment::as_str))
+/// What the filter of a list takes: both kinds of words.
+pub(crate) fn status_or_state() -> Object {
+    let mut words: Vec<_> = State::ALL.map(State::status).into();
+    words.dedup();
+    words.extend(State::ALL.map(State::as_str));
+    described(one_of(words), "In this status, or in this finer state")
 }
 
-pub(crate) fn network() -> Object {
-    one_of(Network::ALL.map(Network::as_str))
+/// The event type that a list is confined to.
+pub(crate) fn caused_by() -> Object {
+    described(event(), "Caused by this event type")
 }
 
-pub(crate) fn on_timeout() -> Object {
-    one_of(OnTimeout::ALL.map(OnTimeout::as_str))
+/// How a run of which somebody may be told later can have failed.
+pub(crate) fn dead_letter_kind() -> Object {
+    let kinds = FailureKind::ALL.into_iter();
+    let kinds = kinds.filter(|it| it.is_of_dead_letters());
+    let words = one_of(kinds.map(FailureKind::as_str));
+    described(words, "Whose last attempt failed like this")
+}
+
+pub(crate) fn dead_letter_kind_or_null() -> Object {
+    or_null(dead_letter_kind())
+}
+
+pub(crate) fn verdict_kind() -> Object {
+    one_of(VerdictKind::ALL.map(VerdictKind::shown))
+}
+
+pub(crate) fn circuit() -> Object {
+    one_of(Circuit::WORDS)
+}
+
+pub(crate) fn hindrance_or_null() -> Object {
+    or_null(one_of(Hindrance::WORDS))
+}
+
+pub(crate) fn level() -> Object {
+    one_of(LOG_LEVELS)
+}
+
+pub(crate) fn logger() -> Object {
+    one_of(LOGGERS)
+}
+
+/// What users are ordered by, either way.
+pub(crate) fn user_ordering() -> Object {
+    let back = UserOrder::ALL.map(|order| format!("-{order}"));
+    let words = UserOrder::ALL.map(UserOrder::as_str);
+    let words = one_of(words.into_iter().chain(back.iter().map(String::as_str)));
+    described(words, "In this order; a dash before it reverses")
+}
+
+pub(crate) fn permissions() -> Array {
+    Array::new(permission())
+}
+
+pub(crate) fn walls() -> Array {
+    Array::new(wall())
+}
+
+pub(crate) fn success() -> Object {
+    one_of(["success"])
+}
+
+pub(crate) fn error() -> Object {
+    one_of(["error"])
+}
+
+pub(crate) fn ok() -> Object {
+    one_of(["ok"])
 }
 
 /// The event type that a path names.

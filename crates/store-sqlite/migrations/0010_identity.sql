@@ -1,9 +1,10 @@
 -- By which names people sign in: usernames and addresses are one namespace, so each key has one row of
--- one live user. The keys are made by the program (`users::identity`), which fills the table.
+-- one live user. The keys are made by the program (`users::identity`), which fills the table. Without
+-- references: its rows are written in one place, with the user's own row, and each would cost a look-up.
 CREATE TABLE identities (
-    site_id INTEGER NOT NULL REFERENCES sites (id),
+    site_id INTEGER NOT NULL,
     key TEXT NOT NULL,
-    user_id INTEGER NOT NULL REFERENCES users (id),
+    user_id INTEGER NOT NULL,
     PRIMARY KEY (site_id, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX identities_of_user ON identities (user_id);

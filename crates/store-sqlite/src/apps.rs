@@ -44,11 +44,12 @@ fn read(row: &Row<'_>) -> DbResult<App> {
     let mut row = Record::new("apps", row);
     Ok(App {
         id: AppId(row.get("id")?),
-        name: row.get("name")?,
-        slug: row.get("slug")?,
-        description: row.get("description")?,
+        name: row.shown_text("name")?,
+        slug: row.shown_name("slug")?,
+        description: row.shown_text("description")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        damaged: row.damaged(),
     })
 }
 
@@ -72,6 +73,7 @@ fn insert(connection: &Connection, site: i64, app: &NewApp) -> DbResult<App> {
         description: app.description.clone(),
         created_at,
         updated_at: created_at,
+        damaged: Vec::new(),
     };
     idempotency::keep(connection, site, app.remember.as_ref(), &stored)?;
     Ok(stored)
@@ -109,7 +111,19 @@ pub(crate) fn expect(connection: &Connection, site: i64, id: AppId) -> DbResult<
     }
 }
 
-fn delete(connection: &Connection, site: i64, id: AppId, now: Timestamp) -> DbResult<bool> {
+fn delete(
+    connection: &Connection,
+    site: i64,
+    id: AppId,
+    now: Timestamp,
+    expected: Option<Timestamp>,
+) -> DbResult<bool> {
+    if expected.is_some() {
+        let found = first(connection, BY_ID, params![site, id.0], read)?;
+        if found.is_some_and(|found| expected != Some(found.updated_at)) {
+            return Err(Conflict::Changed.into());
+        }
+    }
     if write(connection, DELETE, params![site, id.0, now.as_micros()])? == 0 {
         return Ok(false);
     }
@@ -162,11 +176,16 @@ impl AppStore for Scoped {
             .await
     }
 
-    async fn delete_app(&self, id: AppId, now: Timestamp) -> Result<bool, StoreError> {
+    async fn delete_app(
+        &self,
+        id: AppId,
+        now: Timestamp,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let site = self.site();
         self.inner
             .writer
-            .write(move |connection| delete(connection, site, id, now))
+            .write(move |connection| delete(connection, site, id, now, expected))
             .await
     }
 }

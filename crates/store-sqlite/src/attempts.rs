@@ -202,8 +202,8 @@ fn loose(text: &str) -> serde_json::Result<Vec<LogLine>> {
         timestamp: word(loose.timestamp)
             .parse()
             .unwrap_or(Timestamp::from_micros(0)),
-        level: word(loose.level),
-        logger: word(loose.logger),
+        level: LogLine::level(&word(loose.level)).to_owned(),
+        logger: LogLine::logger(&word(loose.logger)).to_owned(),
         message: word(loose.message),
     };
     Ok(lines.into_iter().map(line).collect())

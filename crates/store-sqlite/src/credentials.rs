@@ -55,11 +55,12 @@ fn read_key(row: &Row<'_>) -> DbResult<ApiKey> {
     Ok(ApiKey {
         id: ApiKeyId(row.get("id")?),
         user_id: UserId(row.get("user_id")?),
-        name: row.get("name")?,
-        prefix: row.get("prefix")?,
+        name: row.shown_text("name")?,
+        prefix: row.shown_text("prefix")?,
         created_at: row.time("created_at")?,
         expires_at: row.time_opt("expires_at")?,
         last_used_at: row.time_opt("last_used_at")?,
+        damaged: row.damaged(),
     })
 }
 
@@ -85,6 +86,7 @@ fn insert_key(connection: &Connection, site: i64, key: &NewApiKey) -> DbResult<A
         created_at: key.created_at,
         expires_at: key.expires_at,
         last_used_at: None,
+        damaged: Vec::new(),
     };
     idempotency::keep(connection, site, key.remember.as_ref(), &stored)?;
     Ok(stored)

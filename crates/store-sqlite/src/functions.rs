@@ -2,6 +2,7 @@
 //! nothing but the invocation records that show its name.
 
 use crate::apps;
+use crate::author;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::idempotency;
 use crate::listing::bounds;
@@ -12,7 +13,8 @@ use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use tollgate_core::auth::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionVersion, Source, VersionEntry,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
+    VersionEntry,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
 use tollgate_core::ports::store::{
@@ -46,13 +48,14 @@ const BY_ID: &str = select!("AND f.id = ?2");
 const INSERT: &str = "
     INSERT INTO functions (id, site_id, app_id, name, slug, description, execution_mode, environment,
         is_active, is_public, async_mode, version, options, created_at, updated_at, webhook_secret,
-        permissions, permissions_scope, acts_as, granted_by, granted_at)
+        permissions, permissions_scope, acts_as, granted_by, granted_at, activation,
+        granted_activation)
     VALUES (?14, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?12, ?13, ?15, ?16, ?17, ?18,
-        ?19)
+        ?19, 1, iif(?19 IS NULL, NULL, 1))
     ON CONFLICT DO NOTHING";
 const INSERT_VERSION: &str = "
-    INSERT INTO function_versions (id, site_id, function_id, number, source, created_at)
-    VALUES (?6, ?1, ?2, ?3, ?4, ?5)";
+    INSERT INTO function_versions (id, site_id, function_id, number, source, created_at, activation)
+    VALUES (?6, ?1, ?2, ?3, ?4, ?5, ?7)";
 const NEXT_VERSION: &str = "
     SELECT COALESCE(MAX(number), 0) + 1 FROM function_versions
     WHERE site_id = ?1 AND function_id = ?2";
@@ -62,14 +65,19 @@ const UPDATE: &str = "
         updated_at = ?12, permissions = ?13, permissions_scope = ?14, acts_as = ?15,
         granted_by = ?16, granted_at = ?17
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
-/// Before [`SET_VERSION`]: what is active until then was so until then.
-const RETIRE_VERSION: &str = "
-    UPDATE function_versions SET retired_at = ?4
-    WHERE site_id = ?1 AND function_id = ?2 AND number <> ?3
-        AND number = (SELECT version FROM functions WHERE site_id = ?1 AND id = ?2)";
 const SET_VERSION: &str = "
-    UPDATE functions SET version = ?3, updated_at = ?4
+    UPDATE functions SET version = ?3, updated_at = ?4, activation = activation + 1
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
+/// After [`SET_VERSION`].
+const NOTE_ACTIVATION: &str = "
+    UPDATE function_versions SET activation =
+        (SELECT activation FROM functions WHERE site_id = ?1 AND id = ?2)
+    WHERE site_id = ?1 AND function_id = ?2 AND number = ?3";
+/// After what has become active with the same change: what is declared is for that, and for no version
+/// before it.
+const NOTE_GRANT: &str = "
+    UPDATE functions SET granted_activation = iif(granted_at IS NULL, NULL, activation)
+    WHERE site_id = ?1 AND id = ?2";
 /// PRE subscriptions that a webhook closed which is gone.
 const REOPEN: &str = "
     UPDATE subscribers SET inactive = NULL, updated_at = ?3
@@ -170,7 +178,7 @@ const EXECUTABLE_OF: &str = concat!(
 const CEILING: &str = "
     SELECT f.id, f.slug, f.app_id, a.slug AS app_slug, f.permissions, f.permissions_scope, f.acts_as,
         f.granted_by, NULL AS granted_by_username, f.granted_at,
-        f.granted_at IS NULL OR v.number = f.version OR COALESCE(v.retired_at > f.granted_at, 0)
+        f.granted_activation IS NULL OR COALESCE(v.activation >= f.granted_activation, 0)
             AS approved
     FROM functions f JOIN apps a ON a.id = f.app_id AND a.site_id = f.site_id
     JOIN function_versions v ON v.function_id = f.id AND v.site_id = f.site_id
@@ -198,11 +206,12 @@ pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> 
 
 /// What a function declares; `granted_by_username` stands between the columns of who did.
 fn read_rights(row: &mut Record<'_, '_>) -> DbResult<FunctionRights> {
-    let permissions = row.word("permissions", permissions)?;
-    let scope = row.word("permissions_scope", GrantScope::from_text)?;
-    let acts_as = row.word("acts_as", ActsAs::from_text)?;
+    // What cannot be read allows the least.
+    let permissions = row.shown_word("permissions", Vec::new(), permissions)?;
+    let scope = row.shown_word("permissions_scope", GrantScope::App, GrantScope::from_text)?;
+    let acts_as = row.shown_word("acts_as", ActsAs::Caller, ActsAs::from_text)?;
     let by = row.get::<Option<i64>>("granted_by")?.map(UserId);
-    let by_username = row.get("granted_by_username")?;
+    let by_username = row.shown_text_opt("granted_by_username")?;
     let at = row.time_opt("granted_at")?;
     Ok(FunctionRights {
         permissions,
@@ -235,40 +244,55 @@ fn read(row: &Row<'_>) -> DbResult<Function> {
     Ok(Function {
         id: FunctionId(row.get("id")?),
         app_id: AppId(row.get("app_id")?),
-        app_name: row.get("app_name")?,
-        app_slug: row.get("app_slug")?,
-        name: row.get("name")?,
-        slug: row.get("slug")?,
-        description: row.get("description")?,
-        execution_mode: row.word("execution_mode", ExecutionMode::from_text)?,
-        environment: row.word("environment", Environment::from_text)?,
+        app_name: row.shown_text("app_name")?,
+        app_slug: row.shown_text("app_slug")?,
+        name: row.shown_text("name")?,
+        slug: row.shown_name("slug")?,
+        description: row.shown_text("description")?,
+        execution_mode: row.shown_word(
+            "execution_mode",
+            ExecutionMode::App,
+            ExecutionMode::from_text,
+        )?,
+        environment: row.shown_word("environment", Environment::Python, Environment::from_text)?,
         is_active: row.get("is_active")?,
         is_public: row.get("is_public")?,
         async_mode: row.get("async_mode")?,
-        version: row.u32("version")?,
-        options: row.json("options")?,
+        version: row.shown(0, |row| row.u32("version"))?,
+        options: row.shown_json("options", FunctionOptions::default())?,
         rights: read_rights(&mut row)?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        damaged: row.damaged(),
     })
 }
 
-fn read_entry(row: &mut Record<'_, '_>) -> DbResult<VersionEntry> {
+fn read_columns(row: &mut Record<'_, '_>) -> DbResult<VersionEntry> {
     Ok(VersionEntry {
         id: VersionId(row.get("id")?),
         function_id: FunctionId(row.get("function_id")?),
-        number: row.u32("number")?,
+        number: row.shown(0, |row| row.u32("number"))?,
         created_at: row.time("created_at")?,
         is_active: row.get("is_active")?,
+        damaged: Vec::new(),
     })
+}
+
+fn read_entry(row: &Row<'_>) -> DbResult<VersionEntry> {
+    let mut row = Record::new("function_versions", row);
+    let entry = read_columns(&mut row)?;
+    let damaged = row.damaged();
+    Ok(VersionEntry { damaged, ..entry })
 }
 
 fn read_version(row: &Row<'_>) -> DbResult<FunctionVersion> {
     let mut row = Record::new("function_versions", row);
-    Ok(FunctionVersion {
-        entry: read_entry(&mut row)?,
-        source: row.json("source")?,
-    })
+    let entry = read_columns(&mut row)?;
+    // It shows nothing.
+    let source = row.shown_json("source", Source::System)?;
+    let damaged = row.damaged();
+    let entry = VersionEntry { damaged, ..entry };
+    Ok(FunctionVersion { entry, source })
 }
 
 fn by_id(connection: &Connection, site: i64, id: FunctionId) -> DbResult<Option<Function>> {
@@ -282,6 +306,7 @@ fn insert(
     (id, version): (FunctionId, VersionId),
 ) -> DbResult<Function> {
     idempotency::check(connection, site, new.remember.as_ref())?;
+    author::check(connection, site, new.author)?;
     apps::expect(connection, site, new.app_id)?;
     let at = new.created_at.as_micros();
     let values = params![
@@ -311,7 +336,7 @@ fn insert(
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
     }
-    let values = params![site, id.0, 1, json(&new.source)?, at, version.0];
+    let values = params![site, id.0, 1, json(&new.source)?, at, version.0, 1];
     ensure_rows(
         "insert version",
         write(connection, INSERT_VERSION, values)?,
@@ -325,6 +350,7 @@ fn insert(
 fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResult<Function> {
     let function = &change.function;
     let at = change.at.as_micros();
+    author::check(connection, site, change.author)?;
     let found = by_id(connection, site, function.id)?.ok_or(Conflict::Gone)?;
     if found.updated_at != function.updated_at {
         return Err(Conflict::Changed.into());
@@ -361,6 +387,9 @@ fn update(connection: &Connection, site: i64, change: &FunctionChange) -> DbResu
     {
         return Err(Conflict::Gone.into());
     }
+    if change.declares {
+        write(connection, NOTE_GRANT, params![site, function.id.0])?;
+    }
     by_id(connection, site, function.id)?.ok_or_else(|| Conflict::Gone.into())
 }
 
@@ -377,7 +406,17 @@ fn insert_version(
     }
     let number = count(connection, NEXT_VERSION, params![site, id.0])?;
     let number = u32::try_from(number).map_err(DbError::bug)?;
-    let values = params![site, id.0, number, json(source)?, at.as_micros(), version.0];
+    let never = None::<i64>;
+    let at_micros = at.as_micros();
+    let values = params![
+        site,
+        id.0,
+        number,
+        json(source)?,
+        at_micros,
+        version.0,
+        never
+    ];
     let rows = write(connection, INSERT_VERSION, values)?;
     ensure_rows("insert version", rows, 1)?;
     Ok(FunctionVersion {
@@ -387,6 +426,7 @@ fn insert_version(
             number,
             created_at: at,
             is_active: false,
+            damaged: Vec::new(),
         },
         source: source.clone(),
     })
@@ -427,8 +467,9 @@ fn activate(
         return Ok(false);
     };
     let values = params![site, id.0, number, at.as_micros()];
-    write(connection, RETIRE_VERSION, values)?;
     ensure_rows("set version", write(connection, SET_VERSION, values)?, 1)?;
+    let rows = write(connection, NOTE_ACTIVATION, params![site, id.0, number])?;
+    ensure_rows("note activation", rows, 1)?;
     let environment = match &source {
         Source::App { environment, .. } => Some(environment.as_str()),
         Source::Proxy { .. } | Source::System => None,
@@ -557,9 +598,8 @@ impl FunctionStore for Scoped {
             .list(move |connection| {
                 let (limit, offset) = bounds(page);
                 let values = params![site, id.0, limit, offset];
-                let read = |row: &Row<'_>| read_entry(&mut Record::new("function_versions", row));
                 Ok(Page {
-                    items: all(connection, VERSIONS, values, read)?,
+                    items: all(connection, VERSIONS, values, read_entry)?,
                     total: count(connection, COUNT_VERSIONS, params![site, id.0])?,
                 })
             })

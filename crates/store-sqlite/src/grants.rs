@@ -29,20 +29,30 @@ const ASSIGN: &str = "
     ON CONFLICT (user_id, app_id, role) DO UPDATE SET expires_at = excluded.expires_at";
 const REVOKE: &str = "
     DELETE FROM role_grants WHERE site_id = ?1 AND user_id = ?2 AND app_id = ?3 AND role = ?4";
+/// What was decided on somebody's rights before is not written any more.
+const RAISE_REVISION: &str = "
+    UPDATE users SET revision = revision + 1 WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 /// Ended grants of the same users go with the next change, so that none pile up.
 const FORGET_ENDED: &str = "
     DELETE FROM role_grants WHERE site_id = ?1 AND user_id = ?2 AND expires_at <= ?3";
 
-fn read(row: &Row<'_>) -> DbResult<(UserId, RoleGrant)> {
+/// None for a grant of which nobody knows what it gives, so that it gives nothing.
+fn read(row: &Row<'_>) -> DbResult<(UserId, Option<RoleGrant>)> {
     let mut row = Record::new("role_grants", row);
     let user = UserId(row.get("user_id")?);
     let app: i64 = row.get("app_id")?;
-    let grant = RoleGrant {
+    let app_slug = row.shown_text_opt("app_slug")?;
+    let role = row.shown(None, |row| row.word("role", RoleName::from_text).map(Some))?;
+    let expires_at = row.time_opt("expires_at")?;
+    if !row.damaged().is_empty() {
+        return Ok((user, None));
+    }
+    let grant = role.map(|role| RoleGrant {
         app_id: (app != 0).then_some(AppId(app)),
-        app_slug: row.get("app_slug")?,
-        role: row.word("role", RoleName::from_text)?,
-        expires_at: row.time_opt("expires_at")?,
-    };
+        app_slug,
+        role,
+        expires_at,
+    });
     Ok((user, grant))
 }
 
@@ -53,7 +63,22 @@ pub(crate) fn of_user(
     now: Timestamp,
 ) -> DbResult<Vec<RoleGrant>> {
     let values = params![site, user.0, now.as_micros()];
-    all(connection, OF_USER, values, |row| Ok(read(row)?.1))
+    let grants = all(connection, OF_USER, values, |row| Ok(read(row)?.1))?;
+    Ok(grants.into_iter().flatten().collect())
+}
+
+/// Notes the roles of a user.
+fn note<'g>(user: &mut User, grants: impl Iterator<Item = &'g Option<RoleGrant>>) {
+    let mut is_damaged = false;
+    for grant in grants {
+        match grant {
+            Some(grant) => user.roles.push(slug(grant)),
+            None => is_damaged = true,
+        }
+    }
+    if is_damaged {
+        user.damaged.push("roles");
+    }
 }
 
 /// `"app:role"`, or `"role"` for the whole site.
@@ -71,10 +96,9 @@ pub(crate) fn fill_one(
     user: &mut User,
     now: Timestamp,
 ) -> DbResult<()> {
-    user.roles = of_user(connection, site, user.id, now)?
-        .iter()
-        .map(slug)
-        .collect();
+    let values = params![site, user.id.0, now.as_micros()];
+    let grants = all(connection, OF_USER, values, |row| Ok(read(row)?.1))?;
+    note(user, grants.iter());
     Ok(())
 }
 
@@ -89,11 +113,10 @@ pub(crate) fn fill(
     let values = params![site, json(&ids)?, now.as_micros()];
     let grants = all(connection, OF_USERS, values, read)?;
     for user in users {
-        let start = grants.partition_point(|(owner, _)| *owner < user.id);
-        let own = grants[start..]
-            .iter()
-            .take_while(|(owner, _)| *owner == user.id);
-        user.roles = own.map(|(_, grant)| slug(grant)).collect();
+        let id = user.id;
+        let start = grants.partition_point(|(owner, _)| *owner < id);
+        let own = grants[start..].iter().take_while(|(owner, _)| *owner == id);
+        note(user, own.map(|(_, grant)| grant));
     }
     Ok(())
 }
@@ -112,12 +135,15 @@ pub(crate) fn assign(
             FORGET_ENDED,
             params![site, user.0, now.as_micros()],
         )?;
+        let mut of_user = 0;
         for grant in grants {
             let app = grant.app_id.map_or(0, |app| app.0);
             let end = grant.expires_at.map(|at| at.as_micros());
             let values = params![site, user.0, app, grant.role.as_str(), end];
-            pairs += write(connection, ASSIGN, values)? as u64;
+            of_user += write(connection, ASSIGN, values)? as u64;
         }
+        pairs += of_user;
+        raise_revision(connection, site, *user, of_user)?;
     }
     Ok(pairs)
 }
@@ -130,11 +156,21 @@ pub(crate) fn revoke(
 ) -> DbResult<u64> {
     let mut pairs = 0;
     for user in users {
+        let mut of_user = 0;
         for grant in grants {
             let app = grant.app_id.map_or(0, |app| app.0);
             let values = params![site, user.0, app, grant.role.as_str()];
-            pairs += write(connection, REVOKE, values)? as u64;
+            of_user += write(connection, REVOKE, values)? as u64;
         }
+        pairs += of_user;
+        raise_revision(connection, site, *user, of_user)?;
     }
     Ok(pairs)
+}
+
+fn raise_revision(connection: &Connection, site: i64, user: UserId, pairs: u64) -> DbResult<()> {
+    if pairs > 0 {
+        write(connection, RAISE_REVISION, params![site, user.0])?;
+    }
+    Ok(())
 }

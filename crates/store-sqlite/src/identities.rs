@@ -90,14 +90,25 @@ impl Names {
         Ok(())
     }
 
+    /// Gives them to a user who has none yet, after [`Self::check_free`] in the same transaction.
+    pub(crate) fn claim_first(
+        &self,
+        connection: &Connection,
+        site: i64,
+        user: i64,
+    ) -> DbResult<()> {
+        for (_, key) in self.each() {
+            write(connection, CLAIM, params![site, key, user])?;
+        }
+        Ok(())
+    }
+
     /// Gives the user these names and takes the others, after [`Self::check_free`] in the same
     /// transaction.
     pub(crate) fn claim(&self, connection: &Connection, site: i64, user: i64) -> DbResult<()> {
         let values = params![site, user, self.username, self.email];
         let freed = all(connection, FREE_OTHERS, values, |row| Ok(row.get(0)?))?;
-        for (_, key) in self.each() {
-            write(connection, CLAIM, params![site, key, user])?;
-        }
+        self.claim_first(connection, site, user)?;
         write(connection, SETTLE, values)?;
         hand_on(connection, site, freed)
     }
@@ -200,6 +211,45 @@ pub(crate) fn fill(connection: &Connection) -> DbResult<()> {
             folded(&user.full_name),
         ];
         write(connection, KEEP, values)?;
+    }
+    Ok(())
+}
+
+/// Brings keys up to date of whom a domain with a final dot named: to DNS it is the same without. Whoever
+/// has the other spelling keeps the name.
+pub(crate) fn without_final_dots(connection: &Connection) -> DbResult<()> {
+    const DOTTED: &str = "SELECT site_id, key, user_id FROM identities WHERE key GLOB '*@*.'";
+    const FREE: &str = "DELETE FROM identities WHERE site_id = ?1 AND key = ?2";
+    const KIND: &str = "
+        SELECT iif(username_key GLOB '*@*.', 'username', 'email') FROM users WHERE id = ?1";
+    const SHARE: &str = "
+        INSERT INTO identity_conflicts (site_id, user_id, kind, key) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT DO NOTHING";
+    const SHARED: &str = "
+        SELECT site_id, key, user_id FROM identity_conflicts WHERE key GLOB '*@*.'";
+    const RESHARE: &str = "
+        UPDATE identity_conflicts SET key = ?3 WHERE site_id = ?1 AND key = ?2 AND user_id = ?4";
+    type Found = (i64, String, i64);
+    let of = |sql| {
+        all(connection, sql, [], |row| -> DbResult<Found> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+    };
+    for (site, old, user) in of(DOTTED)? {
+        let new = key(&old);
+        if new == old {
+            continue;
+        }
+        write(connection, FREE, params![site, old])?;
+        write(connection, CLAIM, params![site, new, user])?;
+        if holder(connection, site, &new)? != Some(user) {
+            let kind: Option<String> =
+                first(connection, KIND, params![user], |row| Ok(row.get(0)?))?;
+            write(connection, SHARE, params![site, user, kind, new])?;
+        }
+    }
+    for (site, old, user) in of(SHARED)? {
+        write(connection, RESHARE, params![site, old, key(&old), user])?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod apps;
 mod attempts;
+mod author;
 mod backup;
 mod claims;
 mod credentials;

@@ -47,6 +47,10 @@ const MIGRATIONS: &[Migration] = &[
     },
     migration!(11, "0011", "permissions"),
     migration!(12, "0012", "attempts"),
+    Migration {
+        then: Some(identities::without_final_dots),
+        ..migration!(13, "0013", "activations")
+    },
 ];
 
 const CREATE_TABLE: &str = "

@@ -14,6 +14,9 @@ use tollgate_core::ports::store::StoreError;
 use tollgate_core::time::Timestamp;
 use uuid::Uuid;
 
+/// What stands for a text that cannot be read.
+const DAMAGED: &str = "(damaged)";
+
 /// One row, read from left to right.
 pub(crate) struct Record<'r, 's> {
     row: &'r Row<'s>,
@@ -81,6 +84,42 @@ impl<'r, 's> Record<'r, 's> {
     /// The columns that [`Self::shown`] found damaged so far.
     pub(crate) fn damaged(self) -> Vec<&'static str> {
         self.damaged
+    }
+
+    /// A text that is shown.
+    pub(crate) fn shown_text(&mut self, column: &'static str) -> DbResult<String> {
+        self.shown(DAMAGED.to_owned(), |row| row.get(column))
+    }
+
+    /// A name or slug that is shown. No other is like its placeholder, neither a good one nor that of
+    /// another row.
+    pub(crate) fn shown_name(&mut self, column: &'static str) -> DbResult<String> {
+        let instead = format!("(damaged {})", self.id);
+        self.shown(instead, |row| row.get(column))
+    }
+
+    /// A text that is shown, or NULL.
+    pub(crate) fn shown_text_opt(&mut self, column: &'static str) -> DbResult<Option<String>> {
+        self.shown(None, |row| row.get(column))
+    }
+
+    /// A word that is shown.
+    pub(crate) fn shown_word<T>(
+        &mut self,
+        column: &'static str,
+        instead: T,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> DbResult<T> {
+        self.shown(instead, |row| row.word(column, read))
+    }
+
+    /// JSON of a known shape that is shown.
+    pub(crate) fn shown_json<T: DeserializeOwned>(
+        &mut self,
+        column: &'static str,
+        instead: T,
+    ) -> DbResult<T> {
+        self.shown(instead, |row| row.json(column))
     }
 
     /// A text that `read` understands.

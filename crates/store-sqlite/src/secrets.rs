@@ -4,12 +4,13 @@ use crate::apps;
 use crate::error::{DbError, DbResult};
 use crate::idempotency;
 use crate::open::Scoped;
-use crate::rows::{Record, all, first, json, write};
+use crate::rows::{Record, all, exists, first, json, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::ids::AppId;
 use tollgate_core::ports::store::{Conflict, SecretStore, StoreError};
 use tollgate_core::secrets::{NewSecret, SealedSecret, Secret, SecretChange};
+use tollgate_core::time::Timestamp;
 use tollgate_core::vault::Sealed;
 
 macro_rules! columns {
@@ -43,7 +44,10 @@ const UPDATE: &str = "
     UPDATE secrets SET description = ?5, tags = ?6, secret_type = ?7, updated_at = ?8,
         sealed = COALESCE(?9, sealed)
     WHERE site_id = ?1 AND app_id = ?2 AND key = ?3 AND updated_at = ?4";
-const DELETE: &str = "DELETE FROM secrets WHERE site_id = ?1 AND app_id = ?2 AND key = ?3";
+const DELETE: &str = "
+    DELETE FROM secrets
+    WHERE site_id = ?1 AND app_id = ?2 AND key = ?3 AND updated_at = COALESCE(?4, updated_at)";
+const EXISTS: &str = "SELECT 1 FROM secrets WHERE site_id = ?1 AND app_id = ?2 AND key = ?3";
 
 /// The column's value: 0 is the site.
 fn number(app: Option<AppId>) -> i64 {
@@ -55,25 +59,32 @@ fn columns(row: &mut Record<'_, '_>) -> DbResult<Secret> {
     let app: i64 = row.get("app_id")?;
     Ok(Secret {
         app: (app != 0).then_some(AppId(app)),
-        app_slug: row.get("app_slug")?,
-        key: row.get("key")?,
-        description: row.get("description")?,
-        tags: row.json("tags")?,
-        secret_type: row.get("secret_type")?,
+        app_slug: row.shown_text_opt("app_slug")?,
+        key: row.shown_name("key")?,
+        description: row.shown_text("description")?,
+        tags: row.shown_json("tags", Vec::new())?,
+        secret_type: row.shown_text("secret_type")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        damaged: Vec::new(),
     })
 }
 
 fn read(row: &Row<'_>) -> DbResult<Secret> {
-    columns(&mut Record::new("secrets", row))
+    let mut row = Record::new("secrets", row);
+    let secret = columns(&mut row)?;
+    let damaged = row.damaged();
+    Ok(Secret { damaged, ..secret })
 }
 
 fn read_sealed(row: &Row<'_>) -> DbResult<SealedSecret> {
     let mut row = Record::new("secrets", row);
+    let secret = columns(&mut row)?;
+    let sealed = Sealed(row.get("sealed")?);
+    let damaged = row.damaged();
     Ok(SealedSecret {
-        secret: columns(&mut row)?,
-        sealed: Sealed(row.get("sealed")?),
+        secret: Secret { damaged, ..secret },
+        sealed,
     })
 }
 
@@ -145,6 +156,28 @@ fn update(connection: &Connection, site: i64, change: &SecretChange) -> DbResult
     }
 }
 
+fn delete(
+    connection: &Connection,
+    site: i64,
+    app: Option<AppId>,
+    key: &str,
+    expected: Option<Timestamp>,
+) -> DbResult<bool> {
+    let expected = expected.map(Timestamp::as_micros);
+    if write(
+        connection,
+        DELETE,
+        params![site, number(app), key, expected],
+    )? > 0
+    {
+        return Ok(true);
+    }
+    if exists(connection, EXISTS, params![site, number(app), key])? {
+        return Err(Conflict::Changed.into());
+    }
+    Ok(false)
+}
+
 #[async_trait]
 impl SecretStore for Scoped {
     async fn secrets(&self, app: Option<AppId>) -> Result<Vec<Secret>, StoreError> {
@@ -181,13 +214,16 @@ impl SecretStore for Scoped {
             .await
     }
 
-    async fn delete_secret(&self, app: Option<AppId>, key: &str) -> Result<bool, StoreError> {
+    async fn delete_secret(
+        &self,
+        app: Option<AppId>,
+        key: &str,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError> {
         let (site, key) = (self.site(), key.to_owned());
         self.inner
             .writer
-            .write(move |connection| {
-                Ok(write(connection, DELETE, params![site, number(app), key])? > 0)
-            })
+            .write(move |connection| delete(connection, site, app, &key, expected))
             .await
     }
 }

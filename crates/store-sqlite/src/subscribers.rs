@@ -1,5 +1,6 @@
 //! Subscribers: which functions an event runs.
 
+use crate::author;
 use crate::error::DbResult;
 use crate::functions::{executable_columns, executable_joins, shared};
 use crate::idempotency;
@@ -66,21 +67,33 @@ fn read_options(row: &mut Record<'_, '_>) -> DbResult<SubscriberOptions> {
     })
 }
 
+/// The same as they can be shown.
+fn show_options(row: &mut Record<'_, '_>) -> DbResult<SubscriberOptions> {
+    Ok(SubscriberOptions {
+        priority: row.shown(0, |row| row.get("priority"))?,
+        filter: row.shown_text_opt("filter")?,
+        timeout_seconds: row.shown(None, |row| row.get("timeout_seconds"))?,
+        on_timeout: row.shown_word("on_timeout", OnTimeout::Deny, OnTimeout::from_text)?,
+        max_attempts: row.shown(None, |row| row.get("max_attempts"))?,
+    })
+}
+
 fn read(row: &Row<'_>) -> DbResult<Subscriber> {
     let mut row = Record::new("subscribers", row);
     Ok(Subscriber {
         id: SubscriberId(row.get("id")?),
         event: row.word("event", |text| text.parse().ok())?,
         function_id: FunctionId(row.get("function_id")?),
-        function_name: row.get("function_name")?,
-        function_slug: row.get("function_slug")?,
+        function_name: row.shown_text("function_name")?,
+        function_slug: row.shown_text("function_slug")?,
         app_id: AppId(row.get("app_id")?),
-        app_name: row.get("app_name")?,
-        app_slug: row.get("app_slug")?,
-        options: read_options(&mut row)?,
-        inactive: row.word_opt("inactive", Inactive::from_text)?,
+        app_name: row.shown_text("app_name")?,
+        app_slug: row.shown_text("app_slug")?,
+        options: show_options(&mut row)?,
+        inactive: row.shown(None, |row| row.word_opt("inactive", Inactive::from_text))?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
+        damaged: row.damaged(),
     })
 }
 
@@ -169,6 +182,7 @@ pub(crate) fn gone(
 
 fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<Subscriber> {
     idempotency::check(connection, site, new.remember.as_ref())?;
+    author::check(connection, site, new.author)?;
     if !exists(connection, FUNCTION, params![site, new.function_id.0])? {
         return Err(Conflict::Gone.into());
     }

@@ -29,6 +29,7 @@ use tollgate_core::ports::store::{
 use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
+use tollgate_core::users::User;
 use tollgate_core::users::identity::key;
 use tollgate_core::vault::Sealed;
 use tollgate_core::webhook::SealedSecrets;
@@ -93,20 +94,27 @@ fn sites(connection: &Connection) -> DbResult<Vec<Site>> {
         let mut row = Record::new("sites", row);
         Ok(Site {
             id: SiteId(row.get("id")?),
-            slug: row.get("slug")?,
-            name: row.get("name")?,
+            slug: row.shown_name("slug")?,
+            name: row.shown_text("name")?,
             domains: Vec::new(),
             created_at: row.time("created_at")?,
+            damaged: row.damaged(),
         })
     })?;
     let domains = all(connection, DOMAINS, [], |row| {
         let mut row = Record::new("site_domains", row);
-        Ok((SiteId(row.get("site_id")?), row.get::<String>("domain")?))
+        let site = SiteId(row.get("site_id")?);
+        Ok((site, row.shown_text_opt("domain")?))
     })?;
     let mut domains = domains.into_iter().peekable();
     for site in &mut sites {
         while let Some((_, domain)) = domains.next_if(|(id, _)| *id == site.id) {
-            site.domains.push(domain);
+            match domain {
+                Some(domain) => site.domains.push(domain),
+                // Nobody can ask for it.
+                None if site.damaged.contains(&"domains") => {}
+                None => site.damaged.push("domains"),
+            }
         }
     }
     Ok(sites)
@@ -151,10 +159,15 @@ fn login_record(
 ) -> DbResult<Option<LoginRecord>> {
     let record = first(connection, sql, params![site.0, who], |row| {
         let mut row = Record::new("users", row);
+        let user = read_columns(&mut row)?;
+        // Without one nobody signs in by password.
+        let password_hash = row.shown_text_opt("password_hash")?;
+        let epoch = Epoch(row.get("epoch")?);
+        let damaged = row.damaged();
         Ok(LoginRecord {
-            user: read_columns(&mut row)?,
-            password_hash: row.get("password_hash")?,
-            epoch: Epoch(row.get("epoch")?),
+            user: User { damaged, ..user },
+            password_hash,
+            epoch,
         })
     })?;
     let Some(mut record) = record else {

@@ -1,5 +1,6 @@
 //! The one write of a user: the change, the PRE results and the POST runs, all or nothing.
 
+use crate::author;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::idempotency;
 use crate::identities::{self, Names};
@@ -8,7 +9,7 @@ use crate::rows::{first, json, write};
 use rusqlite::{Connection, params};
 use tollgate_core::idempotency::{Remember, Remembered};
 use tollgate_core::invocation::NewInvocation;
-use tollgate_core::ports::store::{Conflict, StoreError, UserChange, UserCommit};
+use tollgate_core::ports::store::{Author, Conflict, StoreError, UserChange, UserCommit};
 use tollgate_core::text::folded;
 use tollgate_core::users::User;
 
@@ -33,6 +34,7 @@ const DELETE_KEYS: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id =
 
 /// A commit whose texts were made on the caller's thread.
 pub(crate) struct Prepared {
+    author: Option<Author>,
     change: UserChange,
     names: Names,
     username_key: String,
@@ -57,6 +59,7 @@ impl Prepared {
             email_key: folded(&profile.email),
             name_key: folded(&format!("{} {}", profile.first_name, profile.last_name)),
             attributes: json(&profile.attributes)?,
+            author: commit.author,
             change: commit.change,
             ends: End::prepare(commit.completions)?,
             invocations: commit.invocations,
@@ -81,6 +84,7 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
             password_hash,
         } => {
             idempotency::check(connection, site, prepared.remember.as_ref())?;
+            author::check(connection, site, prepared.author)?;
             create(connection, site, prepared, user, password_hash.as_deref())?;
             if let Some(remembered) = &prepared.remembered {
                 idempotency::insert(connection, site, remembered)?;
@@ -90,6 +94,7 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
             user,
             password_hash,
         } => {
+            author::check(connection, site, prepared.author)?;
             update(
                 connection,
                 site,
@@ -103,6 +108,7 @@ pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) ->
             }
         }
         UserChange::Delete { user } => {
+            author::check(connection, site, prepared.author)?;
             update(connection, site, prepared, user, None, true)?;
             end_credentials(connection, site, user)?;
         }
@@ -155,7 +161,7 @@ fn create(
     if write(connection, INSERT, values)? == 0 {
         return Err(DbError::bug(IdInUse(user.id.0)));
     }
-    prepared.names.claim(connection, site, user.id.0)
+    prepared.names.claim_first(connection, site, user.id.0)
 }
 
 /// Another process has taken this one for dead and ended its runs.

@@ -17,7 +17,7 @@ use tollgate_core::ports::store::{
 use tollgate_core::text::folded;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::identity::key;
-use tollgate_core::users::{FieldError, PreferencesChange, Profile, User};
+use tollgate_core::users::{FieldError, Preferences, PreferencesChange, Profile, User};
 
 /// The columns that [`read`] reads.
 macro_rules! user_columns {
@@ -46,18 +46,18 @@ const PREFERENCES: &str = "
 const SET_PREFERENCES: &str = "
     UPDATE users SET preferences = ?3 WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 
-/// Reads a user without its roles.
+/// Reads a user without its roles; what of it is damaged, the row tells.
 pub(crate) fn read_columns(row: &mut Record<'_, '_>) -> DbResult<User> {
     let id = UserId(row.get("id")?);
     let uuid = row.uuid("uuid")?;
     let profile = Profile {
-        username: row.get("username")?,
-        email: row.get("email")?,
-        first_name: row.get("first_name")?,
-        last_name: row.get("last_name")?,
+        username: row.shown_name("username")?,
+        email: row.shown_text("email")?,
+        first_name: row.shown_text("first_name")?,
+        last_name: row.shown_text("last_name")?,
         is_active: row.get("is_active")?,
         is_staff: row.get("is_staff")?,
-        attributes: row.json("attributes")?,
+        attributes: row.shown_json("attributes", Object::new())?,
     };
     Ok(User {
         id,
@@ -71,11 +71,15 @@ pub(crate) fn read_columns(row: &mut Record<'_, '_>) -> DbResult<User> {
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         revision: row.get("revision")?,
+        damaged: Vec::new(),
     })
 }
 
 fn read(row: &Row<'_>) -> DbResult<User> {
-    read_columns(&mut Record::new("users", row))
+    let mut row = Record::new("users", row);
+    let user = read_columns(&mut row)?;
+    let damaged = row.damaged();
+    Ok(User { damaged, ..user })
 }
 
 /// A user that is not deleted, with its roles.
@@ -182,11 +186,14 @@ fn list(
     Ok(Page { items, total })
 }
 
-fn preferences(connection: &Connection, site: i64, user: UserId) -> DbResult<Option<Object>> {
+fn preferences(connection: &Connection, site: i64, user: UserId) -> DbResult<Option<Preferences>> {
     first(connection, PREFERENCES, params![site, user.0], |row| {
         let mut row = Record::new("users", row);
         row.get::<i64>("id")?;
-        row.json("preferences")
+        Ok(Preferences {
+            set: row.shown_json("preferences", Object::new())?,
+            is_damaged: !row.damaged().is_empty(),
+        })
     })
 }
 
@@ -199,7 +206,7 @@ fn change_preferences(
     let Some(before) = preferences(connection, site, user)? else {
         return Ok(None);
     };
-    let after = match change.applied_to(before) {
+    let after = match change.applied_to(before.set) {
         Ok(after) => after,
         Err(refused) => return Ok(Some(Err(refused))),
     };
@@ -242,7 +249,7 @@ impl UserStore for Scoped {
             .look_up(|connection| names.check_free(connection, self.site(), except))
     }
 
-    async fn preferences(&self, user: UserId) -> Result<Option<Object>, StoreError> {
+    async fn preferences(&self, user: UserId) -> Result<Option<Preferences>, StoreError> {
         self.inner
             .readers
             .look_up(|connection| preferences(connection, self.site(), user))

@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
-use rusqlite::{Connection, params};
-use sha2::{Digest, Sha256};
+mod support;
+
+use rusqlite::params;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::ids::{SiteId, UserId};
@@ -11,30 +12,8 @@ use tollgate_core::ports::store::{
     Conflict, Reason, ScopedStore, Store, StoreError, UserChange, UserCommit,
 };
 use tollgate_core::site::Authority;
-use tollgate_core::text::hex;
 use tollgate_core::users::User;
-use tollgate_store_sqlite::{DATABASE_FILE, SharedName, SqliteOptions, SqliteStore, shared_names};
-
-const BEFORE: [(&str, &str); 9] = [
-    ("init", include_str!("../migrations/0001_init.sql")),
-    (
-        "idempotency",
-        include_str!("../migrations/0002_idempotency.sql"),
-    ),
-    (
-        "dead_letters",
-        include_str!("../migrations/0003_dead_letters.sql"),
-    ),
-    ("verdicts", include_str!("../migrations/0004_verdicts.sql")),
-    ("turns", include_str!("../migrations/0005_turns.sql")),
-    ("secrets", include_str!("../migrations/0006_secrets.sql")),
-    ("webhooks", include_str!("../migrations/0007_webhooks.sql")),
-    (
-        "token_families",
-        include_str!("../migrations/0008_token_families.sql"),
-    ),
-    ("lines", include_str!("../migrations/0009_lines.sql")),
-];
+use tollgate_store_sqlite::{SharedName, SqliteOptions, SqliteStore, shared_names};
 
 /// Number, username, address, deleted.
 const PEOPLE: [(i64, &str, &str, bool); 13] = [
@@ -60,21 +39,7 @@ const PEOPLE: [(i64, &str, &str, bool); 13] = [
 
 /// A database as the version before left it.
 fn old_database(folder: &Path) {
-    let connection = Connection::open(folder.join(DATABASE_FILE)).unwrap();
-    connection
-        .execute_batch(
-            "CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL,
-                checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT",
-        )
-        .unwrap();
-    for (version, (name, sql)) in (1..).zip(BEFORE) {
-        connection.execute_batch(sql).unwrap();
-        let values = params![version, name, hex(&Sha256::digest(sql))];
-        let insert = "INSERT INTO schema_migrations VALUES (?1, ?2, ?3, 0)";
-        connection.execute(insert, values).unwrap();
-    }
-    let site = "INSERT INTO sites (slug, name, created_at) VALUES ('default', 'default', 0)";
-    connection.execute(site, []).unwrap();
+    let connection = support::database_at(folder, 9);
     for (id, username, email, is_deleted) in PEOPLE {
         let key = |text: &str| text.to_lowercase();
         let mut uuid = [0_u8; 16];
@@ -114,6 +79,7 @@ async fn user(store: &dyn ScopedStore, id: i64) -> User {
 
 async fn write(store: &dyn ScopedStore, change: UserChange) -> Result<(), StoreError> {
     let commit = UserCommit {
+        author: None,
         change,
         completions: Vec::new(),
         invocations: Vec::new(),
@@ -249,4 +215,54 @@ async fn a_name_that_becomes_free_goes_to_whoever_shared_it() {
         .check_user_is_free("alice", "ALICE", None)
         .await
         .unwrap();
+}
+
+/// Keys of domains with a final dot, as the version before the last one made them.
+#[tokio::test]
+async fn a_domain_with_a_final_dot_names_whoever_has_it_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = support::database_at(folder.path(), 12);
+    for (id, username, email) in [
+        (1, "ann@corp.example.", "ann@other.example"),
+        (2, "bob", "bob@corp.example"),
+        (3, "bob@corp.example.", "rob@corp.example"),
+        (4, "carol@corp.example..", "carol@corp.example"),
+        (5, "dot.", "dot@corp.example"),
+    ] {
+        let mut uuid = [0_u8; 16];
+        uuid[0] = u8::try_from(id).unwrap();
+        let insert = "
+            INSERT INTO users (id, site_id, uuid, username, username_key, email, email_key,
+                first_name, last_name, name_key, is_active, is_staff, is_superuser, is_deleted,
+                date_joined, created_at, updated_at, revision, attributes)
+            VALUES (?1, 1, ?2, ?3, ?3, ?4, ?4, '', '', '', 1, 0, 0, 0, 0, 0, 0, 1, '{}')";
+        old.execute(insert, params![id, uuid, username, email])
+            .unwrap();
+        for name in [username, email] {
+            let insert = "INSERT INTO identities (site_id, key, user_id) VALUES (1, ?1, ?2)";
+            old.execute(insert, params![name, id]).unwrap();
+        }
+    }
+    drop(old);
+    let (_opened, store) = opened(folder.path());
+    for (name, expected) in [
+        ("ann@corp.example", Some(1)),
+        ("ann@corp.example.", Some(1)),
+        ("bob@corp.example", Some(2)),
+        ("bob@corp.example.", Some(2)),
+        ("rob@corp.example.", Some(3)),
+        ("carol@corp.example..", Some(4)),
+        ("carol@corp.example.", Some(4)),
+        ("dot.", Some(5)),
+        ("dot", None),
+    ] {
+        assert_eq!(holder(&*store, name).await, expected, "{name}");
+    }
+    assert_eq!(shared(folder.path()), [(3, "username".to_owned(), 2)]);
+    // Nobody else comes by it.
+    let taken = store.check_user_is_free("ann@corp.example", "x@corp.example", None);
+    assert!(matches!(
+        taken.await,
+        Err(StoreError::Conflict(Conflict::Username))
+    ));
 }

@@ -6,6 +6,7 @@
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
+use serde_json::value::to_raw_value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +29,8 @@ pub enum Behaviour {
     ReturnText(&'static str),
     /// Fails so.
     Fail(FailureKind),
+    /// Asks the platform, as its `sdk_client` does; returns what is answered, or fails with what refuses.
+    Ask(&'static str, Value),
     /// Logs this line, then does the other.
     Log(&'static str, Box<Behaviour>),
     /// Waits for a permit of the gate, then does the other.
@@ -50,15 +53,32 @@ pub struct Called {
 }
 
 /// Functions by slug; an unknown one returns `null`.
-#[derive(Default)]
 pub struct FakeRuntime {
     behaviours: Mutex<HashMap<String, Behaviour>>,
     calls: Mutex<Vec<Called>>,
     called: Notify,
     under_way: AtomicUsize,
     unloadable: Mutex<HashMap<String, FailureKind>>,
+    held: Mutex<HashMap<String, Arc<Semaphore>>>,
+    loading: Semaphore,
     warmed: Mutex<Vec<(String, u32)>>,
     kept: Mutex<Vec<(String, u32)>>,
+}
+
+impl Default for FakeRuntime {
+    fn default() -> Self {
+        Self {
+            behaviours: Mutex::default(),
+            calls: Mutex::default(),
+            called: Notify::default(),
+            under_way: AtomicUsize::default(),
+            unloadable: Mutex::default(),
+            held: Mutex::default(),
+            loading: Semaphore::new(0),
+            warmed: Mutex::default(),
+            kept: Mutex::default(),
+        }
+    }
 }
 
 impl FakeRuntime {
@@ -97,6 +117,19 @@ impl FakeRuntime {
     /// From now on the function `slug` fails to load, with a failure of this kind.
     pub fn refuse_to_load(&self, slug: &str, kind: FailureKind) {
         self.unloadable.lock().insert(slug.to_owned(), kind);
+    }
+
+    /// From now on the function `slug` is loaded when the gate has a permit for it.
+    pub fn hold_loading(&self, slug: &str, gate: &Arc<Semaphore>) {
+        self.held.lock().insert(slug.to_owned(), Arc::clone(gate));
+    }
+
+    /// Waits until the loading of one more held function has begun.
+    pub async fn loading(&self) {
+        let begun = self.loading.acquire().await;
+        begun
+            .map(tokio::sync::SemaphorePermit::forget)
+            .unwrap_or_default();
     }
 
     /// The opposite.
@@ -170,6 +203,19 @@ impl Runtime for FakeRuntime {
                         worker: "fake".into(),
                     };
                 }
+                Behaviour::Ask(method, args) => {
+                    let args = to_raw_value(&args).unwrap_or_default();
+                    let answer = call.host.call(method, &args).await;
+                    let result = answer.map(JsonText::from).map_err(|error| {
+                        let message = format!("{} {}", error.status, error.message);
+                        Failure::new(FailureKind::Exception, message)
+                    });
+                    return RunReport {
+                        result,
+                        logs: logged(),
+                        worker: "fake".into(),
+                    };
+                }
                 Behaviour::Return(value) => {
                     let result = Ok(JsonText::from(&value));
                     return RunReport {
@@ -215,6 +261,15 @@ impl Runtime for FakeRuntime {
         let slug = &executable.function_slug;
         if let Some(kind) = self.unloadable.lock().get(slug) {
             return Err(Failure::new(*kind, "it was told not to load"));
+        }
+        let held = self.held.lock().get(slug).cloned();
+        if let Some(gate) = held {
+            self.loading.add_permits(1);
+            // A closed gate is an open one.
+            let _ = gate
+                .acquire()
+                .await
+                .map(tokio::sync::SemaphorePermit::forget);
         }
         let this = (slug.clone(), executable.version);
         let mut warmed = self.warmed.lock();

@@ -7,7 +7,13 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Admin {
     /// Create a superuser
-    Create(AdminUser),
+    Create {
+        /// The username; without it one that goes with the address and is free
+        #[arg(long)]
+        username: Option<String>,
+        #[command(flatten)]
+        user: AdminUser,
+    },
     /// Give a user a new password; ends all of the user's sessions
     ResetPassword(AdminUser),
     /// Give a user another username or address, by the user's number

@@ -11,13 +11,14 @@ use crate::{AnyError, CommandResult, keys};
 use serde_json::{Value, json};
 use std::io::{Read as _, stdin};
 use std::time::Duration;
+use tollgate_core::supervise::Supervisor;
 
 /// No password is longer, so nothing endless is read.
 const PASSWORD_BYTES: u64 = 4096;
 
 pub(super) async fn run(context: Context<'_>, command: Admin) -> CommandResult {
     match command {
-        Admin::Create(user) => create(context, user).await,
+        Admin::Create { username, user } => create(context, username, user).await,
         Admin::ResetPassword(user) => reset_password(context, user).await,
         Admin::Rename {
             id,
@@ -58,7 +59,7 @@ pub(super) async fn run(context: Context<'_>, command: Admin) -> CommandResult {
     }
 }
 
-async fn create(context: Context<'_>, user: AdminUser) -> CommandResult {
+async fn create(context: Context<'_>, username: Option<String>, user: AdminUser) -> CommandResult {
     let AdminUser {
         email,
         password,
@@ -69,6 +70,7 @@ async fn create(context: Context<'_>, user: AdminUser) -> CommandResult {
     let request = Request::CreateSuperuser {
         site,
         email,
+        username,
         password,
     };
     let done = operator::ask(context.config, &request).await?;
@@ -144,7 +146,7 @@ async fn api_key(context: Context<'_>, site: &str, output: Output) -> CommandRes
 /// Not through a server: it signs with the key that it has read at its start.
 async fn rotate(context: Context<'_>, output: Output) -> CommandResult {
     // The folder is this process's own now: no server signs with the old key meanwhile.
-    let composition = Composition::open(context.config)?;
+    let composition = Composition::open(context.config, Supervisor::default())?;
     let rotated = keys::rotate_jwt_key(&context.config.data_dir);
     composition.stop(Duration::ZERO).await;
     rotated?;

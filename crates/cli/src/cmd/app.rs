@@ -4,8 +4,10 @@ use super::Context;
 use super::names::{self, segment, text};
 use crate::CommandResult;
 use crate::args::{App, Remote};
+use crate::client::Answer;
 use crate::terminal::{Cell, Table, plural};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 
 pub(super) async fn run(context: Context<'_>, command: App) -> CommandResult {
     match command {
@@ -39,8 +41,7 @@ async fn list(context: Context<'_>, utc: bool, remote: &Remote) -> CommandResult
     let client = context.client(remote).await?;
     let apps = client.all("/api/apps/", &[], usize::MAX).await?.items;
     if remote.json {
-        let values: Vec<&Value> = apps.iter().map(|app| &app.value).collect();
-        context.terminal.json(&values)?;
+        context.terminal.json(&apps)?;
         return Ok(());
     }
     let mut table = Table::new(["APP", "NAME", "CREATED", "DESCRIPTION"]);
@@ -62,6 +63,14 @@ async fn list(context: Context<'_>, utc: bool, remote: &Remote) -> CommandResult
     Ok(())
 }
 
+/// What `--json` shows of an app.
+#[derive(Serialize)]
+struct AppShown<'a> {
+    app: Answer,
+    functions: &'a [Answer],
+    events: Answer,
+}
+
 async fn show(context: Context<'_>, slug: &str, utc: bool, remote: &Remote) -> CommandResult {
     let terminal = context.terminal;
     let client = context.client(remote).await?;
@@ -70,10 +79,11 @@ async fn show(context: Context<'_>, slug: &str, utc: bool, remote: &Remote) -> C
     let path = format!("/api/apps/{}/events/", segment(slug));
     let events = client.get(&path).await?;
     if remote.json {
-        let functions: Vec<&Value> = functions.iter().map(|it| &it.value).collect();
-        terminal.json(&json!({
-            "app": app.value["data"], "functions": functions, "events": events.value["data"]["events"],
-        }))?;
+        terminal.json(&AppShown {
+            app: app.at(&["data"]),
+            functions: &functions,
+            events: events.at(&["data", "events"]),
+        })?;
         return Ok(());
     }
     let text_of = |key: &str| {

@@ -9,7 +9,9 @@ use crate::args::{Deploy, Subscription};
 use crate::client::{Answer, Client, Refused, status};
 use crate::{AnyError, CommandResult};
 use reqwest::Method;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tollgate_core::numbers::{self, Integers};
 use tollgate_core::text::slugify;
 
 pub(super) async fn run(context: Context<'_>, args: Deploy) -> CommandResult {
@@ -77,7 +79,15 @@ struct Deployed {
     outcome: &'static str,
     /// For people.
     said: String,
-    function: Value,
+    function: Answer,
+}
+
+/// What `--json` shows of a deployment.
+#[derive(Serialize)]
+struct DeployedShown<'a> {
+    outcome: &'static str,
+    function: &'a Answer,
+    subscriptions: Vec<Value>,
 }
 
 impl Deployment<'_> {
@@ -88,7 +98,7 @@ impl Deployment<'_> {
         let mut subscriptions = Vec::new();
         let mut failed = None;
         for event in events {
-            match self.subscribe(event, &deployed.function["id"]).await {
+            match self.subscribe(event, &deployed.function.value["id"]).await {
                 Ok(outcome) => {
                     self.say(&format!("{outcome} {event}"))?;
                     subscriptions.push(json!({"event": event, "outcome": outcome}));
@@ -103,11 +113,11 @@ impl Deployment<'_> {
             }
         }
         if self.args.remote.json {
-            self.context.terminal.json(&json!({
-                "outcome": deployed.outcome,
-                "function": deployed.function,
-                "subscriptions": subscriptions,
-            }))?;
+            self.context.terminal.json(&DeployedShown {
+                outcome: deployed.outcome,
+                function: &deployed.function,
+                subscriptions,
+            })?;
         }
         match failed {
             None => Ok(()),
@@ -167,9 +177,9 @@ impl Deployment<'_> {
         let path = function_path(app, &self.slug);
         let there = match self.client.get(&path).await {
             Err(error) if status(&error) == Some(404) => None,
-            found => Some(found?.value),
+            found => Some(found?),
         };
-        let Some(there) = there else {
+        let Some(answer) = there else {
             let mut body = self.options.clone();
             body.insert("name".into(), json!(self.name));
             body.insert("slug".into(), json!(self.slug));
@@ -182,7 +192,7 @@ impl Deployment<'_> {
                 .post(&base, &Value::Object(body))
                 .await
                 .map_err(|error| self.pointed(error))?;
-            let function = made.value;
+            let function = &made.value;
             let said = format!(
                 "created {} version {} (function {})",
                 self.slug, function["version"], function["id"]
@@ -190,9 +200,10 @@ impl Deployment<'_> {
             return Ok(Deployed {
                 outcome: "created",
                 said,
-                function,
+                function: made,
             });
         };
+        let there = &answer.value;
         if there["execution_mode"] != "app" {
             let mode = there["execution_mode"].as_str().unwrap_or_default();
             return Err(format!(
@@ -207,21 +218,17 @@ impl Deployment<'_> {
         }
         changes.insert("code".into(), json!(self.source.text));
         changes.retain(|key, value| !same(&there[key.as_str()], value));
-        self.change(&path, &there, changes).await
+        self.change(&path, &answer, changes).await
     }
 
     async fn change(
         &self,
         path: &str,
-        there: &Value,
+        before: &Answer,
         changes: Map<String, Value>,
     ) -> Result<Deployed, AnyError> {
-        let slug = &self.slug;
+        let (slug, there) = (&self.slug, &before.value);
         if changes.is_empty() {
-            let mut function = there.clone();
-            function
-                .as_object_mut()
-                .map(|function| function.remove("code"));
             let said = format!(
                 "unchanged {slug} version {} (function {})",
                 there["version"], there["id"]
@@ -229,7 +236,7 @@ impl Deployment<'_> {
             return Ok(Deployed {
                 outcome: "unchanged",
                 said,
-                function,
+                function: before.with("code", None),
             });
         }
         let options: Vec<_> = changes
@@ -238,12 +245,9 @@ impl Deployment<'_> {
             .cloned()
             .collect();
         let request = self.client.request(Method::PATCH, path).json(&changes);
-        let function = self
-            .client
-            .send(request)
-            .await
-            .map_err(|error| self.pointed(error))?
-            .value;
+        let sent = self.client.send(request).await;
+        let answer = sent.map_err(|error| self.pointed(error))?;
+        let function = &answer.value;
         let (old, new) = (&there["version"], &function["version"]);
         let mut said = if old == new {
             format!("updated {slug} version {new} (function {})", function["id"])
@@ -259,7 +263,7 @@ impl Deployment<'_> {
         Ok(Deployed {
             outcome: "updated",
             said,
-            function,
+            function: answer,
         })
     }
 
@@ -329,10 +333,12 @@ pub(super) async fn subscribe(
 ) -> Result<Outcome, AnyError> {
     let path = format!("/api/cloud/events/{}/subscribe/", segment(event));
     let there = subscriptions(client, app, event).await?;
-    let there = there.into_iter().find(|it| it["function_id"] == function);
+    let there = there
+        .into_iter()
+        .find(|it| it.value["function_id"] == function);
     let mut body = options;
     if let Some(there) = there {
-        body.retain(|key, value| !same(&there["options"][key.as_str()], value));
+        body.retain(|key, value| !same(&there.value["options"][key.as_str()], value));
         if body.is_empty() {
             return Ok(Outcome::Unchanged);
         }
@@ -361,13 +367,10 @@ pub(super) async fn subscriptions(
     client: &Client,
     app: &str,
     event: &str,
-) -> Result<Vec<Value>, AnyError> {
+) -> Result<Vec<Answer>, AnyError> {
     let path = format!("/api/apps/{}/events/{}/", segment(app), segment(event));
     let found: Answer = client.get(&path).await?;
-    Ok(found.value["data"]["subscribers"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default())
+    Ok(found.items_at(&["data", "subscribers"]))
 }
 
 /// `none` unsets an option.
@@ -384,10 +387,11 @@ pub(super) fn number_or_none(flag: &str, text: &str) -> Result<Value, AnyError> 
     if text == "none" {
         return Ok(Value::Null);
     }
-    let number: Result<serde_json::Number, _> = text.parse();
+    let number: Option<serde_json::Number> = text.parse().ok();
+    let number = number.filter(|_| numbers::is_exact(text, Integers::Bits64));
     number
         .map(Value::Number)
-        .map_err(|_| format!("{flag} {text:?}: use a number, or \"none\"").into())
+        .ok_or_else(|| format!("{flag} {text:?}: use a number, or \"none\"").into())
 }
 
 /// The options that were given, as the API names them. What was not given stays as it is.

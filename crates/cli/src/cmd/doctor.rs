@@ -10,6 +10,7 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::confinement::Confinement;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::SystemClock;
 use tollgate_runtimes::{Outbound, PythonRuntime};
 use tollgate_store_sqlite::{DATABASE_FILE, SqliteOptions, SqliteStore, shared_names};
@@ -176,7 +177,7 @@ fn outbound(config: &Config) -> Finding {
         optional,
         detail,
     };
-    match Outbound::new(config.outbound.client()) {
+    match Outbound::new(config.outbound.client(), &Supervisor::default()) {
         Err(error) => finding(false, false, error.to_string()),
         Ok(_) if config.outbound.allow_private => {
             let detail = "outbound.allow_private = true: webhooks and functions reach this machine and \

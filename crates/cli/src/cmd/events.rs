@@ -102,12 +102,13 @@ impl Asked {
         let all = deploy::subscriptions(&client, &found.app, &event).await?;
         let own = all
             .into_iter()
-            .find(|it| it["function_id"] == found.id)
+            .find(|it| it.value["function_id"] == found.id)
             .unwrap_or_default();
         if remote.json {
             context.terminal.json(&own)?;
             return Ok(());
         }
+        let own = own.value;
         let (slug, options) = (&found.slug, super::function::subscription(&own["options"]));
         let said = match outcome {
             Outcome::Subscribed => format!("{slug} subscribed to {event}"),
@@ -154,14 +155,14 @@ async fn list(context: Context<'_>, remote: &Remote) -> CommandResult {
         let detail = client
             .get(&format!("/api/cloud/events/{}/", segment(name)))
             .await?;
-        rows.push(detail.value["data"].clone());
+        rows.push(detail.at(&["data"]));
     }
     if remote.json {
         context.terminal.json(&rows)?;
         return Ok(());
     }
     let mut table = Table::new(["EVENT", "SUBSCRIBED", "DESCRIPTION"]);
-    for row in rows {
+    for row in rows.iter().map(|row| &row.value) {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         let count = row["total_subscribers"].as_u64().unwrap_or_default();
         table.row([

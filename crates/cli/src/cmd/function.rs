@@ -9,7 +9,7 @@ use crate::client::{Answer, Client};
 use crate::terminal::{Cell, Table, Terminal, style};
 use crate::{AnyError, CommandResult};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(super) async fn run(context: Context<'_>, command: Function) -> CommandResult {
     match command {
@@ -120,8 +120,7 @@ async fn list(
     let client = context.client(remote).await?;
     let functions = names::functions(&client, app).await?;
     if remote.json {
-        let values: Vec<&Value> = functions.iter().map(|it| &it.value).collect();
-        context.terminal.json(&values)?;
+        context.terminal.json(&functions)?;
         return Ok(());
     }
     table(&functions, utc, context.terminal).print(context.terminal)?;
@@ -152,9 +151,8 @@ impl Shown<'_> {
         }
         let subscriptions = self.subscriptions().await?;
         if json {
-            let mut shown = function.value.clone();
-            shown["subscriptions"] = json!(subscriptions);
-            terminal.json(&shown)?;
+            let subscriptions = serde_json::to_string(&subscriptions)?;
+            terminal.json(&function.with("subscriptions", Some(&subscriptions)))?;
             return Ok(());
         }
         let value = &function.value;
@@ -181,7 +179,7 @@ impl Shown<'_> {
                 terminal.print(format!("  {key:<18} {value}"))?;
             }
         }
-        for it in subscriptions {
+        for it in subscriptions.iter().map(|it| &it.value) {
             let event = it["event"].as_str().unwrap_or_default();
             terminal.print(format!(
                 "subscribed to {event}{}",
@@ -191,7 +189,7 @@ impl Shown<'_> {
         Ok(())
     }
 
-    async fn subscriptions(&self) -> Result<Vec<Value>, AnyError> {
+    async fn subscriptions(&self) -> Result<Vec<Answer>, AnyError> {
         let app = &self.found.app;
         let path = format!("/api/apps/{}/events/", segment(app));
         let events = self.client.get(&path).await?;
@@ -208,7 +206,7 @@ impl Shown<'_> {
             let all = deploy::subscriptions(&self.client, app, name).await?;
             own.extend(
                 all.into_iter()
-                    .filter(|it| it["function_id"] == self.found.id),
+                    .filter(|it| it.value["function_id"] == self.found.id),
             );
         }
         Ok(own)
@@ -254,8 +252,7 @@ async fn versions(
 ) -> CommandResult {
     let versions = all_versions(client, found).await?;
     if json {
-        let values: Vec<&Value> = versions.iter().map(|it| &it.value).collect();
-        context.terminal.json(&values)?;
+        context.terminal.json(&versions)?;
         return Ok(());
     }
     let mut table = Table::new(["VERSION", "CREATED", "STATE"]);

@@ -76,8 +76,9 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     };
     let call = call.call(&*clock, Arc::clone(&host) as Arc<dyn HostCalls>);
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
-    let outbound = Outbound::new(config.outbound.client())?;
-    let runtime = python(config, &scratch, &clock, outbound, &Supervisor::default())
+    let supervisor = Supervisor::default();
+    let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
+    let runtime = python(config, &scratch, &clock, outbound, &supervisor)
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
     let checked = runtime
         .check(

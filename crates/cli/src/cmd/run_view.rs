@@ -33,9 +33,7 @@ impl<'a> RunView<'a> {
     }
 
     fn denied(&self) -> bool {
-        let verdict = &self.run["verdict"];
-        let kind = verdict.as_str().or_else(|| verdict["kind"].as_str());
-        matches!(kind, Some("deny" | "denied"))
+        self.run["verdict"]["kind"] == "denied"
     }
 
     fn took(&self) -> String {
@@ -47,13 +45,13 @@ impl<'a> RunView<'a> {
     /// What the PRE stage made of it, which attempt it is, where it comes from, and why it failed.
     fn remarks(&self) -> Vec<(Style, String)> {
         let mut remarks = Vec::new();
-        if let Some(verdict) = verdict(self.run) {
+        if let Some(verdict) = self.run["verdict"]["summary"].as_str() {
             let looks = if self.denied() {
                 style::ODD
             } else {
                 style::PLAIN
             };
-            remarks.push((looks, verdict));
+            remarks.push((looks, verdict.to_owned()));
         }
         let attempt = self.run["attempt"].as_u64().unwrap_or_default();
         if attempt > 1 {
@@ -65,18 +63,13 @@ impl<'a> RunView<'a> {
         if let Some(of) = self.run["replay_of"].as_i64() {
             remarks.push((style::QUIET, format!("replay of #{of}")));
         }
-        if let Some(count @ 1..) = self.run["redriven"].as_u64() {
-            let times = crate::terminal::plural(count, "time");
-            remarks.push((
-                style::QUIET,
-                if count == 1 {
-                    "redriven".to_owned()
-                } else {
-                    format!("redriven {times}")
-                },
-            ));
-        } else if self.run["redriven"] == true || self.run["redriven_at"].is_string() {
-            remarks.push((style::QUIET, "redriven".to_owned()));
+        match self.run["redrives"].as_u64() {
+            None | Some(0) => {}
+            Some(1) => remarks.push((style::QUIET, "redriven".to_owned())),
+            Some(count) => {
+                let times = crate::terminal::plural(count, "time");
+                remarks.push((style::QUIET, format!("redriven {times}")));
+            }
         }
         if let Some(error) = self.run["error"]["message"].as_str() {
             remarks.push((style::BAD, first_line(error).to_owned()));
@@ -222,20 +215,6 @@ impl<'a> RunView<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// What the PRE stage made of a run: `denied: …`, `enriched first_name`.
-fn verdict(run: &Value) -> Option<String> {
-    let verdict = &run["verdict"];
-    if let Some(summary) = verdict["summary"].as_str() {
-        return Some(summary.to_owned());
-    }
-    match verdict.as_str()? {
-        "allow" => None,
-        "deny" => Some("denied".to_owned()),
-        "enrich" => Some("enriched".to_owned()),
-        other => Some(other.to_owned()),
     }
 }
 

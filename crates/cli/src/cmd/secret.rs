@@ -9,7 +9,8 @@ use crate::config::did_you_mean_one_of;
 use crate::terminal::{Cell, Table, is_interactive};
 use crate::{AnyError, CommandResult};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
@@ -66,8 +67,7 @@ async fn list(
     let client = context.client(remote).await?;
     let secrets = keys(&client, app).await?;
     if remote.json {
-        let values: Vec<&Value> = secrets.iter().map(|secret| &secret.value).collect();
-        context.terminal.json(&values)?;
+        context.terminal.json(&secrets)?;
         return Ok(());
     }
     let mut table = Table::new(["KEY", "OF", "CHANGED", "DESCRIPTION"]);
@@ -99,7 +99,7 @@ fn read(
     argument: Option<String>,
     file: Option<PathBuf>,
     object: bool,
-) -> Result<Value, AnyError> {
+) -> Result<Box<RawValue>, AnyError> {
     let text = match (argument, file) {
         (Some(value), _) => {
             context.terminal.warn(
@@ -121,9 +121,10 @@ fn read(
         return Err("the value is empty; nothing was set".into());
     }
     if !object {
-        return Ok(text.into());
+        return Ok(to_raw_value(&text)?);
     }
-    let value: Value = serde_json::from_str(&text)
+    // As it was written: reading it into numbers could lose digits.
+    let value = RawValue::from_string(text.trim().to_owned())
         // The error quotes nothing of the value.
         .map_err(|error| {
             format!(
@@ -132,7 +133,7 @@ fn read(
                 error.column()
             )
         })?;
-    if value.is_object() {
+    if value.get().starts_with('{') {
         Ok(value)
     } else {
         Err("--object: the value is not a JSON object".into())
@@ -151,9 +152,19 @@ fn of_file(file: &Path) -> Result<String, AnyError> {
 
 struct Set {
     key: String,
-    value: Value,
+    value: Box<RawValue>,
     app: Option<String>,
     description: Option<String>,
+}
+
+/// A secret to be set.
+#[derive(Serialize)]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    value: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a str>,
 }
 
 impl Set {
@@ -164,10 +175,11 @@ impl Set {
         if let Some(app) = app {
             names::app(&client, app).await?;
         }
-        let mut body = json!({"value": self.value});
-        if let Some(description) = &self.description {
-            body["description"] = json!(description);
-        }
+        let mut body = Body {
+            key: None,
+            value: &self.value,
+            description: self.description.as_deref(),
+        };
         let path = format!("/api/secrets/{}/", segment(&self.key));
         let change = client
             .request(Method::PUT, &path)
@@ -175,7 +187,7 @@ impl Set {
             .json(&body);
         let (done, what) = match client.send(change).await {
             Err(error) if status(&error) == Some(404) => {
-                body["key"] = json!(self.key);
+                body.key = Some(&self.key);
                 let request = client
                     .request(Method::POST, "/api/secrets/")
                     .query(&tier(app));

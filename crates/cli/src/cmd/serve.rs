@@ -18,7 +18,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::site::Authority;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_exec::Executor;
 use tollgate_server::{Server, ServerConfig};
@@ -31,6 +33,18 @@ const NAMES_TOLD: usize = 8;
 const WARM_UP_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(context: Context<'_>, args: Serve) -> CommandResult {
+    let supervisor = Supervisor::default();
+    let served = serve(context, args, &supervisor).await;
+    // What goes on until the process ends goes with it.
+    supervisor.stop();
+    served?;
+    match supervisor.fault() {
+        None => Ok(()),
+        Some(fault) => Err(format!("the server ended because {fault}").into()),
+    }
+}
+
+async fn serve(context: Context<'_>, args: Serve, supervisor: &Supervisor) -> CommandResult {
     let Context { config, terminal } = context;
     if args.role != Role::All {
         return Err(
@@ -38,11 +52,10 @@ pub(super) async fn run(context: Context<'_>, args: Serve) -> CommandResult {
         );
     }
     raise_open_files();
-    let stop = stop_signal()?;
-    let (composition, listener) = open(config).await?;
+    let stop = stop_signal(supervisor)?;
+    let (composition, listener) = open(config, supervisor).await?;
     let listening = reachable(&listener)?;
     // Before anything runs: a function must find the API.
-    let supervisor = composition.supervisor.clone();
     let http = ServerConfig {
         supervisor: supervisor.clone(),
         ..http_config(config)
@@ -81,10 +94,7 @@ pub(super) async fn run(context: Context<'_>, args: Serve) -> CommandResult {
         () = work(config, server, listener, stop, composition, channel) => {}
         never = telling => match never {},
     }
-    match supervisor.fault() {
-        None => Ok(()),
-        Some(fault) => Err(format!("the server ended because {fault}").into()),
-    }
+    Ok(())
 }
 
 /// Serves until the signal, and ends in order.
@@ -159,7 +169,7 @@ fn open_channel(
     listening: SocketAddr,
 ) -> Option<Channel> {
     let operator = composition.operator(config, Some(format!("http://{listening}")));
-    match Channel::open(&config.data_dir, operator) {
+    match Channel::open(&config.data_dir, operator, &composition.supervisor) {
         Ok(channel) => Some(channel),
         Err(error) => {
             tracing::warn!(%error, "no socket in the data folder: stop the server for `tollgate admin`, `site` and `backup`");
@@ -185,13 +195,14 @@ fn http_config(config: &Config) -> ServerConfig {
 /// Opens everything that can fail before anything is promised.
 async fn open(
     config: &Config,
+    supervisor: &Supervisor,
 ) -> Result<(Composition, TcpListener), Box<dyn std::error::Error + Send + Sync>> {
     let listener = config
         .listen
         .bind()
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
-    let composition = Composition::open(config)?;
+    let composition = Composition::open(config, supervisor.clone())?;
     let admin = &composition.platform.admin;
     let checked = admin.check_vault(&Authority::of_this_program()).await;
     if let Err(error) = checked {
@@ -267,21 +278,23 @@ fn announce(terminal: &Terminal, first: &FirstStart) -> std::io::Result<()> {
 }
 
 /// Turns true at the first SIGTERM or SIGINT; a second one ends the process at once.
-fn stop_signal() -> std::io::Result<watch::Receiver<bool>> {
+fn stop_signal(supervisor: &Supervisor) -> std::io::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
+    let waiting = async move {
         for count in 0.. {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            failpoint::hit(Point::LoopSignals);
             if count > 0 {
                 std::process::exit(130);
             }
             stop.send_replace(true);
         }
-    });
+    };
+    tokio::spawn(supervisor.watch("signals", waiting));
     Ok(stopped)
 }

@@ -67,6 +67,12 @@ async fn list(context: Context<'_>, output: Output) -> CommandResult {
     for site in sites.as_array().into_iter().flatten() {
         let slug = site["slug"].as_str().unwrap_or_default();
         table.row([Cell::from(slug), hosts(site).into()]);
+        for column in site["damaged"].as_array().into_iter().flatten() {
+            let column = column.as_str().unwrap_or_default();
+            context.terminal.warn(format!(
+                "{slug}: the stored {column} cannot be read; restore a backup"
+            ));
+        }
     }
     table.print(context.terminal)?;
     Ok(())

@@ -7,7 +7,6 @@ use crate::client::{Answer, Client, Listed, status};
 use crate::{AnyError, CommandResult};
 use futures_util::StreamExt as _;
 use reqwest::Method;
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -338,9 +337,7 @@ impl Tail<'_> {
 }
 
 fn answer(text: &str) -> Answer {
-    let text = text.trim().to_owned();
-    let value: Value = serde_json::from_str(&text).unwrap_or_default();
-    Answer { text, value }
+    Answer::of(text.trim().to_owned())
 }
 
 fn id(run: &Answer) -> Option<i64> {

@@ -16,6 +16,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
+use tollgate_core::failpoint::{self, Point};
+use tollgate_core::supervise::Supervisor;
 
 const SOCKET: &str = "admin.sock";
 /// A longer path does not fit into a socket's address.
@@ -90,7 +92,11 @@ pub(crate) struct Channel {
 
 impl Channel {
     /// Listens in the data folder. The folder's lock is this process's: what lies there is left over.
-    pub(crate) fn open(data_dir: &Path, operator: Operator) -> io::Result<Self> {
+    pub(crate) fn open(
+        data_dir: &Path,
+        operator: Operator,
+        supervisor: &Supervisor,
+    ) -> io::Result<Self> {
         let (path, folder) = socket(data_dir)?;
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -99,7 +105,8 @@ impl Channel {
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         drop(folder);
-        let accepting = tokio::spawn(accept(listener, Arc::new(operator)));
+        let accepting = accept(listener, Arc::new(operator));
+        let accepting = tokio::spawn(supervisor.watch("operator", accepting));
         let path = data_dir.join(SOCKET);
         Ok(Self { accepting, path })
     }
@@ -119,6 +126,7 @@ async fn accept(listener: UnixListener, operator: Arc<Operator>) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    failpoint::hit(Point::LoopOperator);
                     let operator = Arc::clone(&operator);
                     open.spawn(async move {
                         if let Err(error) = answer(stream, &operator).await {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
+use tollgate_core::supervise::Supervisor;
 
 /// What is to be done.
 #[derive(Serialize, Deserialize)]
@@ -25,6 +26,7 @@ pub(crate) enum Request {
     CreateSuperuser {
         site: String,
         email: String,
+        username: Option<String>,
         password: String,
     },
     ResetPassword {
@@ -77,7 +79,7 @@ pub(crate) async fn ask(config: &Config, request: &Request) -> Result<Value, Any
         let dir = config.data_dir.display();
         return Err(format!("no server runs in {dir}; start one").into());
     }
-    let composition = Composition::open(config)?;
+    let composition = Composition::open(config, Supervisor::default())?;
     let operator = composition.operator(config, None);
     let done = operator.perform(request).await;
     drop(operator);

@@ -3,7 +3,7 @@
 use super::{Request, SiteChange};
 use crate::AnyError;
 use crate::access::{LocalAccess, host_of};
-use crate::bootstrap::{site, site_access};
+use crate::bootstrap::{naming, site, site_access};
 use crate::compose::between_sites;
 use crate::config::Config;
 use crate::keys;
@@ -13,9 +13,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::auth::Password;
+use tollgate_core::error::Error;
 use tollgate_core::ids::UserId;
 use tollgate_core::platform::Platform;
-use tollgate_core::services::Strength;
+use tollgate_core::services::{NewSuperuser, Strength};
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::users::{UpdateUser, User};
 use tollgate_runtimes::PythonRuntime;
@@ -52,8 +53,12 @@ impl Operator {
                 self.platform.auth.sites().forget();
                 let mut shown = self.view(&site);
                 if matches!(change, SiteChange::Create { .. }) {
-                    shown["warning"] =
-                        json!(between_sites(&self.platform, self.python.as_deref()).await);
+                    let warning = between_sites(&self.platform, self.python.as_deref()).await;
+                    if let (Some(warning), Some(_)) = (&warning, &self.url) {
+                        // Whoever reads a server's log need not be who made the site.
+                        tracing::warn!("{warning}");
+                    }
+                    shown["warning"] = json!(warning);
                 }
                 Ok(shown)
             }
@@ -92,13 +97,19 @@ impl Operator {
             Request::CreateSuperuser {
                 site,
                 email,
+                username,
                 password,
             } => {
                 let site = found(site).await?;
-                let password = Password::new(password.clone());
+                let new = NewSuperuser {
+                    email: email.clone(),
+                    username: username.clone(),
+                    password: Password::new(password.clone()),
+                };
                 let user = admin
-                    .create_superuser(authority, &site, email, password, Strength::Checked)
-                    .await?;
+                    .create_superuser(authority, &site, new, Strength::Checked)
+                    .await
+                    .map_err(in_flags)?;
                 Ok(shown(&site, &user))
             }
             Request::ResetPassword {
@@ -110,7 +121,8 @@ impl Operator {
                 let password = Password::new(password.clone());
                 let user = admin
                     .reset_password(authority, &site, login, password)
-                    .await?;
+                    .await
+                    .map_err(in_flags)?;
                 Ok(shown(&site, &user))
             }
             Request::Rename {
@@ -125,7 +137,8 @@ impl Operator {
                     email: email.clone(),
                     ..UpdateUser::default()
                 };
-                let user = admin.rename(authority, &site, UserId(*id), change).await?;
+                let renamed = admin.rename(authority, &site, UserId(*id), change);
+                let user = renamed.await.map_err(in_flags)?;
                 Ok(shown(&site, &user))
             }
             _ => Err("this request is about no user".into()),
@@ -159,13 +172,17 @@ impl Operator {
     }
 
     fn view(&self, site: &Site) -> Value {
-        json!({
+        let mut view = json!({
             "slug": site.slug,
             "name": site.name,
             "domains": site.domains,
             "host": host_of(&self.config, site).ok().flatten(),
             "created_at": site.created_at,
-        })
+        });
+        if !site.damaged.is_empty() {
+            view["damaged"] = json!(site.damaged);
+        }
+        view
     }
 
     async fn access(&self, authority: &Authority, site: &Site) -> Result<Value, AnyError> {
@@ -179,6 +196,16 @@ impl Operator {
         access.write(dir)?;
         Ok(Value::Null)
     }
+}
+
+/// An error about an account in the words of the command line.
+fn in_flags(error: Error) -> Error {
+    let flags = [
+        ("email", "--email"),
+        ("username", "--username"),
+        ("password", "--password"),
+    ];
+    naming(error, &flags)
 }
 
 /// Copies database and keys into a new folder, which is taken away again if that fails.

@@ -102,6 +102,23 @@ async fn every_run_has_logs_and_duration(server: &Server, listed: &Value) {
     }
 }
 
+/// No function without rights changes an account that has some, so the enricher is not asked about them.
+#[tokio::test]
+async fn staff_can_be_created_beside_the_examples() {
+    let folder = Arc::new(Folder::new());
+    let mut server = Server::start_in(&folder, &["--demo"], &[]).await;
+    server.stdout.line("/api/invocations/").await;
+    let body = serde_json::json!({"username": "sam", "email": "sam@example.com", "is_staff": true});
+    let sam = server.api.post("/api/users/", &body).await.ok();
+    assert_eq!(sam["data"]["is_staff"], true, "{sam}");
+    assert_eq!(sam["data"]["first_name"], "", "{sam}");
+    let blocked =
+        serde_json::json!({"username": "eve", "email": "eve@blocked.example", "is_staff": true});
+    let refused = server.api.post("/api/users/", &blocked).await;
+    refused.refused(400, "PRE_EVENT_DENIED");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn the_demo_can_be_repeated() {
     let folder = Arc::new(Folder::new());

@@ -9,6 +9,7 @@ mod demo;
 mod egress;
 mod experiments;
 mod guide;
+mod house;
 mod kill;
 mod official_client;
 mod openapi_document;

@@ -2,6 +2,7 @@
 
 use crate::support::folder::Folder;
 use crate::support::server::Server;
+use crate::support::world::World;
 use crate::support::{skipped, soon};
 use serde_json::json;
 use std::path::Path;
@@ -127,4 +128,77 @@ async fn where_the_walls_cannot_stand_nothing_runs_and_the_doctor_knows_why() {
         line.starts_with("FAIL") && line.contains("Landlock"),
         "{line}"
     );
+}
+
+/// The walls that this machine lacks, from `/readyz`: the name, and how each is told of.
+async fn missing(server: &Server) -> Vec<(String, String)> {
+    // The host is there once a function has been checked.
+    let code = "def main(params): return 1\n";
+    server.api.app("any").await;
+    server.api.function("any", "one", code, &json!({})).await;
+    let ready = server.api.get("/readyz").await.ok();
+    let confinement = &ready["runtimes"][0]["confinement"];
+    let missing = confinement["missing"].as_array().unwrap().iter();
+    let text = |it: &serde_json::Value| it.as_str().unwrap().to_owned();
+    let told = missing.map(|it| {
+        let (wall, meaning) = (text(&it["wall"]), text(&it["meaning"]));
+        let reason = text(&it["reason"]);
+        assert!(!format!("{meaning}{reason}").contains('\n'), "{it}");
+        let line = format!("no wall {wall}: {meaning} ({reason})");
+        (wall, line)
+    });
+    told.collect()
+}
+
+/// `/readyz`, the start log and the doctor say the same, in one line each.
+#[tokio::test]
+async fn a_missing_wall_is_told_in_one_line_with_what_it_means() {
+    let folder = Arc::new(Folder::new());
+    let Some(server) = World::Refused.server_in(&folder, &[]).await else {
+        return;
+    };
+    let missing = missing(&server).await;
+    for name in ["root", "processes", "network", "scratch"] {
+        assert!(missing.iter().any(|(wall, _)| wall == name), "{missing:?}");
+    }
+    let log = server.stderr.so_far();
+    let doctor = World::Refused.run(&folder, &["doctor"]).await.unwrap().ok();
+    for (wall, line) in &missing {
+        let told: Vec<_> = log.lines().filter(|it| it.contains(line)).collect();
+        let [told] = told[..] else {
+            panic!("{wall}: {told:?} in\n{log}");
+        };
+        assert!(told.contains("WARN"), "{told}");
+        let told = doctor.lines().filter(|it| it.trim() == line).count();
+        assert_eq!(told, 1, "{wall} in\n{doctor}");
+    }
+    assert!(!log.contains("several sites"), "{log}");
+    server.stop().await;
+}
+
+/// Whoever makes a second site is told, and so is the log: then, and at each start.
+#[tokio::test]
+async fn a_second_site_with_a_wall_missing_between_them_is_warned_of() {
+    let folder = Arc::new(Folder::new());
+    let Some(mut server) = World::Refused.server_in(&folder, &[]).await else {
+        return;
+    };
+    let create = ["site", "create", "acme", "--domain", "acme.test"];
+    let created = World::Refused.run(&folder, &create).await.unwrap();
+    let warning = "several sites run functions, and walls between them are missing: ";
+    for said in [&created.stderr, &server.stderr.line(warning).await] {
+        assert!(said.contains(warning), "{said}");
+        for wall in ["no wall processes: ", "no wall scratch: "] {
+            assert!(said.contains(wall), "{said}");
+        }
+        // Between functions and the machine, not between sites.
+        assert!(!said.contains("no wall root"), "{said}");
+    }
+    server.stop().await;
+    let Some(mut server) = World::Refused.server_in(&folder, &[]).await else {
+        return;
+    };
+    let line = server.stderr.line(warning).await;
+    assert!(line.contains("WARN"), "{line}");
+    server.stop().await;
 }

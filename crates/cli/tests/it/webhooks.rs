@@ -196,6 +196,47 @@ async fn only_webhooks_have_secrets_and_a_lost_answer_shows_none() {
     server.stop().await;
 }
 
+/// Who knows the secret speaks to the receiver as the function does.
+#[tokio::test]
+async fn the_secret_of_a_function_with_permissions_is_changed_by_who_holds_them() {
+    let server = server().await;
+    let (api, endpoint) = (&server.api, endpoint(&[200]).await);
+    for (name, role) in [("dev", "hooks:developer"), ("boss", "admin")] {
+        let user = json!({"username": name, "email": format!("{name}@example.com"),
+            "password": "correct horse"});
+        api.post("/api/users/", &user).await.ok();
+        let roles = json!({"roles": [role], "usernames": [name]});
+        api.post("/api/assign/roles/", &roles).await.ok();
+    }
+    let signed_in = async |name: &str| {
+        let tokens = api.sign_in(name, "correct horse").await.ok();
+        api.with(&format!("Bearer {}", tokens["access"].as_str().unwrap()))
+    };
+    let (dev, boss) = (signed_in("dev").await, signed_in("boss").await);
+    for (slug, rights, free) in [
+        ("plain", json!({}), true),
+        ("held", json!({"permissions": ["functions.read"]}), true),
+        ("more", json!({"permissions": ["users.manage"]}), false),
+        (
+            "wide",
+            json!({"permissions": ["functions.read"], "permissions_scope": "site"}),
+            false,
+        ),
+    ] {
+        api.proxy("hooks", slug, &endpoint.uri(), &rights)
+            .await
+            .ok();
+        let rotate = format!("/api/apps/hooks/functions/{slug}/rotate-secret/");
+        let rotated = dev.post(&rotate, &json!({})).await;
+        match free {
+            true => drop(secret_of(&rotated.ok()["data"])),
+            false => drop(rotated.refused(403, "FORBIDDEN").to_owned()),
+        }
+        secret_of(&boss.post(&rotate, &json!({})).await.ok()["data"]);
+    }
+    server.stop().await;
+}
+
 async fn options_of(api: &Api, event: &str) -> Value {
     let listed = api
         .get(&format!("/api/apps/hooks/events/{event}/"))

@@ -48,6 +48,49 @@ pub mod right {
     );
 }
 
+/// What was checked once, and is checked again where time has passed: rights hold when they are used.
+pub trait Access: Sized + Send + Sync {
+    /// Who asks.
+    fn asker(&self) -> &Principal;
+
+    /// The same for the same caller as they are `now`.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`].
+    fn held_by(&self, now: Principal) -> Result<Self, Error>;
+}
+
+/// Of whoever asks for what takes no right, or one that is checked by itself.
+impl Access for Principal {
+    fn asker(&self) -> &Principal {
+        self
+    }
+
+    fn held_by(&self, now: Principal) -> Result<Self, Error> {
+        Ok(now)
+    }
+}
+
+impl<R: Right> Access for SiteAccess<R> {
+    fn asker(&self) -> &Principal {
+        &self.principal
+    }
+
+    fn held_by(&self, now: Principal) -> Result<Self, Error> {
+        Self::check(now)
+    }
+}
+
+impl<R: Right> Access for AppAccess<R> {
+    fn asker(&self) -> &Principal {
+        &self.principal
+    }
+
+    fn held_by(&self, now: Principal) -> Result<Self, Error> {
+        Self::check(now, self.app.clone())
+    }
+}
+
 /// Proof that a principal holds `R` in the whole site.
 #[derive(Debug, Clone)]
 pub struct SiteAccess<R> {

@@ -1,12 +1,14 @@
 //! How often one account and one address may try to sign in, or to exchange a token.
 //!
 //! A failed sign-in counts for its account and address together, and for its address; all the failures
-//! of an account only slow its further attempts, so that a stranger keeps nobody out. An attempt counts
+//! of an account only slow its further attempts, so that a stranger keeps nobody out. An account is one,
+//! whichever of its names is typed. What is typed counts by what stands before its `@` as well, whether
+//! there is such an account or not: else it would show that two names are one account's. An attempt counts
 //! when it begins and is given back when it succeeds, so that many at once gain nothing. Must never
 //! grow without bound.
 
 use crate::error::Error;
-use crate::ids::SiteId;
+use crate::ids::{SiteId, UserId};
 use crate::limits;
 use crate::time;
 use crate::users::identity;
@@ -72,6 +74,21 @@ impl Counts {
         Ok(u32::try_from(before).unwrap_or(u32::MAX))
     }
 
+    /// The same for each of these, or for none of them; the most that there were.
+    fn take_all(&self, keys: &[Key]) -> Result<u32, Duration> {
+        let mut most = 0;
+        for (taken, key) in keys.iter().enumerate() {
+            match self.take(key) {
+                Ok(before) => most = most.max(before),
+                Err(wait) => {
+                    keys[..taken].iter().for_each(|key| self.give_back(key));
+                    return Err(wait);
+                }
+            }
+        }
+        Ok(most)
+    }
+
     /// Takes one away again.
     fn give_back(&self, key: &Key) {
         if let Some(at) = self.known.lock().empty_at.get_mut(key) {
@@ -110,9 +127,9 @@ pub(super) struct SignIns {
 /// An attempt that has begun and counts.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pair: Key,
+    pairs: Vec<Key>,
     address: Option<Key>,
-    account: Key,
+    accounts: Vec<Key>,
     /// How long to wait before the password is looked at.
     pub(super) delay: Duration,
 }
@@ -127,7 +144,7 @@ impl SignIns {
         }
     }
 
-    /// Counts one attempt on an account, by the name that was typed.
+    /// Counts one attempt by the name that was typed, on the account that it is a name of, if it is.
     ///
     /// # Errors
     /// [`Error::RateLimited`]; the attempt does not count then.
@@ -135,29 +152,40 @@ impl SignIns {
         &self,
         site: SiteId,
         login: &str,
+        account: Option<UserId>,
         address: Option<IpAddr>,
     ) -> Result<Attempt, Error> {
-        let login = identity::key(login);
+        let names = counted(login, account);
         let network = address.map(network).unwrap_or_default();
+        let keys = |kind: &str, more: &[&str]| -> Vec<Key> {
+            let names = names.iter();
+            let parts = names.map(|(what, name)| [&[*what, name.as_str()], more].concat());
+            parts.map(|parts| key(kind, site, &parts)).collect()
+        };
         let mut attempt = Attempt {
-            pair: key("pair", site, &[&login, &network]),
+            pairs: keys("pair", &[&network]),
             address: address.map(|_| key("address", site, &[&network])),
-            account: key("account", site, &[&login]),
+            accounts: keys("account", &[]),
             delay: Duration::ZERO,
         };
         let failed = self
             .by_pair
-            .take(&attempt.pair)
+            .take_all(&attempt.pairs)
             .map_err(Error::RateLimited)?;
         if let Some(key) = &attempt.address
             && let Err(wait) = self.by_address.take(key)
         {
-            self.by_pair.give_back(&attempt.pair);
+            attempt
+                .pairs
+                .iter()
+                .for_each(|key| self.by_pair.give_back(key));
             return Err(Error::RateLimited(wait));
         }
         // More than it holds slows as much as it holds: this one never refuses.
-        let of_account = self.by_account.take(&attempt.account);
-        let of_account = of_account.unwrap_or(limits::SIGN_IN_PER_MINUTE_OF_ACCOUNT);
+        let most = limits::SIGN_IN_PER_MINUTE_OF_ACCOUNT;
+        let of_accounts = attempt.accounts.iter();
+        let of_accounts = of_accounts.map(|key| self.by_account.take(key).unwrap_or(most));
+        let of_account = of_accounts.max().unwrap_or_default();
         attempt.delay = delay(failed).max(delay_of_account(of_account));
         Ok(attempt)
     }
@@ -165,17 +193,39 @@ impl SignIns {
     /// The password was right: what failed before from there was its owner's own typing.
     pub(super) fn succeeded(&self, attempt: &Attempt) {
         self.undo(attempt);
-        self.by_pair.forget(&attempt.pair);
+        attempt
+            .pairs
+            .iter()
+            .for_each(|key| self.by_pair.forget(key));
     }
 
     /// Nobody looked at the password.
     pub(super) fn undo(&self, attempt: &Attempt) {
-        self.by_pair.give_back(&attempt.pair);
-        self.by_account.give_back(&attempt.account);
+        attempt
+            .pairs
+            .iter()
+            .for_each(|key| self.by_pair.give_back(key));
+        attempt
+            .accounts
+            .iter()
+            .for_each(|key| self.by_account.give_back(key));
         if let Some(key) = &attempt.address {
             self.by_address.give_back(key);
         }
     }
+}
+
+/// What an attempt counts for: the account, or the name of none; and what stands before its `@`.
+fn counted(login: &str, account: Option<UserId>) -> Vec<(&'static str, String)> {
+    let login = identity::key(login);
+    let local = login.rsplit_once('@').map_or(&*login, |(local, _)| local);
+    let mut names = vec![("name", local.to_owned())];
+    match account {
+        Some(account) => names.push(("account", account.to_string())),
+        None if local == login => {}
+        None => names.push(("name", login)),
+    }
+    names
 }
 
 /// What follows on so many failures of one account from one address: nothing for a few slips, then
@@ -282,37 +332,77 @@ mod tests {
         let (clock, sign_ins) = sign_ins();
         let mut slowest = Duration::ZERO;
         for _ in 0..limits::SIGN_IN_PER_MINUTE {
-            let attempt = sign_ins.begin(SITE, "ann", stranger(1)).unwrap();
+            let attempt = sign_ins.begin(SITE, "ann", None, stranger(1)).unwrap();
             assert!(attempt.delay >= slowest, "{attempt:?}");
             slowest = attempt.delay;
         }
         assert_eq!(slowest, limits::SIGN_IN_DELAY_MAX);
         // In no spelling of the name.
         for name in ["ann", "ANN", " ａｎｎ"] {
-            let refused = sign_ins.begin(SITE, name, stranger(1)).unwrap_err();
+            let refused = sign_ins.begin(SITE, name, None, stranger(1)).unwrap_err();
             assert!(matches!(refused, Error::RateLimited(wait) if wait <= Duration::from_secs(6)));
         }
         // An hour of one guess in a second, and the owner once in a while.
         for second in 0..3600 {
             *clock.0.lock() += Duration::from_secs(1);
-            let _ = sign_ins.begin(SITE, "ann", stranger(1));
+            let _ = sign_ins.begin(SITE, "ann", None, stranger(1));
             if second % 60 == 0 {
-                let attempt = sign_ins.begin(SITE, "ann", Some(HOME)).unwrap();
+                let attempt = sign_ins.begin(SITE, "ann", None, Some(HOME)).unwrap();
                 assert!(attempt.delay <= limits::SIGN_IN_DELAY_MAX);
                 sign_ins.succeeded(&attempt);
             }
         }
     }
 
+    /// Two names of one account are one, and whether they are is not to be seen.
+    #[test]
+    fn an_account_is_counted_whichever_of_its_names_is_typed() {
+        let ann = Some(UserId(7));
+        let fill = |sign_ins: &SignIns, login: &str, account| {
+            for _ in 0..limits::SIGN_IN_PER_MINUTE {
+                sign_ins.begin(SITE, login, account, stranger(1)).unwrap();
+            }
+        };
+        for (first, then) in [
+            ("ann", "ann@example.com"),
+            ("ann@example.com", "ann"),
+            ("ann", "a.nn@other.example"),
+            ("a.nn@other.example", "ANN"),
+        ] {
+            let (_, sign_ins) = sign_ins();
+            fill(&sign_ins, first, ann);
+            sign_ins.begin(SITE, then, ann, stranger(1)).unwrap_err();
+            // Somebody else, and ann from elsewhere.
+            let other = Some(UserId(8));
+            sign_ins.begin(SITE, "bob", other, stranger(1)).unwrap();
+            let owner = sign_ins.begin(SITE, then, ann, Some(HOME)).unwrap();
+            sign_ins.succeeded(&owner);
+        }
+        // The same with names of nobody.
+        for (first, then) in [("ann", "ann@example.com"), ("ann@example.com", "ann")] {
+            let (_, sign_ins) = sign_ins();
+            fill(&sign_ins, first, None);
+            sign_ins.begin(SITE, then, None, stranger(1)).unwrap_err();
+        }
+        // What is refused takes nothing of the other counts.
+        let (_, sign_ins) = sign_ins();
+        fill(&sign_ins, "x@example.com", ann);
+        for _ in 0..50 {
+            sign_ins.begin(SITE, "ann", ann, stranger(1)).unwrap_err();
+        }
+        let slow = sign_ins.begin(SITE, "ann", None, stranger(1)).unwrap();
+        assert_eq!(slow.delay, Duration::ZERO);
+    }
+
     #[test]
     fn many_strangers_slow_an_account_and_do_not_close_it() {
         let (_, sign_ins) = sign_ins();
         for n in 0..1000 {
-            sign_ins.begin(SITE, "ann", stranger(n)).unwrap();
+            sign_ins.begin(SITE, "ann", None, stranger(n)).unwrap();
         }
-        let owner = sign_ins.begin(SITE, "ann", Some(HOME)).unwrap();
+        let owner = sign_ins.begin(SITE, "ann", None, Some(HOME)).unwrap();
         assert_eq!(owner.delay, limits::SIGN_IN_DELAY_MAX);
-        let other = sign_ins.begin(SITE, "bob", Some(HOME)).unwrap();
+        let other = sign_ins.begin(SITE, "bob", None, Some(HOME)).unwrap();
         assert_eq!(other.delay, Duration::ZERO);
     }
 
@@ -320,18 +410,18 @@ mod tests {
     fn what_succeeds_costs_nothing() {
         let (_, sign_ins) = sign_ins();
         for _ in 0..1000 {
-            let attempt = sign_ins.begin(SITE, "ann", Some(HOME)).unwrap();
+            let attempt = sign_ins.begin(SITE, "ann", None, Some(HOME)).unwrap();
             assert_eq!(attempt.delay, Duration::ZERO);
             sign_ins.succeeded(&attempt);
         }
         // And one's own slips are forgotten then.
         for _ in 0..limits::SIGN_IN_PER_MINUTE - 1 {
-            sign_ins.begin(SITE, "ann", Some(HOME)).unwrap();
+            sign_ins.begin(SITE, "ann", None, Some(HOME)).unwrap();
         }
-        let right = sign_ins.begin(SITE, "ann", Some(HOME)).unwrap();
+        let right = sign_ins.begin(SITE, "ann", None, Some(HOME)).unwrap();
         sign_ins.succeeded(&right);
         assert_eq!(
-            sign_ins.begin(SITE, "ann", Some(HOME)).unwrap().delay,
+            sign_ins.begin(SITE, "ann", None, Some(HOME)).unwrap().delay,
             Duration::ZERO
         );
     }
@@ -343,19 +433,23 @@ mod tests {
         for n in 0..of {
             let address = format!("2001:db8::{n:x}").parse().unwrap();
             sign_ins
-                .begin(SITE, &format!("user{n}"), Some(address))
+                .begin(SITE, &format!("user{n}"), None, Some(address))
                 .unwrap();
         }
         let same_network = "2001:db8::ffff".parse().unwrap();
-        let refused = sign_ins.begin(SITE, "other", Some(same_network));
+        let refused = sign_ins.begin(SITE, "other", None, Some(same_network));
         assert!(refused.is_err());
         let elsewhere = "2001:db8:1::1".parse().unwrap();
-        sign_ins.begin(SITE, "other", Some(elsewhere)).unwrap();
         sign_ins
-            .begin(SiteId(2), "other", Some(same_network))
+            .begin(SITE, "other", None, Some(elsewhere))
+            .unwrap();
+        sign_ins
+            .begin(SiteId(2), "other", None, Some(same_network))
             .unwrap();
         *clock.0.lock() += MINUTE / of;
-        sign_ins.begin(SITE, "other", Some(same_network)).unwrap();
+        sign_ins
+            .begin(SITE, "other", None, Some(same_network))
+            .unwrap();
     }
 
     #[test]

@@ -85,10 +85,13 @@ impl Permission {
     pub fn parse_all(names: &[String]) -> Result<Vec<Self>, Vec<FieldError>> {
         let mut errors = Vec::new();
         let mut found = Vec::with_capacity(names.len());
-        for name in names {
+        for (index, name) in names.iter().enumerate() {
             match Self::from_text(name) {
                 Some(permission) => found.push(permission),
-                None => errors.push(FieldError::new("permissions", unknown(name))),
+                None => {
+                    let field = format!("permissions.{index}");
+                    errors.push(FieldError::new(field, unknown(name)));
+                }
             }
         }
         if !errors.is_empty() {

@@ -4,6 +4,7 @@
 
 use super::Principal;
 use super::service::AuthService;
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, UserId};
@@ -57,6 +58,15 @@ pub(super) fn hash(secret: &str) -> String {
     text::hex(&Sha256::digest(secret))
 }
 
+/// An API key to be made.
+#[derive(Debug, Clone)]
+pub struct CreateApiKey {
+    /// Its name, for people.
+    pub name: String,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
 /// A new API key; `key` is shown this once.
 #[derive(Clone)]
 pub struct CreatedApiKey {
@@ -74,12 +84,12 @@ impl AuthService {
     pub async fn create_api_key(
         &self,
         owner: &Principal,
-        name: &str,
-        expires_at: Option<Timestamp>,
+        draft: Draft<CreateApiKey>,
         remember: Option<Remember<ApiKey>>,
     ) -> Result<CreatedApiKey, Error> {
         let now = self.clock.now();
-        check(name, expires_at, now)?;
+        let errors = check(draft.look(), now);
+        let CreateApiKey { name, expires_at } = draft.checked(errors)?;
         let store = self.store.scoped(owner.scope());
         let user_id = of_its_own(owner)?;
         if store.api_keys(user_id).await?.len() >= limits::API_KEYS_PER_USER {
@@ -91,7 +101,7 @@ impl AuthService {
         let key = format!("{API_KEY_MARK}{}", self.entropy.secret());
         let new = NewApiKey {
             user_id,
-            name: name.to_owned(),
+            name,
             prefix: text::prefix(&key, SHOWN_CHARS).to_owned(),
             hash: hash(&key),
             created_at: now,
@@ -141,18 +151,14 @@ fn of_its_own(owner: &Principal) -> Result<UserId, Error> {
     owner.somebody().map(|user| user.id)
 }
 
-fn check(name: &str, expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), Error> {
+fn check(input: &CreateApiKey, now: Timestamp) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    check_name(name, &mut errors);
-    if expires_at.is_some_and(|end| end <= now) {
+    check_name(&input.name, &mut errors);
+    if input.expires_at.is_some_and(|end| end <= now) {
         errors.push(FieldError::new(
             "expires_at",
             "Choose a moment in the future",
         ));
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Validation(errors))
-    }
+    errors
 }

@@ -51,8 +51,11 @@ impl PasswordGate {
         login: &str,
         typed: Typed,
     ) -> Result<Option<LoginRecord>, Error> {
-        let attempt = self.begin(site, login, &typed).await?;
         let system = self.store.system(Reason::Authenticate);
+        let account = system.login_record(site, login).await?;
+        let account = account.map(|record| record.user.id);
+        let attempt = self.begin(site, login, account, &typed).await?;
+        // It may have waited.
         let record = match system.login_record(site, login).await {
             Ok(record) => record,
             Err(error) => return Err(self.undone(&attempt, error.into())),
@@ -95,7 +98,8 @@ impl PasswordGate {
         let Some(typed) = current else {
             return refused("Give your current password to change your password or e-mail address");
         };
-        let attempt = self.begin(site, &user.profile.username, &typed).await?;
+        let (login, account) = (&user.profile.username, Some(user.id));
+        let attempt = self.begin(site, login, account, &typed).await?;
         match self.compare(&attempt, site, typed, Some(stored)).await? {
             Fit::No => refused("This is not your current password"),
             Fit::Yes | Fit::AsTyped => {
@@ -106,8 +110,14 @@ impl PasswordGate {
     }
 
     /// Counts the attempt, and waits as long as those before it have earned.
-    async fn begin(&self, site: SiteId, login: &str, typed: &Typed) -> Result<Attempt, Error> {
-        let attempt = self.sign_ins.begin(site, login, typed.address)?;
+    async fn begin(
+        &self,
+        site: SiteId,
+        login: &str,
+        account: Option<UserId>,
+        typed: &Typed,
+    ) -> Result<Attempt, Error> {
+        let attempt = self.sign_ins.begin(site, login, account, typed.address)?;
         if !attempt.delay.is_zero() {
             tokio::time::sleep(attempt.delay).await;
         }

@@ -64,7 +64,7 @@ struct Claims {
 
 /// Where a token comes from, and what ends it before its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// Whose it is.
     pub(super) user: UserId,
     /// The sign-in that it goes back to.
@@ -197,6 +197,7 @@ mod tests {
             name: slug.into(),
             domains: vec![],
             created_at,
+            damaged: Vec::new(),
         }
     }
 

@@ -3,11 +3,12 @@
 use super::ceiling::{Ceiling, of_every_function};
 use super::permission::{Permission, staff_may};
 use super::service::NO_CREDENTIAL;
+use super::{Actor, Proof};
 use crate::chain::Chain;
 use crate::error::Error;
 use crate::ids::{AppId, FunctionId, SiteId, UserId};
 use crate::invocation::OnBehalf;
-use crate::ports::store::RoleGrant;
+use crate::ports::store::{Author, RoleGrant};
 use crate::site::{Authority, TenantScope};
 use crate::users::User;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub struct Principal {
     /// None when a function acts for nobody who is signed in.
     user: Option<Arc<User>>,
     grants: Arc<[RoleGrant]>,
+    /// The credential that was verified; none for what acts with the program's own right.
+    proof: Option<Proof>,
     chain: Chain,
     /// None for whoever asks from outside.
     within: Option<Arc<Within>>,
@@ -32,8 +35,8 @@ struct Within {
     ceilings: Vec<Arc<Ceiling>>,
     /// The outermost one acts by its own right, so that the user's rights do not count.
     as_function: bool,
-    /// The chain's link from which on functions bound what follows.
-    from: u32,
+    /// In whose name the asking run acts.
+    actor: Actor,
 }
 
 impl Principal {
@@ -43,6 +46,7 @@ impl Principal {
             scope,
             user: Some(Arc::new(user)),
             grants: grants.into(),
+            proof: None,
             chain: Chain::default(),
             within: None,
         }
@@ -58,13 +62,11 @@ impl Principal {
         Self::verified(authority.scope(site), user, grants)
     }
 
-    /// A function that acts for `caller`, at the end of `chain`. `ceilings` are those of the chain's
-    /// functions from `from` on.
+    /// A function that acts for `caller`: `actor` is its run, and `ceilings` are those of the functions
+    /// that bound it.
     pub(crate) fn of_function(
-        scope: TenantScope,
         caller: Option<Self>,
-        chain: Chain,
-        from: u32,
+        actor: &Actor,
         mut ceilings: Vec<Arc<Ceiling>>,
     ) -> Self {
         use super::ceiling::ActsAs;
@@ -79,15 +81,46 @@ impl Principal {
         let within = Within {
             ceilings,
             as_function: first.is_some(),
-            from,
+            actor: actor.clone(),
         };
         Self {
-            scope,
+            scope: TenantScope::verified(actor.site),
             user,
             grants,
-            chain,
+            proof: None,
+            chain: actor.chain.clone(),
             within: Some(Arc::new(within)),
         }
+    }
+
+    /// The same caller, who came with this credential.
+    #[must_use]
+    pub(super) fn proved_by(mut self, proof: Proof) -> Self {
+        self.proof = Some(proof);
+        self
+    }
+
+    /// What proves the caller.
+    pub(super) const fn proof(&self) -> Option<&Proof> {
+        self.proof.as_ref()
+    }
+
+    /// The run of the function that this is, if it is one.
+    pub(crate) fn actor(&self) -> Option<&Actor> {
+        self.within.as_ref().map(|within| &within.actor)
+    }
+
+    /// The account whose rights count, as it was looked at; none where it is not an account's that do.
+    pub(crate) fn author(&self) -> Option<Author> {
+        let counts = match self.within {
+            Some(_) => self.own_right().is_none(),
+            None => self.proof.is_some(),
+        };
+        let user = self.user.as_ref().filter(|_| counts)?;
+        Some(Author {
+            user: user.id,
+            revision: user.revision,
+        })
     }
 
     /// The same caller, as if at the end of this chain.
@@ -148,7 +181,7 @@ impl Principal {
         OnBehalf {
             asker: None,
             function: self.own_right(),
-            from: within.from,
+            from: within.actor.from,
         }
     }
 

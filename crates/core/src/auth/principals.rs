@@ -4,10 +4,10 @@
 //! [`Principals::invalidate_site`]); a load that began before such a call is never kept. Another
 //! process's change is seen when the entry ends.
 
-use super::Principal;
 use super::jwt::Origin;
+use super::{Principal, Proof};
 use crate::ids::{SiteId, UserId};
-use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError};
+use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, TokenKind};
 use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
 use crate::users::User;
@@ -81,7 +81,36 @@ impl Principals {
         let known = self.known(site, origin.user).await?;
         let lives =
             |known: &Known| known.epoch == origin.epoch && !known.ended.contains(&origin.family);
-        Ok(known.filter(lives).map(|known| known.principal))
+        let known = known.filter(lives);
+        Ok(known.map(|known| known.principal.proved_by(Proof::Token(origin))))
+    }
+
+    /// The same caller with the rights that count now; none when what proved them holds no more. Only
+    /// for callers who are no function.
+    pub(crate) async fn again(
+        &self,
+        principal: &Principal,
+    ) -> Result<Option<Principal>, StoreError> {
+        let Some(proof) = principal.proof() else {
+            return Ok(Some(principal.clone()));
+        };
+        let (site, now) = (principal.scope().site_id(), self.clock.now());
+        let system = self.store.system(Reason::Authenticate);
+        let user = match proof {
+            Proof::Token(origin) => return self.with_token(site, *origin).await,
+            Proof::Key(hash) => {
+                let owner = system.api_key_owner(site, hash, now).await?;
+                owner.map(|owner| owner.user)
+            }
+            Proof::Session(hash) => {
+                let token = system.token(site, hash).await?;
+                let token = token.filter(|it| it.is_open(TokenKind::Session, now));
+                token.map(|token| token.user_id)
+            }
+        };
+        let Some(user) = user else { return Ok(None) };
+        let found = self.of(site, user).await?;
+        Ok(found.map(|found| found.proved_by(proof.clone())))
     }
 
     async fn known(&self, site: SiteId, user: UserId) -> Result<Option<Known>, StoreError> {

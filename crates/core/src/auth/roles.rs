@@ -8,6 +8,7 @@
 use super::access::{AppAccess, SiteAccess, right};
 use super::{Permission, Principal, Principals, RoleName};
 use crate::app::App;
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
@@ -21,6 +22,17 @@ pub struct RoleService {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     principals: Arc<Principals>,
+}
+
+/// Which roles are given to, or taken from, whom.
+#[derive(Debug, Clone)]
+pub struct RoleChange {
+    /// Slugs.
+    pub roles: Vec<String>,
+    /// Names.
+    pub usernames: Vec<String>,
+    /// When given roles end.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A role that an app offers.
@@ -51,20 +63,20 @@ impl RoleService {
     pub async fn assign(
         &self,
         access: &SiteAccess<right::RolesAssign>,
-        roles: &[String],
-        usernames: &[String],
-        expires_at: Option<Timestamp>,
+        draft: Draft<RoleChange>,
     ) -> Result<u64, Error> {
         let now = self.clock.now();
-        if expires_at.is_some_and(|end| end <= now) {
-            let error = FieldError::new("expires_at", "Choose a moment in the future");
-            return Err(Error::Validation(vec![error]));
-        }
         let scope = access.principal().scope();
         let store = self.store.scoped(scope);
-        let (users, mut grants) = resolve(access.principal(), &*store, roles, usernames).await?;
+        let (users, mut grants, mut errors) =
+            resolve(access.principal(), &*store, draft.look()).await?;
+        if draft.look().expires_at.is_some_and(|end| end <= now) {
+            let message = "Choose a moment in the future";
+            errors.push(FieldError::new("expires_at", message));
+        }
+        let change = draft.checked(errors)?;
         for grant in &mut grants {
-            grant.expires_at = expires_at;
+            grant.expires_at = change.expires_at;
         }
         let principals = Arc::clone(&self.principals);
         let assigned = to_the_end(async move {
@@ -84,12 +96,12 @@ impl RoleService {
     pub async fn revoke(
         &self,
         access: &SiteAccess<right::RolesAssign>,
-        roles: &[String],
-        usernames: &[String],
+        draft: Draft<RoleChange>,
     ) -> Result<u64, Error> {
         let scope = access.principal().scope();
         let store = self.store.scoped(scope);
-        let (users, grants) = resolve(access.principal(), &*store, roles, usernames).await?;
+        let (users, grants, errors) = resolve(access.principal(), &*store, draft.look()).await?;
+        draft.checked(errors)?;
         let principals = Arc::clone(&self.principals);
         let revoked = to_the_end(async move {
             let removed = store.revoke_roles(users.clone(), grants).await?;
@@ -122,43 +134,39 @@ impl AppRole {
     }
 }
 
-/// Finds users and roles, or says which of them does not exist. Of a function, also whether it may
+/// Finds users and roles, and says which of them does not exist. Of a function, also whether it may
 /// touch these accounts.
 async fn resolve(
     principal: &Principal,
     store: &dyn ScopedStore,
-    roles: &[String],
-    usernames: &[String],
-) -> Result<(Vec<UserId>, Vec<RoleGrant>), Error> {
+    RoleChange {
+        roles, usernames, ..
+    }: &RoleChange,
+) -> Result<(Vec<UserId>, Vec<RoleGrant>, Vec<FieldError>), Error> {
     let mut errors = Vec::new();
     check_count("roles", roles, &mut errors);
     check_count("usernames", usernames, &mut errors);
-    if !errors.is_empty() {
-        return Err(Error::Validation(errors));
-    }
-    let mut grants = Vec::with_capacity(roles.len());
-    for slug in roles {
+    // What is too long is not looked up.
+    let most = limits::ROLE_ASSIGNMENT;
+    let mut grants = Vec::with_capacity(roles.len().min(most));
+    for (index, slug) in roles.iter().enumerate().take(most) {
         match find_role(store, slug).await? {
             Some(grant) => grants.push(grant),
-            None => errors.push(unknown("roles", "role", slug)),
+            None => errors.push(unknown(format!("roles.{index}"), "role", slug)),
         }
     }
-    let mut users = Vec::with_capacity(usernames.len());
-    for username in usernames {
+    let mut users = Vec::with_capacity(usernames.len().min(most));
+    for (index, username) in usernames.iter().enumerate().take(most) {
         match store.user_by_name(username).await? {
             Some(user) if users.contains(&user.id) => {}
             Some(user) => {
                 functions_may_change(principal, Standing::of(&user))?;
                 users.push(user.id);
             }
-            None => errors.push(unknown("usernames", "user", username)),
+            None => errors.push(unknown(format!("usernames.{index}"), "user", username)),
         }
     }
-    if errors.is_empty() {
-        Ok((users, grants))
-    } else {
-        Err(Error::Validation(errors))
-    }
+    Ok((users, grants, errors))
 }
 
 async fn find_role(store: &dyn ScopedStore, slug: &str) -> Result<Option<RoleGrant>, Error> {
@@ -195,7 +203,7 @@ fn check_count(field: &'static str, values: &[String], errors: &mut Vec<FieldErr
     }
 }
 
-fn unknown(field: &'static str, what: &str, name: &str) -> FieldError {
+fn unknown(field: String, what: &str, name: &str) -> FieldError {
     FieldError::new(
         field,
         format!("There is no {what} '{}'", crate::text::prefix(name, 100)),

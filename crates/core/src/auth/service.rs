@@ -7,7 +7,7 @@ use super::credentials::{Credential, hash};
 use super::gate::{PasswordGate, Typed};
 use super::jwt::{JwtKeys, TokenType, Tokens};
 use super::password::Password;
-use super::{Principal, Principals, SiteDirectory};
+use super::{Principal, Principals, Proof, SiteDirectory};
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// The answer to a request without a credential.
 pub const NO_CREDENTIAL: &str = "Authentication credentials were not provided.";
 pub(super) const WRONG_LOGIN: &str = "No active account found with the given credentials.";
-pub(super) const BAD_CREDENTIAL: &str = "The credential is not valid, or has expired.";
+pub(crate) const BAD_CREDENTIAL: &str = "The credential is not valid, or has expired.";
 
 /// What the service is built from.
 pub struct AuthParts {
@@ -108,7 +108,7 @@ impl AuthService {
             return Err(bad);
         }
         let now = self.clock.now();
-        let user = match credential {
+        let (user, proof) = match credential {
             Credential::Bearer(token) => {
                 let verified = self.tokens.verify(token, site, TokenType::Access, now);
                 let Some(verified) = verified else {
@@ -122,24 +122,23 @@ impl AuthService {
                     .ok_or(bad);
             }
             Credential::ApiKey(key) => {
-                let system = self.store.system(Reason::Authenticate);
-                let owner = system.api_key_owner(site.id, &hash(key), now).await?;
+                let (system, hash) = (self.store.system(Reason::Authenticate), hash(key));
+                let owner = system.api_key_owner(site.id, &hash, now).await?;
                 if let Some(owner) = owner {
                     self.note_key_use(site, owner, now).await;
                 }
-                owner.map(|owner| owner.user)
+                (owner.map(|owner| owner.user), Proof::Key(hash))
             }
             Credential::Session(secret) => {
-                let token = self
-                    .stored_token(site, &hash(secret), TokenKind::Session)
-                    .await?;
-                token
-                    .filter(|token| token.ended_at.is_none())
-                    .map(|token| token.user_id)
+                let hash = hash(secret);
+                let token = self.stored_token(site, &hash, TokenKind::Session).await?;
+                let token = token.filter(|token| token.ended_at.is_none());
+                (token.map(|token| token.user_id), Proof::Session(hash))
             }
         };
         let Some(user) = user else { return Err(bad) };
-        self.principals.of(site.id, user).await?.ok_or(bad)
+        let found = self.principals.of(site.id, user).await?;
+        Ok(found.ok_or(bad)?.proved_by(proof))
     }
 
     /// Whether it can be noted decides nothing about the request.

@@ -17,6 +17,8 @@ pub enum Hindrance {
     Inactive,
     /// It is switched off itself, for this reason.
     Off(Inactive, EventType),
+    /// A condition does not hold or cannot be evaluated, which is not for whoever asks to know in full.
+    Hidden,
     /// This condition does not hold.
     Condition(Condition),
     /// This condition cannot be evaluated, for this reason. PRE refuses the operation then.
@@ -28,12 +30,23 @@ pub enum Hindrance {
 }
 
 impl Hindrance {
+    /// All words.
+    pub const WORDS: [&str; 7] = [
+        "inactive",
+        "subscription_inactive",
+        "filter",
+        "filter_conditions",
+        "filter_failed",
+        "gone",
+        "chain",
+    ];
+
     /// The word for programs.
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Inactive => "inactive",
             Self::Off(..) => "subscription_inactive",
-            Self::Condition(Condition::Subscription) => "filter",
+            Self::Condition(Condition::Subscription) | Self::Hidden => "filter",
             Self::Condition(Condition::Function) => "filter_conditions",
             Self::Unclear(..) => "filter_failed",
             Self::Closed(_) => "gone",
@@ -50,6 +63,10 @@ impl std::fmt::Display for Hindrance {
                 f,
                 "The subscription is not active: {}; set its is_active to run it",
                 why.reason(*event)
+            ),
+            Self::Hidden => f.write_str(
+                "Its conditions do not hold for the event's sample, or could not be evaluated; whoever \
+                 may subscribe the function is told more",
             ),
             Self::Closed(event) => f.write_str(Inactive::Gone.reason(*event)),
             Self::Condition(whose) => write!(f, "Its {whose} does not hold for these values"),
@@ -131,10 +148,15 @@ impl Engine {
                 }
             })
             .collect();
-        explained.sort_by_key(|it| {
-            let options = &it.subscriber.options;
-            (it.hindrance.is_some(), options.priority, it.subscriber.id)
-        });
+        in_order(&mut explained);
         Ok(explained)
     }
+}
+
+/// First what would run, in order of priority, then subscription id; then the rest in the same order.
+pub(crate) fn in_order(explained: &mut [Explained]) {
+    explained.sort_by_key(|it| {
+        let options = &it.subscriber.options;
+        (it.hindrance.is_some(), options.priority, it.subscriber.id)
+    });
 }

@@ -112,11 +112,15 @@ impl Subscribed {
         steps.fold(0, u64::saturating_add)
     }
 
-    /// What the record says of a condition that could not be evaluated.
+    /// What the record says of a condition that could not be evaluated. Why tells what stands in it, so
+    /// that it is inside, and no part of what everybody reads.
     pub(crate) fn unclear(&self, whose: Condition, reason: &str) -> Failure {
         let name = &self.subscription.executable.function_name;
-        let message = format!("The {whose} of function '{name}' could not be evaluated: {reason}");
-        Failure::new(FailureKind::Filter, message)
+        let message = format!("The {whose} of function '{name}' could not be evaluated");
+        Failure {
+            traceback: Some(reason.to_owned()),
+            ..Failure::new(FailureKind::Filter, message)
+        }
     }
 }
 

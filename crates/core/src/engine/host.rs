@@ -2,12 +2,11 @@
 //! and those of whoever it acts for, both as they are at that moment.
 
 use super::Engine;
-use crate::auth::{Actor, Ceiling, Principal};
+use crate::auth::{Access, Actor, BAD_CREDENTIAL, Ceiling, Principal};
 use crate::error::Error;
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::ports::runtime::{HostCalls, HostError};
 use crate::secrets::OwnApp;
-use crate::site::TenantScope;
 use async_trait::async_trait;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -51,17 +50,29 @@ impl Engine {
             Some(user) => self.principals.of(actor.site, user).await?,
         };
         let is_gone = actor.user.is_some() && caller.is_none();
-        let principal = Principal::of_function(
-            TenantScope::verified(actor.site),
-            caller,
-            actor.chain.clone(),
-            actor.from,
-            ceilings,
-        );
+        let principal = Principal::of_function(caller, actor, ceilings);
         if is_gone && principal.behalf().function.is_none() {
             return Err(Error::Unauthenticated(GONE));
         }
         Ok(principal)
+    }
+
+    /// The same access, if it is still held: for what is done after a wait.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] when the caller's credential has ended, [`Error::Forbidden`] when the
+    /// right has; as [`Self::principal_of`] for a function.
+    pub(crate) async fn still<A: Access>(&self, access: &A) -> Result<A, Error> {
+        access.held_by(self.again(access.asker()).await?)
+    }
+
+    async fn again(&self, principal: &Principal) -> Result<Principal, Error> {
+        if let Some(actor) = principal.actor() {
+            return self.principal_of(actor).await;
+        }
+        let found = self.principals.again(principal).await?;
+        let found = found.ok_or(Error::Unauthenticated(BAD_CREDENTIAL))?;
+        Ok(found.at_end_of(principal.chain().clone()))
     }
 
     /// What a function may do now; with `version`, as that version. None when it was deleted.

@@ -23,6 +23,7 @@ use backlog::Backlogs;
 pub(crate) use backlog::Queuer;
 pub(crate) use birth::{Cause, on_behalf, redrive_limits};
 pub use completion::completion;
+pub(crate) use explain::in_order;
 pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
 pub(crate) use gate::{Gate, Occurrence, Passage, Subscribed};

@@ -3,7 +3,7 @@
 use super::model::Shown;
 use super::redaction::Told;
 use crate::app::App;
-use crate::auth::{AppAccess, Principal, Right, SiteAccess};
+use crate::auth::{Access, AppAccess, Principal, Right, SiteAccess};
 use crate::error::Error;
 use crate::function::Executable;
 use crate::ids::AppId;
@@ -46,6 +46,16 @@ impl<R: Right> TierAccess<R> {
             Self::Site(_) => None,
             Self::App(access) => Some(access.app()),
         }
+    }
+}
+
+impl<R: Right> Access for TierAccess<R> {
+    fn asker(&self) -> &Principal {
+        self.principal()
+    }
+
+    fn held_by(&self, now: Principal) -> Result<Self, Error> {
+        Self::check(now, self.app().cloned())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::model::SecretValue;
 use crate::limits;
+use crate::time::Timestamp;
 use crate::users::FieldError;
 
 /// A secret to be created.
@@ -32,6 +33,8 @@ pub struct UpdateSecret {
     pub tags: Option<Vec<String>>,
     /// What kind of thing it is.
     pub secret_type: Option<String>,
+    /// When what the change was made for was last changed; another state is not overwritten.
+    pub expected: Option<Timestamp>,
 }
 
 pub(super) fn check_key(key: &str, errors: &mut Vec<FieldError>) {
@@ -65,17 +68,20 @@ pub(super) fn check_type(secret_type: &str, errors: &mut Vec<FieldError>) {
 }
 
 pub(super) fn check_tags(tags: &[String], errors: &mut Vec<FieldError>) {
+    if tags.len() > limits::SECRET_TAGS {
+        let message = format!("Use at most {} tags", limits::SECRET_TAGS);
+        errors.push(FieldError::new("tags", message));
+        return;
+    }
     let fits = |tag: &String| {
         let chars = tag.chars().count();
         chars > 0 && chars <= limits::SLUG_CHARS && !tag.contains(['\0', ',']) && tag.trim() == tag
     };
-    if tags.len() > limits::SECRET_TAGS || !tags.iter().all(fits) {
+    for (index, _) in tags.iter().enumerate().filter(|(_, tag)| !fits(tag)) {
         let message = format!(
-            "Use at most {} tags of 1 to {} characters, without commas, NUL, or white space around \
-             them",
-            limits::SECRET_TAGS,
+            "Use 1 to {} characters, without commas, NUL, or white space around them",
             limits::SLUG_CHARS
         );
-        errors.push(FieldError::new("tags", message));
+        errors.push(FieldError::new(format!("tags.{index}"), message));
     }
 }

@@ -6,15 +6,17 @@ use super::model::{
     NewSecret, SealedSecret, Secret, SecretChange, SecretQuery, SecretValue, Shown,
 };
 use crate::auth::{Principal, Right, right};
+use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, SiteId};
 use crate::limits;
-use crate::ports::store::{Page, PageRequest};
-use crate::services::{app, check_text, refuse};
+use crate::ports::store::{Conflict, Page, PageRequest};
+use crate::services::{app, check_damaged, check_text};
 use crate::site::TenantScope;
 use crate::text;
+use crate::time::Timestamp;
 use crate::users::FieldError;
 use crate::vault::{Place, Purpose, Sealed};
 use std::collections::BTreeMap;
@@ -55,19 +57,19 @@ impl SecretService {
     pub async fn create(
         &self,
         access: &TierAccess<right::SecretsManage>,
-        input: CreateSecret,
+        draft: Draft<CreateSecret>,
         remember: Option<Remember<Secret>>,
     ) -> Result<Secret, Error> {
-        let mut errors = Vec::new();
-        check_key(&input.key, &mut errors);
-        check_value(&input.value, &mut errors);
+        let (mut errors, look) = (Vec::new(), draft.look());
+        check_key(&look.key, &mut errors);
+        check_value(&look.value, &mut errors);
         check_facts(
-            &input.description,
-            &input.tags,
-            &input.secret_type,
+            &look.description,
+            &look.tags,
+            &look.secret_type,
             &mut errors,
         );
-        refuse(errors)?;
+        let input = draft.checked(errors)?;
         let scope = access.principal().scope();
         let (store, app) = (self.engine.scoped(scope), access.app());
         let owner = app.map(|app| app.id);
@@ -89,6 +91,7 @@ impl SecretService {
             secret_type: input.secret_type,
             created_at: now,
             updated_at: now,
+            damaged: Vec::new(),
         };
         let new = NewSecret {
             secret,
@@ -120,17 +123,25 @@ impl SecretService {
         &self,
         access: &TierAccess<right::SecretsManage>,
         key: &str,
-        input: UpdateSecret,
+        draft: Draft<UpdateSecret>,
     ) -> Result<Secret, Error> {
+        let input = draft.look().clone();
         let scope = access.principal().scope();
         let (store, owner) = (self.engine.scoped(scope), access.app().map(|app| app.id));
         let found = store
             .secret(owner, key)
             .await?
             .ok_or_else(|| missing(key))?;
+        if input
+            .expected
+            .is_some_and(|at| at != found.secret.updated_at)
+        {
+            return Err(Conflict::Changed.into());
+        }
         let value = match input.value {
             Some(value) if input.merges => {
-                let old = self.open(scope.site_id(), found.clone())?.value;
+                // One that cannot be read is replaced.
+                let old = self.open(scope.site_id(), found.clone()).value;
                 Some(old.map_or_else(|| value.clone(), |old| value.merged_into(&old)))
             }
             value => value,
@@ -142,7 +153,13 @@ impl SecretService {
             secret_type: input.secret_type.unwrap_or(before.secret_type),
             ..before
         };
-        let mut errors = Vec::new();
+        let (mut errors, look) = (Vec::new(), draft.look());
+        let fields = [
+            ("description", look.description.is_some()),
+            ("tags", look.tags.is_some()),
+            ("secret_type", look.secret_type.is_some()),
+        ];
+        check_damaged(&secret.damaged, &fields, &mut errors);
         if let Some(value) = &value {
             check_value(value, &mut errors);
         }
@@ -152,10 +169,10 @@ impl SecretService {
             &secret.secret_type,
             &mut errors,
         );
-        refuse(errors)?;
+        draft.checked(errors)?;
         let value = value.as_ref();
         let sealed = value.map(|value| self.seal(scope.site_id(), owner, key, value));
-        let at = self.engine.clock.now();
+        let at = self.engine.clock.now().after(secret.updated_at);
         let change = SecretChange { secret, sealed, at };
         Ok(store.update_secret(change).await?)
     }
@@ -163,15 +180,16 @@ impl SecretService {
     /// Deletes a secret of the app, or of the site.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`]; a secret that was last changed at another time than `expected`.
     pub async fn delete(
         &self,
         access: &TierAccess<right::SecretsManage>,
         key: &str,
+        expected: Option<Timestamp>,
     ) -> Result<(), Error> {
         let store = self.engine.scoped(access.principal().scope());
         let owner = access.app().map(|app| app.id);
-        match store.delete_secret(owner, key).await? {
+        match store.delete_secret(owner, key, expected).await? {
             true => Ok(()),
             false => Err(missing(key)),
         }
@@ -213,6 +231,7 @@ impl SecretService {
     /// As [`Self::get`].
     pub async fn get_own(&self, own: &OwnApp, key: &str, tags: &[String]) -> Result<Shown, Error> {
         let shown = self.find(own.scope(), Some(own.app()), key, tags).await?;
+        readable(std::slice::from_ref(&shown))?;
         own.tell(std::slice::from_ref(&shown)).await;
         Ok(shown)
     }
@@ -229,6 +248,7 @@ impl SecretService {
     ) -> Result<Page<Shown>, Error> {
         let app = Some(own.app());
         let shown = self.find_all(own.scope(), app, query, page).await?;
+        readable(&shown.items)?;
         own.tell(&shown.items).await;
         Ok(shown)
     }
@@ -246,7 +266,7 @@ impl SecretService {
             found => found,
         };
         let found = found.filter(|found| found.secret.has(tags));
-        self.open(scope.site_id(), found.ok_or_else(|| missing(key))?)
+        Ok(self.open(scope.site_id(), found.ok_or_else(|| missing(key))?))
     }
 
     async fn find_all(
@@ -281,7 +301,7 @@ impl SecretService {
                 });
             // None: it was deleted a moment ago.
             } else if let Some(found) = store.secret(secret.app, &secret.key).await? {
-                items.push(self.open(scope.site_id(), found)?);
+                items.push(self.open(scope.site_id(), found));
             }
         }
         Ok(Page { items, total })
@@ -293,16 +313,17 @@ impl SecretService {
         vault.seal(&**entropy, &place(site, &row), value.json().as_bytes())
     }
 
-    fn open(&self, site: SiteId, found: SealedSecret) -> Result<Shown, Error> {
-        let SealedSecret { secret, sealed } = found;
+    /// With its value; without it, and named as damaged, if it cannot be read.
+    fn open(&self, site: SiteId, found: SealedSecret) -> Shown {
+        let SealedSecret { mut secret, sealed } = found;
         let row = row(secret.app, &secret.key);
-        let opened = self.engine.vault.open(&place(site, &row), &sealed)?;
-        let value = SecretValue::of(opened)
-            .ok_or_else(|| Error::Internal("a secret's value is no JSON".to_owned()))?;
-        Ok(Shown {
-            secret,
-            value: Some(value),
-        })
+        let opened = self.engine.vault.open(&place(site, &row), &sealed);
+        let value = opened.ok().and_then(SecretValue::of);
+        if value.is_none() {
+            tracing::error!(site.id = %site, secret.key = secret.key, "a secret's value cannot be read");
+            secret.damaged.push("value");
+        }
+        Shown { secret, value }
     }
 }
 
@@ -316,6 +337,17 @@ fn place(site: SiteId, row: &str) -> Place<'_> {
         site,
         purpose: Purpose::Secret,
         row,
+    }
+}
+
+/// A function is not given a secret without the value that it asked for.
+fn readable(shown: &[Shown]) -> Result<(), Error> {
+    match shown.iter().find(|it| it.secret.damaged.contains(&"value")) {
+        None => Ok(()),
+        Some(damaged) => Err(Error::Unavailable(format!(
+            "The stored value of secret '{}' is damaged; set it anew",
+            damaged.secret.key
+        ))),
     }
 }
 

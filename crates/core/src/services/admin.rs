@@ -2,17 +2,23 @@
 //!
 //! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
 
-use crate::auth::{Password, Passwords, Principal};
+use crate::auth::{Password, Passwords, Principal, Principals};
+use crate::draft::Faults;
 use crate::egress::EgressHosts;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Object;
 use crate::ids::{SiteId, UserId};
-use crate::ports::store::{PageRequest, Reason, UserChange, UserCommit, UserQuery};
+use crate::limits;
+use crate::ports::store::{
+    Conflict, PageRequest, Reason, ScopedStore, StoreError, UserChange, UserCommit, UserQuery,
+    to_the_end,
+};
 use crate::site::{Authority, Site};
+use crate::text;
 use crate::users::identity::{kept_email, kept_username};
-use crate::users::{FieldError, Profile, UpdateUser, User};
+use crate::users::{FieldError, Profile, UpdateUser, User, is_of_a_username};
 use crate::vault::{Place, Purpose};
 use std::sync::Arc;
 
@@ -25,17 +31,40 @@ pub enum Strength {
     AsGiven,
 }
 
+/// A superuser to be made.
+#[derive(Debug)]
+pub struct NewSuperuser {
+    /// E-mail address.
+    pub email: String,
+    /// Username; none takes one that goes with the address and is free.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Password,
+}
+
+/// Usernames that are tried, at most, where none is given.
+const USERNAMES_TRIED: u32 = 1000;
+
 /// Operations of the program itself.
 #[derive(Clone)]
 pub struct AdminService {
     engine: Arc<Engine>,
     passwords: Arc<Passwords>,
+    principals: Arc<Principals>,
 }
 
 impl AdminService {
     /// A service around `engine`.
-    pub fn new(engine: Arc<Engine>, passwords: Arc<Passwords>) -> Self {
-        Self { engine, passwords }
+    pub fn new(
+        engine: Arc<Engine>,
+        passwords: Arc<Passwords>,
+        principals: Arc<Principals>,
+    ) -> Self {
+        Self {
+            engine,
+            passwords,
+            principals,
+        }
     }
 
     /// All sites.
@@ -100,7 +129,7 @@ impl AdminService {
         domains: Vec<String>,
     ) -> Result<Site, Error> {
         let mut errors = Vec::new();
-        let slug = super::slug(Some(slug.to_owned()), slug, &mut errors);
+        let slug = super::slug(Some(slug.to_owned()), slug, &Faults::default(), &mut errors);
         let domains = domains
             .iter()
             .map(|domain| host(domain, &mut errors))
@@ -112,6 +141,7 @@ impl AdminService {
             slug,
             domains,
             created_at: self.engine.clock.now(),
+            damaged: Vec::new(),
         };
         Ok(self
             .engine
@@ -224,19 +254,16 @@ impl AdminService {
         &self,
         authority: &Authority,
         site: &Site,
-        email: &str,
-        password: Password,
+        new: NewSuperuser,
         strength: Strength,
     ) -> Result<User, Error> {
-        let profile = Profile {
-            username: kept_username(email.split('@').next().unwrap_or(email)),
-            email: kept_email(email),
-            first_name: String::new(),
-            last_name: String::new(),
-            is_active: true,
-            is_staff: true,
-            attributes: Object::new(),
+        let store = self.engine.scoped(authority.scope(site.id));
+        let email = kept_email(&new.email);
+        let profile = match &new.username {
+            Some(username) => superuser(kept_username(username), email),
+            None => with_free_username(&*store, email).await?,
         };
+        let password = new.password;
         let mut errors = profile.check(None);
         let weak = self.passwords.check(&password, &profile);
         match strength {
@@ -355,14 +382,68 @@ impl AdminService {
         change: UserChange,
     ) -> Result<(), Error> {
         let commit = UserCommit {
+            author: None,
             change,
             completions: Vec::new(),
             invocations: Vec::new(),
             remember: None,
         };
-        let store = self.engine.scoped(authority.scope(site.id));
-        Ok(store.commit_user(commit, Box::new(|| {})).await?)
+        let (store, principals) = (
+            self.engine.scoped(authority.scope(site.id)),
+            Arc::clone(&self.principals),
+        );
+        let (site, user) = (site.id, commit.change.user_id());
+        let written = to_the_end(async move {
+            let committed = store.commit_user(commit, Box::new(|| {})).await;
+            principals.invalidate(site, user);
+            committed
+        });
+        Ok(written.await?)
     }
+}
+
+fn superuser(username: String, email: String) -> Profile {
+    Profile {
+        username,
+        email,
+        first_name: String::new(),
+        last_name: String::new(),
+        is_active: true,
+        is_staff: true,
+        attributes: Object::new(),
+    }
+}
+
+/// A superuser's profile with the first username that can be one and is nobody's: what stands before the
+/// `@`, the address itself, what of the former may stand in a username, and that with a number.
+async fn with_free_username(store: &dyn ScopedStore, email: String) -> Result<Profile, Error> {
+    let local = kept_username(email.rsplit_once('@').map_or(&*email, |(local, _)| local));
+    let plain: String = local.chars().filter(|it| is_of_a_username(*it)).collect();
+    let plain = plain.trim_start_matches(text::is_mark);
+    let plain = text::prefix(plain, limits::EMAIL_LOCAL_BYTES);
+    let plain = if plain.is_empty() { "admin" } else { plain };
+    let numbered = (2..USERNAMES_TRIED).map(|n| format!("{plain}{n}"));
+    let first = [local.clone(), email.clone(), plain.to_owned()];
+    let mut taken = None;
+    for username in first.into_iter().chain(numbered) {
+        let profile = superuser(username, email.clone());
+        let errors = profile.check(None);
+        if errors.iter().any(|error| error.field == "email") {
+            return Err(Error::Validation(errors));
+        }
+        if !errors.is_empty() {
+            continue;
+        }
+        match store
+            .check_user_is_free(&profile.username, &profile.email, None)
+            .await
+        {
+            Ok(()) => return Ok(profile),
+            Err(StoreError::Conflict(conflict @ Conflict::Username)) => taken = Some(conflict),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    Err(taken.unwrap_or(Conflict::Username).into())
 }
 
 /// A host name as it is kept: in lower case, without a final dot.

@@ -1,12 +1,13 @@
 //! Apps: create, list, change, delete, and entering one with a right.
 
-use super::{check_texts, refuse, slug};
+use super::{check_damaged, check_texts, slug};
 use crate::app::App;
 use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
+use crate::draft::Draft;
 use crate::engine::{Engine, deleted};
 use crate::error::Error;
 use crate::idempotency::Remember;
-use crate::ports::store::{NewApp, Page, PageRequest, to_the_end};
+use crate::ports::store::{Conflict, NewApp, Page, PageRequest, StoreError, to_the_end};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -52,13 +53,13 @@ impl AppService {
     pub async fn create(
         &self,
         access: &SiteAccess<right::AppsCreate>,
-        input: CreateApp,
+        draft: Draft<CreateApp>,
         remember: Option<Remember<App>>,
     ) -> Result<App, Error> {
-        let mut errors = Vec::new();
-        check_texts((&input.name, &input.description), None, &mut errors);
-        let slug = slug(input.slug, &input.name, &mut errors);
-        refuse(errors)?;
+        let (mut errors, look) = (Vec::new(), draft.look());
+        check_texts((&look.name, &look.description), None, &mut errors);
+        let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
+        let input = draft.checked(errors)?;
         let app = NewApp {
             name: input.name,
             slug,
@@ -113,10 +114,11 @@ impl AppService {
     pub async fn update(
         &self,
         access: &AppAccess<right::AppsManage>,
-        input: UpdateApp,
+        draft: Draft<UpdateApp>,
     ) -> Result<App, Error> {
-        let (before, expected) = (access.app().clone(), input.expected);
+        let before = access.app().clone();
         let old = (before.name.clone(), before.description.clone());
+        let input = draft.look().clone();
         let app = App {
             name: input.name.unwrap_or(before.name),
             description: input.description.unwrap_or(before.description),
@@ -126,7 +128,13 @@ impl AppService {
         let mut errors = Vec::new();
         let new = (app.name.as_str(), app.description.as_str());
         check_texts(new, Some((&old.0, &old.1)), &mut errors);
-        refuse(errors)?;
+        let look = draft.look();
+        let fields = [
+            ("name", look.name.is_some()),
+            ("description", look.description.is_some()),
+        ];
+        check_damaged(&app.damaged, &fields, &mut errors);
+        let expected = draft.checked(errors)?.expected;
         let scope = access.principal().scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let written = to_the_end(async move {
@@ -140,8 +148,12 @@ impl AppService {
     /// Deletes an app with its functions, their subscriptions and its roles; running functions end.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn delete(&self, access: &AppAccess<right::AppsManage>) -> Result<(), Error> {
+    /// An app that was last changed at another time than `expected`, or is gone where that is asked.
+    pub async fn delete(
+        &self,
+        access: &AppAccess<right::AppsManage>,
+        expected: Option<Timestamp>,
+    ) -> Result<(), Error> {
         let scope = access.principal().scope();
         let store = self.engine.scoped(scope);
         let page = PageRequest {
@@ -152,7 +164,10 @@ impl AppService {
         let (engine, principals) = (Arc::clone(&self.engine), Arc::clone(&self.principals));
         let app = access.app().id;
         let deleted = to_the_end(async move {
-            store.delete_app(app, engine.clock.now()).await?;
+            let was_there = store.delete_app(app, engine.clock.now(), expected).await?;
+            if !was_there && expected.is_some() {
+                return Err(StoreError::Conflict(Conflict::Gone));
+            }
             let functions = functions.into_iter().map(|it| it.id);
             engine.functions_stopped(scope.site_id(), functions, &deleted());
             principals.invalidate_site(scope.site_id());

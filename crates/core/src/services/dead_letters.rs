@@ -4,6 +4,7 @@
 use super::invocations::{shown, shown_page, visible};
 use super::readable_by;
 use crate::auth::{Permission, Principal};
+use crate::draft::Draft;
 use crate::engine::{Engine, Queuer, on_behalf, redrive_limits};
 use crate::error::Error;
 use crate::event::EventType;
@@ -45,6 +46,19 @@ pub struct DeadLetterFilter {
     pub kind: Option<FailureKind>,
     /// Of functions of the app with this slug.
     pub app_slug: Option<String>,
+}
+
+/// Which dead letters run again, and how.
+#[derive(Debug, Clone, Default)]
+pub struct RedriveMany {
+    /// Those that match.
+    pub filter: DeadLetterFilter,
+    /// Without a filter, every one is meant.
+    pub all: bool,
+    /// Most of them.
+    pub limit: Option<usize>,
+    /// What they run.
+    pub choice: VersionChoice,
 }
 
 /// What became of many.
@@ -160,13 +174,17 @@ impl DeadLetterService {
     pub async fn redrive_many(
         &self,
         principal: &Principal,
-        filter: DeadLetterFilter,
-        all: bool,
-        limit: Option<usize>,
-        choice: VersionChoice,
+        draft: Draft<RedriveMany>,
     ) -> Result<RedriveSummary, Error> {
         let visible_to = redrivable(principal)?;
-        let limit = checked(&filter, all, limit)?;
+        let errors = check(&draft);
+        let RedriveMany {
+            filter,
+            limit,
+            choice,
+            ..
+        } = draft.checked(errors)?;
+        let limit = limit.unwrap_or(limits::REDRIVE_MAX);
         let query = InvocationQuery {
             visible_to,
             ..filter.query()
@@ -411,16 +429,21 @@ fn redrivable(principal: &Principal) -> Result<Option<Visibility>, Error> {
     Ok((!principal.may(right, None)).then_some(visible))
 }
 
-fn checked(filter: &DeadLetterFilter, all: bool, limit: Option<usize>) -> Result<usize, Error> {
-    let refuse =
-        |field, message: String| Err(Error::Validation(vec![FieldError::new(field, message)]));
-    if filter.is_empty() && !all {
+fn check(draft: &Draft<RedriveMany>) -> Vec<FieldError> {
+    let RedriveMany {
+        filter, all, limit, ..
+    } = draft.look();
+    let mut errors = Vec::new();
+    let filters = ["function_slug", "event", "kind", "app"];
+    let is_named = !filter.is_empty() || filters.iter().any(|it| draft.faults().concern(it));
+    if !is_named && !all {
         let message = "Name a filter (function_slug, event, kind, app), or send true to redrive \
                        every dead letter";
-        return refuse("all", message.to_owned());
+        errors.push(FieldError::new("all", message));
     }
-    match limit.unwrap_or(limits::REDRIVE_MAX) {
-        limit @ 1..=limits::REDRIVE_MAX => Ok(limit),
-        _ => refuse("limit", format!("Use 1 to {}", limits::REDRIVE_MAX)),
+    if !(1..=limits::REDRIVE_MAX).contains(&limit.unwrap_or(1)) {
+        let message = format!("Use 1 to {}", limits::REDRIVE_MAX);
+        errors.push(FieldError::new("limit", message));
     }
+    errors
 }

@@ -1,15 +1,17 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
-use super::grants::{RightsInput, may_change_what_runs, must_hold};
-use super::{check_filter, check_range, check_texts, check_timeout, refuse, slug};
+use super::grants::{RightsInput, may_change_what_runs, may_replace};
+use super::sources::{new_headers, source};
+use super::{check_damaged, check_filter, check_range, check_texts, check_timeout, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
+use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::event::EventType;
 use crate::function::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, HIDDEN,
-    Network, Source, VersionEntry,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
+    Source, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::AppId;
@@ -97,6 +99,22 @@ pub struct UpdateFunction {
     pub expected: Option<Timestamp>,
 }
 
+impl UpdateFunction {
+    /// The fields of a record that may be damaged, and whether this sets them.
+    fn fields(&self) -> [(&'static str, bool); 8] {
+        [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("execution_mode", false),
+            ("environment", false),
+            ("options", false),
+            ("permissions", self.rights.permissions.is_some()),
+            ("permissions_scope", self.rights.scope.is_some()),
+            ("acts_as", self.rights.acts_as.is_some()),
+        ]
+    }
+}
+
 /// New headers of a proxy function.
 #[derive(Debug, Clone)]
 pub struct HeadersChange {
@@ -144,45 +162,43 @@ impl FunctionService {
     pub async fn create(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
-        input: CreateFunction,
+        draft: Draft<CreateFunction>,
         remember: Option<Remember<Function>>,
     ) -> Result<CreatedFunction, Error> {
-        if input.execution_mode == ExecutionMode::System && !access.principal().is_superuser() {
+        let look = draft.look();
+        if look.execution_mode == ExecutionMode::System && !access.principal().is_superuser() {
             let message = "Only a superuser may offer the operator's own functions";
             return Err(Error::Forbidden(message.to_owned()));
         }
-        let mut errors = Vec::new();
-        check_texts((&input.name, &input.description), None, &mut errors);
-        check_options(&input.options, &mut errors);
-        let slug = slug(input.slug, &input.name, &mut errors);
-        let source = source(
-            input.execution_mode,
-            input.environment,
-            input.code,
-            input.webhook_url,
-            input.headers,
-        );
-        let source = match source {
-            Ok(source) => source,
-            Err(error) => {
-                errors.push(error);
-                return Err(Error::Validation(errors));
-            }
-        };
-        refuse(errors)?;
         let scope = access.principal().scope();
+        let mut errors = Vec::new();
+        check_texts((&look.name, &look.description), None, &mut errors);
+        check_options(&look.options, &mut errors);
+        errors.extend(look.rights.unknown());
+        let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
+        let source = source(
+            look.execution_mode,
+            look.environment,
+            look.code.clone(),
+            look.webhook_url.clone(),
+            look.headers.clone(),
+        );
+        self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
+            .await?;
+        let input = draft.checked(errors)?;
+        let source = source.map_err(|error| Error::Validation(vec![error]))?;
         let now = self.engine.clock.now();
-        let rights = input.rights.applied_to(
+        let rights = input.rights.clone().applied_to(
             &FunctionRights::default(),
             access.principal(),
             access.app().id,
             now,
         )?;
-        self.check(scope, &source).await?;
         let secret = (input.execution_mode == ExecutionMode::Proxy)
             .then(|| self.new_secret(scope, access.app().id, &slug));
         let (webhook_secret, shown) = secret.unzip();
         let new = NewFunction {
+            author: None,
             app_id: access.app().id,
             name: input.name,
             slug,
@@ -200,7 +216,7 @@ impl FunctionService {
             ids: Some(self.engine.new_function_ids().await?),
             remember,
         };
-        let function = self.insert(scope, new).await?;
+        let function = self.insert(access, new, input.rights).await?;
         Ok(CreatedFunction {
             function,
             webhook_secret: shown,
@@ -208,7 +224,13 @@ impl FunctionService {
     }
 
     /// Stores a function once a worker has loaded its code, which then waits for its first call.
-    async fn insert(&self, scope: TenantScope, new: NewFunction) -> Result<Function, Error> {
+    async fn insert(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        new: NewFunction,
+        declared: RightsInput,
+    ) -> Result<Function, Error> {
+        let scope = access.principal().scope();
         let store = self.engine.scoped(scope);
         if store.function(new.app_id, &new.slug).await?.is_some() {
             return Err(Conflict::Slug.into());
@@ -221,11 +243,30 @@ impl FunctionService {
             self.engine.load(&Arc::new(executable)).await?;
         }
         let ids = new.ids;
-        let inserted = store.insert_function(new).await;
+        let inserted = self.insert_loaded(access, new, declared).await;
         if let (Err(_), Some((id, _))) = (&inserted, ids) {
             self.engine.retire(scope.site_id(), id, None);
         }
-        Ok(inserted?)
+        inserted
+    }
+
+    async fn insert_loaded(
+        &self,
+        access: &AppAccess<right::FunctionsDeploy>,
+        new: NewFunction,
+        declared: RightsInput,
+    ) -> Result<Function, Error> {
+        // Loading takes its time, and rights hold when they are used.
+        let now = self.engine.still(access).await?;
+        let (principal, none) = (now.principal(), FunctionRights::default());
+        let rights = declared.applied_to(&none, principal, new.app_id, new.created_at)?;
+        let new = NewFunction {
+            author: principal.author(),
+            rights,
+            ..new
+        };
+        let store = self.engine.scoped(principal.scope());
+        Ok(store.insert_function(new).await?)
     }
 
     /// A new signing secret: sealed for its function's row, and as it is shown once.
@@ -246,7 +287,8 @@ impl FunctionService {
     /// returned time, so that its receiver can change over.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; a function that is no proxy.
+    /// [`Error::NotFound`]; a function that is no proxy; [`Error::Forbidden`] to whoever does not hold
+    /// what the function may do: who knows the secret speaks to the receiver as the function.
     pub async fn rotate_secret(
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
@@ -260,6 +302,7 @@ impl FunctionService {
                 function.slug
             )));
         }
+        may_replace(access.principal(), &function)?;
         let (sealed, webhook_secret) = self.new_secret(scope, function.app_id, &function.slug);
         let until = self.engine.clock.now().plus(limits::SIGNING_OVERLAP);
         let store = self.engine.scoped(scope);
@@ -303,13 +346,22 @@ impl FunctionService {
         slug: &str,
     ) -> Result<(Function, Source, Option<WebhookState>), Error> {
         let function = self.find(access, slug).await?;
-        let executable = self
-            .executable(access.principal().scope(), &function)
-            .await?;
-        let runtime = self.engine.runtimes.of(&executable.source).ok();
-        let webhook = runtime.and_then(|runtime| runtime.webhook(&executable));
-        let function = shown(access.principal(), function);
-        Ok((function, executable.source, webhook))
+        let scope = access.principal().scope();
+        let source = self.source_of(scope, &function).await?;
+        let webhook = match &source {
+            // What is damaged is called by nobody.
+            Source::Proxy { .. } if function.damaged.is_empty() => {
+                let executable = self.executable(scope, &function).await?;
+                let runtime = self.engine.runtimes.of(&executable.source).ok();
+                runtime.and_then(|runtime| runtime.webhook(&executable))
+            }
+            _ => None,
+        };
+        let mut function = shown(access.principal(), function);
+        if source == Source::System && function.execution_mode != ExecutionMode::System {
+            function.damaged.push("source");
+        }
+        Ok((function, source, webhook))
     }
 
     /// One function, for whoever may change it.
@@ -334,23 +386,34 @@ impl FunctionService {
         &self,
         access: &AppAccess<right::FunctionsDeploy>,
         slug: &str,
-        input: UpdateFunction,
+        draft: Draft<UpdateFunction>,
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let before = self.find(access, slug).await?;
-        refuse_changed(&before, input.expected)?;
+        let look = draft.look();
+        refuse_changed(&before, look.expected)?;
         let was_active = before.is_active;
-        let source = self.new_source(scope, &before, &input).await?;
-        let principal = access.principal();
-        let now = self.engine.clock.now();
-        let function = changed(before.clone(), input, principal, now)?;
-        may_change_what_runs(principal, &before, &function, source.is_some())?;
-        let mut errors = Vec::new();
-        let new = (function.name.as_str(), function.description.as_str());
+        let wished = changed(before.clone(), look.clone());
+        let mut errors = look.rights.unknown();
+        check_damaged(&before.damaged, &look.fields(), &mut errors);
+        let new = (wished.name.as_str(), wished.description.as_str());
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
-        self.check_values(scope, &function, errors).await?;
-        let version = match source {
-            Some(source) => Some(self.new_version(scope, &function, source).await?),
+        self.check_values(scope, &wished, &mut errors).await?;
+        let source = self.new_source(scope, &before, look).await?;
+        if let Some(source) = &source {
+            self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
+                .await?;
+        }
+        let input = draft.checked(errors)?;
+        let source = source.transpose();
+        let source = source.map_err(|error| Error::Validation(vec![error]))?;
+        let decided = |access: &AppAccess<_>| {
+            let (now, is_new) = (self.engine.clock.now(), source.is_some());
+            decided(access.principal(), &before, input.clone(), is_new, now)
+        };
+        let function = decided(access)?;
+        let version = match &source {
+            Some(source) => Some(self.new_version(scope, &function, source.clone()).await?),
             None if function.is_active && !was_active => {
                 // It may have been deployed while switched off, so it was never loaded.
                 self.load(scope, &function, function.version).await?;
@@ -358,7 +421,11 @@ impl FunctionService {
             }
             None => None,
         };
+        let access = self.engine.still(access).await?;
+        let function = decided(&access)?;
         let change = FunctionChange {
+            author: access.principal().author(),
+            declares: !function.rights.same_as(&before.rights),
             at: self.engine.clock.now().after(function.updated_at),
             function,
             version,
@@ -390,23 +457,63 @@ impl FunctionService {
         &self,
         scope: TenantScope,
         function: &Function,
-        mut errors: Vec<FieldError>,
+        errors: &mut Vec<FieldError>,
     ) -> Result<(), Error> {
-        check_options(&function.options, &mut errors);
-        refuse(errors)?;
+        check_options(&function.options, errors);
+        let field = "filter_conditions";
         let conditions = function.options.filter_conditions.as_deref();
-        if conditions.is_none() {
+        if conditions.is_none() || errors.iter().any(|it| it.field == field) {
             return Ok(());
         }
         // They must hold for every event that the function is subscribed to already.
         let store = self.engine.scoped(scope);
-        let mut errors = Vec::new();
         for event in EventType::ALL {
             if store.subscriber(event, function.id).await?.is_some() {
-                check_filter("filter_conditions", conditions, Some(event), &mut errors);
+                check_filter(field, conditions, Some(event), errors);
             }
         }
-        refuse(errors)
+        Ok(())
+    }
+
+    /// Checks what is to run, as far as the draft tells what that is.
+    ///
+    /// # Errors
+    /// What is wrong with it, if nothing else is wrong; else that is added to `errors`.
+    async fn check_source(
+        &self,
+        scope: TenantScope,
+        source: Result<&Source, &FieldError>,
+        faults: &Faults,
+        errors: &mut Vec<FieldError>,
+    ) -> Result<(), Error> {
+        // In another language or mode, other things would be wrong.
+        if ["execution_mode", "environment"].map(|it| faults.concern(it)) != [false, false] {
+            return Ok(());
+        }
+        let source = match source {
+            Ok(source) => source,
+            Err(error) => {
+                errors.push(error.clone());
+                return Ok(());
+            }
+        };
+        let Err(refusal) = self.check(scope, source).await else {
+            return Ok(());
+        };
+        if errors.is_empty() && faults.is_empty() {
+            return Err(refusal);
+        }
+        match refusal {
+            Error::Validation(found) => errors.extend(found),
+            Error::Code(error) => errors.push(FieldError {
+                line: error.line,
+                column: error.column,
+                ..FieldError::new("code", error.message)
+            }),
+            // What else is wrong will be mended first.
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Stores a version and loads it; its number.
@@ -416,7 +523,6 @@ impl FunctionService {
         function: &Function,
         source: Source,
     ) -> Result<u32, Error> {
-        self.check(scope, &source).await?;
         let (store, now) = (self.engine.scoped(scope), self.engine.clock.now());
         let version = store.insert_version(function.id, source, now).await?.entry;
         if function.is_active {
@@ -513,13 +619,11 @@ impl FunctionService {
     ) -> Result<Function, Error> {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
-        if number != function.version {
-            let rights = &function.rights;
-            let doing = "change what runs with them";
-            if !rights.is_plain() {
-                must_hold(access.principal(), function.app_id, rights, doing)?;
-            }
-        }
+        let may = |principal: &Principal| match number == function.version {
+            true => Ok(()),
+            false => may_replace(principal, &function),
+        };
+        may(access.principal())?;
         let store = self.engine.scoped(scope);
         let executable = store.executable_of(function.id, number).await?;
         let executable = executable.ok_or_else(|| {
@@ -532,10 +636,14 @@ impl FunctionService {
         if function.is_active {
             self.load(scope, &function, number).await?;
         }
+        let access = self.engine.still(access).await?;
+        may(access.principal())?;
         let change = FunctionChange {
+            author: access.principal().author(),
+            declares: false,
+            at: self.engine.clock.now().after(function.updated_at),
             function,
             version: Some(number),
-            at: self.engine.clock.now(),
         };
         self.write(scope, change).await
     }
@@ -551,6 +659,13 @@ impl FunctionService {
             .ok_or_else(|| Error::NotFound(format!("Function '{}'", crate::text::prefix(slug, 64))))
     }
 
+    /// What a function runs, as it can be shown: nothing, where that is damaged.
+    async fn source_of(&self, scope: TenantScope, function: &Function) -> Result<Source, Error> {
+        let store = self.engine.scoped(scope);
+        let version = store.version(function.id, function.version).await?;
+        Ok(version.map_or(Source::System, |version| version.source))
+    }
+
     async fn executable(
         &self,
         scope: TenantScope,
@@ -560,17 +675,17 @@ impl FunctionService {
         executable.ok_or_else(|| Error::NotFound(format!("Function '{}'", function.slug)))
     }
 
-    /// The new version's source, if the change touches what runs.
+    /// The new version's source, if the change touches what runs; or what is wrong with it.
     async fn new_source(
         &self,
         scope: TenantScope,
         before: &Function,
         input: &UpdateFunction,
-    ) -> Result<Option<Source>, Error> {
+    ) -> Result<Option<Result<Source, FieldError>>, Error> {
         if input.code.is_none() && input.webhook_url.is_none() && input.headers.is_none() {
             return Ok(None);
         }
-        let current = self.executable(scope, before).await?.source;
+        let current = self.source_of(scope, before).await?;
         let (old_url, old_headers) = match &current {
             Source::Proxy {
                 webhook_url,
@@ -585,8 +700,7 @@ impl FunctionService {
             input.webhook_url.clone().or(old_url),
             new_headers(input.headers.clone(), old_headers),
         );
-        let new = new.map_err(|error| Error::Validation(vec![error]))?;
-        Ok((new != current).then_some(new))
+        Ok((new.as_ref() != Ok(&current)).then_some(new))
     }
 
     async fn check(&self, scope: TenantScope, source: &Source) -> Result<(), Error> {
@@ -616,28 +730,6 @@ fn refuse_changed(before: &Function, expected: Option<Timestamp>) -> Result<(), 
     Ok(())
 }
 
-/// The new headers; a value that was only shown hidden stays what it was.
-fn new_headers(
-    change: Option<HeadersChange>,
-    old: BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
-    let Some(HeadersChange { values, merges }) = change else {
-        return old;
-    };
-    let mut new = if merges { old.clone() } else { BTreeMap::new() };
-    for (name, value) in values {
-        let value = match value {
-            Some(value) if value == HIDDEN => old.get(&name).cloned().or(Some(value)),
-            value => value,
-        };
-        match value {
-            Some(value) => new.insert(name, value),
-            None => new.remove(&name),
-        };
-    }
-    new
-}
-
 /// What `principal` is shown of a function: conditions only where they may subscribe it.
 fn shown(principal: &Principal, mut function: Function) -> Function {
     if !principal.may(Permission::EventsSubscribe, Some(function.app_id)) {
@@ -646,17 +738,28 @@ fn shown(principal: &Principal, mut function: Function) -> Function {
     function
 }
 
-fn changed(
-    before: Function,
-    input: UpdateFunction,
+/// The function as it will stand, if `principal` may have it so.
+fn decided(
     principal: &Principal,
+    before: &Function,
+    input: UpdateFunction,
+    has_new_source: bool,
     now: Timestamp,
 ) -> Result<Function, Error> {
-    let rights = input
-        .rights
-        .applied_to(&before.rights, principal, before.app_id, now)?;
+    let rights = input.rights.clone();
+    let rights = rights.applied_to(&before.rights, principal, before.app_id, now)?;
+    let after = Function {
+        rights,
+        ..changed(before.clone(), input)
+    };
+    may_change_what_runs(principal, before, &after, has_new_source)?;
+    Ok(after)
+}
+
+/// The function with its new values, its rights excepted.
+fn changed(before: Function, input: UpdateFunction) -> Function {
     let old = before.options;
-    Ok(Function {
+    Function {
         name: input.name.unwrap_or(before.name),
         description: input.description.unwrap_or(before.description),
         is_active: input.is_active.unwrap_or(before.is_active),
@@ -671,49 +774,7 @@ fn changed(
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
         },
-        rights,
         ..before
-    })
-}
-
-/// What runs, if what was given fits the mode.
-fn source(
-    mode: ExecutionMode,
-    environment: Environment,
-    code: Option<String>,
-    webhook_url: Option<String>,
-    headers: BTreeMap<String, String>,
-) -> Result<Source, FieldError> {
-    match mode {
-        ExecutionMode::App => {
-            let code = code.filter(|code| !code.trim().is_empty());
-            let code = code.ok_or_else(|| FieldError::new("code", "An app function needs code"))?;
-            if code.len() > limits::CODE_BYTES {
-                let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
-                return Err(FieldError::new("code", message));
-            }
-            Ok(Source::App {
-                environment,
-                code: code.into(),
-            })
-        }
-        ExecutionMode::Proxy => {
-            let url = webhook_url.filter(|url| {
-                let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-                url.len() <= limits::URL_BYTES
-                    && scheme.is_some_and(|it| {
-                        it.eq_ignore_ascii_case("https") || it.eq_ignore_ascii_case("http")
-                    })
-                    && !url.chars().any(|c| c.is_whitespace() || c.is_control())
-            });
-            let needed = "A proxy function needs an http or https address";
-            let webhook_url = url.ok_or_else(|| FieldError::new("webhook_url", needed))?;
-            Ok(Source::Proxy {
-                webhook_url,
-                headers,
-            })
-        }
-        ExecutionMode::System => Ok(Source::System),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::function::{Function, FunctionOptions};
 use crate::ids::AppId;
 use crate::time::Timestamp;
+use crate::users::FieldError;
 
 /// What a function is to declare; what is none stays as it is.
 #[derive(Debug, Clone, Default)]
@@ -21,12 +22,18 @@ pub struct RightsInput {
 }
 
 impl RightsInput {
-    /// What will be declared in `app`, granted by `principal` if that is something else than
-    /// `before`.
+    /// The names that are none.
+    pub(super) fn unknown(&self) -> Vec<FieldError> {
+        let names = self.permissions.as_deref().unwrap_or_default();
+        Permission::parse_all(names).err().unwrap_or_default()
+    }
+
+    /// What will be declared in `app`, granted by `principal` if that is more than `before`. Taking
+    /// away is free, and who granted the rest stays.
     ///
     /// # Errors
-    /// [`Error::Validation`] for names that are none; [`Error::Forbidden`] for permissions that the
-    /// caller does not hold.
+    /// [`Error::Validation`] for names that are none; [`Error::Forbidden`] for permissions that are
+    /// added, or hold in more places or for more callers, and that the caller does not hold.
     pub(super) fn applied_to(
         self,
         before: &FunctionRights,
@@ -51,7 +58,18 @@ impl RightsInput {
             let message = "No function sets what a function may do; do it over the API";
             return Err(Error::Forbidden(message.to_owned()));
         }
-        must_hold(principal, app, &after, "set these permissions")?;
+        if after.is_plain() {
+            // Nothing is declared any more, by nobody.
+            return Ok(FunctionRights {
+                granted: None,
+                ..after
+            });
+        }
+        let added = added(before, &after);
+        if added.permissions.is_empty() && !acts_more(before, &after) {
+            return Ok(after);
+        }
+        must_hold(principal, app, &added, "set these permissions")?;
         let user = principal.somebody()?;
         Ok(FunctionRights {
             granted: Some(Granted {
@@ -64,6 +82,44 @@ impl RightsInput {
     }
 }
 
+/// Whether the function acts by its own right, and did not before.
+fn acts_more(before: &FunctionRights, after: &FunctionRights) -> bool {
+    (before.acts_as, after.acts_as) == (ActsAs::Caller, ActsAs::Function)
+}
+
+/// What of `after` goes beyond `before`.
+fn added(before: &FunctionRights, after: &FunctionRights) -> FunctionRights {
+    let all = acts_more(before, after);
+    let holds_wider = (before.scope, after.scope) == (GrantScope::App, GrantScope::Site);
+    let permissions =
+        after.permissions.iter().copied().filter(|it| {
+            all || !before.permissions.contains(it) || (holds_wider && it.is_of_an_app())
+        });
+    FunctionRights {
+        permissions: permissions.collect(),
+        ..after.clone()
+    }
+}
+
+/// What both declare: no more than either does.
+fn common(one: &FunctionRights, other: &FunctionRights) -> FunctionRights {
+    let both = |it: &Permission| other.permissions.contains(it);
+    FunctionRights {
+        permissions: one.permissions.iter().copied().filter(both).collect(),
+        scope: if one.scope == GrantScope::App {
+            GrantScope::App
+        } else {
+            other.scope
+        },
+        acts_as: if one.acts_as == ActsAs::Caller {
+            ActsAs::Caller
+        } else {
+            other.acts_as
+        },
+        granted: one.granted.clone(),
+    }
+}
+
 /// Refuses a change of what runs under `before` to whoever does not hold that. What is declared
 /// afterwards was decided by [`RightsInput::applied_to`].
 pub(super) fn may_change_what_runs(
@@ -73,16 +129,7 @@ pub(super) fn may_change_what_runs(
     has_new_source: bool,
 ) -> Result<(), Error> {
     // Whoever takes permissions away, and holds the rest, has decided about all of them.
-    let kept = FunctionRights {
-        permissions: after
-            .rights
-            .permissions
-            .iter()
-            .copied()
-            .filter(|it| before.rights.permissions.contains(it))
-            .collect(),
-        ..before.rights.clone()
-    };
+    let kept = common(&before.rights, &after.rights);
     if kept.is_plain() || !(has_new_source || touches_more_than_limits(before, after)) {
         return Ok(());
     }
@@ -94,14 +141,30 @@ pub(super) fn may_change_what_runs(
     )
 }
 
-/// Whether anything but limits, conditions and descriptions differs. What is added to a function
-/// later counts as more until it is named here.
+/// Refuses what makes something else run under what `function` declares to whoever does not hold that.
+pub(super) fn may_replace(principal: &Principal, function: &Function) -> Result<(), Error> {
+    let rights = &function.rights;
+    if rights.is_plain() {
+        return Ok(());
+    }
+    must_hold(
+        principal,
+        function.app_id,
+        rights,
+        "change what runs with them",
+    )
+}
+
+/// Whether anything but limits, conditions and descriptions differs, and what is declared, which
+/// [`RightsInput::applied_to`] has decided. What is added to a function later counts as more until it is
+/// named here.
 fn touches_more_than_limits(before: &Function, after: &Function) -> bool {
     let old = &before.options;
     let options = FunctionOptions {
         timeout_seconds: old.timeout_seconds,
         memory_mb: old.memory_mb,
         max_concurrency: old.max_concurrency,
+        rate_limit: old.rate_limit.clone(),
         max_attempts: old.max_attempts,
         filter_conditions: old.filter_conditions.clone(),
         ..after.options.clone()
@@ -113,6 +176,7 @@ fn touches_more_than_limits(before: &Function, after: &Function) -> bool {
         is_public: before.is_public || after.is_public,
         async_mode: before.async_mode,
         options,
+        rights: before.rights.clone(),
         updated_at: before.updated_at,
         ..after.clone()
     };

@@ -189,8 +189,7 @@ impl InvocationService {
         queued: Option<bool>,
         remember: Option<Remember<Executed>>,
     ) -> Result<Executed, Error> {
-        let found = self.find(principal, id).await?;
-        principal.require(Permission::FunctionsExecute, Some(found.app_id))?;
+        let found = self.replayable(principal, id).await?;
         let store = self.engine.scoped(principal.scope());
         let function = store.function_by_id(found.function_id).await?;
         if function.is_none() {
@@ -222,6 +221,24 @@ impl InvocationService {
             }),
         };
         self.run_for(principal, target, call).await
+    }
+
+    /// Whether an invocation may be replayed: for an answer that was given before.
+    ///
+    /// # Errors
+    /// As [`Self::get`]; [`Error::Forbidden`].
+    pub async fn may_replay(&self, principal: &Principal, id: InvocationId) -> Result<(), Error> {
+        self.replayable(principal, id).await.map(drop)
+    }
+
+    async fn replayable(
+        &self,
+        principal: &Principal,
+        id: InvocationId,
+    ) -> Result<Invocation, Error> {
+        let found = self.find(principal, id).await?;
+        principal.require(Permission::FunctionsExecute, Some(found.app_id))?;
+        Ok(found)
     }
 
     async fn run(&self, caller: Caller<'_>, target: Target, call: Call) -> Result<Executed, Error> {
@@ -495,9 +512,13 @@ pub(super) fn visible(
 }
 
 /// What `principal` is shown of a record: the inside of the run, which is logs, traceback, worker and
-/// what it was given, only with `invocations.read` in its app. What somebody gave themselves, by a call
+/// what it was given, only with `invocations.read` in its app; why a filter could not be evaluated, only
+/// with `events.subscribe`, as the filter itself. What somebody gave themselves, by a call
 /// from outside, is theirs.
-pub(super) fn shown(principal: &Principal, invocation: Invocation) -> Invocation {
+pub(super) fn shown(principal: &Principal, mut invocation: Invocation) -> Invocation {
+    if !principal.may(Permission::EventsSubscribe, Some(invocation.app_id)) {
+        without_filters(&mut invocation);
+    }
     if principal.may(Permission::InvocationsRead, Some(invocation.app_id)) {
         return invocation;
     }
@@ -523,6 +544,17 @@ pub(super) fn shown(principal: &Principal, invocation: Invocation) -> Invocation
             })
             .collect(),
         ..invocation
+    }
+}
+
+/// Takes away what tells of the contents of a filter.
+fn without_filters(invocation: &mut Invocation) {
+    let earlier = invocation.earlier.iter_mut();
+    let failures = earlier.filter_map(|attempt| attempt.failure.as_mut());
+    for failure in failures.chain(invocation.failure.as_mut()) {
+        if failure.kind == FailureKind::Filter {
+            failure.traceback = None;
+        }
     }
 }
 

@@ -6,20 +6,24 @@ mod dead_letters;
 mod functions;
 mod grants;
 mod invocations;
+mod sources;
 mod subscribers;
 
-pub use admin::{AdminService, Strength};
+pub use admin::{AdminService, NewSuperuser, Strength};
 pub use apps::{AppService, CreateApp, UpdateApp};
-pub use dead_letters::{DeadLetterFilter, DeadLetterService, RedriveSummary, VersionChoice};
+pub use dead_letters::{
+    DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, VersionChoice,
+};
 pub use functions::{
     CreateFunction, CreatedFunction, FunctionService, HeadersChange, RotatedSecret, UpdateFunction,
 };
 pub use grants::RightsInput;
 pub use invocations::{Call, Executed, InvocationService};
-pub use subscribers::{SubscriberPatch, SubscriberService};
+pub use subscribers::{Explain, Subscribe, SubscriberPatch, SubscriberService};
 
 use crate::app::App;
 use crate::auth::{Permission, Principal};
+use crate::draft::Faults;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::event::EventType;
@@ -52,8 +56,16 @@ fn own_in(principal: &Principal) -> Option<AppId> {
 }
 
 /// The slug to use: the given one if it is well-formed, else one made of the name.
-fn slug(given: Option<String>, name: &str, errors: &mut Vec<FieldError>) -> String {
+fn slug(
+    given: Option<String>,
+    name: &str,
+    faults: &Faults,
+    errors: &mut Vec<FieldError>,
+) -> String {
     let Some(slug) = given else {
+        if faults.concern("slug") {
+            return String::new();
+        }
         let made = text::slugify(text::prefix(name, limits::NAME_CHARS * 4));
         let made = text::slugify(text::prefix(&made, limits::SLUG_CHARS));
         // A name that is blank was refused as such.
@@ -175,6 +187,21 @@ fn check_range(
 ) {
     if value.is_some_and(|value| value < min || value > max) {
         errors.push(FieldError::new(field, format!("Use {min} to {max}")));
+    }
+}
+
+/// What cannot be read would be overwritten with a placeholder, so a change must set it anew. `fields` are
+/// those that the change writes, and whether it sets them.
+pub(crate) fn check_damaged(
+    damaged: &[&'static str],
+    fields: &[(&'static str, bool)],
+    errors: &mut Vec<FieldError>,
+) {
+    for (field, is_set) in fields {
+        if damaged.contains(field) && !is_set {
+            let message = "What is stored here is damaged; set it anew, or restore a backup";
+            errors.push(FieldError::new(*field, message));
+        }
     }
 }
 

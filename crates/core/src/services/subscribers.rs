@@ -4,7 +4,8 @@ use super::invocations::visible;
 use crate::app::App;
 use crate::auth::{Permission, Principal};
 use crate::chain::Link;
-use crate::engine::{Engine, Explained, Hindrance};
+use crate::draft::{Draft, Faults};
+use crate::engine::{Engine, Explained, Hindrance, in_order};
 use crate::error::Error;
 use crate::event::{EventType, Phase};
 use crate::function::Function;
@@ -15,11 +16,30 @@ use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
 use crate::registry::{self, Event};
 use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
+use crate::text::prefix;
 use crate::time::Timestamp;
 use crate::users::FieldError;
 use serde_json::Value;
 use std::future::Future;
 use std::sync::Arc;
+
+/// A subscription to be made.
+#[derive(Debug, Clone)]
+pub struct Subscribe {
+    /// The function.
+    pub function: FunctionId,
+    /// How it is called.
+    pub options: SubscriberOptions,
+}
+
+/// What is to be explained.
+#[derive(Debug, Clone, Default)]
+pub struct Explain {
+    /// Parameters; what they do not name is taken from the event's sample.
+    pub params: Option<Value>,
+    /// As if this run had caused the event.
+    pub caused_by: Option<InvocationId>,
+}
 
 /// New options of a subscription; what is none stays, and what is `Some(None)` is unset.
 #[derive(Debug, Clone, Default)]
@@ -73,12 +93,18 @@ impl SubscriberService {
         &self,
         principal: &Principal,
         event: EventType,
-        function: FunctionId,
-        options: SubscriberOptions,
+        draft: Draft<Subscribe>,
         remember: Option<Remember<Subscriber>>,
     ) -> Result<Subscriber, Error> {
-        let found = self.permitted(principal, function).await?;
-        check(event, &options, &found)?;
+        let function = draft.look().function;
+        let (found, mut errors) = if draft.faults().concern("function_id") {
+            (None, Vec::new())
+        } else {
+            self.found(principal, function, draft.faults()).await?
+        };
+        check(event, &draft.look().options, found.as_ref(), &mut errors);
+        let options = draft.checked(errors)?.options;
+        let found = found.ok_or(Error::FunctionDoesNotExist(function))?;
         let store = self.engine.scoped(principal.scope());
         if store.list_subscribers(event, None).await?.len() >= limits::SUBSCRIBERS_PER_EVENT {
             return Err(Error::BadRequest(format!(
@@ -87,8 +113,12 @@ impl SubscriberService {
             )));
         }
         self.load(principal, event, &found).await?;
+        // Loading takes its time: what counts are the rights of now.
+        let now = self.engine.still(principal).await?;
+        self.permitted(&now, function).await?;
         let created_at = self.engine.clock.now();
         let new = NewSubscriber {
+            author: now.author(),
             event,
             function_id: function,
             options,
@@ -116,6 +146,18 @@ impl SubscriberService {
         Ok(subscriber)
     }
 
+    /// Whether a function may be subscribed: for an answer that was given before.
+    ///
+    /// # Errors
+    /// [`Error::FunctionDoesNotExist`], [`Error::Forbidden`].
+    pub async fn may_subscribe(
+        &self,
+        principal: &Principal,
+        function: FunctionId,
+    ) -> Result<(), Error> {
+        self.permitted(principal, function).await.map(drop)
+    }
+
     /// Changes the options of a subscription, or switches it on or off.
     ///
     /// # Errors
@@ -125,18 +167,34 @@ impl SubscriberService {
         principal: &Principal,
         event: EventType,
         function: FunctionId,
-        patch: SubscriberPatch,
+        draft: Draft<SubscriberPatch>,
     ) -> Result<Subscriber, Error> {
-        let found = self.permitted(principal, function).await?;
+        let (found, mut errors) = self.found(principal, function, draft.faults()).await?;
+        if found.is_none() {
+            let options = draft.look().clone();
+            let options = options.applied_to(SubscriberOptions::default());
+            check(event, &options, None, &mut errors);
+            return Err(Error::Validation(draft.faults_with(errors)));
+        }
         let not_subscribed = || Error::NotSubscribed { function, event };
         let store = self.engine.scoped(principal.scope());
         let before = store
             .subscriber(event, function)
             .await?
             .ok_or_else(not_subscribed)?;
+        let patch = draft.look().clone();
+        let fields = [
+            ("priority", patch.priority.is_some()),
+            ("filter", patch.filter.is_some()),
+            ("timeout_seconds", patch.timeout_seconds.is_some()),
+            ("on_timeout", patch.on_timeout.is_some()),
+            ("max_attempts", patch.max_attempts.is_some()),
+        ];
+        super::check_damaged(&before.damaged, &fields, &mut errors);
         let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
-        check(event, &options, &found)?;
+        check(event, &options, found.as_ref(), &mut errors);
+        draft.checked(errors)?;
         let now = self.engine.clock.now().after(before.updated_at);
         let write = async move {
             store
@@ -148,6 +206,20 @@ impl SubscriberService {
             self.settle(principal, event, function).await;
         }
         after.ok_or_else(not_subscribed)
+    }
+
+    /// What is wrong with new options, whichever function's they are.
+    ///
+    /// # Errors
+    /// [`Error::Validation`].
+    pub fn check(&self, event: EventType, draft: Draft<SubscriberPatch>) -> Result<(), Error> {
+        let options = draft
+            .look()
+            .clone()
+            .applied_to(SubscriberOptions::default());
+        let mut errors = Vec::new();
+        check(event, &options, None, &mut errors);
+        draft.checked(errors).map(drop)
     }
 
     /// One subscription. Needs `events.subscribe` on the function's app.
@@ -250,7 +322,8 @@ impl SubscriberService {
 
     /// Which subscriptions an event would run and why each other one would not. What `params` does
     /// not name is taken from the event's sample. With `caused_by`, as if that run had caused the
-    /// event by a call of its own.
+    /// event by a call of its own. Where the caller may not subscribe, conditions are asked about the
+    /// sample only: with values of the caller's own choice the answers would tell what stands in them.
     ///
     /// # Errors
     /// Parameters that no such event has; [`Error::NotFound`] for a run that the caller may not see.
@@ -258,32 +331,61 @@ impl SubscriberService {
         &self,
         principal: &Principal,
         event: EventType,
-        params: Option<Value>,
-        caused_by: Option<InvocationId>,
+        draft: Draft<Explain>,
     ) -> Result<Vec<Explained>, Error> {
         let mut sample = registry::spec(event).sample();
-        if let Some(params) = &params {
+        if let Some(params) = &draft.look().params {
             merge_patch(&mut sample, params);
         }
-        let event = Event::read(event, &sample).map_err(|error| {
-            let message = format!("These are no parameters of {event}: {error}");
-            Error::Validation(vec![FieldError::new("params", message)])
-        })?;
-        if sample.to_string().len() > limits::ATTRIBUTES_BYTES * 2 {
+        let read = if sample.to_string().len() > limits::ATTRIBUTES_BYTES * 2 {
             let message = "These values are larger than any such event's";
-            let error = FieldError::new("params", message);
-            return Err(Error::Validation(vec![error]));
-        }
-        let Some(id) = caused_by else {
-            let explained = self.engine.explain(&event, principal).await?;
-            return Ok(shown_explained(principal, explained));
+            Err(vec![FieldError::new("params", message)])
+        } else {
+            let params = draft.look().params.as_ref();
+            Event::read(event, &sample).map_err(|_| unreadable(event, params))
         };
-        let found = self.engine.scoped(principal.scope()).invocation(id).await?;
-        let run = visible(principal, found, "Invocation")?;
-        let chain = run.chain.with(Link(run.function_id, run.event));
-        let within = principal.clone().at_end_of(chain);
-        let explained = self.engine.explain(&event, &within).await?;
-        Ok(shown_explained(principal, explained))
+        let (given, asked) = match read {
+            Ok(given) => (given, draft.whole()?),
+            Err(found) => return Err(Error::Validation(draft.faults_with(found))),
+        };
+        let within = match asked.caused_by {
+            None => principal.clone(),
+            Some(id) => {
+                let found = self.engine.scoped(principal.scope()).invocation(id).await?;
+                let run = visible(principal, found, "Invocation")?;
+                let chain = run.chain.with(Link(run.function_id, run.event));
+                principal.clone().at_end_of(chain)
+            }
+        };
+        let explained = self.engine.explain(&given, &within).await?;
+        if explained.iter().all(|it| may_see(principal, it)) {
+            return Ok(explained);
+        }
+        let sample = registry::spec(event).sample_event();
+        let of_sample = self.engine.explain(&sample, &within).await?;
+        let (mine, of_sample) = (explained.into_iter(), of_sample.into_iter());
+        let mine = mine.filter(|it| may_see(principal, it));
+        let theirs = of_sample.filter(|it| !may_see(principal, it)).map(hidden);
+        let mut explained: Vec<_> = mine.chain(theirs).collect();
+        in_order(&mut explained);
+        Ok(explained)
+    }
+
+    /// The function to be subscribed. Where there is none and other things are wrong, it is one of them.
+    async fn found(
+        &self,
+        principal: &Principal,
+        function: FunctionId,
+        faults: &Faults,
+    ) -> Result<(Option<Function>, Vec<FieldError>), Error> {
+        match self.permitted(principal, function).await {
+            Ok(found) => Ok((Some(found), Vec::new())),
+            Err(error @ Error::FunctionDoesNotExist(_)) if !faults.is_empty() => {
+                let fault = FieldError::new("function_id", error.to_string());
+                Ok((None, vec![fault]))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn permitted(
@@ -341,6 +443,31 @@ impl SubscriberService {
     }
 }
 
+/// Which parameters are none of the event's.
+fn unreadable(event: EventType, params: Option<&Value>) -> Vec<FieldError> {
+    let sample = registry::spec(event).sample();
+    let fields = params.and_then(Value::as_object).into_iter().flatten();
+    let wrong = fields.filter(|(name, value)| {
+        let mut alone = sample.clone();
+        merge_patch(&mut alone, &serde_json::json!({*name: value}));
+        Event::read(event, &alone).is_err()
+    });
+    let faults = wrong.map(|(name, _)| {
+        let name = prefix(name, limits::NAME_CHARS);
+        let message = match sample.get(name) {
+            Some(value) => format!("{event} has no such value; it may be {value}"),
+            None => format!("{event} has no such parameter"),
+        };
+        FieldError::new(format!("params.{name}"), message)
+    });
+    let mut faults: Vec<_> = faults.collect();
+    if faults.is_empty() {
+        let message = format!("These are no parameters of {event}");
+        faults.push(FieldError::new("params", message));
+    }
+    faults
+}
+
 /// What `principal` is shown of a subscription: its filter only where they may subscribe.
 fn shown(principal: &Principal, mut subscriber: Subscriber) -> Subscriber {
     if !principal.may(Permission::EventsSubscribe, Some(subscriber.app_id)) {
@@ -349,38 +476,38 @@ fn shown(principal: &Principal, mut subscriber: Subscriber) -> Subscriber {
     subscriber
 }
 
-/// The same of an explanation: why a filter could not be evaluated tells what stands in it.
-fn shown_explained(principal: &Principal, explained: Vec<Explained>) -> Vec<Explained> {
-    let explained = explained.into_iter().map(|it| {
-        let app = it.subscriber.app_id;
-        let may_see = principal.may(Permission::EventsSubscribe, Some(app));
-        Explained {
-            subscriber: shown(principal, it.subscriber),
-            hindrance: it.hindrance.map(|why| match why {
-                Hindrance::Unclear(whose, _) if !may_see => {
-                    let reason = "whoever may subscribe the function is told why";
-                    Hindrance::Unclear(whose, reason.to_owned())
-                }
-                why => why,
-            }),
-            ..it
-        }
-    });
-    explained.collect()
+/// Whether `principal` may know what stands in the conditions of a subscription.
+fn may_see(principal: &Principal, explained: &Explained) -> bool {
+    let app = explained.subscriber.app_id;
+    principal.may(Permission::EventsSubscribe, Some(app))
 }
 
-fn check(event: EventType, options: &SubscriberOptions, function: &Function) -> Result<(), Error> {
-    let mut errors = Vec::new();
-    super::check_timeout(options.timeout_seconds, &mut errors);
+/// An explanation for whoever may not: what the conditions are, which of them it is and why it does not
+/// hold stay theirs who may.
+fn hidden(mut explained: Explained) -> Explained {
+    explained.subscriber.options.filter = None;
+    if let Some(Hindrance::Condition(_) | Hindrance::Unclear(..)) = explained.hindrance {
+        explained.hindrance = Some(Hindrance::Hidden);
+    }
+    explained
+}
+
+/// Adds what is wrong with the options; the function's own conditions are looked at where it is known.
+fn check(
+    event: EventType,
+    options: &SubscriberOptions,
+    function: Option<&Function>,
+    errors: &mut Vec<FieldError>,
+) {
+    super::check_timeout(options.timeout_seconds, errors);
     let (field, most) = ("max_attempts", limits::MAX_ATTEMPTS_MAX);
-    super::check_range(field, options.max_attempts, 1, most, &mut errors);
+    super::check_range(field, options.max_attempts, 1, most, errors);
     if event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
         let message = "Only PRE events have it; a POST function that times out is tried again";
         errors.push(FieldError::new("on_timeout", message));
     }
     let own = options.filter.as_deref();
-    super::check_filter("filter", own, Some(event), &mut errors);
-    let functions = function.options.filter_conditions.as_deref();
-    super::check_filter("filter_conditions", functions, Some(event), &mut errors);
-    super::refuse(errors)
+    super::check_filter("filter", own, Some(event), errors);
+    let functions = function.and_then(|it| it.options.filter_conditions.as_deref());
+    super::check_filter("filter_conditions", functions, Some(event), errors);
 }

@@ -43,7 +43,7 @@ pub fn key(name: &str) -> String {
     folded(name)
 }
 
-/// The same name for DNS, however it is spelt.
+/// The same name for DNS, however it is spelt. With a final dot it is the same name.
 fn as_dns_reads(domain: &str) -> Option<Cow<'_, str>> {
     let bytes = domain.as_bytes();
     let read = Uts46::new().to_ascii(
@@ -52,7 +52,12 @@ fn as_dns_reads(domain: &str) -> Option<Cow<'_, str>> {
         Hyphens::Allow,
         DnsLength::Ignore,
     );
-    read.ok()
+    let read = read.ok()?;
+    let is_name = |name: &&str| !name.is_empty() && !name.ends_with('.');
+    match read.strip_suffix('.').filter(is_name) {
+        Some(name) => Some(Cow::Owned(name.to_owned())),
+        None => Some(read),
+    }
 }
 
 /// The ASCII form of a domain that mail can be sent to: labels of letters, digits and dashes, at most
@@ -102,6 +107,14 @@ mod tests {
             ("a@example。com", "a@example.com"),
             ("a@BÜCHER.example", "a@xn--bcher-kva.example"),
             ("a@bu\u{308}cher.example", "a@xn--bcher-kva.example"),
+            ("a@b.example.", "a@b.example"),
+            ("a@B.EXAMPLE.", "a@b.example"),
+            ("a@b.example。", "a@b.example"),
+            ("a@b.example．", "a@b.example"),
+            ("a@b.example｡", "a@b.example"),
+            ("a@bücher.example.", "a@xn--bcher-kva.example"),
+            ("a@localhost.", "a@localhost"),
+            ("a@b@c.example.", "a@b@c.example"),
         ] {
             assert_eq!(key(a), key(b), "{a} {b}");
         }
@@ -113,6 +126,13 @@ mod tests {
             // As DNS sees it these are two domains.
             ("a@straße.example", "a@strasse.example"),
             ("a@b.example", "a@b-example"),
+            // One dot ends a name; two are none.
+            ("a@b.example..", "a@b.example"),
+            ("a@b.example..", "a@b.example."),
+            // A dot before the `@`, or where there is none, is a letter like others.
+            ("a.@b.example", "a@b.example"),
+            ("a.", "a"),
+            ("a@.", "a@"),
         ] {
             assert_ne!(key(a), key(b), "{a} {b}");
         }
@@ -136,6 +156,9 @@ mod tests {
                 "ŉ",
                 "ﬃ",
                 "@@",
+                "a@b.",
+                "a@b..",
+                "a@.",
                 "a@",
                 "@b",
             ]

@@ -68,6 +68,18 @@ pub struct UpdateUser {
 }
 
 impl UpdateUser {
+    /// The fields of a record that may be damaged, and whether this sets them.
+    pub(super) fn fields(&self) -> [(&'static str, bool); 5] {
+        let attributes = matches!(self.attributes, Some(ObjectChange::Replace(_)));
+        [
+            ("username", self.username.is_some()),
+            ("email", self.email.is_some()),
+            ("first_name", self.first_name.is_some()),
+            ("last_name", self.last_name.is_some()),
+            ("attributes", attributes),
+        ]
+    }
+
     /// The record with the new values in place.
     pub(crate) fn applied_to(&self, before: &Profile) -> Profile {
         let new = self.clone();

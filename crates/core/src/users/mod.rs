@@ -8,7 +8,8 @@ mod rights;
 mod service;
 
 pub use input::{CreateUser, UpdateUser};
+pub(crate) use model::is_of_a_username;
 pub use model::{FieldError, Profile, User};
-pub use preferences::PreferencesChange;
+pub use preferences::{Preferences, PreferencesChange};
 pub(crate) use rights::{Standing, function_refusal, functions_may_change};
 pub use service::UserService;

@@ -63,6 +63,8 @@ pub struct User {
     pub updated_at: Timestamp,
     /// Counts changes; a write names the revision that it was decided on.
     pub revision: i64,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 impl User {
@@ -86,6 +88,7 @@ impl User {
             created_at: now,
             updated_at: now,
             revision: 1,
+            damaged: Vec::new(),
         }
     }
 
@@ -181,7 +184,7 @@ fn check_name(field: &'static str, name: &str, errors: &mut Vec<FieldError>) {
 }
 
 /// What may stand in a username, Django's rule with the marks that many scripts need.
-fn is_of_a_username(c: char) -> bool {
+pub(crate) fn is_of_a_username(c: char) -> bool {
     let is_word = c.is_alphanumeric() || CodePointSetData::new::<XidContinue>().contains(c);
     (is_word && !text::is_unseen(c) && !text::is_meaningless(c)) || "@.+-_".contains(c)
 }

@@ -5,11 +5,21 @@
 use super::model::check_object;
 use super::{FieldError, UserService};
 use crate::auth::Principal;
+use crate::draft::Draft;
 use crate::error::Error;
 use crate::function::Object;
 use crate::json::merge_patch;
 use crate::limits;
 use serde_json::{Value, json};
+
+/// What somebody has set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preferences {
+    /// By name.
+    pub set: Object,
+    /// What was set cannot be read, and counts as nothing.
+    pub is_damaged: bool,
+}
 
 /// A change of somebody's preferences.
 #[derive(Debug, Clone)]
@@ -75,10 +85,14 @@ impl UserService {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn preferences(&self, principal: &Principal) -> Result<Object, Error> {
+    pub async fn preferences(&self, principal: &Principal) -> Result<Preferences, Error> {
         let store = self.engine.scoped(principal.scope());
         let found = store.preferences(principal.somebody()?.id).await?;
-        found.map(shown).ok_or_else(gone)
+        let found = found.ok_or_else(gone)?;
+        Ok(Preferences {
+            set: shown(found.set),
+            ..found
+        })
     }
 
     /// Changes the caller's own preferences. No event is published.
@@ -88,10 +102,19 @@ impl UserService {
     pub async fn change_preferences(
         &self,
         principal: &Principal,
-        change: PreferencesChange,
+        change: Draft<PreferencesChange>,
     ) -> Result<Object, Error> {
         let store = self.engine.scoped(principal.scope());
         let user = principal.somebody()?.id;
+        // Without faults, the write itself checks it.
+        let found = match change.faults().is_empty() {
+            true => None,
+            false => {
+                let before = store.preferences(user).await?.ok_or_else(gone)?;
+                change.look().applied_to(before.set).err()
+            }
+        };
+        let change = change.checked(found.into_iter().collect())?;
         match store.change_preferences(user, change).await? {
             Some(Ok(after)) => Ok(shown(after)),
             Some(Err(error)) => Err(Error::Validation(vec![error])),

@@ -99,6 +99,24 @@ pub(super) fn may_set_staff(principal: &Principal, before: bool, after: bool) ->
     }))
 }
 
+/// Changing an account as `change` says: oneself, or somebody else.
+pub(super) fn may_update(
+    principal: &Principal,
+    before: &User,
+    change: &UpdateUser,
+) -> Result<(), Error> {
+    if Some(before.id) == principal.user_id() {
+        may_change_self(principal, before, change)?;
+    } else {
+        may_change(principal, before)?;
+    }
+    if change.password.is_some() {
+        may_set_password(principal)?;
+    }
+    let after = change.applied_to(&before.profile);
+    may_set_staff(principal, before.profile.is_staff, after.is_staff)
+}
+
 /// Changing or deleting somebody else.
 pub(super) fn may_change(principal: &Principal, target: &User) -> Result<(), Error> {
     principal.require(Permission::UsersManage, None)?;
@@ -134,7 +152,7 @@ fn may_more(target: &User, principal: &Principal) -> bool {
 }
 
 /// A new password for an account that exists is a way to act as its owner.
-pub(super) fn may_set_password(principal: &Principal) -> Result<(), Error> {
+fn may_set_password(principal: &Principal) -> Result<(), Error> {
     if !principal.is_function() {
         return Ok(());
     }
@@ -144,11 +162,7 @@ pub(super) fn may_set_password(principal: &Principal) -> Result<(), Error> {
 
 /// Changing oneself: everything but what decides about one's own rights. `attributes` are what others
 /// keep about somebody; a function may be how they do it, with the permission that changing anybody takes.
-pub(super) fn may_change_self(
-    principal: &Principal,
-    before: &User,
-    change: &UpdateUser,
-) -> Result<(), Error> {
+fn may_change_self(principal: &Principal, before: &User, change: &UpdateUser) -> Result<(), Error> {
     if principal.is_function() && !principal.functions_may(Permission::UsersManage, None) {
         principal.require(Permission::UsersManage, None)?;
     }
@@ -174,10 +188,10 @@ pub(super) fn may_change_self(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{ActsAs, FunctionRights, GrantScope};
+    use crate::auth::{Actor, ActsAs, FunctionRights, GrantScope};
     use crate::chain::{Chain, Link};
     use crate::event::EventType;
-    use crate::ids::{AppId, FunctionId, SiteId, UserId};
+    use crate::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
     use crate::ports::store::RoleGrant;
     use crate::registry::spec;
     use crate::site::TenantScope;
@@ -206,6 +220,7 @@ mod tests {
             created_at: now,
             updated_at: now,
             revision: 1,
+            damaged: Vec::new(),
         }
     }
 
@@ -276,9 +291,14 @@ mod tests {
             approved: true,
         };
         let caller = user.map(|user| principal(user, None));
-        let scope = TenantScope::verified(SiteId(1));
-        let chain = Chain::new(vec![Link(FunctionId(1), None)]);
-        Principal::of_function(scope, caller, chain, 0, vec![Arc::new(ceiling)])
+        let actor = Actor {
+            site: SiteId(1),
+            user: None,
+            chain: Chain::new(vec![Link(FunctionId(1), None)]),
+            from: 0,
+            version: VersionId(1),
+        };
+        Principal::of_function(caller, &actor, vec![Arc::new(ceiling)])
     }
 
     #[test]

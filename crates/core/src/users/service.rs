@@ -1,15 +1,17 @@
 //! Creating, changing and deleting users: check, PRE, one short transaction, POST.
 //!
 //! The order is the promise. Functions see only what could be saved; no transaction is open while
-//! they run; the change, the PRE results and the POST runs are committed together.
+//! they run; the change, the PRE results and the POST runs are committed together. Functions take their
+//! time, so whoever asks is looked at again when they have agreed: rights hold when they are used.
 
 use super::input::{CreateUser, UpdateUser};
-use super::model::{Profile, User};
-use super::rights::{may_change, may_change_self, may_set_password, may_set_staff};
+use super::model::{FieldError, Profile, User};
+use super::rights::{may_change, may_set_staff, may_update};
 use crate::app::App;
 use crate::auth::{
     Password, PasswordGate, Passwords, Permission, Principal, Principals, SiteAccess, right,
 };
+use crate::draft::Draft;
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
 use crate::event::EventType;
@@ -21,7 +23,7 @@ use crate::ports::store::{
     Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
 };
 use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
-use crate::services::refuse;
+use crate::services::check_damaged;
 use std::sync::Arc;
 
 /// Operations on users.
@@ -59,14 +61,16 @@ impl UserService {
     pub async fn create(
         &self,
         access: &SiteAccess<right::UsersManage>,
-        input: CreateUser,
+        draft: Draft<CreateUser>,
         remember: Option<Remember<User>>,
     ) -> Result<User, Error> {
         let principal = access.principal();
-        may_set_staff(principal, false, input.is_staff)?;
-        let profile = input.profile();
+        let look = draft.look();
+        may_set_staff(principal, false, look.is_staff)?;
+        let profile = look.profile();
         let store = self.engine.scoped(principal.scope());
-        self.refuse_invalid(&profile, None, input.password.as_ref())?;
+        let errors = self.errors_in(&profile, None, look.password.as_ref());
+        let input = draft.checked(errors)?;
         store
             .check_user_is_free(&profile.username, &profile.email, None)
             .await?;
@@ -84,6 +88,12 @@ impl UserService {
             .await?;
 
         let password_hash = self.hash(input.password).await?;
+        let now = self.engine.still(access).await.and_then(|now| {
+            may_set_staff(now.principal(), false, input.is_staff)?;
+            Ok(now)
+        });
+        let (agreement, now) = self.still(principal, agreement, now).await?;
+        let principal = now.principal();
         let user = self
             .engine
             .new_user(agreement.profile.clone(), false)
@@ -106,25 +116,22 @@ impl UserService {
         &self,
         principal: &Principal,
         username: &str,
-        input: UpdateUser,
+        draft: Draft<UpdateUser>,
     ) -> Result<User, Error> {
         let before = self.find(principal, username).await?;
-        refuse_changed(&before, input.expected)?;
-        if Some(before.id) == principal.user_id() {
-            may_change_self(principal, &before, &input)?;
-        } else {
-            may_change(principal, &before)?;
-        }
-        if input.password.is_some() {
-            may_set_password(principal)?;
-        }
-        let proposed = input.applied_to(&before.profile);
-        may_set_staff(principal, before.profile.is_staff, proposed.is_staff)?;
-        self.refuse_invalid(&proposed, Some(&before.profile), input.password.as_ref())?;
+        let look = draft.look();
+        refuse_changed(&before, look.expected)?;
+        may_update(principal, &before, look)?;
+        let proposed = look.applied_to(&before.profile);
+        let mut errors = self.errors_in(&proposed, Some(&before.profile), look.password.as_ref());
+        check_damaged(&before.damaged, &look.fields(), &mut errors);
+        let input = draft.checked(errors)?;
         let is_self = Some(before.id) == principal.user_id() && !principal.is_function();
         if is_self && (input.password.is_some() || proposed.email != before.profile.email) {
             let site = principal.scope().site_id();
-            self.gate.prove(site, &before, input.current).await?;
+            self.gate
+                .prove(site, &before, input.current.clone())
+                .await?;
         }
         let store = self.engine.scoped(principal.scope());
         store
@@ -142,12 +149,18 @@ impl UserService {
             .await?;
         let agreement = self.ask(&pre, proposed, Some(&before), principal).await?;
 
-        let password_hash = self.hash(input.password).await?;
+        let password_hash = self.hash(input.password.clone()).await?;
+        // The account itself is the one that was looked at: a change of it, or of its roles, raises the
+        // revision, and the write is refused.
+        let now = self.engine.still(principal).await;
+        let now = now.and_then(|now| may_update(&now, &before, &input).map(|()| now));
+        let (agreement, principal) = self.still(principal, agreement, now).await?;
 
         let user = User {
             profile: agreement.profile.clone(),
             updated_at: self.engine.clock.now(),
             revision: before.revision + 1,
+            damaged: Vec::new(),
             ..before.clone()
         };
         let post = Event::PostUserUpdate(Box::new(UserUpdated {
@@ -158,7 +171,7 @@ impl UserService {
             user: Box::new(user.clone()),
             password_hash,
         };
-        self.commit(change.into(), agreement, &post, principal)
+        self.commit(change.into(), agreement, &post, &principal)
             .await?;
         Ok(user)
     }
@@ -190,6 +203,9 @@ impl UserService {
             .admit(EventType::PostUserDelete, principal)
             .await?;
         let agreement = self.ask(&pre, profile, Some(&before), principal).await?;
+        let now = self.engine.still(principal).await;
+        let now = now.and_then(|now| may_change(&now, &before).map(|()| now));
+        let (agreement, principal) = self.still(principal, agreement, now).await?;
 
         let user = User {
             is_deleted: true,
@@ -201,7 +217,7 @@ impl UserService {
         let change = UserChange::Delete {
             user: Box::new(user),
         };
-        self.commit(change.into(), agreement, &post, principal)
+        self.commit(change.into(), agreement, &post, &principal)
             .await
     }
 
@@ -287,18 +303,36 @@ impl UserService {
         }
     }
 
-    /// Refuses what could not be stored, with everything that is wrong with it.
-    fn refuse_invalid(
+    /// Goes on if whoever asks still may. If not, the functions did run, and nothing is saved.
+    async fn still<T>(
+        &self,
+        principal: &Principal,
+        mut agreement: Agreement,
+        may: Result<T, Error>,
+    ) -> Result<(Agreement, T), Error> {
+        match may {
+            Ok(now) => Ok((agreement, now)),
+            Err(error) => {
+                let store = self.engine.scoped(principal.scope());
+                let completions = unsaved(agreement.take_completions());
+                self.engine.complete_or_later(&store, completions).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Everything that is wrong with what is proposed.
+    fn errors_in(
         &self,
         profile: &Profile,
         before: Option<&Profile>,
         password: Option<&Password>,
-    ) -> Result<(), Error> {
+    ) -> Vec<FieldError> {
         let mut errors = profile.check(before);
         if let Some(password) = password {
             errors.extend(self.passwords.check(password, profile));
         }
-        refuse(errors)
+        errors
     }
 
     async fn hash(&self, password: Option<Password>) -> Result<Option<String>, Error> {
@@ -321,14 +355,15 @@ impl UserService {
         let store = self.engine.scoped(principal.scope());
         let prepared = self.events.prepare(post, principal).await?;
         let (engine, principals) = (Arc::clone(&self.engine), Arc::clone(&self.principals));
-        let site = principal.scope().site_id();
+        let (site, author) = (principal.scope().site_id(), principal.author());
         let written = to_the_end(async move {
             let user = change.user_id();
             let completions = agreement.take_completions();
-            let kept = completions.clone();
+            let kept = unsaved(completions.clone());
             let completions = [completions, prepared.completions].concat();
             let changes: Vec<_> = completions.iter().map(Completion::change).collect();
             let commit = UserCommit {
+                author,
                 change,
                 completions,
                 invocations: prepared.invocations,
@@ -348,6 +383,17 @@ impl UserService {
         failpoint::hit(Point::ReplyBefore);
         Ok(())
     }
+}
+
+/// Results of functions that agreed to what is not saved: they changed nothing.
+fn unsaved(completions: Vec<Completion>) -> Vec<Completion> {
+    let completions = completions.into_iter();
+    completions
+        .map(|completion| Completion {
+            changes: None,
+            ..completion
+        })
+        .collect()
 }
 
 /// A change, and the wish that the answer to its request be stored with it.

@@ -40,7 +40,7 @@ async fn deploy(world: &World, name: &str, code: &str) {
         ..UpdateFunction::default()
     };
     let functions = &world.platform.functions;
-    functions.update(&access, name, input).await.unwrap();
+    functions.update(&access, name, input.into()).await.unwrap();
 }
 
 async fn get(world: &World, id: InvocationId) -> Invocation {
@@ -174,7 +174,7 @@ async fn the_inside_of_earlier_attempts_is_for_those_who_may_read_runs() {
         ..UpdateUser::default()
     };
     let users = &world.platform.users;
-    users.update(&ann, "ann", input).await.unwrap();
+    users.update(&ann, "ann", input.into()).await.unwrap();
     world.until(State::Retrying, 1).await;
     next_attempt(&world).await;
     world.until(State::Retrying, 1).await;
@@ -317,7 +317,10 @@ async fn a_run_of_a_function_that_was_switched_off_keeps_its_logs() {
     };
     let access = world.access::<right::FunctionsDeploy>().await;
     let functions = &world.platform.functions;
-    functions.update(&access, "paused", off).await.unwrap();
+    functions
+        .update(&access, "paused", off.into())
+        .await
+        .unwrap();
     world.until(State::Dead, 1).await;
     let record = only(&world, "paused").await;
     assert_eq!(record.failure.unwrap().kind, FailureKind::Inactive);

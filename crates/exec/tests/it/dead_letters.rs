@@ -5,7 +5,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tollgate_core::auth::right;
+use tollgate_core::auth::{Principal, right};
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
@@ -14,7 +14,9 @@ use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{FailureKind, Invocation, Trigger};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{Conflict, PageRequest};
-use tollgate_core::services::{DeadLetterFilter, RedriveSummary, UpdateFunction, VersionChoice};
+use tollgate_core::services::{
+    DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, UpdateFunction, VersionChoice,
+};
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
 use tollgate_exec::ExecutorConfig;
@@ -42,10 +44,26 @@ async fn one_dead(world: &World) -> Invocation {
     world.invocations().await.remove(0)
 }
 
+/// What a filter, `all` and a limit redrive.
+async fn redrive_many(
+    letters: &DeadLetterService,
+    admin: &Principal,
+    (filter, all, limit): (DeadLetterFilter, bool, Option<usize>),
+    choice: VersionChoice,
+) -> Result<RedriveSummary, Error> {
+    let asked = RedriveMany {
+        filter,
+        all,
+        limit,
+        choice,
+    };
+    letters.redrive_many(admin, asked.into()).await
+}
+
 async fn deploy(world: &World, name: &str, input: UpdateFunction) {
     let access = world.access::<right::FunctionsDeploy>().await;
     let functions = &world.platform.functions;
-    functions.update(&access, name, input).await.unwrap();
+    functions.update(&access, name, input.into()).await.unwrap();
 }
 
 fn code(text: &str) -> UpdateFunction {
@@ -140,7 +158,12 @@ async fn a_function_that_cannot_run_keeps_its_dead_letter() {
     let letters = &world.platform.dead_letters;
     let everything = || {
         let filter = DeadLetterFilter::default();
-        letters.redrive_many(&world.admin, filter, true, None, VersionChoice::Active)
+        redrive_many(
+            letters,
+            &world.admin,
+            (filter, true, None),
+            VersionChoice::Active,
+        )
     };
     let skipped = RedriveSummary {
         skipped: 1,
@@ -201,7 +224,12 @@ async fn many_are_redriven_in_batches_up_to_a_limit() {
             function_slug: Some("after".to_owned()),
             ..DeadLetterFilter::default()
         };
-        letters.redrive_many(&world.admin, filter, false, limit, VersionChoice::Active)
+        redrive_many(
+            letters,
+            &world.admin,
+            (filter, false, limit),
+            VersionChoice::Active,
+        )
     };
     let first = redrive(Some(3)).await.unwrap();
     assert_eq!((first.redriven, first.skipped, first.more), (3, 0, true));
@@ -225,9 +253,13 @@ async fn nobody_redrives_everything_by_accident() {
         (true, Some(10_001), "limit"),
     ] {
         let filter = DeadLetterFilter::default();
-        let refused = letters
-            .redrive_many(&world.admin, filter, all, limit, VersionChoice::Active)
-            .await;
+        let refused = redrive_many(
+            letters,
+            &world.admin,
+            (filter, all, limit),
+            VersionChoice::Active,
+        )
+        .await;
         let Err(Error::Validation(errors)) = refused else {
             panic!("{refused:?}")
         };
@@ -392,7 +424,7 @@ async fn many_are_redriven_as_far_as_the_queue_has_room() {
     let letters = &world.platform.dead_letters;
     let redrive = || {
         let (filter, own) = (DeadLetterFilter::default(), VersionChoice::Own);
-        letters.redrive_many(&world.admin, filter, true, None, own)
+        redrive_many(letters, &world.admin, (filter, true, None), own)
     };
     let none = RedriveSummary {
         more: true,

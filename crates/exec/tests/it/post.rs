@@ -39,7 +39,7 @@ async fn each_change_causes_its_post_run_with_the_complete_user() {
     world
         .platform
         .users
-        .update(&world.admin, "ann", change)
+        .update(&world.admin, "ann", change.into())
         .await
         .unwrap();
     world
@@ -214,7 +214,7 @@ async fn switching_a_function_off_makes_its_run_a_dead_letter() {
     world
         .platform
         .functions
-        .update(&access, "paused", off)
+        .update(&access, "paused", off.into())
         .await
         .unwrap();
     world.until(State::Dead, 1).await;

@@ -1,6 +1,6 @@
 //! The PRE stage: a change happens if and only if every function agreed.
 
-use crate::world::{World, create_user, priority, returns};
+use crate::world::{World, create_user, priority, returns, subscription};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -97,7 +97,7 @@ async fn every_verdict_on_update() {
         match world
             .platform
             .users
-            .update(&world.admin, "ann", change)
+            .update(&world.admin, "ann", change.into())
             .await
         {
             Ok(_) => assert!(agrees, "{name}"),
@@ -220,7 +220,7 @@ async fn a_caller_who_goes_away_cancels_everything() {
     world
         .platform
         .apps
-        .create(&access, app, None)
+        .create(&access, app.into(), None)
         .await
         .unwrap();
     assert_eq!(
@@ -301,7 +301,7 @@ async fn functions_see_only_what_could_be_saved() {
     let refused = world
         .platform
         .users
-        .create(&world.manage(), broken, None)
+        .create(&world.manage(), broken.into(), None)
         .await;
     assert!(matches!(refused, Err(Error::Validation(_))));
     assert_eq!(world.runtime.calls().len(), 1);
@@ -426,8 +426,7 @@ async fn a_subscription_whose_maker_went_away_is_asked_all_the_same() {
         let subscribing = subscribers.subscribe(
             admin,
             event,
-            function.id,
-            SubscriberOptions::default(),
+            subscription(function.id, SubscriberOptions::default()),
             None,
         );
         tokio::pin!(subscribing);

@@ -266,7 +266,7 @@ async fn part_of_the_queue_is_for_events_only() {
         world
             .platform
             .functions
-            .update(&access, "after", change)
+            .update(&access, "after", change.into())
             .await
             .unwrap()
     };
@@ -311,7 +311,7 @@ async fn a_rate_limits_calls_and_no_events() {
     let functions = &world.platform.functions;
     let access = world.access().await;
     functions
-        .update(&access, "after", rate(Some("2/m")))
+        .update(&access, "after", rate(Some("2/m")).into())
         .await
         .unwrap();
     world.execute("after", false).await.unwrap();
@@ -334,12 +334,12 @@ async fn a_rate_limits_calls_and_no_events() {
     world.execute("after", false).await.unwrap();
     world.execute("after", false).await.unwrap_err();
     functions
-        .update(&access, "after", rate(None))
+        .update(&access, "after", rate(None).into())
         .await
         .unwrap();
     world.execute("after", false).await.unwrap();
     let wrong = functions
-        .update(&access, "after", rate(Some("often")))
+        .update(&access, "after", rate(Some("often")).into())
         .await
         .unwrap_err();
     let Error::Validation(errors) = wrong else {

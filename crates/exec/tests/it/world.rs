@@ -8,18 +8,22 @@ use tempfile::TempDir;
 use tollgate_core::auth::{
     AppAccess, Password, PasswordRules, Principal, Right, SiteAccess, right,
 };
+use tollgate_core::draft::Draft;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
 use tollgate_core::event::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Object};
+use tollgate_core::ids::FunctionId;
 use tollgate_core::invocation::Invocation;
 use tollgate_core::json::JsonText;
 use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
-use tollgate_core::services::{Call, CreateApp, CreateFunction, Executed, RightsInput, Strength};
+use tollgate_core::services::{
+    Call, CreateApp, CreateFunction, Executed, NewSuperuser, RightsInput, Strength, Subscribe,
+};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
@@ -178,7 +182,7 @@ impl World {
         };
         let functions = &self.platform.functions;
         functions
-            .create(&access, create, None)
+            .create(&access, create.into(), None)
             .await
             .unwrap()
             .function
@@ -206,7 +210,7 @@ impl World {
             .await;
         let subscribers = &self.platform.subscribers;
         subscribers
-            .subscribe(&self.admin, event, function.id, options, None)
+            .subscribe(&self.admin, event, subscription(function.id, options), None)
             .await
             .unwrap();
         function
@@ -215,7 +219,7 @@ impl World {
     pub(crate) async fn create(&self, name: &str) -> Result<User, Error> {
         self.platform
             .users
-            .create(&self.manage(), create_user(name), None)
+            .create(&self.manage(), create_user(name).into(), None)
             .await
     }
 
@@ -297,10 +301,14 @@ async fn first_start(platform: &Platform) -> Principal {
                 .create_site(&authority, "default", vec![])
                 .await
                 .unwrap();
-            let password = Password::new("correct horse");
+            let new = NewSuperuser {
+                email: ADMIN.to_owned(),
+                username: None,
+                password: Password::new("correct horse"),
+            };
             platform
                 .admin
-                .create_superuser(&authority, &site, ADMIN, password, Strength::Checked)
+                .create_superuser(&authority, &site, new, Strength::Checked)
                 .await
                 .unwrap();
             let admin = platform
@@ -315,7 +323,7 @@ async fn first_start(platform: &Platform) -> Principal {
             };
             platform
                 .apps
-                .create(&SiteAccess::check(admin).unwrap(), app, None)
+                .create(&SiteAccess::check(admin).unwrap(), app.into(), None)
                 .await
                 .unwrap();
             site
@@ -326,6 +334,10 @@ async fn first_start(platform: &Platform) -> Principal {
         .act_as(&authority, &site, ADMIN)
         .await
         .unwrap()
+}
+
+pub(crate) fn subscription(function: FunctionId, options: SubscriberOptions) -> Draft<Subscribe> {
+    Subscribe { function, options }.into()
 }
 
 pub(crate) fn create_user(name: &str) -> CreateUser {

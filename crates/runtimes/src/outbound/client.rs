@@ -6,6 +6,7 @@ use super::dns::{GuardedDns, LookupError};
 use super::guard::Reach;
 use super::trouble::Trouble;
 use super::{HeaderError, OutboundConfig, OutboundError, OutboundStartError, Refusal, tls};
+use hyper::body::Bytes;
 use parking_lot::Mutex;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::ids::SiteId;
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 use url::{Host, Url};
 
 /// Headers that say how the connection is used. The client alone sets them.
@@ -114,14 +116,17 @@ pub struct Reply {
 }
 
 impl Outbound {
-    /// A client with its own connections.
+    /// A client with its own connections. `supervisor` watches what goes on in the background.
     ///
     /// # Errors
     /// When TLS cannot be set up, or the file of further authorities holds none.
-    pub fn new(config: OutboundConfig) -> Result<Self, OutboundStartError> {
+    pub fn new(
+        config: OutboundConfig,
+        supervisor: &Supervisor,
+    ) -> Result<Self, OutboundStartError> {
         let made = Self {
             pools: Arc::default(),
-            dns: Arc::new(GuardedDns::new(&config)),
+            dns: Arc::new(GuardedDns::new(&config, supervisor)),
             tls: Arc::new(tls::config(config.ca_file.as_deref())?),
             config: Arc::new(config),
         };
@@ -255,19 +260,27 @@ impl Reply {
         self.response.headers()
     }
 
+    /// How long the body is, where that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
+    /// What has arrived of the body and was not read yet; none at its end.
+    ///
+    /// # Errors
+    /// [`OutboundError::Trouble`].
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, OutboundError> {
+        let https = self.https;
+        self.response.chunk().await.map_err(|it| failed(it, https))
+    }
+
     /// The first `limit` bytes of the body, and whether that is all of it.
     ///
     /// # Errors
     /// [`OutboundError::Trouble`].
     pub async fn read_up_to(mut self, limit: usize) -> Result<(Vec<u8>, bool), OutboundError> {
         let mut body = Vec::new();
-        let https = self.https;
-        while let Some(chunk) = self
-            .response
-            .chunk()
-            .await
-            .map_err(|it| failed(it, https))?
-        {
+        while let Some(chunk) = self.chunk().await? {
             let room = limit - body.len();
             if chunk.len() > room {
                 body.extend_from_slice(&chunk[..room]);

@@ -4,17 +4,23 @@
 
 use super::guard::Reach;
 use super::{OutboundConfig, Refusal};
-use hickory_resolver::TokioResolver;
+use hickory_resolver::Resolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
 };
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::runtime::{RuntimeProvider, Spawn, TokioHandle, TokioRuntimeProvider};
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
 use reqwest::dns::{Addrs, Resolve, Resolving};
+use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 
 /// Why a name is not called. Travels through the client as its error's cause.
 #[derive(Debug, thiserror::Error)]
@@ -25,17 +31,69 @@ pub(super) enum LookupError {
     Unresolved,
 }
 
+/// The resolver's way to the network. What it leaves running in the background is watched: without it
+/// every further name would wait for nothing.
+#[derive(Clone)]
+struct Provider {
+    network: TokioRuntimeProvider,
+    background: Background,
+}
+
+#[derive(Clone)]
+struct Background {
+    tasks: TokioHandle,
+    supervisor: Supervisor,
+}
+
+impl Spawn for Background {
+    fn spawn_bg(&mut self, future: impl Future<Output = ()> + Send + 'static) {
+        let work = async move {
+            failpoint::hit(Point::LoopResolver);
+            future.await;
+        };
+        // It ends with its connection.
+        self.tasks
+            .spawn_bg(self.supervisor.watch_passing("resolver", work));
+    }
+}
+
+type Connecting<T> = Pin<Box<dyn Send + Future<Output = io::Result<T>>>>;
+
+impl RuntimeProvider for Provider {
+    type Handle = Background;
+    type Timer = <TokioRuntimeProvider as RuntimeProvider>::Timer;
+    type Udp = <TokioRuntimeProvider as RuntimeProvider>::Udp;
+    type Tcp = <TokioRuntimeProvider as RuntimeProvider>::Tcp;
+
+    fn create_handle(&self) -> Background {
+        self.background.clone()
+    }
+
+    fn connect_tcp(
+        &self,
+        server: SocketAddr,
+        from: Option<SocketAddr>,
+        timeout: Option<Duration>,
+    ) -> Connecting<Self::Tcp> {
+        self.network.connect_tcp(server, from, timeout)
+    }
+
+    fn bind_udp(&self, from: SocketAddr, server: SocketAddr) -> Connecting<Self::Udp> {
+        self.network.bind_udp(from, server)
+    }
+}
+
 /// The resolver that the client asks at every new connection.
 pub(super) struct GuardedDns {
     /// None where the system names no server.
-    resolver: Option<TokioResolver>,
+    resolver: Option<Resolver<Provider>>,
     allow_private: bool,
 }
 
 impl GuardedDns {
     /// Where nobody is known who resolves names, none of them is called, and the rest works.
-    pub(super) fn new(config: &OutboundConfig) -> Self {
-        let resolver = Self::resolver(config);
+    pub(super) fn new(config: &OutboundConfig, supervisor: &Supervisor) -> Self {
+        let resolver = Self::resolver(config, supervisor);
         if let Err(error) = &resolver {
             tracing::warn!(
                 %error,
@@ -54,14 +112,25 @@ impl GuardedDns {
         self.resolver.is_some()
     }
 
-    fn resolver(config: &OutboundConfig) -> Result<TokioResolver, NetError> {
+    fn resolver(
+        config: &OutboundConfig,
+        supervisor: &Supervisor,
+    ) -> Result<Resolver<Provider>, NetError> {
         let servers = match config.dns_server {
             Some(server) => vec![name_server(server)],
             None => read_system_conf()?.0.into_parts().2,
         };
         let servers = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let mut builder =
-            TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
+        let network = TokioRuntimeProvider::default();
+        let background = Background {
+            tasks: network.create_handle(),
+            supervisor: supervisor.clone(),
+        };
+        let provider = Provider {
+            network,
+            background,
+        };
+        let mut builder = Resolver::builder_with_config(servers, provider);
         let options = builder.options_mut();
         options.timeout = limits::DNS_TIMEOUT;
         // Both, because every address of a name is looked at.

@@ -3,18 +3,16 @@
 //! Must never make a request for a function that may not, or to a host that its site may not
 //! reach; a redirect is a request like the first. Everything that arrives may come from hostile code.
 
-use super::{Outbound, OutboundError, Refusal, Request, header_map};
+use super::reply::{ReplyRooms, Written};
+use super::{Outbound, OutboundError, Refusal, Request, header_map, reply};
 use base64::Engine as _;
-use base64::display::Base64Display;
-use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 use tollgate_core::function::{Executable, Network};
 use tollgate_core::limits;
@@ -38,23 +36,8 @@ struct Wanted<'a> {
     redirects: u8,
 }
 
-/// What it gets. The body is written in base64 once, where it goes.
-#[derive(Serialize)]
-struct Reply<'a> {
-    status: u16,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    reason: &'a str,
-    url: &'a str,
-    headers: &'a [(String, String)],
-    #[serde(serialize_with = "displayed")]
-    body: Base64Display<'a, 'a, GeneralPurpose>,
-}
-
-fn displayed<S: Serializer>(body: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(body)
-}
-
-/// Makes the request that a running function asks for. The whole is bounded by the run's own end.
+/// Makes the request that a running function asks for. The whole is bounded by the run's own end. A
+/// large response waits for its part of `rooms`, and holds it as long as it is there.
 ///
 /// # Errors
 /// A refusal that names what to do, or why there is no response.
@@ -62,7 +45,8 @@ pub(crate) async fn answer(
     outbound: Option<&Outbound>,
     executable: &Executable,
     args: &RawValue,
-) -> Result<Box<RawValue>, HostError> {
+    rooms: &ReplyRooms,
+) -> Result<Written, HostError> {
     if executable.options.network != Network::Egress {
         let message = "This function has no network: set its `network` to \"egress\" to let it make \
                        requests";
@@ -77,7 +61,7 @@ pub(crate) async fn answer(
             .map_err(|_| HostError::bad_request("timeout must be seconds above 0"))
     });
     let patience = patience.transpose()?.unwrap_or(limits::TIMEOUT_MAX);
-    let exchange = exchange(outbound, executable, wanted);
+    let exchange = exchange(outbound, executable, wanted, rooms);
     tokio::time::timeout(patience.min(limits::TIMEOUT_MAX), exchange)
         .await
         .map_err(|_| late(patience))?
@@ -87,7 +71,8 @@ async fn exchange(
     outbound: &Outbound,
     executable: &Executable,
     wanted: Wanted<'_>,
-) -> Result<Box<RawValue>, HostError> {
+    rooms: &ReplyRooms,
+) -> Result<Written, HostError> {
     let mut hops = wanted.redirects.min(limits::EGRESS_REDIRECTS);
     let target = outbound.check(&wanted.url).map_err(refused)?;
     let mut request = Request {
@@ -115,35 +100,7 @@ async fn exchange(
             hops -= 1;
             continue;
         }
-        let status = reply.status().as_u16();
-        let reason = reply.reason();
-        let headers: Vec<_> = reply
-            .headers()
-            .iter()
-            .map(|(name, value)| {
-                let value: String = value.as_bytes().iter().copied().map(char::from).collect();
-                (name.to_string(), value)
-            })
-            .collect();
-        let (body, complete) = reply
-            .read_up_to(limits::EGRESS_REPLY_BYTES)
-            .await
-            .map_err(failed)?;
-        if !complete {
-            let message = format!(
-                "The response is larger than {} bytes, which is the limit",
-                limits::EGRESS_REPLY_BYTES
-            );
-            return Err(HostError::new("PAYLOAD_TOO_LARGE", 413, message));
-        }
-        let reply = Reply {
-            status,
-            reason: &reason,
-            url: target.url().as_str(),
-            headers: &headers,
-            body: Base64Display::new(&body, &BASE64),
-        };
-        return to_raw_value(&reply).map_err(|error| HostError::internal(&error));
+        return reply::written(reply, target.url().as_str(), rooms).await;
     }
 }
 
@@ -224,7 +181,7 @@ fn body(text: Option<&str>) -> Result<Vec<u8>, HostError> {
     Ok(body)
 }
 
-fn failed(error: OutboundError) -> HostError {
+pub(super) fn failed(error: OutboundError) -> HostError {
     match error {
         OutboundError::Refused(refusal) => refused(refusal),
         other => HostError::new("SERVICE_UNAVAILABLE", 503, format!("The address {other}")),

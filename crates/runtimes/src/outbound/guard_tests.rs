@@ -3,6 +3,7 @@
 
 use super::guard::Reach;
 use super::{Outbound, OutboundConfig, Refusal};
+use tollgate_core::supervise::Supervisor;
 
 fn client(allow_private: bool) -> Outbound {
     let config = OutboundConfig {
@@ -11,7 +12,7 @@ fn client(allow_private: bool) -> Outbound {
         dns_server: Some(([127, 0, 0, 1], 53).into()),
         ca_file: None,
     };
-    Outbound::new(config).unwrap()
+    Outbound::new(config, &Supervisor::default()).unwrap()
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod dns;
 pub(crate) mod egress;
 mod guard;
 mod guard_tests;
+pub(crate) mod reply;
 mod tls;
 mod trouble;
 

@@ -4,12 +4,11 @@
 //! at its beginning, and its size is bounded by that before more of it is read. What large frames hold
 //! together is bounded too: one that finds no room waits in the kernel, and one that stalls is given up.
 
+use crate::room::{Room, Taken};
 use serde::Serialize;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tollgate_core::limits;
 
 /// What a frame is about stands within so many bytes.
@@ -20,55 +19,6 @@ const SMALL_BYTES: usize = 16 * 1024;
 const STALL: Duration = Duration::from_secs(10);
 /// A buffer that a large frame made larger than this is given back.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
-/// Room is counted in pieces of this size.
-const PIECE_BYTES: usize = 1024;
-
-/// Room for the large frames of all workers, and for those of one site's.
-#[derive(Debug, Clone)]
-pub(super) struct Room {
-    house: Arc<Semaphore>,
-    site: Arc<Semaphore>,
-}
-
-/// Room that a frame takes, as long as this lives.
-#[derive(Debug)]
-pub(super) struct Taken {
-    _house: OwnedSemaphorePermit,
-    _site: OwnedSemaphorePermit,
-}
-
-impl Room {
-    /// All there is.
-    pub(super) fn new() -> Self {
-        let house = Arc::new(Semaphore::new(limits::FRAMES_BYTES / PIECE_BYTES));
-        Self {
-            site: Self::for_site(),
-            house,
-        }
-    }
-
-    /// One site's part in the same.
-    pub(super) fn of_site(&self) -> Self {
-        Self {
-            house: Arc::clone(&self.house),
-            site: Self::for_site(),
-        }
-    }
-
-    fn for_site() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(limits::FRAMES_BYTES / PIECE_BYTES / 2))
-    }
-
-    /// Waits for room, the site's first: whoever has that waits for others only.
-    async fn take(&self, bytes: usize) -> io::Result<Taken> {
-        let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).map_err(io::Error::other)?;
-        let take = |from: &Arc<Semaphore>| Arc::clone(from).acquire_many_owned(pieces);
-        let _site = take(&self.site).await.map_err(io::Error::other)?;
-        let _house = take(&self.house).await.map_err(io::Error::other)?;
-        Ok(Taken { _house, _site })
-    }
-}
-
 /// What arrives from one worker: a frame, and perhaps the beginning of what follows it.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -119,6 +69,22 @@ pub(super) fn write_frame(buffer: &mut Vec<u8>, value: &impl Serialize) -> io::R
     serde_json::to_writer(&mut *buffer, value)?;
     let length = u32::try_from(buffer.len() - 4).map_err(io::Error::other)?;
     buffer[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
+/// Writes the beginning of a frame into `buffer`, replacing what it held: up to `head`, which `middle`
+/// and `tail` follow.
+pub(super) fn write_frame_around(
+    buffer: &mut Vec<u8>,
+    head: &str,
+    middle: &str,
+    tail: &str,
+) -> io::Result<()> {
+    let length = head.len() + middle.len() + tail.len();
+    let length = u32::try_from(length).map_err(io::Error::other)?;
+    buffer.clear();
+    buffer.extend_from_slice(&length.to_be_bytes());
+    buffer.extend_from_slice(head.as_bytes());
     Ok(())
 }
 
@@ -273,7 +239,7 @@ mod tests {
     async fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut inbox = Inbox::default();
         let mut stream = bytes;
-        let frame = read_frame(&mut stream, &mut inbox, &Room::new()).await?;
+        let frame = read_frame(&mut stream, &mut inbox, &Room::new(limits::FRAMES_BYTES)).await?;
         Ok(frame.body.to_vec())
     }
 
@@ -313,7 +279,11 @@ mod tests {
             frame("{\"op\":\"host\",\"method\":\"b\"}"),
         ]
         .concat();
-        let (mut inbox, mut stream, room) = (Inbox::default(), &bytes[..], Room::new());
+        let (mut inbox, mut stream, room) = (
+            Inbox::default(),
+            &bytes[..],
+            Room::new(limits::FRAMES_BYTES),
+        );
         let first = read_frame(&mut stream, &mut inbox, &room).await.unwrap();
         assert_eq!((first.body, first.asks), (&b"{\"op\":\"a\"}"[..], false));
         assert!(!inbox.is_spent());
@@ -375,7 +345,7 @@ mod tests {
 
     #[tokio::test]
     async fn large_frames_share_their_room_and_give_it_back() {
-        let room = Room::new();
+        let room = Room::new(limits::FRAMES_BYTES);
         let body = format!(r#"{{"op":"result","result":"{}"}}"#, "x".repeat(4 << 20));
         let bytes = frame(&body);
         let mut buffers = [Inbox::default(), Inbox::default(), Inbox::default()];

@@ -3,7 +3,9 @@
 //! Must never run or even parse user code in this process: a syntax check happens in a process
 //! that is thrown away.
 
+mod claim;
 mod config;
+mod files;
 mod frames;
 mod groups;
 mod journal;
@@ -93,7 +95,8 @@ impl PythonRuntime {
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
-        runtime.spawn(async move { warming.keeper().ready().await.map(drop) });
+        let warm = async move { drop(warming.keeper().ready().await) };
+        runtime.spawn(pool.supervisor().watch_passing("warming", warm));
         Ok(Arc::new(Self {
             pool,
             outbound,

@@ -320,12 +320,8 @@ impl WireLine<'_> {
         let Self(seconds, level, logger, message) = self;
         LogLine {
             timestamp: timestamp(seconds),
-            level: known(&level, &["DEBUG", "INFO", "WARNING", "ERROR"], "INFO"),
-            logger: known(
-                &logger,
-                &["function", "stdout", "stderr", "tollgate"],
-                "function",
-            ),
+            level: LogLine::level(&level).to_owned(),
+            logger: LogLine::logger(&logger).to_owned(),
             message: message.into_owned(),
         }
     }
@@ -341,15 +337,6 @@ impl WireLine<'_> {
         *bytes += line.message.len();
         Some(line)
     }
-}
-
-fn known(word: &str, words: &[&str], otherwise: &str) -> String {
-    (if words.contains(&word) {
-        word
-    } else {
-        otherwise
-    })
-    .to_owned()
 }
 
 pub(super) fn timestamp(seconds: f64) -> Timestamp {

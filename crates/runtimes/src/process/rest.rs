@@ -12,6 +12,8 @@ use std::fs;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
+use tollgate_core::failpoint::{self, Point};
+use tollgate_core::supervise::Supervisor;
 
 /// Between two looks at a worker that rests: at first, and at most.
 const SOON: Duration = Duration::from_millis(25);
@@ -84,12 +86,12 @@ impl Body {
     }
 
     /// Its code is loaded, and it rests from here on. `left`: with threads.
-    pub(super) fn loaded(self: &Arc<Self>, left: bool) {
+    pub(super) fn loaded(self: &Arc<Self>, left: bool, supervisor: &Supervisor) {
         if let Some(process) = self.process.get() {
             self.state.lock().loaded = resident(process.pid);
         }
         self.rest(left, false);
-        tokio::spawn(watch(Arc::downgrade(self)));
+        tokio::spawn(supervisor.watch_passing("rest", watch(Arc::downgrade(self))));
     }
 
     /// A call begins.
@@ -160,6 +162,7 @@ async fn watch(body: Weak<Body>) {
     let (mut pause, mut rest) = (SOON, 0);
     loop {
         tokio::time::sleep(pause).await;
+        failpoint::hit(Point::LoopRest);
         let Some(body) = body.upgrade() else {
             return;
         };

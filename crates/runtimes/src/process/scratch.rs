@@ -1,5 +1,4 @@
-//! Folders on disk that functions have written to: found again after a server that is gone, and
-//! emptied whatever is in them.
+//! Folders on disk that functions have written to: emptied whatever is in them.
 //!
 //! It must never follow a link, and its depth must not depend on theirs: a function can nest folders
 //! deeper than any stack. So each folder inside is moved to the top, and emptied there.
@@ -8,9 +7,6 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-
-/// Folders for workers' folders are named by this, the server's process id, and a count.
-pub(super) const PREFIX: &str = "tollgate-scratch-";
 
 /// Removes a folder with all that is in it. Nobody else may be writing to it any more.
 ///
@@ -99,30 +95,6 @@ fn unlink_files(folder: BorrowedFd<'_>, inside: &mut Vec<std::ffi::CString>) -> 
     Ok(())
 }
 
-/// Removes from `parent` what servers left that are gone. Only folders of these owners are ours.
-pub(super) fn sweep(parent: &Path, owners: &[u32]) {
-    use std::os::unix::fs::MetadataExt as _;
-    let Ok(entries) = std::fs::read_dir(parent) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let rest = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        let Some(pid) = rest.and_then(|rest| rest.split('-').next()) else {
-            continue;
-        };
-        let gone = pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists();
-        let ours = std::fs::symlink_metadata(entry.path())
-            .is_ok_and(|found| found.is_dir() && owners.contains(&found.uid()));
-        if gone
-            && ours
-            && let Err(error) = remove(&entry.path())
-        {
-            tracing::warn!(folder = %entry.path().display(), %error, "scratch.left");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,24 +136,5 @@ mod tests {
         drop(at);
         remove(&folder).unwrap();
         assert!(!folder.exists());
-    }
-
-    #[test]
-    fn only_what_servers_left_that_are_gone_is_swept() {
-        let parent = tempfile::tempdir().unwrap();
-        let own = rustix::process::geteuid().as_raw();
-        let make = |name: &str| {
-            let folder = parent.path().join(name);
-            fs::create_dir_all(folder.join("inside")).unwrap();
-            folder
-        };
-        // No process has this number.
-        let gone = make(&format!("{PREFIX}4194305-1"));
-        let running = make(&format!("{PREFIX}{}-1", std::process::id()));
-        let other = make("something-else-4194305");
-        sweep(parent.path(), &[own.wrapping_add(1)]);
-        assert!(gone.exists(), "another owner's");
-        sweep(parent.path(), &[own]);
-        assert!(!gone.exists() && running.exists() && other.exists());
     }
 }

@@ -5,15 +5,18 @@
 //! with the host that forked them, and never signal a process that is not the host's. It has a
 //! thread of its own, because it reads files while others wait.
 
+use super::files;
 use super::groups::Beyond;
 use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
+use tollgate_core::failpoint::{self, Point};
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// Longest and shortest time between two looks at one worker.
@@ -24,8 +27,8 @@ const PACE: u64 = 4 << 20;
 /// A launcher, a host and its workers are three generations; whoever starts the launcher through
 /// other programs adds some.
 const GENERATIONS_MAX: usize = 8;
-/// `f_type` of a file system in memory.
-const TMPFS: u64 = 0x0102_1994;
+/// How much longer than a look at a worker takes nobody looks at it again, in times of that.
+const REST: u32 = 8;
 
 /// Watches the workers of one runtime. Ends with its last handle.
 pub(super) struct Watchdog {
@@ -49,12 +52,22 @@ struct Worker {
     inner: u32,
     /// Its number here, and its host's, once they are known.
     outer: Option<(u32, u32)>,
-    /// Where its own files in memory lie, as it sees them; none where it has no such place.
-    scratch: Option<Arc<Path>>,
+    scratch: Scratch,
     bound: u64,
     own: u64,
     due: Instant,
     verdict: Arc<Verdict>,
+}
+
+/// Where a worker's files lie, as it sees that.
+#[derive(Debug, Clone)]
+pub(super) enum Scratch {
+    /// In a memory of its own.
+    Own(Arc<Path>),
+    /// In its own folder, among others', which may be in memory.
+    Folder(PathBuf),
+    /// Nowhere in particular.
+    Anywhere,
 }
 
 /// Whether, and for which bound, a worker was killed.
@@ -85,7 +98,11 @@ impl Watchdog {
     ///
     /// # Errors
     /// When there is no thread for it.
-    pub(super) fn start(together: u64, clock: Arc<dyn Clock>) -> std::io::Result<Arc<Self>> {
+    pub(super) fn start(
+        together: u64,
+        clock: Arc<dyn Clock>,
+        supervisor: &Supervisor,
+    ) -> std::io::Result<Arc<Self>> {
         let watchdog = Arc::new(Self {
             state: Mutex::default(),
             news: Condvar::new(),
@@ -97,12 +114,14 @@ impl Watchdog {
         std::thread::Builder::new()
             .name("tollgate-watchdog".to_owned())
             .stack_size(256 * 1024)
-            .spawn(move || watching.watch())?;
+            .spawn(supervisor.watch_thread("watchdog", move || watching.watch()))?;
         Ok(watchdog)
     }
 
     /// Ends it.
     pub(super) fn end(&self) {
+        // Under the lock: who has looked whether it goes on waits by now.
+        let _state = self.state.lock();
         self.ended.store(true, Ordering::SeqCst);
         self.news.notify_all();
     }
@@ -113,7 +132,7 @@ impl Watchdog {
         id: u64,
         (launcher, inner): (u32, u32),
         bound: u64,
-        scratch: Option<Arc<Path>>,
+        scratch: Scratch,
         verdict: Arc<Verdict>,
     ) {
         let worker = Worker {
@@ -136,15 +155,12 @@ impl Watchdog {
     }
 
     fn watch(&self) {
-        let mut state = self.state.lock();
-        while !self.ended.load(Ordering::SeqCst) {
-            let now = self.clock.monotonic();
-            for worker in state
-                .workers
-                .values_mut()
-                .filter(|worker| worker.due <= now)
-            {
-                worker.look(now);
+        loop {
+            failpoint::hit(Point::LoopWatchdog);
+            self.look_at_all();
+            let mut state = self.state.lock();
+            if self.ended.load(Ordering::SeqCst) {
+                return;
             }
             self.bound_together(&mut state);
             let next = state.workers.values().map(|worker| worker.due).min();
@@ -156,6 +172,28 @@ impl Watchdog {
                 }
                 None => self.news.wait(&mut state),
             }
+        }
+    }
+
+    /// Looks at each that is due. Whoever adds or removes one waits for one look at most.
+    fn look_at_all(&self) {
+        let now = self.clock.monotonic();
+        let due: Vec<u64> = {
+            let state = self.state.lock();
+            let due = state.workers.iter().filter(|(_, it)| it.due <= now);
+            due.map(|(&id, _)| id).collect()
+        };
+        for id in due {
+            let began = self.clock.monotonic();
+            let mut state = self.state.lock();
+            let Some(worker) = state.workers.get_mut(&id) else {
+                continue;
+            };
+            worker.look(began);
+            // One with many files must not take all the time that there is.
+            let ended = self.clock.monotonic();
+            let took = ended.saturating_duration_since(began);
+            worker.due = worker.due.max(ended + took * REST);
         }
     }
 
@@ -189,10 +227,11 @@ impl Worker {
         };
         // The rest came with the fork.
         let beyond_host = resident.saturating_sub(self::resident(host).unwrap_or(0));
-        let files = self
-            .scratch
-            .as_deref()
-            .map_or(0, |place| in_memory(pid, place));
+        let files = match &self.scratch {
+            Scratch::Own(place) => files::in_memory(pid, place),
+            Scratch::Folder(folder) => files::of_process(pid, folder),
+            Scratch::Anywhere => 0,
+        };
         self.own = beyond_host + files;
         self.due = now + pause(self.bound.saturating_sub(self.own));
         if self.own > self.bound && self.verdict.beyond().is_none() {
@@ -285,23 +324,6 @@ fn resident(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
-}
-
-/// Bytes of files in memory at `place`, as the process sees it; 0 where that lies on disk.
-fn in_memory(pid: u32, place: &Path) -> u64 {
-    let place = place.strip_prefix("/").unwrap_or(place);
-    let seen = Path::new("/proc")
-        .join(pid.to_string())
-        .join("root")
-        .join(place);
-    let Ok(system) = rustix::fs::statfs(&seen) else {
-        return 0;
-    };
-    if u64::try_from(system.f_type).unwrap_or(0) != TMPFS {
-        return 0;
-    }
-    let used = system.f_blocks.saturating_sub(system.f_bfree);
-    used.saturating_mul(u64::try_from(system.f_bsize).unwrap_or(0))
 }
 
 fn parent(pid: u32) -> Option<u32> {

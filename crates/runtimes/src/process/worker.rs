@@ -3,12 +3,14 @@
 //! Whoever runs a call owns the worker meanwhile and reads its socket directly; there is no task
 //! between them. After any breach of the protocol a worker must never be used again.
 
-use super::frames::{BUFFER_BYTES, Inbox, Taken, invalid, read_frame, write_frame};
+use super::frames::{BUFFER_BYTES, Inbox, invalid, read_frame, write_frame, write_frame_around};
 use super::journal::Journal;
 use super::protocol::{CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op};
 use super::rest::Body;
 use super::zygote::{Exit, ExitWatch, Zygote};
+use crate::outbound::reply::Written;
 use crate::outbound::{Outbound, egress};
+use crate::room::Taken;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -20,7 +22,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tollgate_core::function::Executable;
 use tollgate_core::invocation::{Failure, LogLine};
@@ -100,11 +102,13 @@ impl Worker {
         outbound: Option<&Outbound>,
     ) -> Result<u32, LoadError> {
         write_frame(&mut self.outgoing, first).map_err(LoadError::Broken)?;
+        let replies = self.zygote.rooms().replies.clone();
+        let replies = &replies;
         let ask = |method: String, args: Box<RawValue>, taken| {
             Box::pin(async move {
                 let _taken: Option<Taken> = taken;
                 match &*method {
-                    "http.request" => egress::answer(outbound, executable, &args).await,
+                    "http.request" => egress::answer(outbound, executable, &args, replies).await,
                     _ => Err(HostError::forbidden(
                         "sdk_client works only while main runs; the module's top level may only \
                          make requests to other hosts",
@@ -117,7 +121,7 @@ impl Worker {
         let mut message: Incoming<'_> = parse(self.incoming.body()).map_err(LoadError::Broken)?;
         match (message.op, message.failure.take()) {
             (Op::Ready, None) => {
-                self.body.loaded(message.left);
+                self.body.loaded(message.left, self.zygote.supervisor());
                 Ok(message.pid)
             }
             (Op::Failed, Some(failure)) => Err(LoadError::Refused(
@@ -132,7 +136,12 @@ impl Worker {
     pub(super) async fn check(&mut self, first: &First<'_>) -> io::Result<Checked> {
         write_frame(&mut self.outgoing, first)?;
         self.stream.write_all(&self.outgoing).await?;
-        let frame = read_frame(&mut self.stream, &mut self.incoming, self.zygote.room()).await?;
+        let frame = read_frame(
+            &mut self.stream,
+            &mut self.incoming,
+            &self.zygote.rooms().frames,
+        )
+        .await?;
         parse(frame.body)
     }
 
@@ -147,17 +156,20 @@ impl Worker {
         let _busy = self.zygote.busy();
         self.body.wake();
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
+        let replies = self.zygote.rooms().replies.clone();
+        let replies = &replies;
         let ask = |method: String, args: Box<RawValue>, taken| {
             Box::pin(async move {
                 match &*method {
                     "http.request" => {
                         let _taken: Option<Taken> = taken;
-                        egress::answer(outbound, &call.executable, &args).await
+                        egress::answer(outbound, &call.executable, &args, replies).await
                     }
                     method => {
                         // Not held while others are waited for, who may need room themselves.
                         drop(taken);
-                        call.host.call(method, &args).await
+                        let answer = call.host.call(method, &args).await;
+                        answer.map(|value| (value, None))
                     }
                 }
             }) as Asked<'_>
@@ -208,7 +220,7 @@ impl Worker {
         let mut waiting = HashSet::new();
         loop {
             let frame = {
-                let read = read_frame(&mut reader, &mut self.incoming, self.zygote.room());
+                let read = read_frame(&mut reader, &mut self.incoming, &self.zygote.rooms().frames);
                 let mut read = std::pin::pin!(read);
                 loop {
                     tokio::select! {
@@ -216,8 +228,7 @@ impl Worker {
                         frame = &mut read => break frame?,
                         Some((id, answered)) = under_way.next() => {
                             waiting.remove(&id);
-                            write_answer(&mut outgoing, id, &answered)?;
-                            writer.write_all(&outgoing).await?;
+                            answer(&mut writer, &mut outgoing, id, answered).await?;
                         }
                     }
                 }
@@ -232,15 +243,14 @@ impl Worker {
             let args = args.filter(|args| args.get().starts_with('{'));
             let args = args.ok_or_else(|| invalid("a request without arguments"))?;
             if waiting.len() >= limits::REQUESTS_AT_ONCE {
-                write_answer(&mut outgoing, id, &Err(too_many()))?;
-                writer.write_all(&outgoing).await?;
+                answer(&mut writer, &mut outgoing, id, Err(too_many())).await?;
                 continue;
             }
             if !waiting.insert(id) {
                 return Err(invalid("two requests with one number"));
             }
-            let answer = ask(method.into_owned(), args.to_owned(), taken);
-            under_way.push(async move { (id, answer.await) });
+            let asked = ask(method.into_owned(), args.to_owned(), taken);
+            under_way.push(async move { (id, asked.await) });
             self.incoming.trim();
         }
         // A worker that has answered says nothing more until it is spoken to.
@@ -251,8 +261,7 @@ impl Worker {
             drop(under_way);
             let told = async {
                 for id in waiting {
-                    write_answer(&mut outgoing, id, &Err(over()))?;
-                    writer.write_all(&outgoing).await?;
+                    answer(&mut writer, &mut outgoing, id, Err(over())).await?;
                 }
                 Ok(())
             };
@@ -317,17 +326,21 @@ fn parse<'f, T: Deserialize<'f>>(frame: &'f [u8]) -> io::Result<T> {
     serde_json::from_slice(frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// An answer that is on its way.
-type Asked<'a> = BoxFuture<'a, Result<Box<RawValue>, HostError>>;
+/// The answer to a request, and what it takes up, to be kept as long as it is there.
+type Answered = Result<Written, HostError>;
 
-/// Writes the answer to a request as the next frame out.
-fn write_answer(
+/// An answer that is on its way.
+type Asked<'a> = BoxFuture<'a, Answered>;
+
+/// Sends the answer to a request as the next frame. A large one is there once, without a copy.
+async fn answer(
+    writer: &mut (impl AsyncWrite + Unpin),
     outgoing: &mut Vec<u8>,
     id: u64,
-    answered: &Result<Box<RawValue>, HostError>,
+    answered: Answered,
 ) -> io::Result<()> {
-    let (ok, error) = match answered {
-        Ok(value) => (Some(&**value), None),
+    let (ok, error) = match &answered {
+        Ok((value, _)) => (Some(&**value), None),
         Err(refusal) => {
             let error = HostRefusal {
                 code: refusal.code,
@@ -337,7 +350,24 @@ fn write_answer(
             (None, Some(error))
         }
     };
-    write_frame(outgoing, &HostAnswer { id, ok, error })
+    let sent = async {
+        match ok.map(RawValue::get) {
+            Some(value) if value.len() > BUFFER_BYTES => {
+                write_frame_around(outgoing, &format!(r#"{{"id":{id},"ok":"#), value, "}")?;
+                for part in [outgoing.as_slice(), value.as_bytes(), b"}"] {
+                    writer.write_all(part).await?;
+                }
+                Ok(())
+            }
+            _ => {
+                write_frame(outgoing, &HostAnswer { id, ok, error })?;
+                writer.write_all(outgoing).await
+            }
+        }
+    };
+    // Others wait for the room that it takes.
+    let sent = tokio::time::timeout(limits::ANSWER_TIME, sent).await;
+    sent.unwrap_or_else(|_| Err(invalid("it does not read what it asked for")))
 }
 
 fn too_many() -> HostError {

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::function::{Executable, FunctionOptions, Network};
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 use tollgate_runtimes::{Interpreter, Outbound, OutboundConfig, ProcessConfig};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, Request, ResponseTemplate};
@@ -24,7 +25,7 @@ pub(crate) fn let_out(config: &mut ProcessConfig, allow_private: bool) {
         allow_private,
         ..OutboundConfig::default()
     };
-    config.outbound = Some(Outbound::new(outbound).unwrap());
+    config.outbound = Some(Outbound::new(outbound, &Supervisor::default()).unwrap());
 }
 
 fn python() -> Option<Python> {

@@ -2,12 +2,14 @@
 
 use crate::poll::eventually;
 use crate::processes::Process;
-use crate::support::{Python, failure, function, python, python_with, value};
+use crate::support::{Python, failure, function, function_of, python, python_with, value};
+use futures_util::future::join_all;
 use serde_json::json;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_runtimes::LauncherSpec;
 
 const PIDS: &str = "import os\ndef main(p): return [os.getpid(), os.getppid()]";
 
@@ -53,6 +55,52 @@ async fn shutdown_leaves_nothing_behind() {
     failure(&report);
     let report = python.call(&function(PIDS), json!({})).await;
     assert_eq!(failure(&report).kind, FailureKind::Unavailable);
+}
+
+/// Each launcher writes down its number before it does anything else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_leaves_nothing_behind_that_was_about_to_start() {
+    for begun in 0..8 {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("started");
+        std::fs::write(&list, "").unwrap();
+        let started = || {
+            let text = std::fs::read_to_string(&list).unwrap();
+            let pids = text.lines().map(|line| line.parse().unwrap());
+            pids.collect::<Vec<i64>>()
+        };
+        let own = LauncherSpec::this_test_binary().unwrap();
+        let script = "echo $$ >> \"$0\"; exec \"$@\"";
+        let mut args = ["-c", script, list.to_str().unwrap()]
+            .map(str::to_owned)
+            .to_vec();
+        args.push(own.program.to_str().unwrap().to_owned());
+        args.extend(own.args);
+        let launcher = LauncherSpec {
+            program: "/bin/sh".into(),
+            args,
+        };
+        let Some(python) = python_with(|config| config.launcher = launcher) else {
+            return;
+        };
+        let call = |site| {
+            let probe = function_of(site, PIDS);
+            let python = &python;
+            async move { python.call(&probe, json!({})).await }
+        };
+        let calls = join_all((1..5).map(call));
+        let stop = async {
+            eventually("so many have begun", || started().len() >= begun.min(5)).await;
+            python.runtime.shutdown().await;
+            let started = started();
+            let left = started.iter().filter_map(|&pid| Process::read(pid));
+            assert_eq!(left.collect::<Vec<_>>(), [], "{begun}");
+            started
+        };
+        let (_, before) = tokio::join!(calls, stop);
+        python.runtime.shutdown().await;
+        assert_eq!(started(), before, "{begun}: one started after the stop");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tollgate_core::function::Executable;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime as _};
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock as _, SystemClock};
 use tollgate_core::webhook::{Circuit, FindSecrets, SigningSecret, signature};
 use tollgate_runtimes::{Outbound, OutboundConfig, ProxyRuntime};
@@ -35,7 +36,7 @@ fn runtime(allow_private: bool) -> ProxyRuntime {
         allow_private,
         ..OutboundConfig::default()
     };
-    let outbound = Outbound::new(config).unwrap();
+    let outbound = Outbound::new(config, &Supervisor::default()).unwrap();
     ProxyRuntime::new(outbound, Arc::new(Secrets), Arc::new(SystemClock))
 }
 

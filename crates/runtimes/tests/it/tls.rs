@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tollgate_core::ids::SiteId;
+use tollgate_core::supervise::Supervisor;
 use tollgate_runtimes::{
     Outbound, OutboundConfig, OutboundError, OutboundStartError, Request, Trouble,
 };
@@ -121,7 +122,7 @@ fn outbound(ca_file: Option<PathBuf>) -> Outbound {
         ca_file,
         ..OutboundConfig::default()
     };
-    Outbound::new(config).unwrap()
+    Outbound::new(config, &Supervisor::default()).unwrap()
 }
 
 async fn ask(outbound: &Outbound, site: SiteId, url: &str) -> Result<u16, OutboundError> {
@@ -247,7 +248,7 @@ fn a_file_of_authorities_that_holds_none_stops_the_start() {
             ca_file: Some(path.clone()),
             ..OutboundConfig::default()
         };
-        let error = Outbound::new(config).unwrap_err();
+        let error = Outbound::new(config, &Supervisor::default()).unwrap_err();
         assert!(
             matches!(error, OutboundStartError::Authorities { .. }),
             "{error}"

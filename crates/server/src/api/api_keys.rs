@@ -3,13 +3,13 @@
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Caller, Creation, Json, Path};
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use tollgate_core::auth::CreatedApiKey;
+use tollgate_core::auth::{self, CreatedApiKey};
 use tollgate_core::ids::ApiKeyId;
 use tollgate_core::ports::store::ApiKey;
 use tollgate_core::time::Timestamp;
@@ -32,6 +32,10 @@ pub(crate) struct ApiKeyView {
     /// About when it was last used, to the hour.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_used_at: Option<Timestamp>,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl ApiKeyView {
@@ -44,6 +48,7 @@ impl ApiKeyView {
             created_at: record.created_at,
             expires_at: record.expires_at,
             last_used_at: record.last_used_at,
+            damaged: record.damaged,
         }
     }
 }
@@ -70,10 +75,11 @@ pub(crate) async fn create(
     Caller(caller): Caller,
     Creation(request, once): Creation<CreateApiKey>,
 ) -> Result<Response, ApiError> {
-    let CreateApiKey { name, expires_at } = request;
     let auth = &app.platform().auth;
-    let create = |remember| auth.create_api_key(&caller, &name, expires_at, remember);
-    once.secret(&app, &caller, made_before, create, created)
+    let input =
+        request.map(|CreateApiKey { name, expires_at }, _| auth::CreateApiKey { name, expires_at });
+    let create = |remember| auth.create_api_key(&caller, input, remember);
+    once.secret(&app, holding(&app, &caller), made_before, create, created)
         .await
 }
 
@@ -124,9 +130,10 @@ pub(crate) async fn delete_named(
     Caller(caller): Caller,
     Json(request): Json<DeleteApiKey>,
 ) -> Result<Reply<Nothing>, ApiError> {
+    let DeleteApiKey { id } = request.whole()?;
     app.platform()
         .auth
-        .delete_api_key(&caller, ApiKeyId(request.id))
+        .delete_api_key(&caller, ApiKeyId(id))
         .await?;
     Ok(Reply::new("API key deleted successfully", Nothing {}))
 }

@@ -6,7 +6,7 @@ use crate::extract::{
     Caller, Can, Change, Conditions, Creation, IfMatch, IfNoneMatch, InApp, PageQuery, Paging,
     Path, Updates, given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::AppView;
 use axum::extract::State;
@@ -37,19 +37,15 @@ pub(crate) async fn create(
     Can(access): Can<right::AppsCreate>,
     Creation(request, once): Creation<CreateApp>,
 ) -> Result<Response, ApiError> {
-    let CreateApp {
-        name,
-        slug,
-        description,
-    } = request;
-    let input = services::CreateApp {
-        name,
-        slug,
-        description: description.unwrap_or_default(),
-    };
+    let input = request.map(|app, _| services::CreateApp {
+        name: app.name,
+        slug: app.slug,
+        description: app.description.unwrap_or_default(),
+    });
     let apps = &app.platform().apps;
     let create = |remember| apps.create(&access, input, remember);
-    once.answer(&app, access.principal(), created, create).await
+    once.answer(&app, holding(&app, &access), created, create)
+        .await
 }
 
 fn created(app: App) -> (StatusCode, Reply<AppView>) {
@@ -99,7 +95,8 @@ pub(crate) struct UpdateApp {
 }
 
 impl Updates for UpdateApp {
-    const READ_ONLY: &'static [&'static str] = &["id", "slug", "created_at", "updated_at"];
+    const READ_ONLY: &'static [&'static str] =
+        &["id", "slug", "created_at", "updated_at", "damaged"];
 }
 
 /// Update App
@@ -110,18 +107,20 @@ impl Updates for UpdateApp {
 pub(crate) async fn update(
     State(app): State<AppState>,
     InApp(access): InApp<right::AppsManage>,
-    change: Change<UpdateApp>,
+    Change {
+        mut body, target, ..
+    }: Change<UpdateApp>,
 ) -> Result<Response, ApiError> {
     let before = access.app();
-    change.target.check(&AppView::from(before.clone()))?;
-    let must_match = change.target.must_match();
-    let input = services::UpdateApp {
-        name: change.body.name,
-        description: change.body.description.map(Option::unwrap_or_default),
+    target.check(&AppView::from(before.clone()), &mut body)?;
+    let must_match = target.must_match();
+    let input = body.map(|app, _| services::UpdateApp {
+        name: app.name,
+        description: app.description.map(Option::unwrap_or_default),
         expected: must_match.then_some(before.updated_at),
-    };
+    });
     let updated = app.platform().apps.update(&access, input).await;
-    let view = AppView::from(updated.map_err(|error| change.target.refused(error))?);
+    let view = AppView::from(updated.map_err(|error| target.refused(error))?);
     tagged(&view, Reply::new("App updated successfully", &view))
 }
 
@@ -140,14 +139,17 @@ pub(crate) async fn replace(
 
 /// Delete App
 #[utoipa::path(delete, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_delete",
-    params(("app_slug" = String, Path, description = "App slug")),
+    params(("app_slug" = String, Path, description = "App slug"), IfMatch),
     responses((status = OK, body = Reply<Nothing>), ApiError))]
 pub(crate) async fn delete(
     State(app): State<AppState>,
     InApp(access): InApp<right::AppsManage>,
     conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    conditions.check(&AppView::from(access.app().clone()))?;
-    app.platform().apps.delete(&access).await?;
+    let before = access.app();
+    conditions.check(&AppView::from(before.clone()))?;
+    let expected = conditions.must_match().then_some(before.updated_at);
+    let deleted = app.platform().apps.delete(&access, expected).await;
+    deleted.map_err(|error| conditions.refused(error))?;
     Ok(Reply::new("App deleted successfully", Nothing {}))
 }

@@ -6,12 +6,15 @@ use crate::error::ApiError;
 use crate::extract::{Caller, Json, PageQuery, Paging, Path, Query};
 use crate::state::AppState;
 use crate::views::InvocationView;
+use crate::words;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tollgate_core::error::Error;
+use tollgate_core::draft::{Draft, Faults};
+use tollgate_core::event::EventType;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::FailureKind;
-use tollgate_core::services::{DeadLetterFilter, RedriveSummary};
+use tollgate_core::services::{self, DeadLetterFilter, RedriveSummary};
+use tollgate_core::users::FieldError;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which dead letters are meant.
@@ -21,39 +24,48 @@ pub(crate) struct Filter {
     /// Of functions with this slug.
     function_slug: Option<String>,
     /// Caused by this event type.
+    #[param(schema_with = words::caused_by)]
     event: Option<String>,
-    /// Whose last attempt failed like this: `exception`, `timeout`, `crashed`, `limit`,
-    /// `not_json`, `load`, `upstream`, `gone`, `circuit_open`, `inactive`, `unavailable`, `chain`,
-    /// `filter`, `lost` or `corrupt`.
+    /// Whose last attempt failed like this.
+    #[param(schema_with = words::dead_letter_kind)]
     kind: Option<String>,
     /// Of functions of the app with this slug.
     app: Option<String>,
 }
 
 impl Filter {
-    fn read(self) -> Result<DeadLetterFilter, ApiError> {
-        let event = self
-            .event
-            .map(|name| name.parse())
-            .transpose()
-            .map_err(Error::from)?;
-        let kind = self.kind.map(|word| kind(&word)).transpose()?;
-        Ok(DeadLetterFilter {
+    /// What a query means.
+    fn checked(self) -> Result<DeadLetterFilter, ApiError> {
+        let draft = Draft::from(self).map(Self::read);
+        Ok(draft.whole()?)
+    }
+
+    fn read(self, faults: &mut Faults) -> DeadLetterFilter {
+        let event = self.event.and_then(|name| {
+            let read: Result<EventType, _> = name.parse();
+            read.map_err(|error| faults.add(FieldError::new("event", error.to_string())))
+                .ok()
+        });
+        let kind = self.kind.and_then(|word| {
+            let read = kind(&word);
+            read.map_err(|fault| faults.add(fault)).ok()
+        });
+        DeadLetterFilter {
             function_slug: self.function_slug,
             event,
             kind,
             app_slug: self.app,
-        })
+        }
     }
 }
 
-fn kind(word: &str) -> Result<FailureKind, ApiError> {
+fn kind(word: &str) -> Result<FailureKind, FieldError> {
     let kind = FailureKind::from_text(word).filter(|kind| kind.is_of_dead_letters());
     kind.ok_or_else(|| {
         let kinds = FailureKind::ALL.into_iter();
         let kinds = kinds.filter(|kind| kind.is_of_dead_letters());
         let words: Vec<_> = kinds.map(FailureKind::as_str).collect();
-        ApiError::invalid("kind", &format!("Use one of {}", words.join(", ")))
+        FieldError::new("kind", format!("Use one of {}", words.join(", ")))
     })
 }
 
@@ -71,7 +83,7 @@ pub(crate) async fn list(
     Paging(page): Paging,
 ) -> Result<ListReply<InvocationView>, ApiError> {
     let dead_letters = &app.platform().dead_letters;
-    let page = dead_letters.list(&caller, filter.read()?, page).await?;
+    let page = dead_letters.list(&caller, filter.checked()?, page).await?;
     let letters = page.items.into_iter().map(InvocationView::of).collect();
     Ok(ListReply::new(
         "Dead letters retrieved successfully",
@@ -118,7 +130,8 @@ pub(crate) async fn redrive(
     Path(id): Path<i64>,
     Json(request): Json<Redrive>,
 ) -> Result<Reply<InvocationView>, ApiError> {
-    let choice = request.version.unwrap_or_default().into();
+    let Redrive { version } = request.whole()?;
+    let choice = version.unwrap_or_default().into();
     let dead_letters = &app.platform().dead_letters;
     let redriven = dead_letters
         .redrive(&caller, InvocationId(id), choice)
@@ -134,8 +147,10 @@ pub(crate) struct RedriveMany {
     /// Of functions with this slug.
     function_slug: Option<String>,
     /// Caused by this event type.
+    #[schema(schema_with = words::event_or_null)]
     event: Option<String>,
     /// Whose last attempt failed like this.
+    #[schema(schema_with = words::dead_letter_kind_or_null)]
     kind: Option<String>,
     /// Of functions of the app with this slug.
     app: Option<String>,
@@ -181,18 +196,20 @@ pub(crate) async fn redrive_many(
     Caller(caller): Caller,
     Json(request): Json<RedriveMany>,
 ) -> Result<Reply<RedriveView>, ApiError> {
-    let choice = request.version.unwrap_or_default().into();
-    let all = request.all.unwrap_or_default();
-    let filter = Filter {
-        function_slug: request.function_slug,
-        event: request.event,
-        kind: request.kind,
-        app: request.app,
-    };
+    let asked = request.map(|asked, faults| services::RedriveMany {
+        choice: asked.version.unwrap_or_default().into(),
+        all: asked.all.unwrap_or_default(),
+        limit: asked.limit,
+        filter: Filter {
+            function_slug: asked.function_slug,
+            event: asked.event,
+            kind: asked.kind,
+            app: asked.app,
+        }
+        .read(faults),
+    });
     let dead_letters = &app.platform().dead_letters;
-    let summary = dead_letters
-        .redrive_many(&caller, filter.read()?, all, request.limit, choice)
-        .await?;
+    let summary = dead_letters.redrive_many(&caller, asked).await?;
     let message = format!("Redrove {} dead letters", summary.redriven);
     Ok(Reply::new(message, summary.into()))
 }
@@ -235,7 +252,8 @@ mod tests {
         let (letters, _) = letters.split_once("\n### ").unwrap();
         for kind in FailureKind::ALL {
             let dead = kind.is_of_dead_letters();
-            assert_eq!(named(kind, &params), dead, "{kind} in OpenAPI");
+            let quoted = format!("\"{kind}\"");
+            assert_eq!(params.contains(&quoted), dead, "{kind} in OpenAPI");
             assert_eq!(named(kind, letters), dead, "{kind} in the guide");
             assert_eq!(named(kind, REFUSED), kind.is_of_pre_runs(), "{kind}");
             assert_eq!(super::kind(kind.as_str()).is_ok(), dead, "{kind}");

@@ -6,7 +6,7 @@ use crate::extract::{
     Caller, Change, Conditions, Creation, IfMatch, IfNoneMatch, Json, Path, Query, Updates, given,
     set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Asker, Once};
 use crate::state::AppState;
 use crate::views::{AppEventSubscriber, ExplainedView, SubscriberView};
 use crate::words::{self, EventName};
@@ -15,11 +15,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tollgate_core::draft::Draft;
+use tollgate_core::error::Error;
 use tollgate_core::event::{EventType, Phase};
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::registry;
-use tollgate_core::services::SubscriberPatch;
+use tollgate_core::services::{self, SubscriberPatch};
 use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
+use tollgate_core::users::FieldError;
 use utoipa::{IntoParams, ToSchema};
 
 /// The names of all events.
@@ -103,7 +106,7 @@ pub(crate) struct Subscribe {
     /// Time limit of one run; the function's own unless set.
     timeout_seconds: Option<f64>,
     /// `deny` (unless set) or `allow`; PRE events only.
-    #[schema(schema_with = words::on_timeout)]
+    #[schema(schema_with = words::on_timeout_or_null)]
     on_timeout: Option<OnTimeout>,
     /// Attempts; POST events only.
     max_attempts: Option<u32>,
@@ -121,17 +124,25 @@ pub(crate) async fn subscribe(
     Creation(request, once): Creation<Subscribe>,
 ) -> Result<Response, ApiError> {
     let event = event_type(&event)?;
-    let function = FunctionId(request.function_id);
-    let options = SubscriberOptions {
-        priority: request.priority.unwrap_or_default(),
-        filter: request.filter,
-        timeout_seconds: request.timeout_seconds,
-        on_timeout: request.on_timeout.unwrap_or_default(),
-        max_attempts: request.max_attempts,
-    };
+    let function = FunctionId(request.look().function_id);
+    let input = request.map(|asked, _| services::Subscribe {
+        function: FunctionId(asked.function_id),
+        options: SubscriberOptions {
+            priority: asked.priority.unwrap_or_default(),
+            filter: asked.filter,
+            timeout_seconds: asked.timeout_seconds,
+            on_timeout: asked.on_timeout.unwrap_or_default(),
+            max_attempts: asked.max_attempts,
+        },
+    });
     let subscribers = &app.platform().subscribers;
-    let subscribe = |remember| subscribers.subscribe(&caller, event, function, options, remember);
-    once.answer(&app, &caller, subscribed, subscribe).await
+    let subscribe = |remember| subscribers.subscribe(&caller, event, input, remember);
+    let may = async {
+        let now = app.platform().still(&caller).await?;
+        subscribers.may_subscribe(&now, function).await
+    };
+    once.answer(&app, Asker::who(&caller, may), subscribed, subscribe)
+        .await
 }
 
 fn subscribed(subscriber: Subscriber) -> (StatusCode, EventReply<SubscriberView>) {
@@ -193,7 +204,7 @@ pub(crate) struct ChangeSubscription {
     timeout_seconds: Option<Option<f64>>,
     /// PRE events only; `deny` when it is `null`.
     #[serde(default, deserialize_with = "given")]
-    #[schema(schema_with = words::on_timeout)]
+    #[schema(schema_with = words::on_timeout_or_null)]
     on_timeout: Option<Option<OnTimeout>>,
     /// Attempts; POST events only.
     #[serde(default, deserialize_with = "given")]
@@ -219,7 +230,7 @@ pub(crate) struct ChangedOptions {
     #[schema(value_type = Option<f64>)]
     timeout_seconds: Option<Option<f64>>,
     #[serde(default, deserialize_with = "given")]
-    #[schema(schema_with = words::on_timeout)]
+    #[schema(schema_with = words::on_timeout_or_null)]
     on_timeout: Option<Option<OnTimeout>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>)]
@@ -245,19 +256,46 @@ impl Updates for ChangeSubscription {
         "app_slug",
         "created_at",
         "updated_at",
+        "damaged",
     ];
 }
 
 impl ChangeSubscription {
-    fn of(&self) -> Result<FunctionId, ApiError> {
-        match (self.function_id, self.function) {
+    /// The function that is meant; which one is among what is wrong if none is.
+    fn of(draft: &mut Draft<Self>) -> Option<FunctionId> {
+        match (draft.look().function_id, draft.look().function) {
             (Some(id), Some(other)) if id != other => {
                 let message = "It is not the function that function_id names; send one of them";
-                Err(ApiError::invalid("function", message))
+                draft.fault(FieldError::new("function", message));
+                None
             }
-            (Some(id), _) | (None, Some(id)) => Ok(FunctionId(id)),
-            (None, None) => Err(ApiError::invalid("function_id", "This field is required")),
+            (Some(id), _) | (None, Some(id)) => Some(FunctionId(id)),
+            (None, None) => {
+                if !draft.faults().concern("function") {
+                    draft.fault(FieldError::new("function_id", "This field is required"));
+                }
+                None
+            }
         }
+    }
+
+    /// The options that stand under `options` alone.
+    fn nested(&self) -> Vec<&'static str> {
+        let Some(nested) = &self.options else {
+            return Vec::new();
+        };
+        let filter = self.filter.is_none() && nested.filter.is_some();
+        let timeout = self.timeout_seconds.is_none() && nested.timeout_seconds.is_some();
+        let on_timeout = self.on_timeout.is_none() && nested.on_timeout.is_some();
+        let attempts = self.max_attempts.is_none() && nested.max_attempts.is_some();
+        let options = [
+            ("filter", filter),
+            ("timeout_seconds", timeout),
+            ("on_timeout", on_timeout),
+            ("max_attempts", attempts),
+        ];
+        let given = options.into_iter().filter(|(_, given)| *given);
+        given.map(|(name, _)| name).collect()
     }
 
     /// What stands beside `function_id` wins over what stands under `options`.
@@ -277,6 +315,19 @@ impl ChangeSubscription {
     }
 }
 
+/// Faults of what stands under `options` are told by where it stands.
+fn named(error: Error, nested: &[&str]) -> Error {
+    let Error::Validation(mut faults) = error else {
+        return error;
+    };
+    for fault in &mut faults {
+        if nested.contains(&&*fault.field) {
+            fault.field = format!("options.{}", fault.field).into();
+        }
+    }
+    Error::Validation(faults)
+}
+
 /// Change a Subscription
 #[utoipa::path(patch, path = "/api/cloud/events/{event_name}/subscribe/", tag = "events",
     operation_id = "events_change_subscription", request_body = ChangeSubscription,
@@ -286,35 +337,46 @@ pub(crate) async fn change_subscription(
     State(app): State<AppState>,
     Caller(caller): Caller,
     Path(event): Path<String>,
-    change: Change<ChangeSubscription>,
+    Change {
+        mut body, target, ..
+    }: Change<ChangeSubscription>,
 ) -> Result<Response, ApiError> {
     let event = event_type(&event)?;
-    let function = change.body.of()?;
     let subscribers = &app.platform().subscribers;
-    let nested = change.body.options.as_ref();
+    let Some(function) = ChangeSubscription::of(&mut body) else {
+        // Its options are checked as far as that goes without it.
+        let nested = body.look().nested();
+        let unmet = subscribers.check(event, body.map(|it, _| it.patch()));
+        let unmet = unmet
+            .err()
+            .unwrap_or(Error::NotFound("Function".to_owned()));
+        return Err(named(unmet, &nested).into());
+    };
+    let nested = body.look().options.as_ref();
     let reason = nested.and_then(|it| it.deactivated_reason.clone());
     let closed = nested.and_then(|it| it.closed);
     let mut expected = None;
-    if change.target.is_particular() || reason.is_some() || closed.is_some() {
+    if target.is_particular() || reason.is_some() || closed.is_some() {
         let before = subscribers.get(&caller, event, function).await?;
         let message = "This field cannot be changed; leave it out, or send it as it is";
         let is = before.inactive.map(|it| it.reason(event));
         if reason.is_some_and(|sent| sent.as_deref() != is) {
-            return Err(ApiError::invalid("options.deactivated_reason", message));
+            body.fault(FieldError::new("options.deactivated_reason", message));
         }
         let is = before.inactive.is_some_and(|it| it.is_closed(event));
         if closed.is_some_and(|sent| sent != is) {
-            return Err(ApiError::invalid("options.closed", message));
+            body.fault(FieldError::new("options.closed", message));
         }
-        expected = change.target.must_match().then_some(before.updated_at);
-        change.target.check(&SubscriberView::from(before))?;
+        expected = target.must_match().then_some(before.updated_at);
+        target.check(&SubscriberView::from(before), &mut body)?;
     }
-    let patch = SubscriberPatch {
+    let nested = body.look().nested();
+    let patch = body.map(|it, _| SubscriberPatch {
         expected,
-        ..change.body.patch()
-    };
+        ..it.patch()
+    });
     let updated = subscribers.update(&caller, event, function, patch).await;
-    let updated = updated.map_err(|error| change.target.refused(error))?;
+    let updated = updated.map_err(|error| target.refused(named(error, &nested)))?;
     let view = SubscriberView::from(updated);
     let message = format!("Subscription of function {function} to event '{event}' updated");
     tagged(&view, EventReply::new(message, &view))
@@ -354,7 +416,7 @@ pub(crate) async fn unsubscribe(
     Json(request): Json<Unsubscribe>,
 ) -> Result<EventReply<Nothing>, ApiError> {
     let event = event_type(&event)?;
-    let function = FunctionId(request.function_id);
+    let function = FunctionId(request.whole()?.function_id);
     let subscribers = &app.platform().subscribers;
     let mut expected = None;
     if conditions.must_match() {
@@ -406,11 +468,11 @@ pub(crate) async fn explain(
 ) -> Result<EventReply<Explanation>, ApiError> {
     let event = event_type(&event)?;
     let subscribers = &app.platform().subscribers;
-    let params = request.params.map(Value::Object);
-    let caused_by = request.caused_by.map(InvocationId);
-    let explained = subscribers
-        .explain(&caller, event, params, caused_by)
-        .await?;
+    let asked = request.map(|asked, _| services::Explain {
+        params: asked.params.map(Value::Object),
+        caused_by: asked.caused_by.map(InvocationId),
+    });
+    let explained = subscribers.explain(&caller, event, asked).await?;
     let explanation = Explanation {
         event: event.as_str(),
         would_run: explained.iter().filter(|it| it.hindrance.is_none()).count(),
@@ -523,7 +585,5 @@ pub(crate) async fn app_event(
 }
 
 fn event_type(name: &str) -> Result<EventType, ApiError> {
-    Ok(name
-        .parse::<EventType>()
-        .map_err(tollgate_core::error::Error::from)?)
+    Ok(name.parse::<EventType>().map_err(Error::from)?)
 }

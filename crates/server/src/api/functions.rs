@@ -6,7 +6,7 @@ use crate::extract::{
     Change, Conditions, Creation, IfMatch, IfNoneMatch, InApp, PageQuery, Paging, Path, Updates,
     given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::{FunctionView, VersionEntryView, VersionView};
 use crate::words;
@@ -16,9 +16,13 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tollgate_core::auth::{ActsAs, GrantScope, right};
+use tollgate_core::draft::Faults;
 use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Network};
+use tollgate_core::limits;
 use tollgate_core::services::{self, HeadersChange, RightsInput};
+use tollgate_core::text::prefix;
 use tollgate_core::time::Timestamp;
+use tollgate_core::users::FieldError;
 use utoipa::ToSchema;
 
 /// A function to be created.
@@ -30,10 +34,10 @@ pub(crate) struct CreateFunction {
     slug: Option<String>,
     description: Option<String>,
     /// `app` (unless set), `proxy` or `system`.
-    #[schema(schema_with = words::execution_mode)]
+    #[schema(schema_with = words::execution_mode_or_null)]
     execution_mode: Option<ExecutionMode>,
     /// `python` (unless set) or `node`.
-    #[schema(schema_with = words::environment)]
+    #[schema(schema_with = words::environment_or_null)]
     environment: Option<Environment>,
     /// Of `app` functions: it defines `main`.
     code: Option<String>,
@@ -53,17 +57,18 @@ pub(crate) struct CreateFunction {
     rate_limit: Option<String>,
     max_attempts: Option<u32>,
     /// `none` (unless set) or `egress`.
-    #[schema(schema_with = words::network)]
+    #[schema(schema_with = words::network_or_null)]
     network: Option<Network>,
     filter_conditions: Option<String>,
     /// Names of the permission table: what it may ask of the platform. You must hold each of them.
+    #[schema(schema_with = words::permissions)]
     permissions: Option<Vec<String>>,
     /// Where permissions of an app hold: `app` (unless set), its own, or `site`, every one.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::grant_scope_or_null)]
     permissions_scope: Option<GrantScope>,
     /// `caller` (unless set): whoever it acts for must hold them as well; or `function`: these alone
     /// count, also where nobody acts.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::acts_as_or_null)]
     acts_as: Option<ActsAs>,
 }
 
@@ -113,9 +118,10 @@ pub(crate) async fn create(
     Creation(request, once): Creation<CreateFunction>,
 ) -> Result<Response, ApiError> {
     let functions = &app.platform().functions;
-    let create = |remember| functions.create(&access, request.into(), remember);
-    let owner = access.principal();
-    once.secret(&app, owner, kept, create, created).await
+    let input = request.map(|function, _| function.into());
+    let create = |remember| functions.create(&access, input, remember);
+    let asker = holding(&app, &access);
+    once.secret(&app, asker, kept, create, created).await
 }
 
 fn created(created: services::CreatedFunction) -> (StatusCode, axum::Json<FunctionView>) {
@@ -207,18 +213,19 @@ pub(crate) struct UpdateFunction {
     max_attempts: Option<Option<u32>>,
     /// `none` when it is `null`.
     #[serde(default, deserialize_with = "given")]
-    #[schema(schema_with = words::network)]
+    #[schema(schema_with = words::network_or_null)]
     network: Option<Option<Network>>,
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     filter_conditions: Option<Option<String>>,
     /// All that it may ask of the platform; an empty list takes everything away.
+    #[schema(schema_with = words::permissions)]
     permissions: Option<Vec<String>>,
     /// `app` or `site`.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::grant_scope_or_null)]
     permissions_scope: Option<GrantScope>,
     /// `caller` or `function`.
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::acts_as_or_null)]
     acts_as: Option<ActsAs>,
 }
 
@@ -234,6 +241,7 @@ impl Updates for UpdateFunction {
         "version",
         "created_at",
         "updated_at",
+        "damaged",
         "webhook_state",
         "permissions_granted_by",
         "permissions_granted_at",
@@ -241,19 +249,18 @@ impl Updates for UpdateFunction {
 }
 
 impl UpdateFunction {
-    fn input(self, merges: bool) -> Result<services::UpdateFunction, ApiError> {
+    fn input(self, merges: bool, faults: &mut Faults) -> services::UpdateFunction {
         let headers = self.headers.map(|values| HeadersChange {
             // Headers that are null as a whole are no headers.
             merges: merges && values.is_some(),
             values: values.unwrap_or_default(),
         });
         let values = headers.iter().filter(|_| !merges).flat_map(|it| &it.values);
-        let mut nulls = values.filter(|(_, value)| value.is_none());
-        if let Some((name, _)) = nulls.next() {
-            let field = format!("headers.{name}");
-            return Err(ApiError::invalid(&field, "This field may not be null"));
+        for (name, _) in values.filter(|(_, value)| value.is_none()) {
+            let field = format!("headers.{}", prefix(name, limits::NAME_CHARS));
+            faults.add(FieldError::new(field, "This field may not be null"));
         }
-        Ok(services::UpdateFunction {
+        services::UpdateFunction {
             name: self.name,
             description: self.description.map(Option::unwrap_or_default),
             code: self.code,
@@ -275,7 +282,7 @@ impl UpdateFunction {
                 acts_as: self.acts_as,
             },
             expected: None,
-        })
+        }
     }
 }
 
@@ -295,17 +302,25 @@ pub(crate) async fn update(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsDeploy>,
     Path((_, slug)): Path<(String, String)>,
-    change: Change<UpdateFunction>,
+    Change {
+        mut body,
+        merges,
+        target,
+    }: Change<UpdateFunction>,
 ) -> Result<Response, ApiError> {
     let functions = &app.platform().functions;
-    let mut input = change.body.input(change.merges)?;
-    if change.target.is_particular() {
+    let mut expected = None;
+    if target.is_particular() {
         let function = functions.deployed(&access, &slug).await?;
-        input.expected = change.target.must_match().then_some(function.updated_at);
-        change.target.check(&FunctionView::from(function))?;
+        expected = target.must_match().then_some(function.updated_at);
+        target.check(&FunctionView::from(function), &mut body)?;
     }
+    let input = body.map(|function, faults| services::UpdateFunction {
+        expected,
+        ..function.input(merges, faults)
+    });
     let updated = functions.update(&access, &slug, input).await;
-    let view = FunctionView::from(updated.map_err(|error| change.target.refused(error))?);
+    let view = FunctionView::from(updated.map_err(|error| target.refused(error))?);
     tagged(&view, axum::Json(&view))
 }
 

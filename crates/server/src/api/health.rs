@@ -2,6 +2,7 @@
 
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
+use crate::words;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -12,7 +13,7 @@ use utoipa::ToSchema;
 /// How the server is.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Health {
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::ok)]
     status: &'static str,
 }
 
@@ -26,9 +27,9 @@ pub(crate) async fn healthz() -> axum::Json<Health> {
 /// What the server can do.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::ok)]
     status: &'static str,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::ok)]
     database: &'static str,
     /// What each runtime says of itself.
     runtimes: Vec<RuntimeHealth>,
@@ -47,6 +48,7 @@ struct ConfinementView {
     /// Whether there are walls at all.
     sandbox: bool,
     /// The walls that stand.
+    #[schema(schema_with = words::walls)]
     walls: Vec<String>,
     /// Those that do not.
     missing: Vec<MissingWall>,
@@ -54,6 +56,7 @@ struct ConfinementView {
 
 #[derive(Serialize, ToSchema)]
 struct MissingWall {
+    #[schema(schema_with = words::wall)]
     wall: String,
     /// What it means that it is missing.
     meaning: &'static str,

@@ -5,6 +5,7 @@ use crate::error::ApiError;
 use crate::extract::{Caller, Flag, PageQuery, Paging, Path, Query};
 use crate::state::AppState;
 use crate::views::{InvocationView, TaskResultView};
+use crate::words;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tollgate_core::error::Error;
@@ -23,8 +24,10 @@ pub(crate) struct InvocationFilter {
     /// Of functions of the app with this slug.
     app: Option<String>,
     /// Caused by this event type.
+    #[param(schema_with = words::caused_by)]
     event: Option<String>,
-    /// `PENDING`, `STARTED`, `RETRY`, `SUCCESS`, `FAILURE`, or one of the finer states.
+    /// A status, or one of the finer states.
+    #[param(schema_with = words::status_or_state)]
     status: Option<String>,
     /// With an error, or without.
     #[param(value_type = Option<bool>)]
@@ -112,7 +115,7 @@ pub(crate) async fn get(
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskReply {
     success: bool,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::success)]
     status: &'static str,
     #[schema(value_type = String)]
     message: &'static str,

@@ -7,6 +7,7 @@ use super::run::{Execute, returned};
 use crate::error::{ApiError, Code};
 use crate::extract::{AtSite, Creation, Path};
 use crate::state::AppState;
+use crate::words;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
@@ -21,7 +22,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PublicReply {
     success: bool,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::success)]
     status: &'static str,
     #[schema(value_type = String)]
     message: &'static str,
@@ -50,7 +51,7 @@ pub(crate) async fn execute_public(
     State(app): State<AppState>,
     AtSite(site): AtSite,
     Path((app_slug, slug)): Path<(String, String)>,
-    Creation(mut request, once): Creation<Execute>,
+    Creation(request, once): Creation<Execute>,
 ) -> Result<(StatusCode, axum::Json<PublicReply>), ApiError> {
     if once.0.is_some() {
         return Err(ApiError::bad_request(
@@ -58,9 +59,10 @@ pub(crate) async fn execute_public(
              it out, and put an id of your own into params, by which the function knows a repeat",
         ));
     }
+    let (params, queued) = Execute::checked(request)?;
     let call = Call {
-        params: request.params()?,
-        queued: request.queued,
+        params,
+        queued,
         remember: None,
     };
     let invocations = &app.platform().invocations;

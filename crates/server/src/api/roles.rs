@@ -7,7 +7,7 @@ use crate::state::AppState;
 use crate::views::AppRoleView;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tollgate_core::auth::right;
+use tollgate_core::auth::{RoleChange, right};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
 
@@ -38,16 +38,12 @@ pub(crate) async fn assign(
     Can(access): Can<right::RolesAssign>,
     Json(request): Json<AssignRoles>,
 ) -> Result<Reply<Changed>, ApiError> {
-    let AssignRoles {
-        roles,
-        usernames,
-        expires_at,
-    } = request;
-    let count = app
-        .platform()
-        .roles
-        .assign(&access, &roles, &usernames, expires_at)
-        .await?;
+    let change = request.map(|asked, _| RoleChange {
+        roles: asked.roles,
+        usernames: asked.usernames,
+        expires_at: asked.expires_at,
+    });
+    let count = app.platform().roles.assign(&access, change).await?;
     Ok(Reply::new(
         format!("Assigned {count} roles successfully"),
         Changed { count },
@@ -73,12 +69,12 @@ pub(crate) async fn revoke(
     Can(access): Can<right::RolesAssign>,
     Json(request): Json<RevokeRoles>,
 ) -> Result<Reply<Changed>, ApiError> {
-    let RevokeRoles { roles, usernames } = request;
-    let count = app
-        .platform()
-        .roles
-        .revoke(&access, &roles, &usernames)
-        .await?;
+    let change = request.map(|asked, _| RoleChange {
+        roles: asked.roles,
+        usernames: asked.usernames,
+        expires_at: None,
+    });
+    let count = app.platform().roles.revoke(&access, change).await?;
     Ok(Reply::new(
         format!("Revoked {count} roles successfully"),
         Changed { count },

@@ -2,19 +2,22 @@
 
 use crate::error::ApiError;
 use crate::extract::{Caller, Creation, InApp, Path};
-use crate::once::Once;
+use crate::once::{Asker, Once, holding};
 use crate::state::AppState;
 use crate::views::InvocationView;
+use crate::words;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tollgate_core::auth::right;
+use tollgate_core::draft::Draft;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::Invocation;
 use tollgate_core::json::JsonText;
 use tollgate_core::services::{Call, Executed, VersionChoice};
+use tollgate_core::users::FieldError;
 use utoipa::ToSchema;
 
 /// A call of a function.
@@ -26,17 +29,19 @@ pub(crate) struct Execute {
     params: Option<Box<RawValue>>,
     /// True queues the run, false waits for it; the function's own mode unless set.
     #[serde(rename = "async")]
-    pub(super) queued: Option<bool>,
+    queued: Option<bool>,
 }
 
 impl Execute {
-    pub(super) fn params(&mut self) -> Result<JsonText, ApiError> {
-        match self.params.take() {
-            Some(params) if params.get().starts_with('{') => Ok(params.into()),
-            None => Ok(JsonText::from(&serde_json::json!({}))),
-            Some(params) if params.get() == "null" => Ok(JsonText::from(&serde_json::json!({}))),
-            Some(_) => Err(ApiError::invalid("params", "Use an object")),
-        }
+    /// Parameters, and whether the run is queued.
+    pub(super) fn checked(draft: Draft<Self>) -> Result<(JsonText, Option<bool>), ApiError> {
+        let given = draft.look().params.as_deref().map(RawValue::get);
+        let is_object = given.is_none_or(|it| it.starts_with('{') || it == "null");
+        let fault = (!is_object).then(|| FieldError::new("params", "Use an object"));
+        let Self { params, queued } = draft.checked(fault.into_iter().collect())?;
+        let params = params.filter(|it| it.get() != "null").map(JsonText::from);
+        let params = params.unwrap_or_else(|| JsonText::from(&serde_json::json!({})));
+        Ok((params, queued))
     }
 }
 
@@ -44,7 +49,7 @@ impl Execute {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ExecuteReply {
     success: bool,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::success)]
     status: &'static str,
     #[schema(value_type = String)]
     message: &'static str,
@@ -68,19 +73,20 @@ pub(crate) async fn execute(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsExecute>,
     Path((_, slug)): Path<(String, String)>,
-    Creation(mut request, once): Creation<Execute>,
+    Creation(request, once): Creation<Execute>,
 ) -> Result<Response, ApiError> {
-    let params = request.params()?;
+    let (params, queued) = Execute::checked(request)?;
     let invocations = &app.platform().invocations;
     let execute = |remember| {
         let call = Call {
             params,
-            queued: request.queued,
+            queued,
             remember,
         };
         invocations.execute(&access, &slug, call)
     };
-    once.answer(&app, access.principal(), reply, execute).await
+    once.answer(&app, holding(&app, &access), reply, execute)
+        .await
 }
 
 /// Which version of a function runs again.
@@ -131,11 +137,16 @@ pub(crate) async fn replay(
     Path(id): Path<i64>,
     Creation(request, once): Creation<Replay>,
 ) -> Result<Response, ApiError> {
-    let choice = request.version.unwrap_or_default().into();
+    let Replay { version, queued } = request.whole()?;
+    let choice = version.unwrap_or_default().into();
     let invocations = &app.platform().invocations;
-    let replay =
-        |remember| invocations.replay(&caller, InvocationId(id), choice, request.queued, remember);
-    once.answer(&app, &caller, reply, replay).await
+    let replay = |remember| invocations.replay(&caller, InvocationId(id), choice, queued, remember);
+    let may = async {
+        let now = app.platform().still(&caller).await?;
+        invocations.may_replay(&now, InvocationId(id)).await
+    };
+    once.answer(&app, Asker::who(&caller, may), reply, replay)
+        .await
 }
 
 fn reply(executed: Executed) -> (StatusCode, ExecuteReply) {

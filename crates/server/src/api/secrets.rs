@@ -3,9 +3,10 @@
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
 use crate::extract::{
-    Change, Creation, Flag, InTier, PageQuery, Paging, Path, Query, TierQuery, Updates, given, set,
+    Change, Conditions, Creation, Flag, IfMatch, IfNoneMatch, InTier, PageQuery, Paging, Path,
+    Query, TierQuery, Updates, given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::views::SecretView;
 use axum::extract::State;
@@ -43,16 +44,17 @@ pub(crate) async fn create(
     InTier(access): InTier<right::SecretsManage>,
     Creation(request, once): Creation<CreateSecret>,
 ) -> Result<Response, ApiError> {
-    let input = secrets::CreateSecret {
-        key: request.key,
-        value: request.value,
-        description: request.description.unwrap_or_default(),
-        tags: request.tags.unwrap_or_default(),
-        secret_type: request.secret_type.unwrap_or_default(),
-    };
+    let input = request.map(|secret, _| secrets::CreateSecret {
+        key: secret.key,
+        value: secret.value,
+        description: secret.description.unwrap_or_default(),
+        tags: secret.tags.unwrap_or_default(),
+        secret_type: secret.secret_type.unwrap_or_default(),
+    });
     let secrets = &app.platform().secrets;
     let create = |remember| secrets.create(&access, input, remember);
-    once.answer(&app, access.principal(), created, create).await
+    once.answer(&app, holding(&app, &access), created, create)
+        .await
 }
 
 fn created(secret: Secret) -> (StatusCode, Reply<SecretView>) {
@@ -134,17 +136,21 @@ pub(crate) struct SecretTags {
 ///
 /// With its value: the app's own, else the site's.
 #[utoipa::path(get, path = "/api/secrets/{key}/", tag = "secrets", operation_id = "secrets_get",
-    params(("key" = String, Path, description = "Key"), TierQuery, SecretTags),
-    responses((status = OK, body = Reply<SecretView>), ApiError))]
+    params(("key" = String, Path, description = "Key"), TierQuery, SecretTags, IfNoneMatch),
+    responses((status = OK, body = Reply<SecretView>), IfNoneMatch, ApiError))]
 pub(crate) async fn get(
     State(app): State<AppState>,
     InTier(access): InTier<right::SecretsRead>,
     Path(key): Path<String>,
     Query(filter): Query<SecretTags>,
-) -> Result<Reply<SecretView>, ApiError> {
+    conditions: Conditions,
+) -> Result<Response, ApiError> {
     let tags = words(filter.tags.as_deref());
     let found = app.platform().secrets.get(&access, &key, &tags).await?;
-    Ok(Reply::new("Secret retrieved successfully", found.into()))
+    // Each change moves its time, so that no tag need be made of its value.
+    let of = SecretView::from(found.secret.clone());
+    let reply = Reply::new("Secret retrieved successfully", SecretView::from(found));
+    conditions.answer(&of, reply)
 }
 
 /// New values for a secret; what is left out stays, and what is `null` becomes empty, its value
@@ -168,35 +174,45 @@ pub(crate) struct UpdateSecret {
 }
 
 impl Updates for UpdateSecret {
-    const READ_ONLY: &'static [&'static str] = &["key", "app", "created_at", "updated_at"];
+    const READ_ONLY: &'static [&'static str] =
+        &["key", "app", "created_at", "updated_at", "damaged"];
 }
 
 /// Update Secret
 ///
 /// The app's own or, without an app, the site's. Its value is not in the answer.
 #[utoipa::path(put, path = "/api/secrets/{key}/", tag = "secrets", operation_id = "secrets_update",
-    params(("key" = String, Path, description = "Key"), TierQuery), request_body = UpdateSecret,
+    params(("key" = String, Path, description = "Key"), TierQuery, IfMatch),
+    request_body = UpdateSecret,
     responses((status = OK, body = Reply<SecretView>), ApiError))]
 pub(crate) async fn update(
     State(app): State<AppState>,
     InTier(access): InTier<right::SecretsManage>,
     Path(key): Path<String>,
-    change: Change<UpdateSecret>,
-) -> Result<Reply<SecretView>, ApiError> {
+    Change {
+        mut body,
+        merges,
+        target,
+    }: Change<UpdateSecret>,
+) -> Result<Response, ApiError> {
     let secrets = &app.platform().secrets;
-    if change.target.is_particular() {
+    let mut expected = None;
+    if target.is_particular() {
         let secret = secrets.known(&access, &key).await?;
-        change.target.check(&SecretView::from(secret))?;
+        expected = target.must_match().then_some(secret.updated_at);
+        target.check(&SecretView::from(secret), &mut body)?;
     }
-    let input = secrets::UpdateSecret {
-        value: change.body.value,
-        merges: change.merges,
-        description: change.body.description.map(Option::unwrap_or_default),
-        tags: change.body.tags.map(Option::unwrap_or_default),
-        secret_type: change.body.secret_type.map(Option::unwrap_or_default),
-    };
-    let updated = secrets.update(&access, &key, input).await?;
-    Ok(Reply::new("Secret updated successfully", updated.into()))
+    let input = body.map(|secret, _| secrets::UpdateSecret {
+        value: secret.value,
+        merges,
+        description: secret.description.map(Option::unwrap_or_default),
+        tags: secret.tags.map(Option::unwrap_or_default),
+        secret_type: secret.secret_type.map(Option::unwrap_or_default),
+        expected,
+    });
+    let updated = secrets.update(&access, &key, input).await;
+    let view = SecretView::from(updated.map_err(|error| target.refused(error))?);
+    tagged(&view, Reply::new("Secret updated successfully", &view))
 }
 
 /// Update Secret (the same as PUT)
@@ -204,27 +220,37 @@ pub(crate) async fn update(
 /// As a merge patch too: of the value, an object's members stay that are not named.
 #[utoipa::path(patch, path = "/api/secrets/{key}/", tag = "secrets",
     operation_id = "secrets_change",
-    params(("key" = String, Path, description = "Key"), TierQuery), request_body = UpdateSecret,
+    params(("key" = String, Path, description = "Key"), TierQuery, IfMatch),
+    request_body = UpdateSecret,
     responses((status = OK, body = Reply<SecretView>), ApiError))]
 pub(crate) async fn change(
     state: State<AppState>,
     access: InTier<right::SecretsManage>,
     path: Path<String>,
     change: Change<UpdateSecret>,
-) -> Result<Reply<SecretView>, ApiError> {
+) -> Result<Response, ApiError> {
     update(state, access, path, change).await
 }
 
 /// Delete Secret
 #[utoipa::path(delete, path = "/api/secrets/{key}/", tag = "secrets",
     operation_id = "secrets_delete",
-    params(("key" = String, Path, description = "Key"), TierQuery),
+    params(("key" = String, Path, description = "Key"), TierQuery, IfMatch),
     responses((status = OK, body = Reply<Nothing>), ApiError))]
 pub(crate) async fn delete(
     State(app): State<AppState>,
     InTier(access): InTier<right::SecretsManage>,
     Path(key): Path<String>,
+    conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    app.platform().secrets.delete(&access, &key).await?;
+    let secrets = &app.platform().secrets;
+    let mut expected = None;
+    if conditions.must_match() {
+        let secret = secrets.known(&access, &key).await?;
+        expected = Some(secret.updated_at);
+        conditions.check(&SecretView::from(secret))?;
+    }
+    let deleted = secrets.delete(&access, &key, expected).await;
+    deleted.map_err(|error| conditions.refused(error))?;
     Ok(Reply::new("Secret deleted successfully", Nothing {}))
 }

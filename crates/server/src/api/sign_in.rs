@@ -8,7 +8,9 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tollgate_core::auth::{NO_CREDENTIAL, Password, SignIn};
+use tollgate_core::draft::Draft;
 use tollgate_core::error::Error;
+use tollgate_core::users::FieldError;
 use utoipa::ToSchema;
 
 /// Name and password; the name under either key.
@@ -23,16 +25,24 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    fn sign_in(&self, ClientAddress(address): ClientAddress) -> Result<SignIn<'_>, ApiError> {
+    fn checked(draft: Draft<Self>) -> Result<Self, ApiError> {
+        let is_named = draft.look().login().is_some() || draft.faults().concern("email");
+        let fault = (!is_named).then(|| FieldError::new("username", "This field is required"));
+        Ok(draft.checked(fault.into_iter().collect())?)
+    }
+
+    fn login(&self) -> Option<&str> {
         let login = self.email.as_deref().or(self.username.as_deref());
         // No name has any; people paste them.
-        let login = login.map(str::trim).filter(|login| !login.is_empty());
-        let login = login.ok_or_else(|| ApiError::invalid("username", "This field is required"))?;
-        Ok(SignIn {
-            login,
+        login.map(str::trim).filter(|login| !login.is_empty())
+    }
+
+    fn sign_in(&self, ClientAddress(address): ClientAddress) -> SignIn<'_> {
+        SignIn {
+            login: self.login().unwrap_or_default(),
             password: Password::new(self.password.as_str()),
             address,
-        })
+        }
     }
 }
 
@@ -68,10 +78,11 @@ pub(crate) async fn open_session(
     address: ClientAddress,
     Json(login): Json<Login>,
 ) -> Result<axum::Json<SessionReply>, ApiError> {
+    let login = Login::checked(login)?;
     let session = app
         .platform()
         .auth
-        .open_session(&site, login.sign_in(address)?)
+        .open_session(&site, login.sign_in(address))
         .await?;
     Ok(axum::Json(SessionReply {
         status: 200,
@@ -130,10 +141,11 @@ pub(crate) async fn token(
     address: ClientAddress,
     Json(login): Json<Login>,
 ) -> Result<axum::Json<TokenReply>, ApiError> {
+    let login = Login::checked(login)?;
     let pair = app
         .platform()
         .auth
-        .sign_in(&site, login.sign_in(address)?)
+        .sign_in(&site, login.sign_in(address))
         .await?;
     Ok(axum::Json(TokenReply {
         access: pair.access,
@@ -158,10 +170,11 @@ pub(crate) async fn refresh(
     ClientAddress(address): ClientAddress,
     Json(request): Json<Refresh>,
 ) -> Result<axum::Json<TokenReply>, ApiError> {
+    let Refresh { refresh } = request.whole()?;
     let pair = app
         .platform()
         .auth
-        .refresh(&site, &request.refresh, address)
+        .refresh(&site, &refresh, address)
         .await?;
     Ok(axum::Json(TokenReply {
         access: pair.access,
@@ -179,9 +192,10 @@ pub(crate) async fn blacklist(
     ClientAddress(address): ClientAddress,
     Json(request): Json<Refresh>,
 ) -> Result<axum::Json<crate::envelope::Nothing>, ApiError> {
+    let Refresh { refresh } = request.whole()?;
     app.platform()
         .auth
-        .blacklist(&site, &request.refresh, address)
+        .blacklist(&site, &refresh, address)
         .await?;
     Ok(axum::Json(crate::envelope::Nothing {}))
 }

@@ -4,24 +4,26 @@ use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
 use crate::extract::{
     Caller, Can, Change, ClientAddress, Conditions, Creation, Flag, IfMatch, IfNoneMatch, Json,
-    PageQuery, Paging, Path, Query, Target, Updates, given, set, tagged,
+    PageQuery, Paging, Path, Query, Updates, given, set, tagged,
 };
-use crate::once::Once;
+use crate::once::{Once, holding};
 use crate::state::AppState;
 use crate::strict_json;
 use crate::views::{AppView, UserView};
+use crate::words;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tollgate_core::auth::{Password, Principal, Typed, right};
+use tollgate_core::draft::{Draft, Faults};
 use tollgate_core::function::Object;
 use tollgate_core::json::ObjectChange;
 use tollgate_core::limits;
 use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::store::{UserOrder, UserQuery};
-use tollgate_core::users::{self, PreferencesChange};
+use tollgate_core::users::{self, FieldError, PreferencesChange};
 use utoipa::{IntoParams, ToSchema};
 
 /// A user to be created.
@@ -56,19 +58,20 @@ pub(crate) async fn create(
     Can(access): Can<right::UsersManage>,
     Creation(request, once): Creation<CreateUser>,
 ) -> Result<Response, ApiError> {
-    let input = users::CreateUser {
-        password: password(request.password, request.confirm_password.as_deref())?,
-        username: request.username,
-        email: request.email,
-        first_name: request.first_name.unwrap_or_default(),
-        last_name: request.last_name.unwrap_or_default(),
-        is_active: request.is_active.unwrap_or(true),
-        is_staff: request.is_staff.unwrap_or(false),
-        attributes: attributes(request.attributes.as_deref())?,
-    };
+    let input = request.map(|user, faults| users::CreateUser {
+        password: password(user.password, user.confirm_password.as_deref(), faults),
+        username: user.username,
+        email: user.email,
+        first_name: user.first_name.unwrap_or_default(),
+        last_name: user.last_name.unwrap_or_default(),
+        is_active: user.is_active.unwrap_or(true),
+        is_staff: user.is_staff.unwrap_or(false),
+        attributes: attributes(user.attributes.as_deref(), faults),
+    });
     let users = &app.platform().users;
     let create = |remember| users.create(&access, input, remember);
-    once.answer(&app, access.principal(), created, create).await
+    once.answer(&app, holding(&app, &access), created, create)
+        .await
 }
 
 fn created(user: users::User) -> (StatusCode, Reply<UserView>) {
@@ -91,7 +94,8 @@ pub(crate) struct UserFilter {
     is_deleted: Option<Flag>,
     /// Role slugs with commas between: holders of one of them.
     roles: Option<String>,
-    /// `id`, `username`, `email`, `date_joined` or `last_login`; `-` before it reverses.
+    /// `-` before it reverses.
+    #[param(schema_with = words::user_ordering)]
     ordering: Option<String>,
 }
 
@@ -125,16 +129,12 @@ fn order(ordering: Option<&str>) -> Result<(UserOrder, bool), ApiError> {
         None => (ordering, false),
     };
     let order = match field {
-        "id" => UserOrder::Id,
-        "username" => UserOrder::Username,
-        "email" => UserOrder::Email,
-        "date_joined" | "created_at" => UserOrder::DateJoined,
-        "last_login" => UserOrder::LastLogin,
-        _ => {
-            let message = "Use id, username, email, date_joined or last_login";
-            return Err(ApiError::invalid("ordering", message));
-        }
+        // As users show it as well.
+        "created_at" => Some(UserOrder::DateJoined),
+        field => UserOrder::from_text(field),
     };
+    let message = "Use id, username, email, date_joined or last_login";
+    let order = order.ok_or_else(|| ApiError::invalid("ordering", message))?;
     Ok((order, descending))
 }
 
@@ -181,8 +181,11 @@ pub(crate) async fn preferences(
     Caller(caller): Caller,
 ) -> Result<Reply<Object>, ApiError> {
     let preferences = app.platform().users.preferences(&caller).await?;
-    let message = "Preferences retrieved successfully";
-    Ok(Reply::new(message, preferences))
+    let message = match preferences.is_damaged {
+        false => "Preferences retrieved successfully",
+        true => "The stored preferences are damaged; these are the defaults",
+    };
+    Ok(Reply::new(message, preferences.set))
 }
 
 /// Set Own Preferences
@@ -196,7 +199,8 @@ pub(crate) async fn set_preferences(
     Caller(caller): Caller,
     Json(fields): Json<Object>,
 ) -> Result<Reply<Object>, ApiError> {
-    change_preferences(&app, &caller, PreferencesChange::Set(fields)).await
+    let change = fields.map(|fields, _| PreferencesChange::Set(fields));
+    change_preferences(&app, &caller, change).await
 }
 
 /// Change Own Preferences
@@ -210,13 +214,14 @@ pub(crate) async fn merge_preferences(
     Caller(caller): Caller,
     Json(patch): Json<Object>,
 ) -> Result<Reply<Object>, ApiError> {
-    change_preferences(&app, &caller, PreferencesChange::Merge(patch)).await
+    let change = patch.map(|patch, _| PreferencesChange::Merge(patch));
+    change_preferences(&app, &caller, change).await
 }
 
 async fn change_preferences(
     app: &AppState,
     caller: &Principal,
-    change: PreferencesChange,
+    change: Draft<PreferencesChange>,
 ) -> Result<Reply<Object>, ApiError> {
     let users = &app.platform().users;
     let preferences = users.change_preferences(caller, change).await?;
@@ -289,20 +294,22 @@ impl Updates for UpdateUser {
         "roles",
         "created_at",
         "updated_at",
+        "damaged",
     ];
 }
 
 impl UpdateUser {
-    fn input(self, merges: bool, expected: Option<i64>) -> Result<users::UpdateUser, ApiError> {
-        let attributes = match self.attributes {
-            None => None,
-            Some(given) => Some(match attributes(given.as_deref())? {
-                patch if merges && given.is_some() => ObjectChange::Merge(patch),
-                object => ObjectChange::Replace(object),
-            }),
-        };
-        Ok(users::UpdateUser {
-            password: password(self.password, self.confirm_password.as_deref())?,
+    fn input(self, merges: bool, faults: &mut Faults) -> users::UpdateUser {
+        let attributes = self.attributes.map(|given| {
+            let object = attributes(given.as_deref(), faults);
+            if merges && given.is_some() {
+                ObjectChange::Merge(object)
+            } else {
+                ObjectChange::Replace(object)
+            }
+        });
+        users::UpdateUser {
+            password: password(self.password, self.confirm_password.as_deref(), faults),
             username: self.username,
             email: self.email,
             first_name: self.first_name.map(Option::unwrap_or_default),
@@ -311,8 +318,8 @@ impl UpdateUser {
             is_staff: self.is_staff,
             attributes,
             current: None,
-            expected,
-        })
+            expected: None,
+        }
     }
 }
 
@@ -328,33 +335,34 @@ pub(crate) async fn update(
     Caller(caller): Caller,
     ClientAddress(address): ClientAddress,
     Path(username): Path<String>,
-    change: Change<UpdateUser>,
+    Change {
+        mut body,
+        merges,
+        target,
+    }: Change<UpdateUser>,
 ) -> Result<Response, ApiError> {
     let users = &app.platform().users;
-    let expected = match change.target.is_particular() {
-        true => seen(&change.target, users.get(&caller, &username).await?)?,
-        false => None,
-    };
-    let mut body = change.body;
-    let current = body.current_password.take().map(|password| Typed {
-        password: Password::new(password),
-        address,
+    let mut expected = None;
+    if target.is_particular() {
+        let user = users.get(&caller, &username).await?;
+        expected = target.must_match().then_some(user.revision);
+        target.check(&UserView::from(user), &mut body)?;
+    }
+    let input = body.map(|mut user, faults| {
+        let current = user.current_password.take().map(|password| Typed {
+            password: Password::new(password),
+            address,
+        });
+        users::UpdateUser {
+            current,
+            expected,
+            ..user.input(merges, faults)
+        }
     });
-    let input = users::UpdateUser {
-        current,
-        ..body.input(change.merges, expected)?
-    };
     let updated = users.update(&caller, &username, input).await;
-    let user = updated.map_err(|error| change.target.refused(error))?;
+    let user = updated.map_err(|error| target.refused(error))?;
     let view = UserView::from(user);
     tagged(&view, Reply::new("User updated successfully", &view))
-}
-
-/// The revision that the write must find, if it must find a particular one.
-fn seen(target: &Target, user: users::User) -> Result<Option<i64>, ApiError> {
-    let revision = user.revision;
-    target.check(&UserView::from(user))?;
-    Ok(target.must_match().then_some(revision))
 }
 
 /// Update User (the same as PATCH: existing clients send parts)
@@ -411,15 +419,12 @@ pub(crate) async fn apps(
     Ok(ListReply::all("Apps retrieved successfully", apps))
 }
 
-/// The password, if it was given and, where it was repeated, repeated rightly.
-fn password(given: Option<String>, again: Option<&str>) -> Result<Option<Password>, ApiError> {
-    if again.is_some() && again != given.as_deref() {
-        return Err(ApiError::invalid(
-            "confirm_password",
-            "The passwords differ",
-        ));
+/// The password, if it was given; where it was repeated, it must be repeated rightly.
+fn password(given: Option<String>, again: Option<&str>, faults: &mut Faults) -> Option<Password> {
+    if again.is_some() && again != given.as_deref() && !faults.concern("password") {
+        faults.add(FieldError::new("confirm_password", "The passwords differ"));
     }
-    Ok(given.map(Password::new))
+    given.map(Password::new)
 }
 
 /// An object, or a string that holds one: the official client sends the latter. It stays text until it
@@ -459,16 +464,18 @@ fn changed_object<'de, D: Deserializer<'de>>(
 }
 
 /// Reads a checked object, whose numbers must all be kept.
-fn attributes(given: Option<&RawValue>) -> Result<Object, ApiError> {
+fn attributes(given: Option<&RawValue>, faults: &mut Faults) -> Object {
     let Some(text) = given.map(RawValue::get) else {
-        return Ok(Object::new());
+        return Object::new();
     };
-    numbers::check(text, Integers::Bits64).map_err(|inexact| {
+    if let Err(inexact) = numbers::check(text, Integers::Bits64) {
         let path = format!("attributes.{}", inexact.path);
-        ApiError::invalid(&path, &inexact.to_string())
-    })?;
-    let object = serde_json::from_str(text);
-    object.map_err(|error| ApiError::internal(format!("a checked object: {error}")))
+        faults.add(FieldError::new(path, inexact.to_string()));
+    }
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        faults.add(FieldError::new("attributes", error.to_string()));
+        Object::new()
+    })
 }
 
 /// How long a JSON text is without its blanks.

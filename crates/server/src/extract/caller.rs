@@ -40,29 +40,21 @@ async fn verify(headers: &HeaderMap, site: &Site, app: &AppState) -> Result<Prin
 }
 
 /// A caller who stays: for answers that go on, so that a credential or a right that ends meanwhile
-/// ends them too.
-pub(crate) enum StayingCaller {
-    /// This process's own calls.
-    Own(Principal),
-    /// Whoever sent these headers.
-    Sent(Arc<Site>, HeaderMap),
+/// ends them too. Never a function, which is answered once.
+pub(crate) struct StayingCaller {
+    site: Arc<Site>,
+    headers: HeaderMap,
 }
 
 impl StayingCaller {
     /// The one site that the caller belongs to.
     pub(crate) fn site_id(&self) -> SiteId {
-        match self {
-            Self::Own(principal) => principal.scope().site_id(),
-            Self::Sent(site, _) => site.id,
-        }
+        self.site.id
     }
 
     /// The caller with the rights that count now.
     pub(crate) async fn now(&self, app: &AppState) -> Result<Principal, ApiError> {
-        match self {
-            Self::Own(principal) => Ok(principal.clone()),
-            Self::Sent(site, headers) => verify(headers, site, app).await,
-        }
+        verify(&self.headers, &self.site, app).await
     }
 }
 
@@ -70,11 +62,13 @@ impl FromRequestParts<AppState> for StayingCaller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        if let Some(principal) = parts.extensions.get::<Principal>() {
-            return Ok(Self::Own(principal.clone()));
+        if parts.extensions.get::<Principal>().is_some() {
+            let message = "No function watches invocations; ask for one of them, again if need be";
+            return Err(Error::Forbidden(message.to_owned()).into());
         }
         let AtSite(site) = AtSite::from_request_parts(parts, app).await?;
-        let caller = Self::Sent(site, parts.headers.clone());
+        let headers = parts.headers.clone();
+        let caller = Self { site, headers };
         caller.now(app).await.map(|_| caller)
     }
 }

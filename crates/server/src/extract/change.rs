@@ -10,6 +10,7 @@ use axum::extract::{FromRequest, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tollgate_core::draft::Draft;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::FieldError;
 
@@ -22,7 +23,7 @@ pub(crate) trait Updates: DeserializeOwned {
 /// New values, and what must hold for them to be written.
 pub(crate) struct Change<T> {
     /// The new values.
-    pub(crate) body: T,
+    pub(crate) body: Draft<T>,
     /// Objects are merged into what was there, and `null` removes (RFC 7396).
     pub(crate) merges: bool,
     /// What they are for.
@@ -65,11 +66,15 @@ impl Target {
         self.conditions.must_match()
     }
 
-    /// Looks at what stands there.
+    /// Looks at what stands there: adds values that differ and cannot be changed to what is wrong.
     ///
     /// # Errors
-    /// 412; 400 for values that differ and cannot be changed.
-    pub(crate) fn check<V: Serialize>(&self, view: &V) -> Result<(), ApiError> {
+    /// 412.
+    pub(crate) fn check<V: Serialize, T>(
+        &self,
+        view: &V,
+        body: &mut Draft<T>,
+    ) -> Result<(), ApiError> {
         self.conditions.check(view)?;
         let view = serde_json::to_value(view)
             .map_err(|error| ApiError::internal(format!("a view: {error}")))?;
@@ -80,12 +85,11 @@ impl Target {
             let message = "This field cannot be changed; leave it out, or send it as it is";
             (!same).then(|| FieldError::new(name.clone(), message))
         };
-        let faults: Vec<_> = self.besides.iter().filter_map(differs).collect();
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(ApiError::faults(faults))
-        }
+        self.besides
+            .iter()
+            .filter_map(differs)
+            .for_each(|fault| body.fault(fault));
+        Ok(())
     }
 
     /// The answer to a write that did not happen.

@@ -9,11 +9,12 @@ use axum::extract::{FromRequest, OriginalUri, Request};
 use axum::http::Uri;
 use axum::http::header::HeaderMap;
 use serde::de::DeserializeOwned;
+use tollgate_core::draft::Draft;
 use tollgate_core::idempotency::{IdempotencyKey, KeyedRequest, RequestHash};
 use tollgate_core::limits;
 
 /// The JSON body of a creating request, and its key.
-pub(crate) struct Creation<T>(pub(crate) T, pub(crate) Once);
+pub(crate) struct Creation<T>(pub(crate) Draft<T>, pub(crate) Once);
 
 impl<T: DeserializeOwned> FromRequest<AppState> for Creation<T> {
     type Rejection = ApiError;

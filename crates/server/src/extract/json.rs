@@ -12,6 +12,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
+use tollgate_core::draft::Draft;
 use tollgate_core::limits;
 
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -19,7 +20,7 @@ const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A JSON body. An empty one counts as `{}`.
-pub(crate) struct Json<T>(pub(crate) T);
+pub(crate) struct Json<T>(pub(crate) Draft<T>);
 
 impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     type Rejection = ApiError;
@@ -180,7 +181,7 @@ pub(super) fn checked(bytes: &[u8]) -> Result<&str, ApiError> {
 }
 
 /// Reads a checked text.
-pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
+pub(super) fn read<T: DeserializeOwned>(text: &str) -> Result<Draft<T>, ApiError> {
     let read = reading::object(text, &[]);
-    read.map(|(value, _)| value).map_err(ApiError::faults)
+    read.map(|(draft, _)| draft).map_err(ApiError::faults)
 }

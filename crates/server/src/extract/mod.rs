@@ -13,7 +13,7 @@ mod query;
 mod site;
 
 pub(crate) use caller::{Caller, Can, InApp, InTier, StayingCaller, TierQuery, session_token};
-pub(crate) use change::{Change, Target, Updates};
+pub(crate) use change::{Change, Updates};
 pub(crate) use conditions::{Conditions, IfMatch, IfNoneMatch, tagged};
 pub(crate) use creation::Creation;
 pub(crate) use json::{Json, given, set};

@@ -6,12 +6,11 @@
 
 use crate::error::ApiError;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, Request, StatusCode};
-use http_body_util::BodyExt as _;
+use axum::http::{Method, Request};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
@@ -25,9 +24,13 @@ use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
 use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
+mod answer;
+mod parts;
 mod polling;
 mod secrets;
 
+use self::answer::{collected, read};
+use self::parts::{number, slug, task, username};
 use self::polling::Polling;
 
 /// Makes the functions' side of the API. Holds routes and platform weakly: they hold this.
@@ -80,12 +83,7 @@ impl HostCalls for ApiHost {
         let request = request.map_err(|error| HostError::bad_request(error.to_string()))?;
         let Ok(response) = Router::clone(&routes).oneshot(request).await;
         let status = response.status();
-        let bytes = response
-            .into_body()
-            .collect()
-            .await
-            .map(|body| body.to_bytes());
-        let answer = bytes.map_err(|error| HostError::internal(&error))?;
+        let answer = collected(response.into_body()).await?;
         read(status, &answer, asked.only_data)
     }
 
@@ -112,41 +110,6 @@ fn object<T: DeserializeOwned>(args: &RawValue) -> Result<T, HostError> {
 
 fn raw(value: &impl Serialize) -> Result<Box<RawValue>, HostError> {
     to_raw_value(value).map_err(|error| HostError::internal(&error))
-}
-
-/// What the official client wants of an answer.
-#[derive(Deserialize)]
-struct Data {
-    data: Box<RawValue>,
-}
-
-/// What a refusal says.
-#[derive(Deserialize)]
-struct Refusal {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-fn read(status: StatusCode, answer: &Bytes, only_data: bool) -> Result<Box<RawValue>, HostError> {
-    let strange = |error: serde_json::Error| HostError::internal(&error);
-    if status.is_success() {
-        return if only_data {
-            let answer: Data = serde_json::from_slice(answer).map_err(strange)?;
-            Ok(answer.data)
-        } else {
-            serde_json::from_slice(answer).map_err(strange)
-        };
-    }
-    let Refusal { code, message } = serde_json::from_slice(answer).map_err(strange)?;
-    let code = crate::error::Code::from_word(&code).map_or("INTERNAL_ERROR", |code| code.as_str());
-    let message = if message.is_empty() {
-        "The request failed".to_owned()
-    } else {
-        message
-    };
-    Err(HostError::new(code, status.as_u16(), message))
 }
 
 /// Arguments by name, each as it came.
@@ -212,10 +175,10 @@ fn translate(method: &str, mut args: Args) -> Result<Asked, HostError> {
             Asked::get(format!("{app}functions/{}", query(args)))
         }
         "functions.get" => Asked::get(function_path(args)?),
-        "functions.get_result" => Asked::get(format!("/api/result/{}/", part(args, "task_id")?)),
+        "functions.get_result" => Asked::get(format!("/api/result/{}/", task(args, "task_id")?)),
         "functions.get_invocation" => Asked::get(format!(
             "/api/invocations/{}/",
-            part(args, "invocation_id")?
+            number(args, "invocation_id")?
         )),
         "functions.list_invocations" => Asked::get(format!("/api/invocations/{}", query(args))),
         "app.roles" => Asked::get(format!("{}roles/", app_path(args)?)),
@@ -233,16 +196,16 @@ fn execute(args: &mut Args) -> Result<Asked, HostError> {
 }
 
 fn user_path(args: &mut Args) -> Result<String, HostError> {
-    Ok(format!("/api/users/{}/", part(args, "username")?))
+    Ok(format!("/api/users/{}/", username(args, "username")?))
 }
 
 fn app_path(args: &mut Args) -> Result<String, HostError> {
-    Ok(format!("/api/apps/{}/", part(args, "app_slug")?))
+    Ok(format!("/api/apps/{}/", slug(args, "app_slug")?))
 }
 
 fn function_path(args: &mut Args) -> Result<String, HostError> {
     let app = app_path(args)?;
-    Ok(format!("{app}functions/{}/", part(args, "function_slug")?))
+    Ok(format!("{app}functions/{}/", slug(args, "function_slug")?))
 }
 
 fn take(args: &mut Args, name: &str) -> Result<Box<RawValue>, HostError> {
@@ -257,21 +220,6 @@ fn plain(value: &RawValue) -> Option<Value> {
         return None;
     }
     serde_json::from_str(text).ok()
-}
-
-/// An argument as one part of a path.
-fn part(args: &mut Args, name: &str) -> Result<String, HostError> {
-    let text = match plain(&take(args, name)?) {
-        Some(Value::String(text)) => text,
-        Some(Value::Number(number)) => number.to_string(),
-        _ => return Err(HostError::bad_request(format!("{name} must be text"))),
-    };
-    // "." and ".." would be folded away by others; here they simply name nothing.
-    if text.is_empty() {
-        Err(HostError::bad_request(format!("{name} is required")))
-    } else {
-        Ok(encode(&text))
-    }
 }
 
 /// The remaining arguments as a query string.

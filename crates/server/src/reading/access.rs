@@ -154,14 +154,29 @@ impl<'de> SeqAccess<'de> for Items<'de, '_> {
     ) -> Result<Option<T::Value>, Stop> {
         for (index, raw) in self.items.by_ref() {
             let path = within(&self.path, &index.to_string());
-            if self.notes.borrow().left_out.contains(&path) {
+            let (is_left_out, is_skipped) = {
+                let notes = self.notes.borrow();
+                (
+                    notes.left_out.contains(&path),
+                    notes.skipped.contains(&path),
+                )
+            };
+            if is_skipped {
                 continue;
             }
-            let reader = Reader::new(Node::Json(raw), path.clone(), self.notes);
-            let item = seed.deserialize(reader);
-            return item
-                .map(Some)
-                .map_err(|stop| noted(self.notes, &path, stop));
+            // The items behind one that is left out keep their numbers.
+            let node = match is_left_out {
+                true => Node::StandIn,
+                false => Node::Json(raw),
+            };
+            let reader = Reader::new(node, path.clone(), self.notes);
+            return seed.deserialize(reader).map(Some).map_err(|stop| {
+                if is_left_out && !matches!(stop, Stop::Again) {
+                    self.notes.borrow_mut().skipped.insert(path);
+                    return Stop::Again;
+                }
+                noted(self.notes, &path, stop)
+            });
         }
         Ok(None)
     }

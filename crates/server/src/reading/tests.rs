@@ -36,7 +36,11 @@ struct Inner {
 }
 
 fn faults(text: &str) -> BTreeMap<String, String> {
-    let faults = object::<Form>(text, &[]).expect_err("faults");
+    let faults = match object::<Form>(text, &[]) {
+        Ok((draft, _)) => draft.faults_with(Vec::new()),
+        Err(faults) => faults,
+    };
+    assert!(!faults.is_empty(), "{text}");
     let told = faults
         .into_iter()
         .map(|it| (it.field.into_owned(), it.message));
@@ -49,6 +53,7 @@ fn what_is_right_is_read_as_it_is() {
         "at":"2025-01-15T10:30:00Z","roles":["a","b"],"headers":{"x":"y"},
         "free":{"n":[1,2.5,null]},"raw":{ "n": 36893488147419103232 },"inner":{"deep":-5}}"#;
     let (form, _) = object::<Form>(text, &[]).unwrap();
+    let form = form.whole().unwrap();
     assert_eq!((form.name.as_str(), form.count), ("Aé", 7));
     assert_eq!(form.mode, Some(ExecutionMode::Proxy));
     assert_eq!((form.kept, form.unset), (Some(true), Some(None)));
@@ -106,6 +111,41 @@ fn every_fault_is_told_by_its_field() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn what_is_wrong_is_left_out_of_the_rest() {
+    let text = r#"{"nmae":"x","count":7,"mode":"porxy","kept":null,"unset":2.5,"at":"tomorrow",
+        "until":"2025-01-15T10:30:00Z","roles":["a",5,"b"],"headers":{"x":1,"y":"z"},
+        "inner":{"deeep":1},"free":{"b":1e400},"raw":[1e400],"id":1}"#;
+    let (draft, besides) = object::<Form>(text, &["id"]).unwrap();
+    assert_eq!(besides["id"], json!(1));
+    let form = draft.look();
+    assert_eq!((form.name.as_str(), form.count), ("", 7));
+    assert!(form.mode.is_none() && form.kept.is_none() && form.at.is_none());
+    assert_eq!(form.unset, Some(Some(2.5)));
+    assert!(form.until.is_some() && form.free.is_none() && form.raw.is_none());
+    // The others keep their places.
+    assert_eq!(form.roles, ["a", "", "b"]);
+    let headers: Vec<_> = form.headers.iter().flatten().collect();
+    assert_eq!(headers, [(&"y".to_owned(), &"z".to_owned())]);
+    assert_eq!(form.inner.as_ref().unwrap().deep, 0);
+}
+
+#[test]
+fn items_for_which_nothing_can_stand_in_are_passed_over() {
+    #[derive(Debug, Deserialize)]
+    struct Dates {
+        dates: Vec<Timestamp>,
+        name: String,
+    }
+    let text = r#"{"dates":["no",7,"2025-01-15T10:30:00Z"],"name":5}"#;
+    let (draft, _) = object::<Dates>(text, &[]).unwrap();
+    assert_eq!(draft.look().dates.len(), 1);
+    assert_eq!(draft.look().name, "");
+    let fields = draft.faults_with(Vec::new());
+    let fields: Vec<_> = fields.iter().map(|it| &*it.field).collect();
+    assert_eq!(fields, ["name", "dates.0", "dates.1"]);
 }
 
 #[test]
@@ -179,13 +219,10 @@ fn what_stands_besides_is_given_back() {
     let text = r#"{"name":"x","count":1,"id":5,"inner":{"deep":1}}"#;
     let (_, besides) = object::<Form>(text, &["id"]).unwrap();
     assert_eq!(besides["id"], json!(5));
-    assert!(
-        object::<Form>(
-            r#"{"name":"x","count":1,"inner":{"deep":1,"id":5}}"#,
-            &["id"]
-        )
-        .is_err()
-    );
+    let text = r#"{"name":"x","count":1,"inner":{"deep":1,"id":5}}"#;
+    let (draft, besides) = object::<Form>(text, &["id"]).unwrap();
+    assert!(besides.is_empty());
+    draft.whole().unwrap_err();
 }
 
 #[test]

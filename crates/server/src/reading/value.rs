@@ -157,8 +157,11 @@ impl<'de, 's> Reader<'de, 's> {
 
     /// Text that is read by serde_json itself, whose numbers must all be kept.
     fn exact(&self, integers: Integers) -> Result<&'de str, Stop> {
-        let Node::Json(raw) = self.node else {
-            return Ok("null");
+        let raw = match self.node {
+            Node::Json(raw) => raw,
+            // Types that take no null take text.
+            Node::StandIn => return Ok("\"\""),
+            Node::Query(_) | Node::Word(_) => return Ok("null"),
         };
         let Err(inexact) = numbers::check(raw.get(), integers) else {
             return Ok(raw.get());

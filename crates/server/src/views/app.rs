@@ -1,5 +1,6 @@
 //! Apps and their roles.
 
+use crate::words;
 use serde::Serialize;
 use tollgate_core::app::App;
 use tollgate_core::auth::AppRole;
@@ -17,6 +18,10 @@ pub(crate) struct AppView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl From<App> for AppView {
@@ -28,6 +33,7 @@ impl From<App> for AppView {
             description: app.description,
             created_at: app.created_at,
             updated_at: app.updated_at,
+            damaged: app.damaged,
         }
     }
 }
@@ -37,9 +43,9 @@ impl From<App> for AppView {
 pub(crate) struct AppRoleView {
     /// What `assign` and `revoke` take.
     slug: String,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::role)]
     name: &'static str,
-    #[schema(value_type = Vec<String>)]
+    #[schema(schema_with = words::permissions)]
     permissions: Vec<&'static str>,
 }
 

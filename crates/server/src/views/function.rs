@@ -37,11 +37,11 @@ pub(crate) struct FunctionView {
     /// Shown to those who may subscribe the function.
     filter_conditions: Option<String>,
     /// What it may ask of the platform, beside what every function may.
-    #[schema(value_type = Vec<String>)]
+    #[schema(schema_with = words::permissions)]
     permissions: Vec<&'static str>,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::grant_scope)]
     permissions_scope: &'static str,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::acts_as)]
     acts_as: &'static str,
     /// Who declared that.
     permissions_granted_by: Option<GrantorView>,
@@ -59,6 +59,10 @@ pub(crate) struct FunctionView {
     /// Of `proxy` functions, in the answer to their creation only: verifies their deliveries.
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_secret: Option<String>,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 /// Who declared what a function may do.
@@ -73,7 +77,7 @@ struct GrantorView {
 struct WebhookStateView {
     /// `closed`: it is called. `open`: it failed too often and is left alone. `half_open`: one call
     /// finds out whether it works again.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::circuit)]
     state: &'static str,
     /// Until when it is left alone.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -118,6 +122,10 @@ pub(crate) struct VersionEntryView {
     is_active: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 /// A version of a function with what it runs.
@@ -167,6 +175,7 @@ impl From<Function> for FunctionView {
             source: None,
             webhook_state: None,
             webhook_secret: None,
+            damaged: function.damaged,
         }
     }
 }
@@ -224,6 +233,7 @@ impl From<VersionEntry> for VersionEntryView {
             version: entry.number,
             is_active: entry.is_active,
             created_at: entry.created_at,
+            damaged: entry.damaged,
         }
     }
 }

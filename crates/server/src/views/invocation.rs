@@ -1,5 +1,6 @@
 //! Invocations, in the shape that existing clients read.
 
+use crate::words;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -19,21 +20,20 @@ pub(crate) struct InvocationView {
     /// The same, under the name that existing clients read.
     #[schema(value_type = String, format = "uuid")]
     celery_task_id: TaskId,
-    /// `PENDING`, `STARTED`, `RETRY`, `SUCCESS` or `FAILURE`.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::status)]
     status: &'static str,
     /// The finer state.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::state)]
     state: &'static str,
     function: i64,
     function_name: String,
     function_slug: String,
     version: u32,
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = words::event_or_null)]
     event: Option<&'static str>,
     #[schema(value_type = Option<String>, format = "uuid")]
     event_id: Option<EventId>,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::trigger)]
     trigger_type: &'static str,
     attempt: u32,
     max_attempts: u32,
@@ -123,8 +123,7 @@ pub(crate) struct AttemptView {
 /// What the PRE stage made of a run.
 #[derive(Debug, Serialize, ToSchema)]
 struct VerdictView {
-    /// `allowed`, `enriched`, `denied` or `broken`.
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::verdict_kind)]
     kind: &'static str,
     /// Why not, for `denied` and `broken`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,7 +140,7 @@ struct VerdictView {
 struct TaskView {
     #[schema(value_type = String, format = "uuid")]
     task_id: TaskId,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::status)]
     status: &'static str,
     #[schema(value_type = Object)]
     result: Option<JsonText>,
@@ -166,7 +165,7 @@ struct Empty {}
 /// Why a run gave no result.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErrorView {
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::failure_kind)]
     kind: &'static str,
     message: String,
     traceback: Option<String>,
@@ -177,7 +176,9 @@ pub(super) struct ErrorView {
 struct LogView {
     #[schema(format = DateTime)]
     timestamp: String,
+    #[schema(schema_with = words::level)]
     level: String,
+    #[schema(schema_with = words::logger)]
     logger: String,
     message: String,
 }
@@ -194,7 +195,7 @@ pub(crate) struct InvocationOnly {
 pub(crate) struct TaskResultView {
     #[schema(value_type = String, format = "uuid")]
     task_id: TaskId,
-    #[schema(value_type = String)]
+    #[schema(schema_with = words::status)]
     status: &'static str,
     #[schema(value_type = Object)]
     result: Option<JsonText>,
@@ -305,18 +306,16 @@ impl From<AttemptRecord> for AttemptView {
 impl VerdictView {
     fn of(invocation: &Invocation) -> Option<Self> {
         let verdict = invocation.verdict.as_ref()?;
-        let (kind, message, fields) = match verdict.kind {
-            VerdictKind::Allow => ("allowed", None, None),
-            VerdictKind::Enrich => {
-                let fields = changed(invocation.changes.as_ref());
-                ("enriched", None, Some(fields))
-            }
-            VerdictKind::Deny => ("denied", verdict.message.clone(), None),
+        let (message, fields) = match verdict.kind {
+            VerdictKind::Allow => (None, None),
+            VerdictKind::Enrich => (None, Some(changed(invocation.changes.as_ref()))),
+            VerdictKind::Deny => (verdict.message.clone(), None),
             VerdictKind::Broken => {
                 let failure = invocation.failure.as_ref();
-                ("broken", failure.map(|it| it.message.clone()), None)
+                (failure.map(|it| it.message.clone()), None)
             }
         };
+        let kind = verdict.kind.shown();
         let summary = match (&message, fields.as_deref().unwrap_or_default()) {
             (Some(message), _) => format!("{kind}: {message}"),
             (None, []) => kind.to_owned(),

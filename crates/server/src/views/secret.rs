@@ -22,6 +22,10 @@ pub(crate) struct SecretView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl From<Shown> for SecretView {
@@ -36,6 +40,7 @@ impl From<Shown> for SecretView {
             tags: secret.tags,
             created_at: secret.created_at,
             updated_at: secret.updated_at,
+            damaged: secret.damaged,
         }
     }
 }

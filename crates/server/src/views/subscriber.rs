@@ -24,6 +24,10 @@ pub(crate) struct SubscriberView {
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
     options: OptionsView,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl From<Subscriber> for SubscriberView {
@@ -39,6 +43,7 @@ impl From<Subscriber> for SubscriberView {
             created_at: subscriber.created_at,
             updated_at: subscriber.updated_at,
             options: OptionsView::new(subscriber.event, subscriber.options, subscriber.inactive),
+            damaged: subscriber.damaged,
         }
     }
 }
@@ -58,6 +63,10 @@ pub(crate) struct AppEventSubscriber {
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     options: OptionsView,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl From<Subscriber> for AppEventSubscriber {
@@ -73,6 +82,7 @@ impl From<Subscriber> for AppEventSubscriber {
             app_slug: subscriber.app_slug,
             created_at: subscriber.created_at,
             options: OptionsView::new(subscriber.event, subscriber.options, subscriber.inactive),
+            damaged: subscriber.damaged,
         }
     }
 }
@@ -81,9 +91,8 @@ impl From<Subscriber> for AppEventSubscriber {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ExplainedView {
     would_run: bool,
-    /// Why not: `inactive`, `subscription_inactive`, `filter`, `filter_conditions`,
-    /// `filter_failed`, `gone` or `chain`.
-    #[schema(value_type = Option<String>)]
+    /// Why not.
+    #[schema(schema_with = words::hindrance_or_null)]
     reason: Option<&'static str>,
     /// The same for people.
     message: Option<String>,

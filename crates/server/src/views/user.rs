@@ -33,6 +33,10 @@ pub(crate) struct UserView {
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
+    /// Parts of the stored record that cannot be read: placeholders are shown for them. Absent if there
+    /// are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damaged: Vec<&'static str>,
 }
 
 impl From<User> for UserView {
@@ -57,6 +61,7 @@ impl From<User> for UserView {
             roles: user.roles,
             created_at: user.created_at,
             updated_at: user.updated_at,
+            damaged: user.damaged,
         }
     }
 }

@@ -17,7 +17,7 @@ use tollgate_core::platform::{Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{FunctionChange, Store};
-use tollgate_core::services::Strength;
+use tollgate_core::services::{NewSuperuser, Strength};
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::task::State;
 use tollgate_core::time::Clock;
@@ -276,10 +276,13 @@ impl TestApp {
         let authority = Authority::of_this_program();
         let admin = &self.platform.admin;
         let site = admin.create_site(&authority, slug, domains).await.unwrap();
-        let password = Password::new(PASSWORD);
-        let email = format!("root@{slug}.example");
+        let new = NewSuperuser {
+            email: format!("root@{slug}.example"),
+            username: None,
+            password: Password::new(PASSWORD),
+        };
         admin
-            .create_superuser(&authority, &site, &email, password, Strength::Checked)
+            .create_superuser(&authority, &site, new, Strength::Checked)
             .await
             .unwrap();
         site
@@ -406,6 +409,8 @@ impl TestApp {
         let (store, at) = (self.store.scoped(scope), self.clock.now());
         let version = store.insert_version(id, Source::System, at).await.unwrap();
         let change = FunctionChange {
+            author: None,
+            declares: false,
             function: store.function_by_id(id).await.unwrap().unwrap(),
             version: Some(version.entry.number),
             at,

@@ -5,6 +5,7 @@
 mod app;
 mod authorization;
 mod connections;
+mod filters_hidden;
 mod hostile;
 mod idempotency;
 mod official_client;
@@ -12,6 +13,7 @@ mod openapi;
 mod public;
 mod requests;
 mod rights;
+mod rights_used;
 mod routes;
 mod sdk;
 mod snapshots;

@@ -1,5 +1,6 @@
 //! The OpenAPI document.
 
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 #[test]
@@ -62,7 +63,126 @@ fn parameters_have_the_seeds_names_words_are_enums_and_each_operation_says_its_c
     }
     let schemas = &document["components"]["schemas"];
     let words = &schemas["CreateFunction"]["properties"]["execution_mode"]["enum"];
-    assert_eq!(words, &serde_json::json!(["app", "proxy", "system"]));
+    assert_eq!(words, &serde_json::json!(["app", "proxy", "system", null]));
     let words = &schemas["OptionsView"]["properties"]["on_timeout"]["enum"];
     assert_eq!(words, &serde_json::json!(["deny", "allow"]));
+}
+
+/// The words of a schema's `enum`, null excepted.
+fn words(schema: &Value) -> Option<Vec<&str>> {
+    let words = schema["enum"].as_array()?;
+    Some(words.iter().filter_map(Value::as_str).collect())
+}
+
+/// Calls `look` with every schema of the document and the name that it has there.
+fn walk(name: &str, node: &Value, look: &mut impl FnMut(&str, &Value)) {
+    match node {
+        Value::Array(items) => items.iter().for_each(|item| walk(name, item, look)),
+        Value::Object(fields) => {
+            look(name, node);
+            if let Some(schema) = fields.get("schema") {
+                let parameter = fields.get("name").and_then(Value::as_str);
+                walk(parameter.unwrap_or(name), schema, look);
+            }
+            for (key, inner) in fields {
+                match key.as_str() {
+                    "properties" => {
+                        for (field, schema) in inner.as_object().into_iter().flatten() {
+                            walk(field, schema, look);
+                        }
+                    }
+                    // Examples are no schemas.
+                    "schema" | "enum" | "example" | "examples" => {}
+                    "items" => walk(name, inner, look),
+                    _ => walk(key, inner, look),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Fields and parameters by name that are one of some words wherever they stand. `status` is another
+/// set in each of its places; the webhooks' envelope has constants.
+#[test]
+fn what_is_one_of_some_words_says_which() {
+    let document = serde_json::to_value(tollgate_server::openapi()).unwrap();
+    let closed = [
+        ("acts_as", &["caller", "function"][..]),
+        ("Code", &["BAD_REQUEST", "PRE_EVENT_DENIED"]),
+        ("environment", &["python", "node"]),
+        ("event", &["PRE_USER_CREATE", "POST_USER_DELETE"]),
+        ("event_name", &["PRE_USER_CREATE", "POST_USER_DELETE"]),
+        ("execution_mode", &["app", "proxy", "system"]),
+        ("kind", &[]),
+        ("level", &["DEBUG", "INFO", "WARNING", "ERROR"]),
+        ("logger", &["function", "stdout", "stderr", "tollgate"]),
+        ("network", &["none", "egress"]),
+        ("on_timeout", &["deny", "allow"]),
+        ("ordering", &["id", "-last_login"]),
+        ("permissions", &["users.read", "roles.assign"]),
+        ("permissions_scope", &["app", "site"]),
+        ("phase", &["PRE", "POST"]),
+        ("reason", &["filter_failed"]),
+        ("state", &[]),
+        ("status", &[]),
+        ("trigger_type", &["api", "event", "replay"]),
+        ("walls", &["system_calls", "memory"]),
+        ("wall", &["system_calls", "memory"]),
+    ];
+    let mut seen = BTreeSet::new();
+    let mut look = |name: &str, schema: &Value| {
+        let Some((_, some)) = closed.iter().find(|it| it.0 == name) else {
+            return;
+        };
+        let kind = &schema["type"];
+        let is_text = kind == "string"
+            || kind
+                .as_array()
+                .is_some_and(|it| it.contains(&"string".into()));
+        // What a missing wall is for is told in a sentence of that name.
+        if !is_text || (name == "reason" && words(schema).is_none()) {
+            return;
+        }
+        let words = words(schema).unwrap_or_else(|| panic!("{name}: {schema}"));
+        assert!(
+            some.iter().all(|it| words.contains(it)),
+            "{name}: {words:?}"
+        );
+        seen.insert(name.to_owned());
+    };
+    walk("", &document, &mut look);
+    for (name, _) in &closed {
+        assert!(seen.contains(*name), "{name} is nowhere");
+    }
+}
+
+/// Text that names its words in its description, and not to programs.
+#[test]
+fn no_text_explains_words_that_it_does_not_list() {
+    let document = serde_json::to_value(tollgate_server::openapi()).unwrap();
+    // Their words are parts of larger texts, or name other fields and their values.
+    let free = [
+        "slug",
+        "roles",
+        "tags",
+        "rate_limit",
+        "If-Match",
+        "key",
+        "code",
+        "message",
+    ];
+    let mut look = |name: &str, schema: &Value| {
+        let is_text = schema["type"] == "string"
+            || schema["type"]
+                .as_array()
+                .is_some_and(|it| it.contains(&"string".into()));
+        if !is_text || schema["enum"].is_array() || free.contains(&name) {
+            return;
+        }
+        let description = schema["description"].as_str().unwrap_or_default();
+        let quoted = description.matches('`').count() / 2;
+        assert!(quoted < 2, "{name}: {description}");
+    };
+    walk("", &document, &mut look);
 }

@@ -215,3 +215,30 @@ async fn a_function_that_causes_its_own_event_is_stopped() {
         .await
         .ok();
 }
+
+/// The stream of changes has no end, so an answer that is collected would have none either.
+#[tokio::test]
+async fn no_argument_leads_to_the_stream() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    app.function(&root, "Ask").await;
+    for (method, args) in [
+        (
+            "functions.get_invocation",
+            json!({"invocation_id": "stream"}),
+        ),
+        (
+            "functions.get_invocation",
+            json!({"invocation_id": "stream/"}),
+        ),
+        ("functions.get_result", json!({"task_id": "stream"})),
+        (
+            "functions.get",
+            json!({"app_slug": "user-management", "function_slug": "../.."}),
+        ),
+    ] {
+        let refused = ask(&app, &root, method, args).await.unwrap_err();
+        assert!(refused.starts_with("404 NOT_FOUND"), "{refused}");
+    }
+}

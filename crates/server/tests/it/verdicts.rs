@@ -265,9 +265,10 @@ async fn a_post_function_whose_filter_cannot_be_told_is_a_dead_letter() {
         (&json!("dead"), &json!("filter"))
     );
     let message = record["error"]["message"].as_str().unwrap();
-    assert!(
-        message.contains("'Check'") && message.contains("none"),
-        "{message}"
-    );
+    assert!(message.contains("'Check'"), "{message}");
+    let record = app.get(&format!("/api/invocations/{}/", record["id"]));
+    let record = record.bearer(&root).send().await.ok();
+    let reason = record["error"]["traceback"].as_str().unwrap();
+    assert!(reason.contains("none"), "{reason}");
     assert!(app.fake.calls().is_empty());
 }

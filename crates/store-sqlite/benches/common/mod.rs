@@ -86,6 +86,7 @@ impl Bench {
         record.profile.username = format!("user{user}");
         record.profile.email = format!("user{user}@example.com");
         let commit = UserCommit {
+            author: None,
             change: UserChange::Create {
                 user: Box::new(record),
                 password_hash: None,

@@ -38,7 +38,7 @@ pub async fn an_app_is_stored_and_changed(world: World) {
         world
             .a
             .store
-            .delete_app(changed.id, world.now())
+            .delete_app(changed.id, world.now(), None)
             .await
             .unwrap()
     );
@@ -46,7 +46,7 @@ pub async fn an_app_is_stored_and_changed(world: World) {
         !world
             .a
             .store
-            .delete_app(changed.id, world.now())
+            .delete_app(changed.id, world.now(), None)
             .await
             .unwrap()
     );
@@ -61,7 +61,7 @@ pub async fn app_slugs_are_unique_until_deleted(world: World) {
     world
         .a
         .store
-        .delete_app(first.id, world.now())
+        .delete_app(first.id, world.now(), None)
         .await
         .unwrap();
     let second = world.a.app("crm").await;
@@ -104,7 +104,7 @@ pub async fn a_deleted_app_takes_its_functions_along(world: World) {
         .await
         .unwrap();
 
-    assert!(store.delete_app(app, now).await.unwrap());
+    assert!(store.delete_app(app, now, None).await.unwrap());
     assert_eq!(store.function_by_id(function.id).await.unwrap(), None);
     assert_eq!(store.executable(function.id).await.unwrap(), None);
     let subscriptions = store.subscriptions(event).await.unwrap();
@@ -115,4 +115,16 @@ pub async fn a_deleted_app_takes_its_functions_along(world: World) {
     assert_eq!(store.role_grants(user.id, now).await.unwrap(), []);
     let functions = store.list_functions(app, everything()).await.unwrap();
     assert_eq!(functions.total, 0);
+}
+
+/// Whoever saw another state deletes nothing.
+pub async fn an_app_is_deleted_only_as_it_was_seen(world: World) {
+    let (store, app) = (&world.a.store, world.a.app("crm").await);
+    let now = world.in_seconds(5);
+    let other = Some(world.in_seconds(1));
+    assert_conflict!(store.delete_app(app.id, now, other).await, Changed);
+    assert_eq!(store.app("crm").await.unwrap(), Some(app.clone()));
+    let seen = Some(app.updated_at);
+    assert!(store.delete_app(app.id, now, seen).await.unwrap());
+    assert!(!store.delete_app(app.id, now, seen).await.unwrap());
 }

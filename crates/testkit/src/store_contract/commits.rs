@@ -2,12 +2,19 @@
 #![expect(clippy::missing_panics_doc, reason = "every case is a test")]
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
-use super::world::{assert_conflict, create};
+use super::world::{assert_conflict, create, delete, next, update};
 use super::{World, committed};
 use futures_util::FutureExt as _;
+use tollgate_core::auth::RoleName;
+use tollgate_core::event::EventType;
+use tollgate_core::function::Function;
 use tollgate_core::invocation::Waiter;
-use tollgate_core::ports::store::{Conflict, StoreError, UserCommit};
+use tollgate_core::ports::store::{
+    Author, Conflict, FunctionChange, NewFunction, NewSubscriber, RoleGrant, StoreError, UserCommit,
+};
+use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
+use tollgate_core::users::User;
 
 const ME: Option<&str> = Some("me");
 
@@ -19,6 +26,7 @@ pub async fn a_commit_writes_everything(world: World) {
     let user = world.a.new_user("ann").await;
     world.a.store.insert_invocations_later(vec![pre.clone()]);
     let commit = UserCommit {
+        author: None,
         change: create(&user),
         completions: vec![world.a.end(&pre, 1, State::Succeeded)],
         invocations: vec![post.clone()],
@@ -32,6 +40,94 @@ pub async fn a_commit_writes_everything(world: World) {
     assert_eq!(world.a.standing(&post).await, (State::Pending, 1));
 }
 
+/// Every write that says whose right it takes.
+async fn writes(
+    world: &World,
+    what: &str,
+    author: Option<Author>,
+    (target, function): (&User, &Function),
+) -> Vec<Result<(), StoreError>> {
+    let (store, app) = (&world.a.store, function.app_id);
+    let found = store.user(target.id).await.unwrap().unwrap();
+    let new = world.a.new_user(&format!("new-{what}")).await;
+    let mut written = Vec::new();
+    for change in [create(&new), update(&next(&found)), delete(&new)] {
+        let commit = UserCommit {
+            author,
+            change,
+            completions: Vec::new(),
+            invocations: Vec::new(),
+            remember: None,
+        };
+        written.push(store.commit_user(commit, committed().0).await.map(drop));
+    }
+    let new = NewFunction {
+        author,
+        ..world.a.new_function(app, &format!("f-{what}"))
+    };
+    written.push(store.insert_function(new).await.map(drop));
+    let found = store.function_by_id(function.id).await.unwrap().unwrap();
+    let change = FunctionChange {
+        author,
+        declares: false,
+        at: world.now().after(found.updated_at),
+        function: found,
+        version: None,
+    };
+    written.push(store.update_function(change).await.map(drop));
+    let new = NewSubscriber {
+        author,
+        event: EventType::PostUserCreate,
+        function_id: function.id,
+        options: SubscriberOptions::default(),
+        created_at: world.now(),
+        remember: None,
+    };
+    written.push(store.insert_subscriber(new).await.map(drop));
+    written
+}
+
+/// Of every write that says whose right it takes: not once that account was changed, has another role,
+/// or is gone.
+pub async fn nothing_is_written_for_whoever_has_changed_since(world: World) {
+    let (store, app) = (&world.a.store, world.a.app("crm").await);
+    let function = world.a.function(app.id, "check").await;
+    let target = world.a.user("target").await;
+    let viewer = RoleGrant {
+        app_id: Some(app.id),
+        app_slug: None,
+        role: RoleName::Viewer,
+        expires_at: None,
+    };
+    for what in ["nothing", "changed", "role", "revoked", "deleted"] {
+        let ann = world.a.user(what).await;
+        if what == "revoked" {
+            let given = store.assign_roles(vec![ann.id], vec![viewer.clone()], world.now());
+            given.await.unwrap();
+        }
+        let ann = store.user(ann.id).await.unwrap().unwrap();
+        let author = Some(Author {
+            user: ann.id,
+            revision: ann.revision,
+        });
+        let (id, roles) = (vec![ann.id], vec![viewer.clone()]);
+        match what {
+            "changed" => world.a.change(update(&next(&ann))).await.unwrap(),
+            "role" => drop(store.assign_roles(id, roles, world.now()).await.unwrap()),
+            "revoked" => drop(store.revoke_roles(id, roles).await.unwrap()),
+            "deleted" => world.a.change(delete(&ann)).await.unwrap(),
+            _ => {}
+        }
+        let written = writes(&world, what, author, (&target, &function)).await;
+        for written in written {
+            match what {
+                "nothing" => written.unwrap(),
+                _ => assert_conflict!(written, Author),
+            }
+        }
+    }
+}
+
 /// No PRE result, no POST run, no signal.
 pub async fn a_conflict_writes_nothing(world: World) {
     let function = world.a.some_function().await;
@@ -40,6 +136,7 @@ pub async fn a_conflict_writes_nothing(world: World) {
     let post = world.a.new_run(&function, Waiter::Nobody, ME).await;
     let user = world.a.new_user("Ann").await;
     let commit = UserCommit {
+        author: None,
         change: create(&user),
         completions: vec![world.a.end(&pre, 1, State::Succeeded)],
         invocations: vec![post.clone()],
@@ -67,6 +164,7 @@ pub async fn a_dropped_caller_changes_nothing(world: World) {
     let post = world.a.new_run(&function, Waiter::Nobody, ME).await;
     let user = world.a.new_user("ann").await;
     let commit = UserCommit {
+        author: None,
         change: create(&user),
         completions: Vec::new(),
         invocations: vec![post.clone()],
@@ -92,6 +190,7 @@ pub async fn many_commits_at_once_all_stand(world: World) {
         let user = world.a.new_user(&format!("user{name}")).await;
         let post = world.a.new_run(&function, Waiter::Nobody, None).await;
         let commit = UserCommit {
+            author: None,
             change: create(&user),
             completions: Vec::new(),
             invocations: vec![post.clone()],
@@ -126,6 +225,7 @@ pub async fn one_of_many_equal_users_is_stored(world: World) {
     for _ in 0..50 {
         let user = world.a.new_user("ann").await;
         let commit = UserCommit {
+            author: None,
             change: create(&user),
             completions: Vec::new(),
             invocations: Vec::new(),
@@ -149,6 +249,7 @@ pub async fn a_commit_completes_only_what_is_open(world: World) {
         .unwrap();
     let user = world.a.new_user("ann").await;
     let commit = UserCommit {
+        author: None,
         change: create(&user),
         completions: vec![world.a.end(&pre, 1, State::Succeeded)],
         invocations: Vec::new(),

@@ -2,7 +2,7 @@
 #![expect(clippy::missing_panics_doc, reason = "every case is a test")]
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
-use super::world::{assert_conflict, delete, update};
+use super::world::{assert_conflict, delete, next, update};
 use super::{World, everything};
 use std::time::Duration;
 use tollgate_core::auth::RoleName;
@@ -11,6 +11,7 @@ use tollgate_core::ports::store::{
     Epoch, NewApiKey, RoleGrant, Token, TokenKind, UserChange, UserQuery,
 };
 use tollgate_core::time::Timestamp;
+use tollgate_core::users::User;
 
 /// A developer's role.
 pub(super) fn grant(app_id: Option<AppId>, expires_at: Option<Timestamp>) -> RoleGrant {
@@ -44,6 +45,27 @@ pub(super) fn token(user: UserId, hash: &str, now: Timestamp) -> Token {
         expires_at: now.plus(Duration::from_secs(60)),
         ended_at: None,
     }
+}
+
+/// Whatever is decided on what somebody may do is not written after that has changed.
+pub async fn a_change_of_roles_raises_the_revision(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let (store, grants) = (&world.a.store, vec![grant(None, None)]);
+    let raised = async |before: &User| {
+        let now = store.user(before.id).await.unwrap().unwrap();
+        now.revision - before.revision
+    };
+    let taken = store.revoke_roles(vec![ann.id], grants.clone()).await;
+    assert_eq!((taken.unwrap(), raised(&ann).await), (0, 0));
+    let given = store.assign_roles(vec![ann.id], grants.clone(), world.now());
+    assert_eq!((given.await.unwrap(), raised(&ann).await), (1, 1));
+    // What was decided before is not written.
+    assert_conflict!(world.a.change(update(&next(&ann))).await, Changed);
+    assert_conflict!(world.a.change(delete(&ann)).await, Changed);
+    let both = vec![ann.id, bob.id];
+    let taken = store.revoke_roles(both, grants).await;
+    assert_eq!((taken.unwrap(), raised(&ann).await), (1, 2));
+    assert_eq!(raised(&bob).await, 0);
 }
 
 /// Pairs are counted; one held already gets the new end.
@@ -467,6 +489,41 @@ pub async fn an_epoch_ends_with_password_and_activity(world: World) {
     world.a.change(update(&back)).await.unwrap();
     let owner = world.system.owner(site, ann.id, world.now()).await;
     assert_eq!(owner.unwrap().unwrap().epoch, Epoch(2));
+}
+
+/// Another hash of the same password stands there only if the old one still does; tokens live on.
+pub async fn a_password_is_hashed_anew_and_nothing_ends(world: World) {
+    let (ann, bob) = (world.a.user("ann").await, world.a.user("bob").await);
+    let (site, store) = (world.a.site.id, &world.a.store);
+    let change = UserChange::Update {
+        user: Box::new(super::world::next(&ann)),
+        password_hash: Some("weak".to_owned()),
+    };
+    world.a.change(change).await.unwrap();
+    let before = world.system.login_record(site, "ann").await;
+    let before = before.unwrap().unwrap();
+    let one = token(ann.id, "one", world.now());
+    store.insert_token(one, before.epoch).await.unwrap();
+    let replace = async |user: UserId, old: &str, new: &str| {
+        let (old, new) = (old.to_owned(), new.to_owned());
+        store.replace_password_hash(user, old, new).await.unwrap()
+    };
+    assert!(replace(ann.id, "weak", "strong").await);
+    // A password that was changed meanwhile is not undone.
+    assert!(!replace(ann.id, "weak", "other").await);
+    assert!(!replace(bob.id, "weak", "other").await);
+    let foreign = &world.b.store;
+    let reached = foreign.replace_password_hash(ann.id, "strong".to_owned(), "other".to_owned());
+    assert!(!reached.await.unwrap());
+    let after = world.system.login_record(site, "ann").await;
+    let after = after.unwrap().unwrap();
+    assert_eq!(after.password_hash.as_deref(), Some("strong"));
+    assert_eq!(after.epoch, before.epoch);
+    assert_eq!(after.user.revision, before.user.revision);
+    let one = world.system.token(site, "one").await.unwrap().unwrap();
+    assert_eq!(one.ended_at, None);
+    world.a.change(delete(&before.user)).await.unwrap();
+    assert!(!replace(ann.id, "strong", "other").await);
 }
 
 /// A sign-in sets `last_login`, and an update decided before it does not take it back.

@@ -94,6 +94,8 @@ pub async fn function_slugs_are_unique_within_an_app(world: World) {
         ..other.clone()
     };
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function: renamed,
         version: None,
         at: world.now(),
@@ -118,13 +120,10 @@ pub async fn new_code_is_a_new_version(world: World) {
         is_public: true,
         ..function.clone()
     };
-    let change = FunctionChange {
-        function: renamed,
-        version: None,
-        at: world.in_seconds(1),
-    };
-    let changed = world.a.store.update_function(change).await.unwrap();
+    let changed = change(&world, renamed, None, false, world.in_seconds(1)).await;
     let stale = FunctionChange {
+        author: None,
+        declares: false,
         function: function.clone(),
         version: None,
         at: world.in_seconds(2),
@@ -154,18 +153,15 @@ pub async fn new_code_is_a_new_version(world: World) {
     let nowhere = store.insert_version(FunctionId(999_999), source.clone(), world.now());
     assert_conflict!(nowhere.await, Gone);
     let missing = FunctionChange {
+        author: None,
+        declares: false,
         function: changed.clone(),
         version: Some(3),
         at: world.now(),
     };
     assert_conflict!(store.update_function(missing).await, Gone);
 
-    let change = FunctionChange {
-        function: changed,
-        version: Some(2),
-        at: world.now(),
-    };
-    let changed = world.a.store.update_function(change).await.unwrap();
+    let changed = change(&world, changed, Some(2), false, world.now()).await;
     assert_eq!(changed.version, 2);
     versions_are(&world, function.id).await;
     let executable = world
@@ -185,6 +181,8 @@ pub async fn an_older_version_can_be_activated(world: World) {
     let second = store.insert_version(function.id, Source::System, world.now());
     assert_eq!(second.await.unwrap().entry.number, 2);
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function: function.clone(),
         version: Some(2),
         at: world.now(),
@@ -193,6 +191,8 @@ pub async fn an_older_version_can_be_activated(world: World) {
     assert_eq!(changed.execution_mode, ExecutionMode::System);
     let at = world.in_seconds(5);
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function: changed,
         version: Some(1),
         at,
@@ -262,6 +262,8 @@ pub async fn deleted_functions_are_found_by_nothing(world: World) {
             .is_none()
     );
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function: function.clone(),
         version: None,
         at: world.now(),
@@ -313,6 +315,8 @@ pub async fn a_functions_rights_are_kept(world: World) {
 
     // Replaced after the declaration: it was looked at.
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function,
         version: Some(2),
         at: world.in_seconds(1),
@@ -328,6 +332,8 @@ pub async fn a_functions_rights_are_kept(world: World) {
         ..granted_by(&ann, world.in_seconds(2))
     };
     let change = FunctionChange {
+        author: None,
+        declares: true,
         function: Function {
             rights: rights.clone(),
             ..function
@@ -347,6 +353,77 @@ pub async fn a_functions_rights_are_kept(world: World) {
     assert_eq!(ceiling.rights.permissions, [Permission::RolesAssign]);
     let elsewhere = world.system.ceiling(world.b.site.id, id, None);
     assert_eq!(elsewhere.await.unwrap(), None);
+}
+
+/// Which of these versions have what the function declares.
+async fn approved(world: &World, id: FunctionId, versions: &[VersionId]) -> Vec<bool> {
+    let mut approved = Vec::new();
+    for version in versions {
+        let ceiling = world.system.ceiling(world.a.site.id, id, Some(*version));
+        approved.push(ceiling.await.unwrap().unwrap().approved);
+    }
+    approved
+}
+
+async fn change(
+    world: &World,
+    function: Function,
+    version: Option<u32>,
+    declares: bool,
+    at: Timestamp,
+) -> Function {
+    let change = FunctionChange {
+        author: None,
+        declares,
+        function,
+        version,
+        at,
+    };
+    world.a.store.update_function(change).await.unwrap()
+}
+
+/// What is declared is for the version that is active with it and for later ones: by sequence, whatever
+/// the clock says, and whether or not both come with one change.
+pub async fn permissions_are_for_no_version_before_them(world: World) {
+    let ann = world.a.user("ann").await;
+    let app = world.a.app("crm").await;
+    let store = &world.a.store;
+    // When it was declared, when it was changed: together, the one before the other, and set back.
+    for (n, (declared, changed)) in [(5, 5), (0, 9), (9, 0), (0, 0)].into_iter().enumerate() {
+        let mut function = world.a.function(app.id, &format!("f{n}")).await;
+        let id = function.id;
+        let mut versions = vec![store.executable(id).await.unwrap().unwrap().version_id];
+        for _ in 0..3 {
+            let version = store.insert_version(id, code("next"), world.now());
+            versions.push(version.await.unwrap().entry.id);
+        }
+        let approved = async || approved(&world, id, &versions).await;
+        // Nothing is declared, so nothing is kept from any.
+        assert_eq!(approved().await, [true; 4]);
+        function.rights = granted_by(&ann, world.in_seconds(declared));
+        let at = world.in_seconds(changed).after(function.updated_at);
+        let function = change(&world, function, Some(2), true, at).await;
+        assert_eq!(approved().await, [false, true, false, false], "{n}");
+        // What follows has them, and what has been replaced since then keeps them.
+        let function = change(&world, function, Some(3), false, at.after(at)).await;
+        assert_eq!(approved().await, [false, true, true, false], "{n}");
+        // Declared anew, with an earlier time: for what is active now only.
+        let function = Function {
+            rights: granted_by(&ann, Timestamp::from_micros(1)),
+            ..function
+        };
+        let function = change(&world, function, None, true, at.after(at)).await;
+        assert_eq!(approved().await, [false, false, true, false], "{n}");
+        // Back to the first: somebody who holds them has decided so.
+        let function = change(&world, function, Some(1), false, at.after(at)).await;
+        assert_eq!(approved().await, [true, false, true, false], "{n}");
+        let nothing = Function {
+            rights: FunctionRights::default(),
+            ..function
+        };
+        change(&world, nothing, None, true, at.after(at)).await;
+        assert_eq!(approved().await, [true; 4], "{n}");
+    }
 }
 
 /// A number names one function for ever.
@@ -395,6 +472,8 @@ pub async fn inactive_functions_are_executable_but_not_claimed(world: World) {
         ..function.clone()
     };
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function: inactive,
         version: None,
         at: world.now(),

@@ -114,6 +114,7 @@ async fn write_subscriber(world: &World, function: &Function, text: &str, name: 
         _ => EventType::PostUserUpdate,
     };
     let new = NewSubscriber {
+        author: None,
         event,
         function_id: function.id,
         options: SubscriberOptions::default(),
@@ -136,6 +137,7 @@ async fn write_user(world: &World, function: &Function, text: &str, name: &str) 
     let user = world.a.new_user(&format!("user-{name}")).await;
     let post = world.a.new_run(function, Waiter::Nobody, None).await;
     let commit = UserCommit {
+        author: None,
         change: create(&user),
         completions: Vec::new(),
         invocations: vec![post.clone()],

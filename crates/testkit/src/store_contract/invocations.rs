@@ -202,7 +202,7 @@ pub async fn names_survive_a_deleted_function(world: World) {
     world
         .a
         .store
-        .delete_app(function.app_id, world.now())
+        .delete_app(function.app_id, world.now(), None)
         .await
         .unwrap();
     let record = world.a.store.invocation(run.id).await.unwrap().unwrap();

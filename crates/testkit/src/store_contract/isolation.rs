@@ -39,7 +39,7 @@ pub async fn apps_of_another_site_are_out_of_reach(world: World) {
         .await,
         Gone
     );
-    assert!(!b.delete_app(app.id, world.now()).await.unwrap());
+    assert!(!b.delete_app(app.id, world.now(), None).await.unwrap());
     assert_eq!(world.a.store.app("crm").await.unwrap(), Some(app));
 }
 
@@ -57,7 +57,7 @@ pub async fn secrets_of_another_site_are_out_of_reach(world: World) {
             at: world.in_seconds(1),
         };
         assert_conflict!(b.update_secret(change).await, Gone);
-        assert!(!b.delete_secret(owner, "KEY").await.unwrap());
+        assert!(!b.delete_secret(owner, "KEY", None).await.unwrap());
         assert!(a.secret(owner, "KEY").await.unwrap().is_some());
     }
     let theirs = secret(now, Some(app.id), "OTHER", 1);
@@ -97,6 +97,8 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
         ..function.clone()
     };
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function: changed,
         version: None,
         at: world.now(),
@@ -310,6 +312,7 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
     b.insert_invocations_later(vec![foreign.clone()]);
     let carl = world.b.new_user("carl").await;
     let commit = UserCommit {
+        author: None,
         change: create(&carl),
         completions: Vec::new(),
         invocations: vec![NewInvocation { ..foreign.clone() }],
@@ -340,6 +343,7 @@ async fn no_end_from_another_site(world: &World, run: &NewInvocation) {
     b.complete_later(ends.clone(), Box::new(|| {}));
     let bob = world.b.new_user("bob").await;
     let commit = UserCommit {
+        author: None,
         change: create(&bob),
         completions: ends,
         invocations: Vec::new(),

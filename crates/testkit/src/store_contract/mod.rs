@@ -70,6 +70,7 @@ contract! { $
         app_slugs_are_unique_until_deleted,
         apps_are_paged_by_slug,
         a_deleted_app_takes_its_functions_along,
+        an_app_is_deleted_only_as_it_was_seen,
     }
     functions {
         a_function_is_stored_with_version_one,
@@ -77,6 +78,7 @@ contract! { $
         new_code_is_a_new_version,
         an_older_version_can_be_activated,
         a_functions_rights_are_kept,
+        permissions_are_for_no_version_before_them,
         deleted_functions_are_found_by_nothing,
         function_ids_are_not_used_again,
         signing_secrets_overlap,
@@ -108,6 +110,7 @@ contract! { $
     commits {
         a_commit_writes_everything,
         a_conflict_writes_nothing,
+        nothing_is_written_for_whoever_has_changed_since,
         a_dropped_caller_changes_nothing,
         many_commits_at_once_all_stand,
         one_of_many_equal_users_is_stored,
@@ -115,6 +118,7 @@ contract! { $
     }
     credentials {
         roles_are_given_and_taken,
+        a_change_of_roles_raises_the_revision,
         roles_end,
         role_slugs_name_their_app,
         users_are_found_by_role,
@@ -123,6 +127,7 @@ contract! { $
         tokens_are_exchanged_once_and_remembered,
         a_family_ends_alone,
         an_epoch_ends_with_password_and_activity,
+        a_password_is_hashed_anew_and_nothing_ends,
         sign_in_is_noted,
         deletion_ends_credentials,
     }
@@ -169,6 +174,7 @@ contract! { $
     secrets {
         a_secret_is_stored_and_changed,
         secrets_belong_to_an_app_or_to_the_site,
+        a_secret_is_deleted_only_as_it_was_seen,
     }
     idempotency {
         an_answer_is_stored_with_its_effect,

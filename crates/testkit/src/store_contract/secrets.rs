@@ -20,6 +20,7 @@ pub(super) fn new(now: Timestamp, app: Option<AppId>, key: &str, value: u8) -> N
         secret_type: "api_key".to_owned(),
         created_at: now,
         updated_at: now,
+        damaged: Vec::new(),
     };
     NewSecret {
         secret,
@@ -68,8 +69,8 @@ pub async fn a_secret_is_stored_and_changed(world: World) {
     let found = store.secret(owner, "STRIPE").await.unwrap().unwrap();
     assert_eq!(found.sealed, Sealed(vec![2; 60]));
 
-    assert!(store.delete_secret(owner, "STRIPE").await.unwrap());
-    assert!(!store.delete_secret(owner, "STRIPE").await.unwrap());
+    assert!(store.delete_secret(owner, "STRIPE", None).await.unwrap());
+    assert!(!store.delete_secret(owner, "STRIPE", None).await.unwrap());
     assert_conflict!(store.update_secret(rotated).await, Gone);
 }
 
@@ -99,9 +100,21 @@ pub async fn secrets_belong_to_an_app_or_to_the_site(world: World) {
     let found = store.secret(Some(crm.id), "A").await.unwrap().unwrap();
     assert_eq!(found.sealed, Sealed(vec![3; 50]));
 
-    store.delete_app(crm.id, now).await.unwrap();
+    store.delete_app(crm.id, now, None).await.unwrap();
     assert_eq!(of(Some(crm.id)).await, [] as [&str; 0]);
     let gone = store.insert_secret(new(now, Some(crm.id), "A", 6)).await;
     assert_conflict!(gone, Gone);
     assert_eq!(of(Some(shop.id)).await, ["A"]);
+}
+
+/// Whoever saw another state deletes nothing.
+pub async fn a_secret_is_deleted_only_as_it_was_seen(world: World) {
+    let (store, now) = (&world.a.store, world.now());
+    let secret = store.insert_secret(new(now, None, "A", 1)).await.unwrap();
+    let other = Some(world.in_seconds(1));
+    let refused = store.delete_secret(None, "A", other).await;
+    assert_conflict!(refused, Changed);
+    let seen = Some(secret.updated_at);
+    assert!(store.delete_secret(None, "A", seen).await.unwrap());
+    assert!(!store.delete_secret(None, "A", seen).await.unwrap());
 }

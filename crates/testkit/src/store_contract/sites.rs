@@ -26,6 +26,7 @@ pub async fn slugs_and_domains_are_taken_once(world: World) {
         name: slug.to_owned(),
         domains: domains.iter().map(|domain| (*domain).to_owned()).collect(),
         created_at: world.now(),
+        damaged: Vec::new(),
     };
     assert_conflict!(world.system.insert_site(new("alpha", &[])).await, Site);
     let taken = new("gamma", &["gamma.example.com", "alpha.example.com"]);

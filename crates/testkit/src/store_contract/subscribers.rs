@@ -26,6 +26,7 @@ fn options() -> SubscriberOptions {
 pub async fn a_function_subscribes_once_to_each_event(world: World) {
     let function = world.a.some_function().await;
     let new = NewSubscriber {
+        author: None,
         event: EVENT,
         function_id: function.id,
         options: options(),
@@ -148,6 +149,8 @@ pub async fn inactive_functions_are_subscribed_but_not_run(world: World) {
             ..function.clone()
         };
         let change = FunctionChange {
+            author: None,
+            declares: false,
             function,
             version: None,
             at: world.now(),
@@ -269,6 +272,8 @@ pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
     patch(Some(true)).await.unwrap();
     assert!(gone(1).await.unwrap());
     let change = FunctionChange {
+        author: None,
+        declares: false,
         function: function.clone(),
         version: Some(second),
         at,

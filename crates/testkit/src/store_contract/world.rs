@@ -164,6 +164,7 @@ impl Tenant {
             name: slug.to_uppercase(),
             domains: vec![format!("{slug}.example.com")],
             created_at: clock.now(),
+            damaged: Vec::new(),
         };
         let site = system.insert_site(site).await.expect("a site can be made");
         let scope = Authority::of_this_program().scope(site.id);
@@ -208,6 +209,7 @@ impl Tenant {
     /// A function to be stored.
     pub fn new_function(&self, app: AppId, slug: &str) -> NewFunction {
         NewFunction {
+            author: None,
             app_id: app,
             name: format!("Function {slug}"),
             slug: slug.to_owned(),
@@ -257,6 +259,7 @@ impl Tenant {
             ..SubscriberOptions::default()
         };
         let new = NewSubscriber {
+            author: None,
             event,
             function_id: function.id,
             options,
@@ -294,6 +297,7 @@ impl Tenant {
             created_at: now,
             updated_at: now,
             revision: 1,
+            damaged: Vec::new(),
         }
     }
 
@@ -303,6 +307,7 @@ impl Tenant {
     /// The store's.
     pub async fn change(&self, change: UserChange) -> Result<(), StoreError> {
         let commit = UserCommit {
+            author: None,
             change,
             completions: Vec::new(),
             invocations: Vec::new(),

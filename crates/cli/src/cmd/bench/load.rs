@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -82,6 +82,11 @@ impl Connection {
         })
     }
 
+    /// A further connection of the same.
+    pub(super) async fn again(&self, target: &Target) -> Result<Self, Error> {
+        Self::open_as(target, self.host.clone(), self.credential.clone()).await
+    }
+
     async fn drive(&mut self, duration: Duration) -> Result<(Histogram<u64>, u64), Error> {
         let mut latencies = histogram()?;
         let mut failed = 0;
@@ -107,7 +112,19 @@ impl Connection {
         path: &str,
         body: String,
     ) -> Result<(StatusCode, Bytes), Error> {
-        let request = Request::post(path)
+        self.send(Method::POST, path, body).await
+    }
+
+    /// The same with another method.
+    pub(super) async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: String,
+    ) -> Result<(StatusCode, Bytes), Error> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
             .header(HOST, &self.host)
             .header(AUTHORIZATION, &self.credential)
             .header(CONTENT_TYPE, "application/json")

@@ -60,14 +60,7 @@ fn moment(value: &Value) -> Result<Timestamp, Error> {
 
 /// Queues the neighbour's runs and returns once all are queued.
 async fn flood(target: &Target) -> Result<(), Error> {
-    let open = async |credential: &str| {
-        Connection::open_as(target, NEIGHBOUR_HOST.to_owned(), credential.to_owned()).await
-    };
-    let mut connection = open("").await?;
-    let body = json!({"username": NEIGHBOUR_EMAIL, "password": NEIGHBOUR_PASSWORD});
-    let tokens = ask(&mut connection, "/api/auth/jwt/token/", &body).await?;
-    let credential = format!("Bearer {}", tokens["access"].as_str().ok_or("no token")?);
-    let mut connection = open(&credential).await?;
+    let mut connection = signed_in(target).await?;
     ask(
         &mut connection,
         "/api/apps/",
@@ -83,7 +76,7 @@ async fn flood(target: &Target) -> Result<(), Error> {
     .await?;
     let mut queueing = JoinSet::new();
     for _ in 0..QUEUEING {
-        let mut connection = open(&credential).await?;
+        let mut connection = signed_in(target).await?;
         queueing.spawn(async move {
             let path = format!("/api/apps/{APP}/functions/slow/execute/");
             for _ in 0..QUEUED / QUEUEING {
@@ -98,7 +91,24 @@ async fn flood(target: &Target) -> Result<(), Error> {
     Ok(())
 }
 
-async fn ask(connection: &mut Connection, path: &str, body: &Value) -> Result<Value, Error> {
+/// A connection of the neighbour's superuser.
+pub(super) async fn signed_in(target: &Target) -> Result<Connection, Error> {
+    let open = async |credential: &str| {
+        Connection::open_as(target, NEIGHBOUR_HOST.to_owned(), credential.to_owned()).await
+    };
+    let mut connection = open("").await?;
+    let body = json!({"username": NEIGHBOUR_EMAIL, "password": NEIGHBOUR_PASSWORD});
+    let tokens = ask(&mut connection, "/api/auth/jwt/token/", &body).await?;
+    let credential = format!("Bearer {}", tokens["access"].as_str().ok_or("no token")?);
+    open(&credential).await
+}
+
+/// What a request is answered with that must succeed.
+pub(super) async fn ask(
+    connection: &mut Connection,
+    path: &str,
+    body: &Value,
+) -> Result<Value, Error> {
     let (status, answer) = connection.post(path, body.to_string()).await?;
     if status >= StatusCode::BAD_REQUEST {
         return Err(format!("{path}: {status} {}", String::from_utf8_lossy(&answer)).into());

@@ -72,10 +72,11 @@ impl FirstSignUps {
     }
 }
 
-/// From the commit of a POST run to its end, alone and beside a neighbour's backlog.
+/// What one site's work takes, alone and beside a neighbour's.
 #[derive(Debug, Serialize)]
 pub(super) struct Neighbour {
-    queued: usize,
+    /// Runs that the neighbour has queued, or threads that it keeps busy.
+    count: usize,
     alone_p50_ms: f64,
     alone_p99_ms: f64,
     beside_p50_ms: f64,
@@ -83,9 +84,9 @@ pub(super) struct Neighbour {
 }
 
 impl Neighbour {
-    pub(super) fn new(queued: usize, alone: &Histogram<u64>, beside: &Histogram<u64>) -> Self {
+    pub(super) fn new(count: usize, alone: &Histogram<u64>, beside: &Histogram<u64>) -> Self {
         Self {
-            queued,
+            count,
             alone_p50_ms: ms(alone, 0.5),
             alone_p99_ms: ms(alone, 0.99),
             beside_p50_ms: ms(beside, 0.5),
@@ -107,24 +108,26 @@ pub(super) struct Report {
     machine: Machine,
     memory: Memory,
     rows: Vec<Row>,
-    first_sign_ups: Option<FirstSignUps>,
-    neighbour: Option<Neighbour>,
+    #[serde(flatten)]
+    singles: Singles,
+}
+
+/// Figures that are no row.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Singles {
+    pub(super) first_sign_ups: Option<FirstSignUps>,
+    pub(super) busy_neighbour: Option<Neighbour>,
+    pub(super) neighbour: Option<Neighbour>,
 }
 
 impl Report {
-    pub(super) fn new(
-        rows: Vec<Row>,
-        first_sign_ups: Option<FirstSignUps>,
-        neighbour: Option<Neighbour>,
-        memory: Memory,
-    ) -> Self {
+    pub(super) fn new(rows: Vec<Row>, singles: Singles, memory: Memory) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
             machine: Machine::here(),
             memory,
             rows,
-            first_sign_ups,
-            neighbour,
+            singles,
         }
     }
 }
@@ -160,7 +163,7 @@ impl fmt::Display for Report {
                 row.failed
             )?;
         }
-        if let Some(it) = &self.first_sign_ups {
+        if let Some(it) = &self.singles.first_sign_ups {
             writeln!(
                 f,
                 "first sign-up after a deployment: p50 {:.2} ms, p90 {:.2} ms; \
@@ -168,12 +171,20 @@ impl fmt::Display for Report {
                 it.first_p50_ms, it.first_p90_ms, it.next_p50_ms, it.next_p90_ms, it.deployments
             )?;
         }
-        if let Some(it) = &self.neighbour {
+        if let Some(it) = &self.singles.busy_neighbour {
+            writeln!(
+                f,
+                "call of a function: p50 {:.2} ms, p99 {:.2} ms; \
+                 while another site keeps {} threads busy: {:.2}, {:.2}",
+                it.alone_p50_ms, it.alone_p99_ms, it.count, it.beside_p50_ms, it.beside_p99_ms
+            )?;
+        }
+        if let Some(it) = &self.singles.neighbour {
             writeln!(
                 f,
                 "POST run, from its commit to its end: p50 {:.2} ms, p99 {:.2} ms; \
                  while another site has {} slow runs queued: {:.2}, {:.2}",
-                it.alone_p50_ms, it.alone_p99_ms, it.queued, it.beside_p50_ms, it.beside_p99_ms
+                it.alone_p50_ms, it.alone_p99_ms, it.count, it.beside_p50_ms, it.beside_p99_ms
             )?;
         }
         writeln!(

@@ -3,7 +3,7 @@
 use crate::support::api::bearer;
 use crate::support::folder::Folder;
 use crate::support::server::Server;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The password in a command's output.
@@ -213,4 +213,104 @@ async fn a_user_is_renamed_by_number_and_doctor_is_content() {
     assert!(folder.run(&wrong).await.refused().contains("e-mail"));
     let nobody = ["admin", "rename", "--id", "99", "--username", "x"];
     assert!(folder.run(&nobody).await.refused().contains("User 99"));
+}
+
+/// Whatever a good address is made of: nobody has given a username, so none can be wrong.
+#[tokio::test]
+async fn a_superuser_is_made_of_every_good_address() {
+    let folder = Arc::new(Folder::new());
+    let first = [
+        ("TOLLGATE_ADMIN_PASSWORD", "correct horse"),
+        ("TOLLGATE_ADMIN_EMAIL", "o'brien@example.com"),
+    ];
+    let server = Server::start_in(&folder, &[], &first).await;
+    let token = bearer(
+        server
+            .api
+            .sign_in("o'brien@example.com", "correct horse")
+            .await,
+    );
+    let me = server.api.with(&token).get("/api/users/me/").await.ok();
+    assert_eq!(me["data"]["username"], "obrien");
+    for (email, username) in [
+        ("me@example.com", "me@example.com"),
+        ("ME@other.example", "ME@other.example"),
+        ("obrien@example.com", "obrien@example.com"),
+        ("o'brien@other.example", "obrien2"),
+        ("o/brien@example.com", "obrien3"),
+        ("!#$%@example.com", "admin"),
+        ("!#@other.example", "admin2"),
+        ("a.b+c@example.com", "a.b+c"),
+        ("用户@例子.广告", "用户"),
+    ] {
+        let create = ["admin", "create", "--json", "--email", email];
+        let made: Value = serde_json::from_str(&folder.run(&create).await.ok()).unwrap();
+        assert_eq!(made["username"], username, "{made}");
+    }
+    let chosen = [
+        "admin",
+        "create",
+        "--json",
+        "--email",
+        "c@example.com",
+        "--username",
+        "chief",
+    ];
+    let made: Value = serde_json::from_str(&folder.run(&chosen).await.ok()).unwrap();
+    assert_eq!(made["username"], "chief", "{made}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_superuser_is_named_as_it_was_given() {
+    let folder = Arc::new(Folder::new());
+    let server = Server::start_in(&folder, &[], &[]).await;
+    let chief = [
+        "admin",
+        "create",
+        "--email",
+        "c@example.com",
+        "--username",
+        "chief",
+    ];
+    folder.run(&chief).await.ok();
+    for (args, said) in [
+        (
+            ["--email", "d@example.com", "--username", "chief"],
+            "--username: A user with that",
+        ),
+        (
+            ["--email", "c@example.com", "--username", "other"],
+            "--email: A user with that",
+        ),
+        (
+            ["--email", "d@example.com", "--username", "a b"],
+            "--username: Use at most",
+        ),
+        (
+            ["--email", "d@example.com", "--username", "me"],
+            "--username: This name is reserved",
+        ),
+        (
+            ["--email", "nobody", "--username", "other"],
+            "--email: Enter a valid e-mail",
+        ),
+        (
+            ["--email", "d@example.com", "--password", "password"],
+            "--password: ",
+        ),
+    ] {
+        let create = [&["admin", "create"][..], &args].concat();
+        let error = folder.run(&create).await.refused();
+        assert!(error.contains(said), "{error}");
+    }
+    server.stop().await;
+    let folder = Arc::new(Folder::new());
+    let wrong = [("TOLLGATE_ADMIN_EMAIL", "nobody")];
+    let serve = ["serve", "--listen", "127.0.0.1:0"];
+    let error = folder.run_with(&serve, &wrong).await.refused();
+    assert!(
+        error.contains("admin_email: Enter a valid e-mail"),
+        "{error}"
+    );
 }

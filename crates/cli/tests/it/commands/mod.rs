@@ -8,6 +8,7 @@ mod daily;
 mod data_folder;
 mod dead_letters;
 mod deploy;
+mod digits;
 mod functions;
 mod hostile;
 mod hosts;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const APP: &str = "hostile";
 /// How much more the server may hold than before, whatever is said to it.
-const GROWTH_BYTES: u64 = 64 << 20;
+pub(super) const GROWTH_BYTES: u64 = 64 << 20;
 /// Workers that say it at the same time.
 const AT_ONCE: usize = 8;
 
@@ -69,20 +69,20 @@ def main(params):
     time.sleep(2)
 "#;
 
-fn resident(server: &Server) -> u64 {
+pub(super) fn resident(server: &Server) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{}/statm", server.pid())).unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * rustix::param::page_size() as u64
 }
 
 /// The most that a server holds while this is kept.
-struct Peak {
+pub(super) struct Peak {
     most: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
 }
 
 impl Peak {
-    fn of(server: &Server) -> Self {
+    pub(super) fn of(server: &Server) -> Self {
         let (most, ended) = (
             Arc::new(AtomicU64::new(0)),
             Arc::new(AtomicBool::new(false)),
@@ -102,7 +102,7 @@ impl Peak {
         Self { most, ended }
     }
 
-    fn most(&self) -> u64 {
+    pub(super) fn most(&self) -> u64 {
         self.most.load(Ordering::SeqCst)
     }
 }

@@ -76,18 +76,23 @@ impl Folder {
     pub(crate) async fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Said {
         let mut command = self.command(args);
         command.envs(variables.iter().copied());
+        Said::of(command, args).await
+    }
+}
+
+impl Said {
+    /// What a command says until its end.
+    pub(crate) async fn of(mut command: Command, args: &[&str]) -> Self {
         let output = soon(&format!("the end of {args:?}"), command.output())
             .await
             .unwrap();
-        Said {
+        Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
-}
 
-impl Said {
     /// The data of a command that must have succeeded.
     #[track_caller]
     pub(crate) fn ok(self) -> String {

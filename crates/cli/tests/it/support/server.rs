@@ -92,16 +92,13 @@ impl Server {
     }
 
     /// A server that other programs start, each becoming the next.
-    pub(crate) async fn start_through(
+    pub(crate) async fn try_start_through(
         folder: &Arc<Folder>,
         wrapper: &[String],
         settings: &[(&str, &str)],
-    ) -> Self {
+    ) -> Result<Self, (ExitStatus, String)> {
         let command = folder.command_through(wrapper, &["serve", "--listen", "127.0.0.1:0"]);
-        match Self::try_start(folder, command, settings).await {
-            Ok(server) => server,
-            Err((status, said)) => panic!("{status} instead of listening:\n{said}"),
-        }
+        Self::try_start(folder, command, settings).await
     }
 
     /// The same for a server that may end before it listens: how it ended, and what it said.

@@ -1,10 +1,11 @@
 //! What the kernel gives: the same server as root, as an ordinary user, and where namespaces and
 //! mounts are refused.
 
-use super::folder::Folder;
+use super::folder::{Folder, Said};
 use super::server::Server;
 use super::skipped;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::Arc;
 
 /// Makes a program that the kernel refuses namespaces and mounts to.
@@ -29,13 +30,43 @@ pub(crate) enum World {
 impl World {
     /// A server there; none, loudly, where this machine has no such world.
     pub(crate) async fn server(self, settings: &[(&str, &str)]) -> Option<Server> {
-        let folder = Arc::new(Folder::new());
-        let wrapper = self.wrapper(&folder)?;
+        self.server_in(&Arc::new(Folder::new()), settings).await
+    }
+
+    /// The same in `folder`.
+    pub(crate) async fn server_in(
+        self,
+        folder: &Arc<Folder>,
+        settings: &[(&str, &str)],
+    ) -> Option<Server> {
+        match self.try_server_in(folder, settings).await? {
+            Ok(server) => Some(server),
+            Err((status, said)) => panic!("{status} instead of listening:\n{said}"),
+        }
+    }
+
+    /// The same in `folder`, for a server that may end before it listens.
+    pub(crate) async fn try_server_in(
+        self,
+        folder: &Arc<Folder>,
+        settings: &[(&str, &str)],
+    ) -> Option<Result<Server, (ExitStatus, String)>> {
+        let wrapper = self.wrapper(folder)?;
         let mut settings = settings.to_vec();
         if self != Self::Root {
             settings.push(("TOLLGATE_PYTHON__PROGRAM", PYTHON));
         }
-        Some(Server::start_through(&folder, &wrapper, &settings).await)
+        Some(Server::try_start_through(folder, &wrapper, &settings).await)
+    }
+
+    /// Runs a command there.
+    pub(crate) async fn run(self, folder: &Folder, args: &[&str]) -> Option<Said> {
+        let wrapper = self.wrapper(folder)?;
+        let mut command = folder.command_through(&wrapper, args);
+        if self != Self::Root {
+            command.env("TOLLGATE_PYTHON__PROGRAM", PYTHON);
+        }
+        Some(Said::of(command, args).await)
     }
 
     /// What starts the program; nothing where it is started as it is.

@@ -3,18 +3,31 @@
 use super::system::{Epoch, Token};
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::auth::RoleName;
-use crate::function::Object;
+use crate::function::{Object, text_enum};
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
 use crate::invocation::{Completion, NewInvocation};
 use crate::time::Timestamp;
-use crate::users::{FieldError, PreferencesChange, User};
+use crate::users::{FieldError, Preferences, PreferencesChange, User};
 use async_trait::async_trait;
+use std::fmt;
 use uuid::Uuid;
+
+/// Whoever asks for a write, as they were when their right to it was checked. A write that names one is
+/// refused with [`super::Conflict::Author`] when that account is gone or has another revision by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Author {
+    /// The account.
+    pub user: UserId,
+    /// Its revision.
+    pub revision: i64,
+}
 
 /// A change of one user with everything that must be written with it or not at all.
 #[derive(Debug, Clone)]
 pub struct UserCommit {
+    /// Whose right it takes; none for the program's own.
+    pub author: Option<Author>,
     /// The change.
     pub change: UserChange,
     /// The results of the PRE functions that agreed to it, and the ends of those POST runs that must
@@ -78,6 +91,14 @@ pub enum UserOrder {
     LastLogin,
 }
 
+text_enum!(UserOrder {
+    Id => "id",
+    Username => "username",
+    Email => "email",
+    DateJoined => "date_joined",
+    LastLogin => "last_login",
+});
+
 /// Which users to list.
 #[derive(Debug, Clone, Default)]
 pub struct UserQuery {
@@ -121,7 +142,7 @@ pub trait UserStore: Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// What a user has set for the clients that they use; none when there is no such user.
-    async fn preferences(&self, user: UserId) -> Result<Option<Object>, StoreError>;
+    async fn preferences(&self, user: UserId) -> Result<Option<Preferences>, StoreError>;
 
     /// Changes them as core says, in one transaction, so that of two changes at once none is lost.
     /// Answers what stands there then; none when there is no such user.
@@ -176,6 +197,8 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
     /// About when it was last used; see [`crate::limits::KEY_USE_NOTED`].
     pub last_used_at: Option<Timestamp>,
+    /// Columns that cannot be read: placeholders stand for them.
+    pub damaged: Vec<&'static str>,
 }
 
 /// An API key to be stored.
@@ -204,7 +227,8 @@ pub trait CredentialStore: Send + Sync {
     async fn role_grants(&self, user: UserId, now: Timestamp)
     -> Result<Vec<RoleGrant>, StoreError>;
 
-    /// Gives every role to every user; one held already gets the new end. Returns how many pairs.
+    /// Gives every role to every user; one held already gets the new end. Returns how many pairs. The
+    /// revision of each of these users grows, so that nothing is written that was decided before.
     async fn assign_roles(
         &self,
         users: Vec<UserId>,
@@ -212,7 +236,8 @@ pub trait CredentialStore: Send + Sync {
         now: Timestamp,
     ) -> Result<u64, StoreError>;
 
-    /// Takes every role from every user. Returns how many pairs were removed.
+    /// Takes every role from every user. Returns how many pairs were removed. The revision of whoever
+    /// had one grows.
     async fn revoke_roles(
         &self,
         users: Vec<UserId>,

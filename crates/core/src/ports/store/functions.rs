@@ -1,6 +1,6 @@
 //! Apps, functions with their versions, and subscribers of one site.
 
-use super::{Page, PageRequest, StoreError};
+use super::{Author, Page, PageRequest, StoreError};
 use crate::app::App;
 use crate::auth::FunctionRights;
 use crate::event::EventType;
@@ -47,12 +47,19 @@ pub trait AppStore: Send + Sync {
     async fn update_app(&self, app: App, expected: Option<Timestamp>) -> Result<App, StoreError>;
 
     /// Deletes an app with its functions, their subscriptions and its roles. False when absent.
-    async fn delete_app(&self, id: AppId, now: Timestamp) -> Result<bool, StoreError>;
+    async fn delete_app(
+        &self,
+        id: AppId,
+        now: Timestamp,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 }
 
 /// A function to be stored, with its first version.
 #[derive(Debug, Clone)]
 pub struct NewFunction {
+    /// Whose right it takes; none for the program's own.
+    pub author: Option<Author>,
     /// The app.
     pub app_id: AppId,
     /// Name for people.
@@ -91,11 +98,16 @@ pub struct NewFunction {
 /// New values for a function.
 #[derive(Debug, Clone)]
 pub struct FunctionChange {
+    /// Whose right it takes; none for the program's own.
+    pub author: Option<Author>,
     /// The function as it will stand; its `version` is ignored. Its `updated_at` is the one that
     /// was read: whoever changed the function meanwhile is not overwritten.
     pub function: Function,
     /// The number of another version, which becomes the active one.
     pub version: Option<u32>,
+    /// The function's rights are declared anew: for the version that is active after this change, and
+    /// for those that become so later, whatever any clock says.
+    pub declares: bool,
     /// Now.
     pub at: Timestamp,
 }
@@ -184,6 +196,8 @@ pub trait FunctionStore: Send + Sync {
 /// A subscription to be stored.
 #[derive(Debug, Clone)]
 pub struct NewSubscriber {
+    /// Whose right it takes; none for the program's own.
+    pub author: Option<Author>,
     /// The event type.
     pub event: EventType,
     /// The function.

@@ -20,8 +20,8 @@ mod secrets;
 mod system;
 
 pub use accounts::{
-    ApiKey, CredentialStore, NewApiKey, RoleGrant, UserChange, UserCommit, UserOrder, UserQuery,
-    UserStore,
+    ApiKey, Author, CredentialStore, NewApiKey, RoleGrant, UserChange, UserCommit, UserOrder,
+    UserQuery, UserStore,
 };
 pub use dead_letters::{DeadLetter, DeadLetterStore, Redrive, RedriveVersion};
 pub use functions::{
@@ -161,6 +161,9 @@ pub enum Conflict {
         "The record was changed by someone else meanwhile; read it again and repeat the change"
     )]
     Changed,
+    /// What whoever asks for the write may do was decided on their account as it was before.
+    #[error("Your own account or its roles were changed meanwhile; try again")]
+    Author,
     /// The invocation is no dead letter, or not any more.
     #[error(
         "This invocation is no dead letter: it has not died, or was redriven or discarded meanwhile"

@@ -3,6 +3,7 @@
 use super::StoreError;
 use crate::ids::AppId;
 use crate::secrets::{NewSecret, SealedSecret, Secret, SecretChange};
+use crate::time::Timestamp;
 use async_trait::async_trait;
 
 /// Secrets. `app` is the app whose own they are; none is the site.
@@ -24,6 +25,11 @@ pub trait SecretStore: Send + Sync {
     /// Changes one. Conflicts: `Changed`, `Gone`.
     async fn update_secret(&self, change: SecretChange) -> Result<Secret, StoreError>;
 
-    /// Deletes one. False when absent.
-    async fn delete_secret(&self, app: Option<AppId>, key: &str) -> Result<bool, StoreError>;
+    /// Deletes one, if it was last changed at `expected`. False when absent. Conflict: `Changed`.
+    async fn delete_secret(
+        &self,
+        app: Option<AppId>,
+        key: &str,
+        expected: Option<Timestamp>,
+    ) -> Result<bool, StoreError>;
 }

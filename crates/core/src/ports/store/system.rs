@@ -92,6 +92,13 @@ pub struct Token {
     pub ended_at: Option<Timestamp>,
 }
 
+impl Token {
+    /// Whether it is of this kind and has neither expired nor been ended.
+    pub(crate) fn is_open(&self, kind: TokenKind, now: Timestamp) -> bool {
+        self.kind == kind && now < self.expires_at && self.ended_at.is_none()
+    }
+}
+
 /// The queued runs of one function that nobody holds, in the order in which they are due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Line {

@@ -283,7 +283,8 @@ class Zygote:
 
     def tell_of(self, ident, pid):
         """Says that a worker runs, with what the server may stop it by."""
-        message = encode({"op": "spawned", "id": ident, "pid": pid}).encode()
+        folder = self.folder_of.get(pid)
+        message = encode({"op": "spawned", "id": ident, "pid": pid, "folder": folder}).encode()
         descriptor = os.pidfd_open(pid)
         try:
             socket.send_fds(self.control, [message], [descriptor])

@@ -12,6 +12,7 @@ mod namespaces;
 mod seccomp;
 mod steps;
 
+use super::claim::{self, Claim};
 use super::scratch;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
@@ -270,23 +271,35 @@ impl Plan {
         }
     }
 
-    /// Removes what servers left in `scratch_dir`, and where launchers of root make their folder,
-    /// that are gone.
-    pub(super) fn sweep(scratch_dir: &Path) {
-        let own = rustix::process::geteuid().as_raw();
-        for parent in [Path::new(SHARED), scratch_dir] {
-            scratch::sweep(parent, &[own, limits::FUNCTION_USER]);
+    /// Removes what servers that have ended left in `scratch_dir`, and where launchers of root make
+    /// their folder, and claims what this one will have there.
+    pub(super) fn sweep(scratch_dir: &Path) -> Claim {
+        let own = rustix::process::geteuid();
+        let places = [scratch_dir, Path::new(SHARED)];
+        let places = if own.is_root() {
+            &places[..]
+        } else {
+            &places[..1]
+        };
+        for place in places {
+            claim::sweep(place, &[own.as_raw(), limits::FUNCTION_USER]);
         }
+        Claim::make(places)
     }
 
     /// The plan for `python`, with the engine's limits.
-    pub(super) fn new(python: PathBuf, scratch_dir: PathBuf, sandbox: Option<Sandbox>) -> Self {
+    pub(super) fn new(
+        python: PathBuf,
+        scratch_dir: PathBuf,
+        claim: &Claim,
+        sandbox: Option<Sandbox>,
+    ) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             python,
             scratch_dir,
-            scratch_name: format!("{}{}-{count}", scratch::PREFIX, std::process::id()),
+            scratch_name: claim.folder(count),
             open_files: limits::OPEN_FILES,
             file_bytes: limits::FILE_BYTES,
             processes: limits::SITE_PROCESSES,

@@ -26,10 +26,13 @@ use tollgate_core::function::Executable;
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
-/// How often queues are looked at, and the shortest wait that starts another worker.
-const GROWTH_TICK: Duration = Duration::from_millis(5);
+/// How often queues are looked at.
+const TICK: Duration = Duration::from_millis(5);
+/// The shortest wait that starts another worker: a little less, so that a late look misses none.
+const GROWTH: Duration = Duration::from_millis(4);
 /// A zygote that has not carried out a kill by then is broken.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// Numbers of workers for checks begin here: they are in no books.
@@ -170,6 +173,7 @@ impl Pool {
             workers: config.workers_max.max(1),
             per_site: config.workers_per_site.max(1),
             eager: config.start_eagerly,
+            growth: GROWTH,
             idle: config.idle,
         };
         let config = Arc::new(config);
@@ -209,7 +213,8 @@ impl Pool {
             match action {
                 Action::Start(worker, key, executable) => {
                     let start = Arc::clone(self).start_worker(worker, key, executable);
-                    self.runtime.spawn(start);
+                    self.runtime
+                        .spawn(self.supervisor().watch_passing("start", start));
                 }
                 Action::End(worker, why) => self.end(&worker, why),
                 // Who waits no longer gives back what it was granted.
@@ -217,6 +222,11 @@ impl Pool {
             }
         }
         outcome
+    }
+
+    /// Watches the loops, and what they start.
+    pub(super) fn supervisor(&self) -> &Supervisor {
+        &self.config.supervisor
     }
 
     pub(super) fn keeper(&self) -> &Arc<Keeper> {
@@ -349,13 +359,15 @@ impl Pool {
         tracing::debug!(worker.id = worker.id, reason, "worker.killed");
         worker.zygote.kill(worker.id);
         let (zygote, mut exit) = (worker.zygote.clone(), worker.exit.clone());
-        self.runtime.spawn(async move {
+        let watched = async move {
             let ended = tokio::time::timeout(KILL_LIMIT, exit.wait_for(Option::is_some)).await;
             if ended.is_err() {
                 tracing::error!(zygote.pid = zygote.pid(), "zygote.stuck");
                 zygote.abandon();
             }
-        });
+        };
+        self.runtime
+            .spawn(self.supervisor().watch_passing("kill", watched));
     }
 }
 
@@ -450,7 +462,7 @@ async fn tend(pool: Weak<Pool>) {
     let mut next_idle = tokio::time::Instant::now() + pause;
     let mut waited_for = false;
     loop {
-        let tick = tokio::time::Instant::now() + GROWTH_TICK;
+        let tick = tokio::time::Instant::now() + TICK;
         let wake = if waited_for {
             tick.min(next_idle)
         } else {

@@ -60,8 +60,9 @@ impl Pool {
         let zygote = self.keeper.get(key.site).await.map_err(broken)?;
         let mut worker = Worker::start(zygote, number, executable.memory_mb())
             .map_err(|error| broken(error.to_string()))?;
+        let follow = follow(booked.take(), worker.exit.clone());
         self.runtime
-            .spawn(follow(booked.take(), worker.exit.clone()));
+            .spawn(self.supervisor().watch_passing("worker", follow));
         let first = First::Load {
             code,
             slug: &executable.function_slug,

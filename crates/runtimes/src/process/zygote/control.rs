@@ -5,6 +5,7 @@
 
 use super::memory::{Bound, Memory};
 use super::start::end_of;
+use super::starts::Started;
 use super::{Exit, Population};
 use crate::process::rest::Body;
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tollgate_core::confinement::Walls;
+use tollgate_core::failpoint::{self, Point};
 
 /// Longest message on the control socket.
 const MESSAGE_BYTES: usize = 16 * 1024;
@@ -67,6 +69,8 @@ pub(super) enum Message {
     Spawned {
         id: u64,
         pid: u32,
+        /// Where its files lie, among others'.
+        folder: Option<PathBuf>,
     },
     Exited {
         id: u64,
@@ -83,6 +87,8 @@ pub(super) struct Control {
     pub(super) population: Arc<Population>,
     pub(super) memory: Arc<Memory>,
     pub(super) workers: Mutex<HashMap<u64, Worker>>,
+    /// A close waits for this task too.
+    pub(super) started: Started,
 }
 
 /// What the server holds of a worker until it has ended.
@@ -98,7 +104,6 @@ impl Control {
         self,
         mut commands: mpsc::UnboundedReceiver<Command>,
         process_end: oneshot::Receiver<String>,
-        ended: watch::Sender<Option<String>>,
     ) {
         // Both ways at once: if each side waited for the other to read, neither ever would.
         let wanted = tokio::select! {
@@ -106,6 +111,7 @@ impl Control {
             () = self.receive_all() => false,
         };
         commands.close();
+        let _started = self.started;
         // Closing the socket is the order to end.
         drop(self.socket);
         let end = end_of(process_end, &self.pid).await;
@@ -126,12 +132,12 @@ impl Control {
         } else {
             tracing::error!(zygote.pid = pid, reason = %end, "zygote.lost");
         }
-        ended.send_replace(Some(end));
     }
 
     /// Returns whether the end is wanted.
     async fn send_all(&self, commands: &mut mpsc::UnboundedReceiver<Command>) -> bool {
         while let Some(command) = commands.recv().await {
+            failpoint::hit(Point::LoopHost);
             let sent = match command {
                 Command::Spawn {
                     id,
@@ -197,10 +203,10 @@ impl Control {
                 (id, exit)
             }
             Message::Failed { id, error } => (id, Exit::NotStarted(error)),
-            Message::Spawned { id, pid } => {
+            Message::Spawned { id, pid, folder } => {
                 if let Some(worker) = self.workers.lock().get(&id) {
                     let launcher = self.pid.load(Ordering::Relaxed);
-                    self.memory.begin(&worker.bound, launcher, pid);
+                    self.memory.begin(&worker.bound, (launcher, pid), folder);
                     if let Some(descriptor) = descriptor {
                         worker.body.started(descriptor);
                     }

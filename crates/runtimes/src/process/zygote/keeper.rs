@@ -4,17 +4,20 @@
 //! interpreter. It must never be given to two sites, nor go back once a site has had it: what its
 //! workers inherit would be shared.
 
-use super::start::Bounds;
-use super::{NotStarted, Zygote};
+use super::start::{Bounds, CLOSED};
+use super::starts::Starts;
+use super::{NotStarted, Rooms, Zygote};
+use crate::process::claim::Claim;
 use crate::process::config::ProcessConfig;
-use crate::process::frames::Room;
 use crate::process::launcher::Plan;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use tollgate_core::confinement::Confinement;
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::SiteId;
 use tollgate_core::time::Clock;
 
@@ -38,7 +41,7 @@ pub(in crate::process) struct Keeper {
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
     bounds: Bounds,
-    room: Room,
+    rooms: Rooms,
     /// One start at a time. Counts the failed ones in a row.
     starting: tokio::sync::Mutex<u32>,
     hosts: Mutex<Hosts>,
@@ -46,7 +49,9 @@ pub(in crate::process) struct Keeper {
     trouble: Mutex<Option<NotStarted>>,
     /// What the last start found.
     confinement: Mutex<Option<Confinement>>,
-    closed: AtomicBool,
+    starts: Starts,
+    /// On the folders of its workers' files.
+    claim: Arc<Claim>,
     /// It has been said what is missing between sites.
     warned: AtomicBool,
 }
@@ -85,18 +90,19 @@ impl Host {
 
 impl Keeper {
     pub(in crate::process) fn new(config: Arc<ProcessConfig>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Plan::sweep(&config.scratch_dir);
+        let claim = Arc::new(Plan::sweep(&config.scratch_dir));
         let bounds = Bounds::find(&config, &clock);
         Arc::new(Self {
             config,
             clock,
             bounds,
-            room: Room::new(),
+            rooms: Rooms::new(),
             starting: tokio::sync::Mutex::default(),
             hosts: Mutex::default(),
             trouble: Mutex::default(),
             confinement: Mutex::default(),
-            closed: AtomicBool::new(false),
+            starts: Starts::default(),
+            claim,
             warned: AtomicBool::new(false),
         })
     }
@@ -128,7 +134,7 @@ impl Keeper {
                 }
             };
             if let Some(zygote) = self.give(site, zygote, losses) {
-                tokio::spawn(Arc::clone(self).fill_later());
+                self.in_background(Arc::clone(self).fill_later());
                 return Ok(zygote);
             }
         }
@@ -182,22 +188,17 @@ impl Keeper {
 
     /// Ends all zygotes with all workers, and starts no other. Does not wait.
     pub(in crate::process) fn abandon(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.starts.close();
         for zygote in self.alive() {
             zygote.abandon();
         }
     }
 
-    /// The same, and waits until all processes are gone.
+    /// The same, and waits until all processes are gone, also those that are about to start.
     pub(in crate::process) async fn close(&self) {
         self.abandon();
-        // A start under way ends first.
-        let _turn = self.starting.lock().await;
-        let hosts = std::mem::take(&mut *self.hosts.lock());
-        let sites = hosts.sites.into_values().map(|host| host.zygote);
-        for zygote in hosts.spare.into_iter().chain(sites) {
-            zygote.end().await;
-        }
+        self.starts.all_ended().await;
+        self.claim.release();
     }
 
     fn of_site(&self, site: SiteId) -> Option<Zygote> {
@@ -241,7 +242,8 @@ impl Keeper {
             hosts.spare.get_or_insert(zygote);
             return None;
         }
-        if self.closed.load(Ordering::SeqCst) {
+        if self.starts.is_closed() {
+            // `abandon` may have come while it was nobody's.
             zygote.abandon();
         }
         let host = Host {
@@ -266,10 +268,10 @@ impl Keeper {
         self.fill().await;
     }
 
-    /// Sees to it that there is a spare one.
+    /// Sees to it that there is a spare one, unless the server is about to stop.
     async fn fill(self: Arc<Self>) {
         let mut failures = self.starting.lock().await;
-        if self.has_spare() || self.closed.load(Ordering::SeqCst) {
+        if self.has_spare() || self.config.supervisor.is_stopping() {
             return;
         }
         // Its outcome is kept for `health`.
@@ -283,16 +285,16 @@ impl Keeper {
         if let Some(trouble) = self.lasting_trouble() {
             return Err(trouble);
         }
-        let closed = || self.closed.load(Ordering::SeqCst);
-        let closing = || Err("the runtime is shutting down".to_owned());
-        if closed() {
-            return closing();
-        }
         if *failures > 0 {
             let doubled = 100_u64 << (*failures).min(7).saturating_sub(1);
-            tokio::time::sleep(Duration::from_millis(doubled.min(10_000))).await;
+            let pause = tokio::time::sleep(Duration::from_millis(doubled.min(10_000)));
+            tokio::select! {
+                () = pause => {}
+                () = self.starts.closed() => {}
+            }
         }
-        match Zygote::start(&self.config, &self.bounds, &self.room).await {
+        let (config, bounds, rooms) = (&self.config, &self.bounds, &self.rooms);
+        match Zygote::start(config, bounds, rooms, &self.starts, &self.claim).await {
             Ok(zygote) => {
                 *failures = 0;
                 *self.trouble.lock() = None;
@@ -303,13 +305,14 @@ impl Keeper {
                         tracing::warn!("{line}");
                     }
                 }
-                if closed() {
+                if self.starts.is_closed() {
                     // `abandon` may have come before there was anything to abandon.
-                    zygote.end().await;
-                    return closing();
+                    zygote.abandon();
+                    return Err(CLOSED.to_owned());
                 }
                 Ok(zygote)
             }
+            Err(_) if self.starts.is_closed() => Err(CLOSED.to_owned()),
             Err(trouble) => {
                 *failures = failures.saturating_add(1);
                 let reason = trouble.reason.clone();
@@ -383,8 +386,13 @@ impl Keeper {
             stays
         });
         if !self.has_spare() && self.lasting_trouble().is_none() {
-            tokio::spawn(Arc::clone(self).fill());
+            self.in_background(Arc::clone(self).fill());
         }
+    }
+
+    /// Does what nobody waits for.
+    fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        tokio::spawn(self.config.supervisor.watch_passing("spare", work));
     }
 }
 
@@ -392,8 +400,9 @@ impl Keeper {
 pub(in crate::process) async fn tend(keeper: Weak<Keeper>) {
     loop {
         tokio::time::sleep(TEND_INTERVAL).await;
+        failpoint::hit(Point::LoopHosts);
         match keeper.upgrade() {
-            Some(keeper) if !keeper.closed.load(Ordering::SeqCst) => keeper.tend(),
+            Some(keeper) if !keeper.starts.is_closed() => keeper.tend(),
             _ => return,
         }
     }

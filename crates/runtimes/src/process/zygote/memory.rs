@@ -1,10 +1,10 @@
 //! What bounds the memory of one host's workers: a control group each, else the watchdog.
 
 use crate::process::groups::{self, Beyond};
-use crate::process::watchdog::{Verdict, Watchdog};
+use crate::process::watchdog::{Scratch, Verdict, Watchdog};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tollgate_core::limits;
 
@@ -60,7 +60,13 @@ impl Memory {
     }
 
     /// The worker runs: the process that `launcher`'s host knows by the number `inner`.
-    pub(super) fn begin(&self, bound: &Bound, launcher: u32, inner: u32) {
+    /// Its files lie in `folder`, if it has one among others'.
+    pub(super) fn begin(
+        &self,
+        bound: &Bound,
+        (launcher, inner): (u32, u32),
+        folder: Option<PathBuf>,
+    ) {
         if let (
             Self::Watched { scratch, .. },
             Bound::Watched {
@@ -71,7 +77,9 @@ impl Memory {
             },
         ) = (self, bound)
         {
-            let scratch = scratch.clone();
+            let own = scratch.clone().map(Scratch::Own);
+            let scratch = own.or(folder.map(Scratch::Folder));
+            let scratch = scratch.unwrap_or(Scratch::Anywhere);
             watchdog.add(*id, (launcher, inner), *bytes, scratch, Arc::clone(verdict));
         }
     }

@@ -7,19 +7,23 @@ mod control;
 mod keeper;
 mod memory;
 mod start;
+mod starts;
 
 pub(super) use keeper::{Keeper, tend};
 
 pub(super) use crate::process::groups::Beyond;
 
 use self::control::Command;
-use super::frames::Room;
 use super::rest::Body;
+use crate::outbound::reply::ReplyRooms;
+use crate::room::Room;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use tokio::sync::{mpsc, watch};
 use tollgate_core::confinement::Confinement;
+use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 
 /// How a worker process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,16 +61,43 @@ impl Drop for Busy {
     }
 }
 
+/// Room in the server's memory.
+#[derive(Debug, Clone)]
+pub(super) struct Rooms {
+    /// For large frames from workers.
+    pub(super) frames: Room,
+    /// For large replies of other hosts to them.
+    pub(super) replies: ReplyRooms,
+}
+
+impl Rooms {
+    /// All there is.
+    fn new() -> Self {
+        Self {
+            frames: Room::new(limits::FRAMES_BYTES),
+            replies: ReplyRooms::new(),
+        }
+    }
+
+    /// One site's part in it.
+    fn of_site(&self) -> Self {
+        Self {
+            frames: self.frames.of_site(),
+            replies: self.replies.of_site(),
+        }
+    }
+}
+
 /// A running zygote. When it is told to, or the last clone is dropped, it ends and takes its
 /// workers along.
 #[derive(Clone)]
 pub(super) struct Zygote {
     commands: mpsc::UnboundedSender<Command>,
-    ended: watch::Receiver<Option<String>>,
     pid: Arc<AtomicU32>,
     population: Arc<Population>,
     confinement: Confinement,
-    room: Room,
+    rooms: Rooms,
+    supervisor: Supervisor,
 }
 
 /// Why there is no zygote.
@@ -125,9 +156,14 @@ impl Zygote {
         Busy(Arc::clone(&self.population))
     }
 
-    /// Room for its workers' large frames.
-    pub(super) const fn room(&self) -> &Room {
-        &self.room
+    /// Room for what its workers send and get.
+    pub(super) const fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Watches what goes on for its workers.
+    pub(super) const fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
     }
 
     fn has_workers(&self) -> bool {
@@ -158,12 +194,5 @@ impl Zygote {
     pub(super) fn abandon(&self) {
         // Refused only if that has happened already.
         let _ = self.commands.send(Command::End);
-    }
-
-    /// Ends the zygote and waits until process and workers are gone.
-    pub(super) async fn end(mut self) {
-        self.abandon();
-        // An error means that the task is gone, and so is the process.
-        let _ = self.ended.wait_for(Option::is_some).await;
     }
 }

@@ -5,9 +5,10 @@
 
 use super::control::{Control, Message, receive, send};
 use super::memory::Memory;
-use super::{NotStarted, Population, Zygote};
+use super::starts::{Started, Starts};
+use super::{NotStarted, Rooms, Zygote};
+use crate::process::claim::Claim;
 use crate::process::config::ProcessConfig;
-use crate::process::frames::Room;
 use crate::process::groups::{self, House};
 use crate::process::launcher::Plan;
 use crate::process::watchdog::{self, Watchdog};
@@ -21,28 +22,35 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tollgate_core::confinement::{Confinement, Wall};
+use tollgate_core::failpoint::{self, Point};
 use tollgate_core::limits;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// How long a launcher may take until its host is ready.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long a zygote may take to kill its workers and end.
 const END_LIMIT: Duration = Duration::from_secs(2);
+/// Why nothing is started any more.
+pub(super) const CLOSED: &str = "the runtime is shutting down";
 /// Bytes of the zygote's error output that are kept.
 const ERROR_TAIL_BYTES: usize = 4096;
 
 impl Zygote {
-    /// Starts a zygote and waits until it can fork.
+    /// Starts a zygote and waits until it can fork, or until `starts` are closed.
     ///
     /// # Errors
     /// What went wrong, for the operator.
     pub(super) async fn start(
         config: &ProcessConfig,
         bounds: &Bounds,
-        room: &Room,
+        rooms: &Rooms,
+        starts: &Starts,
+        claim: &Arc<Claim>,
     ) -> Result<Self, NotStarted> {
+        let started = starts.begin().ok_or(CLOSED)?;
         let sandbox = config.walls().map_err(|reason| NotStarted {
             reason,
             lasting: true,
@@ -50,6 +58,7 @@ impl Zygote {
         let plan = Plan::new(
             config.python.program.clone(),
             config.scratch_dir.clone(),
+            claim,
             sandbox,
         );
         let order = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
@@ -64,17 +73,21 @@ impl Zygote {
         let (group, entrances) = bounds.group().map_err(no_group)?;
         let (ended_sender, process_end) = oneshot::channel();
         let pid = Arc::new(AtomicU32::new(0));
-        spawn_thread(config, plan, theirs, Arc::clone(&pid), ended_sender)?;
+        let held = (started.clone(), Arc::clone(claim), ended_sender);
+        spawn_thread(config, plan, theirs, Arc::clone(&pid), held)?;
         // Tokio's stream type serves for its readiness alone: it is never read as a stream.
         let control = UnixStream::from_std(ours.into()).map_err(|error| error.to_string())?;
         let ready = tokio::time::timeout(START_LIMIT, handshake(&control, &order, &entrances));
-        let ready = ready.await;
+        let ready = tokio::select! {
+            ready = ready => ready.unwrap_or_else(|_| Err("it did not answer in time".into())),
+            () = starts.closed() => Err(CLOSED.into()),
+        };
         drop(entrances);
         let Ready {
             python,
             mut confinement,
             scratch,
-        } = match ready.unwrap_or_else(|_| Err("it did not answer in time".into())) {
+        } = match ready {
             Ok(ready) => ready,
             Err(NotStarted { reason, lasting }) => {
                 drop(control);
@@ -97,40 +110,39 @@ impl Zygote {
             "zygote.started"
         );
         let memory = Arc::new(bounds.memory(group, scratch));
-        Ok(Self::in_charge(
-            control,
-            pid,
-            (confinement, memory, room.of_site()),
-            process_end,
-        ))
-    }
-
-    /// Starts the task that owns the control socket.
-    fn in_charge(
-        socket: UnixStream,
-        pid: Arc<AtomicU32>,
-        (confinement, memory, room): (Confinement, Arc<Memory>, Room),
-        process_end: oneshot::Receiver<String>,
-    ) -> Self {
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let (end_sender, ended) = watch::channel(None);
-        let population = Arc::<Population>::default();
         let task = Control {
-            socket,
-            pid: Arc::clone(&pid),
-            population: Arc::clone(&population),
+            socket: control,
+            pid,
+            population: Arc::default(),
             memory,
             workers: Mutex::default(),
+            started,
         };
-        tokio::spawn(task.run(receiver, process_end, end_sender));
-        Self {
+        let supervisor = &config.supervisor;
+        Ok(task.in_charge(confinement, rooms.of_site(), supervisor, process_end))
+    }
+}
+
+impl Control {
+    /// Starts the task that owns the control socket.
+    fn in_charge(
+        self,
+        confinement: Confinement,
+        rooms: Rooms,
+        supervisor: &Supervisor,
+        process_end: oneshot::Receiver<String>,
+    ) -> Zygote {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let zygote = Zygote {
             commands,
-            ended,
-            pid,
-            population,
+            pid: Arc::clone(&self.pid),
+            population: Arc::clone(&self.population),
             confinement,
-            room,
-        }
+            rooms,
+            supervisor: supervisor.clone(),
+        };
+        tokio::spawn(supervisor.watch_passing("host", self.run(receiver, process_end)));
+        zygote
     }
 }
 
@@ -169,7 +181,7 @@ impl Bounds {
         if !watchdog::can_watch() {
             return Self::Nothing(reason);
         }
-        match Watchdog::start(memory_bytes, Arc::clone(clock)) {
+        match Watchdog::start(memory_bytes, Arc::clone(clock), &config.supervisor) {
             Ok(watchdog) => Self::Watched(watchdog, reason),
             Err(error) => Self::Nothing(format!("{reason}; no thread to watch it: {error}")),
         }
@@ -222,7 +234,7 @@ fn spawn_thread(
     plan: Plan,
     socket: OwnedFd,
     pid: Arc<AtomicU32>,
-    ended: oneshot::Sender<String>,
+    (started, claim, ended): (Started, Arc<Claim>, oneshot::Sender<String>),
 ) -> Result<(), String> {
     let mut command = config.launcher.command();
     command
@@ -236,19 +248,22 @@ fn spawn_thread(
                 // Our copy of the socket must go, or its end would never be seen.
                 drop(command);
                 pid.store(child.id(), Ordering::Relaxed);
+                failpoint::hit(Point::LoopLauncher);
                 let end = wait_for(child);
                 plan.remove_scratch();
+                drop(claim);
                 end
             }
             Err(error) => format!("{} cannot be started: {error}", program.display()),
         };
         // Nobody listens when the runtime itself is gone.
         let _ = ended.send(end);
+        drop(started);
     };
     std::thread::Builder::new()
         .name("tollgate-zygote".to_owned())
         .stack_size(128 * 1024)
-        .spawn(body)
+        .spawn(config.supervisor.watch_thread("launcher", body))
         .map(drop)
         .map_err(|error| format!("no thread for the Python host: {error}"))
 }

@@ -16,7 +16,7 @@ struct Canaries(tempfile::TempDir);
 
 impl Canaries {
     fn new() -> Self {
-        let folder = open_folder();
+        let folder = open_folder("/var/tmp");
         // Like a data folder.
         for name in ["tollgate.db", "jwt.key", "tollgate.toml"] {
             let path = folder.path().join(name);

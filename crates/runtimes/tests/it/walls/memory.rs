@@ -1,6 +1,6 @@
 //! E13: memory, on the heap and off it, ends at the limit.
 
-use super::{behind, behind_with};
+use super::{behind, behind_with, open_folder, with_the_least};
 use crate::poll::eventually;
 use crate::support::{Python, failure, function, function_with, value};
 use serde_json::json;
@@ -146,6 +146,34 @@ async fn files_in_memory_count_as_the_workers_memory() {
         let failed = failure(&failed);
         assert_eq!(failed.kind, FailureKind::Limit, "{failed:?}");
         assert!(failed.message.contains("96 MiB of memory"), "{failed:?}");
+    }
+}
+
+/// Where all have their folders in one memory, and the server has to look whose is what.
+#[tokio::test]
+async fn files_in_a_memory_for_all_count_for_whoever_wrote_them() {
+    let scratch = open_folder("/dev/shm");
+    let watched = |config: &mut ProcessConfig| config.control_groups = false;
+    let Some(python) = with_the_least(scratch.path(), watched).await else {
+        return;
+    };
+    // Removed at once, or not: it is there as long as it is open.
+    for after in ["", "os.remove('a')"] {
+        let code = format!(
+            "import os\ndef main(p):\n    file = open('a', 'wb')\n    file.write(bytes(50 << 20))\n    file.flush()\n    {after}\n    kept = b'x' * (p['more'] << 20)\n    while p['more'] > 10: pass\n    return len(kept)"
+        );
+        let neighbour = with_memory("import os\ndef main(p): return os.getpid()", 32);
+        let before = value(&python.call(&neighbour, json!({})).await);
+        let probe = with_memory(&code, 96);
+        let report = python.call(&probe, json!({"more": 10})).await;
+        assert_eq!(value(&report), 10 << 20);
+        let report = python.call(&probe, json!({"more": 80})).await;
+        let failed = failure(&report);
+        assert_eq!(failed.kind, FailureKind::Limit, "{after}: {failed:?}");
+        assert!(failed.message.contains("96 MiB of memory"), "{failed:?}");
+        // Somebody else's files are nothing to it.
+        let after = value(&python.call(&neighbour, json!({})).await);
+        assert_eq!(before, after, "the neighbour was ended");
     }
 }
 

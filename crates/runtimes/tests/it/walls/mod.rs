@@ -70,11 +70,37 @@ fn refusing_with(calls: &[&str], further: &[&str]) -> Option<LauncherSpec> {
 }
 
 /// A folder in which everybody on this machine may do everything.
-fn open_folder() -> tempfile::TempDir {
-    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+fn open_folder(around: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir_in(around).unwrap();
     let all = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(folder.path(), all).unwrap();
     folder
+}
+
+/// A runtime of an ordinary user, on which no namespace can be had, with the scratch folder in `scratch`.
+async fn with_the_least(scratch: &Path, change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
+    let (Ok(interpreter), Some(mut launcher)) = (
+        Interpreter::find(Path::new("/usr/bin/python3")),
+        refusing(&["unshare:error=EPERM"]),
+    ) else {
+        skipped("no /usr/bin/python3 for another user");
+        return None;
+    };
+    if !rustix::process::geteuid().is_root() || !Path::new("/usr/bin/setpriv").exists() {
+        skipped("only root, with setpriv, can become another user");
+        return None;
+    }
+    let place = launcher.args.iter().position(|arg| arg == "--").unwrap() + 1;
+    let user = "/usr/bin/setpriv --reuid=61001 --regid=61001 --clear-groups --";
+    let words = user.split(' ').map(str::to_owned);
+    launcher.args.splice(place..place, words);
+    behind_with(&[], |config| {
+        config.launcher = launcher;
+        config.python = interpreter;
+        config.scratch_dir = scratch.to_owned();
+        change(config);
+    })
+    .await
 }
 
 /// A runtime on which no namespace can be had, as in a common container.

@@ -4,6 +4,7 @@ mod api_keys;
 mod apps;
 mod execute;
 mod keys;
+mod rights;
 mod secrets;
 mod subscribe;
 mod users;

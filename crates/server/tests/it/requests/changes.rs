@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 const USER: &str = "/api/users/ann/";
 const APP: &str = "/api/apps/user-management/";
 const FUNCTION: &str = "/api/apps/user-management/functions/validate-user-data/";
+const SECRET: &str = "/api/secrets/K/";
 const SUBSCRIPTION: &str = "/api/cloud/events/PRE_USER_CREATE/subscribe/";
 
 struct Things {
@@ -62,6 +63,7 @@ impl Things {
             (APP.to_owned(), APP),
             (FUNCTION.to_owned(), FUNCTION),
             (self.subscription(), SUBSCRIPTION),
+            (SECRET.to_owned(), SECRET),
         ] {
             let answer = self.ask("GET", &read).send().await;
             assert_eq!(answer.status, 200, "{read}: {}", answer.body);
@@ -302,6 +304,7 @@ async fn tags_guard_changes_and_spare_answers() {
         ("DELETE", FUNCTION),
         ("DELETE", USER),
         ("DELETE", APP),
+        ("DELETE", SECRET),
     ] {
         let ask = |tag: &str| {
             things
@@ -343,6 +346,38 @@ async fn of_two_changes_with_the_same_tag_one_is_written() {
             b.body,
             c.body
         );
+    }
+}
+
+#[tokio::test]
+async fn what_changes_under_a_deletion_is_not_deleted() {
+    let things = Things::new().await;
+    let mut all = things.shown().await;
+    // An app takes its functions along.
+    all.sort_by_key(|(_, write, ..)| *write == APP);
+    for (read, write, view, tag) in all {
+        if write == SUBSCRIPTION {
+            continue;
+        }
+        let mut body = view.clone();
+        let field = if write == USER {
+            "last_name"
+        } else {
+            "description"
+        };
+        body[field] = json!("changed");
+        let change = things.ask("PATCH", write).header("if-match", &tag);
+        let delete = things.ask("DELETE", write).header("if-match", &tag);
+        let (changed, deleted) = tokio::join!(change.json(&body).send(), delete.send());
+        let done = [changed.status, deleted.status].map(|status| status == 200);
+        assert!(
+            done[0] != done[1],
+            "{write}: {} {}",
+            changed.body,
+            deleted.body
+        );
+        let there = things.ask("GET", &read).send().await.status == 200;
+        assert_eq!(there, done[0], "{write}");
     }
 }
 

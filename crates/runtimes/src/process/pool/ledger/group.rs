@@ -2,7 +2,7 @@
 
 use super::{Ticket, WorkerId};
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tollgate_core::ids::FunctionId;
 
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +29,10 @@ pub(super) struct Group {
     /// Further workers that it wants and has no place for.
     pub(super) hungry: usize,
     pub(super) hungry_since: Option<Instant>,
-    /// Calls answered, ever, and until the last look.
+    /// Calls answered, ever, and until the last look at its queue, and when that was.
     pub(super) completed: u64,
     pub(super) seen: u64,
+    pub(super) looked: Option<Instant>,
     /// One idle worker stays, and is replaced.
     pub(super) keep: bool,
     /// The last start has not succeeded: only a call tries again.
@@ -61,6 +62,7 @@ impl Group {
             hungry_since: None,
             completed: 0,
             seen: 0,
+            looked: None,
             keep: false,
             unloadable: false,
             retired: false,
@@ -68,6 +70,12 @@ impl Group {
             in_turn: false,
             noted: false,
         }
+    }
+
+    /// Its queue begins now: what was answered before says nothing about it.
+    pub(super) fn begin_queue(&mut self, now: Instant) {
+        self.seen = self.completed;
+        self.looked = Some(now);
     }
 
     pub(super) fn line_up(&mut self, waiter: Waiter) {
@@ -105,8 +113,14 @@ impl Group {
 
     /// Wants more only if the calls answered since the last look would not have emptied the queue: fast
     /// functions need no process per concurrent call, slow ones do. Their number at most doubles from
-    /// one look to the next, and not before one is loaded: until then nobody knows.
-    pub(super) fn grow(&mut self) {
+    /// one look to the next, and not before one is loaded: until then nobody knows. Looks that follow each
+    /// other faster than `at_least` count as one, else they would see a queue that has hardly begun.
+    pub(super) fn grow(&mut self, now: Instant, at_least: Duration) {
+        let looked = self.looked.get_or_insert(now);
+        if now.saturating_duration_since(*looked) < at_least {
+            return;
+        }
+        *looked = now;
         let done = usize::try_from(self.completed - self.seen).unwrap_or(usize::MAX);
         self.seen = self.completed;
         let missing = self.waiters.len().saturating_sub(done);

@@ -33,6 +33,8 @@ pub(super) struct Bounds {
     pub(super) per_site: usize,
     /// Workers of one version that are started without waiting whether the first ones keep up.
     pub(super) eager: usize,
+    /// How long a queue is watched before it starts another worker.
+    pub(super) growth: Duration,
     /// How long an unused worker is kept.
     pub(super) idle: Duration,
 }
@@ -240,7 +242,7 @@ impl Ledger {
             deadline: wish.deadline,
         });
         if !was_waited_for {
-            group.seen = group.completed;
+            group.begin_queue(now);
             self.waited_for += 1;
             self.change(wish.key.site, |site| site.waited_for += 1);
         }
@@ -467,7 +469,7 @@ impl Ledger {
     }
 
     /// To be called every few milliseconds while anybody waits: refuses those whose time is up, and lets
-    /// versions grow whose queues do not shrink.
+    /// versions grow whose queues have not shrunk for [`Bounds::growth`].
     pub(super) fn tick(&mut self, now: Instant) {
         let waited_for: Vec<_> = self
             .groups
@@ -478,7 +480,7 @@ impl Ledger {
         for &key in &waited_for {
             self.expire(key, now);
             if let Some(group) = self.groups.get_mut(&key) {
-                group.grow();
+                group.grow(now, self.bounds.growth);
             }
             self.look_at(key, now);
         }

@@ -127,6 +127,7 @@ impl Simulation {
             workers: world.workers,
             per_site: world.per_site,
             eager: world.eager,
+            growth: Duration::from_millis(TICK),
             idle: Duration::from_millis(200),
         };
         Self {

@@ -19,12 +19,15 @@ const fn key(site: i64, version: i64) -> Key {
     }
 }
 
+const GROWTH: Duration = Duration::from_millis(4);
+
 impl Pool {
     fn new(workers: usize) -> Self {
         let bounds = Bounds {
             workers,
             per_site: workers,
             eager: 2,
+            growth: GROWTH,
             idle: Duration::from_secs(60),
         };
         Self {
@@ -273,4 +276,34 @@ fn a_worker_that_ends_while_it_loads_is_a_failed_start() {
     pool.note();
     assert_eq!(pool.starts.len(), 1);
     assert_eq!(pool.ledger.workers.len(), 0);
+}
+
+/// Fast functions need no process per concurrent call: a look that comes just after a queue began must
+/// not take its few answers for the pace of its workers.
+#[test]
+fn a_queue_that_has_hardly_begun_starts_no_worker() {
+    let mut pool = Pool::new(64);
+    let key = key(1, 1);
+    for _ in 0..2 {
+        pool.ask(key);
+        pool.load();
+    }
+    let workers: Vec<_> = pool.granted.iter().map(|(_, worker)| *worker).collect();
+    for _ in 0..8 {
+        pool.ask(key);
+    }
+    pool.pass(GROWTH / 4);
+    pool.pass(GROWTH / 4);
+    assert_eq!(pool.starts.len(), 2, "nobody has waited for long");
+    // All that waited have been answered by then, and as many others wait.
+    for round in 0..10 {
+        pool.ledger.returned(workers[round % 2], pool.now);
+        pool.note();
+        pool.ask(key);
+    }
+    pool.pass(GROWTH);
+    assert_eq!(pool.starts.len(), 2, "they keep up");
+    // From here on nobody is answered.
+    pool.pass(GROWTH);
+    assert_eq!(pool.starts.len(), 4, "they do not: twice as many");
 }
