@@ -147,6 +147,11 @@ async fn a_kept_worker_is_replaced() {
     python.runtime.keep(&kept, true);
     let first = python.call(&kept, json!({})).await;
     let process = python.process(value(&first).as_i64().unwrap());
+    eventually("a spare worker waits", || {
+        let mut others = python.processes().into_iter();
+        others.any(|it| it.parent == process.parent && it.pid != process.pid)
+    })
+    .await;
     let usual = python.processes().len();
     let died = python.call(&kept, json!({"die": true})).await;
     assert_eq!(failure(&died).kind, FailureKind::Crashed);

@@ -11,7 +11,7 @@ from os import open as open_file
 PART = 2
 # The largest that can be one worker's own.
 OWN_BYTES = 64 << 20
-# Folders within each other that are removed; a worker that nests more is replaced.
+# Folders within each other that are looked at; a worker whose calls nest more is replaced.
 DEEPEST = 64
 # Of what loading left there, so much is looked for after calls.
 ENTRIES_KEPT = 1000
@@ -42,21 +42,21 @@ class Scratch:
             self.add_entries(self.folder, name, name)
         self.settle()
 
-    def add_entries(self, around, name, path):
+    def add_entries(self, around, name, path, depth=0):
         status = look_at(name, dir_fd=around)
         self.entries[path] = status.st_mode
-        if not stat.S_ISDIR(status.st_mode) or len(self.entries) > ENTRIES_KEPT:
+        if not stat.S_ISDIR(status.st_mode) or depth == DEEPEST or len(self.entries) > ENTRIES_KEPT:
             return
         try:
             folder = open_file(name, FOLDER, dir_fd=around)
         except OSError:
-            # Closed to itself, or too many at once.
+            # Closed to its owner.
             return
         try:
             for inner in listdir(folder):
                 if len(self.entries) > ENTRIES_KEPT:
                     return
-                self.add_entries(folder, inner, os.path.join(path, inner))
+                self.add_entries(folder, inner, os.path.join(path, inner), depth + 1)
         finally:
             close(folder)
 
