@@ -107,6 +107,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     }
 }
 
+/// The function's options, as flags give them.
 fn options(args: &FunctionRun) -> Result<FunctionOptions, AnyError> {
     let mut options = FunctionOptions::default();
     if args.egress {

@@ -1,8 +1,8 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
 use super::grants::{RightsInput, may_change_what_runs, may_replace};
-use super::sources::{Given, HeadersChange, source};
-use super::{check_damaged, check_filter, check_range, check_texts, check_timeout, slug};
+use super::sources::{Given, HeadersChange, check_options, source};
+use super::{check_damaged, check_filter, check_texts, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
@@ -18,7 +18,6 @@ use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{Conflict, FunctionChange, NewFunction, Page, PageRequest, to_the_end};
-use crate::rate::Rate;
 use crate::site::TenantScope;
 use crate::time::Timestamp;
 use crate::users::FieldError;
@@ -759,34 +758,4 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
         },
         ..before
     }
-}
-
-fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
-    check_timeout(options.timeout_seconds, errors);
-    for (field, value, min, max) in [
-        ("memory_mb", options.memory_mb, 32, limits::MEMORY_MB_MAX),
-        (
-            "max_concurrency",
-            options.max_concurrency,
-            1,
-            limits::CONCURRENCY_MAX,
-        ),
-        (
-            "max_attempts",
-            options.max_attempts,
-            1,
-            limits::MAX_ATTEMPTS_MAX,
-        ),
-    ] {
-        check_range(field, value, min, max, errors);
-    }
-    if let Some(Err(message)) = options.rate_limit.as_deref().map(str::parse::<Rate>) {
-        errors.push(FieldError::new("rate_limit", message));
-    }
-    check_filter(
-        "filter_conditions",
-        options.filter_conditions.as_deref(),
-        None,
-        errors,
-    );
 }

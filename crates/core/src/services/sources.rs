@@ -1,8 +1,10 @@
 //! What a function runs, made of what was given for it: code, or an address with headers, whichever
-//! its mode has. What its mode does not have is refused.
+//! its mode has, and the limits around it. What its mode does not have is refused.
 
-use crate::function::{Environment, ExecutionMode, HIDDEN, Source};
+use super::{check_filter, check_range, check_timeout};
+use crate::function::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
 use crate::limits;
+use crate::rate::Rate;
 use crate::text::prefix;
 use crate::users::FieldError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,6 +171,37 @@ fn new_headers(
         }
     }
     new
+}
+
+/// Adds what is wrong with limits and conditions.
+pub(super) fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
+    check_timeout(options.timeout_seconds, errors);
+    for (field, value, min, max) in [
+        ("memory_mb", options.memory_mb, 32, limits::MEMORY_MB_MAX),
+        (
+            "max_concurrency",
+            options.max_concurrency,
+            1,
+            limits::CONCURRENCY_MAX,
+        ),
+        (
+            "max_attempts",
+            options.max_attempts,
+            1,
+            limits::MAX_ATTEMPTS_MAX,
+        ),
+    ] {
+        check_range(field, value, min, max, errors);
+    }
+    if let Some(Err(message)) = options.rate_limit.as_deref().map(str::parse::<Rate>) {
+        errors.push(FieldError::new("rate_limit", message));
+    }
+    check_filter(
+        "filter_conditions",
+        options.filter_conditions.as_deref(),
+        None,
+        errors,
+    );
 }
 
 #[cfg(test)]

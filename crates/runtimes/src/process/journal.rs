@@ -146,10 +146,6 @@ fn lines_of(journal: &[u8]) -> Vec<LogLine> {
 
 /// What native code wrote and the host had not taken over.
 fn native_lines(memory: &OwnedFd, logger: &str, level: &str) -> Vec<LogLine> {
-    let mut first = [0];
-    if !matches!(rustix::io::pread(memory, &mut first, 0), Ok(1)) || first == [0] {
-        return Vec::new();
-    }
     let Ok(status) = rustix::fs::fstat(memory) else {
         return Vec::new();
     };
@@ -159,9 +155,11 @@ fn native_lines(memory: &OwnedFd, logger: &str, level: &str) -> Vec<LogLine> {
     )]
     let at = timestamp(status.st_mtime as f64 + status.st_mtime_nsec as f64 / 1e9);
     let bytes = read(memory, NATIVE_BYTES);
-    let end = bytes.iter().position(|&byte| byte == 0);
-    let written = &bytes[..end.unwrap_or(bytes.len())];
-    let written = String::from_utf8_lossy(written);
+    // Zeros may be part of it, and lie where somebody went further without writing.
+    let end = bytes.iter().rposition(|&byte| byte != 0);
+    let mut written = bytes[..end.map_or(0, |last| last + 1)].to_vec();
+    written.dedup_by(|next, before| *next == 0 && *before == 0);
+    let written = String::from_utf8_lossy(&written);
     let mut lines: Vec<_> = written
         .lines()
         .map(|line| LogLine {
@@ -171,7 +169,7 @@ fn native_lines(memory: &OwnedFd, logger: &str, level: &str) -> Vec<LogLine> {
             message: line.to_owned(),
         })
         .collect();
-    if end.is_none() {
+    if end.is_some_and(|last| last + 1 == NATIVE_BYTES) {
         let message = format!("More was written to {logger} than there was room for; it was cut");
         lines.push(note(at, &message));
     }

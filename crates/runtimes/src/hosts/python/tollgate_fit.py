@@ -1,137 +1,93 @@
 """Whether a worker is fit for the next call: what a call left behind is put right, or the worker says
 that it must go.
 
-The look must cost almost nothing when nothing was left. Python's own ways to change a process are
-led through functions that note it (`lead`); what has no such way is asked for. Code that goes round
-both is met by the thorough look that every few calls get, and by what the server sees from outside.
+The look must cost almost nothing when nothing was left. Python's own ways to change a process note
+that they were used (`tollgate_noted`); what has no such way is asked for.
 """
 
+import asyncio.events as loop_events
 import atexit
 import builtins
+import codecs
+import contextvars
 import decimal
-import errno
+import faulthandler
 import functools
 import gc
 import locale
-import logging
+import operator
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-import types
-import warnings
+import _tracemalloc
+from _signal import setitimer
 from _thread import _count as thread_count
+from faulthandler import cancel_dump_traceback_later as cancel_dump
+from os import fstat
 from time import monotonic
 
 from tollgate_frames import Channel
+from tollgate_loggers import Loggers
+from tollgate_noted import noted, put_variable, unset_variable
+from tollgate_scratch import Scratch
+from tollgate_threads import Threads
 
 # A thorough look at least this often.
 LOOK_EVERY = 16
+# And not more often than this: many short calls in a row would spend much of their time on it.
+LOOK_SECONDS = 0.25
 # How often it asks for its largest size.
 MEMORY_EVERY = 4
 # What a worker may hold on to beyond what it had after loading.
 DESCRIPTORS_KEPT = 16
-THREADS_KEPT = 16
-# The part of the scratch folder that may be in use before a call: by what loading left there and
-# calls made larger.
-SCRATCH_PART = 2
-SCRATCH_BYTES = 64 << 20
 EXIT_HANDLERS_KEPT = 64
-# How long a thread that still runs is given to end.
-ENDING_SECONDS = 0.005
+# Ways to find or answer modules: what was imported may have added some, and needs them.
+FINDERS_KEPT = 16
 # The next descriptors that are free: whoever leaves one open takes the lowest.
 CANARIES = 2
 DESCRIPTORS_ASKED = 1024
 SIGNALS = [number for number in range(1, 32) if number not in (signal.SIGKILL, signal.SIGSTOP)]
 TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
-RLIMITS = [
-    getattr(resource, name)
-    for name in ("RLIMIT_AS", "RLIMIT_CORE", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_STACK")
-]  # fmt: skip
+RLIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 NO_LIMIT = resource.RLIM_INFINITY
-
-
-class Noted:
-    """Whether anything was called that changes the process."""
-
-    changed = False
-
-
-noted = Noted()
-
-
-def noting(function):
-    @functools.wraps(function)
-    def call(*args, **kwargs):
-        noted.changed = True
-        return function(*args, **kwargs)
-
-    return call
-
-
-Environ = type(os.environ)
-# How the host sets a variable: without noting it.
-set_variable = Environ.__setitem__
-
-
-class WatchedModule(types.ModuleType):
-    """A module that notes when it is changed."""
-
-    def __setattr__(self, name, value):
-        noted.changed = True
-        super().__setattr__(name, value)
-
-    def __delattr__(self, name):
-        noted.changed = True
-        super().__delattr__(name)
-
-
-def lead():
-    """Makes Python's functions that change a process note it. Once, before any function is loaded."""
-    for module, names in (
-        (os, "chdir fchdir umask putenv unsetenv closerange dup2"),
-        (signal, "signal alarm setitimer pthread_sigmask set_wakeup_fd siginterrupt"),
-        (resource, "setrlimit prlimit"),
-        (sys, "setrecursionlimit setprofile setswitchinterval settrace"),
-        (gc, "disable enable freeze set_debug set_threshold"),
-        (socket, "setdefaulttimeout"),
-        (threading, "stack_size"),
-        (locale, "setlocale"),
-        (logging, "disable"),
-        (decimal, "setcontext"),
-    ):
-        for name in names.split():
-            if hasattr(module, name):
-                setattr(module, name, noting(getattr(module, name)))
-    for name in ("__setitem__", "__delitem__"):
-        setattr(Environ, name, noting(getattr(Environ, name)))
-    builtins.__class__ = WatchedModule
-    ask_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+CODEC_ERRORS = (
+    "strict", "ignore", "replace", "backslashreplace", "xmlcharrefreplace", "namereplace",
+    "surrogateescape", "surrogatepass",
+)  # fmt: skip
+# What is often set, and what else there is.
+SYS_OFTEN = ("stdout", "stderr", "stdin", "excepthook", "unraisablehook")
+SYS_NAMES = SYS_OFTEN + (
+    "__stdout__", "__stderr__", "__stdin__", "displayhook", "breakpointhook",
+    "path", "argv", "meta_path", "path_hooks",
+)  # fmt: skip
+of_sys = operator.attrgetter(*SYS_NAMES)
+often_of_sys = operator.attrgetter(*SYS_OFTEN)
+# Sizes of a decimal context, which has more.
+of_decimals = operator.attrgetter("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+set_trace, set_profile = sys.settrace, sys.setprofile
+set_recursion = sys.setrecursionlimit
 
 
 class Fitness:
     """What the worker was like after loading, and how it compares."""
 
     def __init__(self, logs, streams, memory_mb):
-        self.logs = logs
-        self.channel = logs.channel if logs else Channel.nobody
+        self.channel = logs.channel if logs else Channel.nobody()
+        self.threads = Threads(logs, self.channel)
         self.streams = streams
         self.memory_bytes = memory_mb << 20
         # Only where each worker has a folder of its own; elsewhere others write there too.
-        self.home = os.environ.get("HOME")
-        self.scratch = None
-        if self.home:
-            self.scratch = os.open(self.home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.own_scratch = self.scratch is not None and is_own(os.fstatvfs(self.scratch))
-        self.main_thread = threading.get_ident()
+        home = os.environ.get("HOME")
+        self.scratch = Scratch(home) if home else None
         self.poll = select.poll()
         self.canaries = []
         self.calls = 0
+        self.looked = 0.0
         self.was_large = False
 
     @classmethod
@@ -141,17 +97,63 @@ class Fitness:
         trial.remember()
         trial.look()
         if trial.scratch is not None:
-            os.close(trial.scratch)
+            trial.scratch.close()
 
     # After loading
 
     def remember(self):
         """What there is now is as it should be."""
+        self.settle()
         self.environ = dict(os.environ._data)
         self.os_environ = os.environ
         self.builtins = dict(builtins.__dict__)
-        self.sys = {name: getattr(sys, name) for name in SYS_NAMES}
+        self.remember_sys()
+        self.remember_python()
+        self.remember_process()
+        self.loggers = Loggers()
+        self.exits = exit_handlers()
+        self.threads.remember()
+        if self.scratch is not None:
+            self.scratch.remember()
+        self.remember_descriptors()
+        noted.variables.clear()
+        noted.dumping.clear()
+        noted.lasting = None
+        noted.changed = False
+
+    def remember_sys(self):
+        self.sys, self.sys_often = of_sys(sys), often_of_sys(sys)
+        self.path, self.argv = list(sys.path), list(sys.argv)
+        self.finders, self.hooks = list(sys.meta_path), list(sys.path_hooks)
+        self.trace, self.profile = sys.gettrace(), sys.getprofile()
+        self.recursion = sys.getrecursionlimit()
+        self.switch = sys.getswitchinterval()
+        self.digits = getattr(sys, "get_int_max_str_digits", int)()
+        self.asyncgens = sys.get_asyncgen_hooks()
+        self.origins = sys.get_coroutine_origin_tracking_depth()
+        self.tools = tools()
+
+    def remember_python(self):
         self.locale = locale.setlocale(locale.LC_ALL)
+        self.thresholds = gc.get_threshold()
+        self.collects, self.gc_debug = gc.isenabled(), gc.get_debug()
+        self.gc_callbacks = list(gc.callbacks)
+        self.traces = _tracemalloc.is_tracing()
+        self.faults = faulthandler.is_enabled()
+        self.timeout = socket.getdefaulttimeout()
+        self.codec_errors = {name: codecs.lookup_error(name) for name in CODEC_ERRORS}
+        self.context = decimal.getcontext()
+        self.decimals = self.context.copy()
+        self.decimal_sizes = of_decimals(self.context)
+        self.excepthook = threading.excepthook
+        self.thread_hooks = thread_hooks()
+        self.stack = threading.stack_size()
+        self.policy = loop_events._event_loop_policy
+        self.loops = dict(loops_of(self.policy))
+        # Each call gets a copy, so that what it sets is gone with it.
+        self.variables = contextvars.copy_context()
+
+    def remember_process(self):
         self.folder = os.getcwd()
         self.umask = os.umask(0)
         os.umask(self.umask)
@@ -159,36 +161,7 @@ class Fitness:
         self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self.wakeup = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(self.wakeup)
-        self.rlimits = {what: resource.getrlimit(what) for what in RLIMITS}
-        self.trace, self.profile = sys.gettrace(), sys.getprofile()
-        self.recursion = sys.getrecursionlimit()
-        self.switch = sys.getswitchinterval()
-        self.thresholds = gc.get_threshold()
-        self.collects = gc.isenabled()
-        self.timeout = socket.getdefaulttimeout()
-        self.context = decimal.getcontext()
-        self.decimals = self.context.copy()
-        self.excepthook = threading.excepthook
-        self.stack = threading.stack_size()
-        self.warned = list(warnings.filters)
-        self.exits = exit_handlers()
-        self.remember_logging()
-        self.threads = {thread.native_id for thread in threading.enumerate()}
-        self.remember_descriptors()
-        self.entries = set(self.listed())
-        self.stamp = self.folder_stamp()
-        noted.changed = False
-
-    def remember_logging(self):
-        root = logging.root
-        self.root_handlers, self.root_level = list(root.handlers), root.level
-        self.root_filters, self.disabled = list(root.filters), root.manager.disable
-        self.known_handlers = len(logging._handlerList)
-        self.handlers_of = {
-            name: list(logger.handlers)
-            for name, logger in root.manager.loggerDict.items()
-            if isinstance(logger, logging.Logger) and logger.handlers
-        }
+        self.rlimits = {what: limit for what in RLIMITS for limit in limit_of(what)}
 
     def remember_descriptors(self):
         most = self.rlimits[resource.RLIMIT_NOFILE][0]
@@ -201,6 +174,9 @@ class Fitness:
     def set_canaries(self):
         for number in self.canaries:
             self.poll.unregister(number)
+        # The standard streams stand with them: only of those that are closed there is news.
+        for number in range(3):
+            self.poll.register(number, 0)
         free = [number for number in range(self.asked) if number not in self.seen]
         self.canaries = free[:CANARIES]
         for number in self.canaries:
@@ -212,99 +188,151 @@ class Fitness:
 
     # After a call
 
-    def look(self):
-        """Why the worker must serve no other call; None if it may."""
-        self.calls += 1
-        root = logging.root
-        context = decimal.getcontext()
-        if (
-            noted.changed
-            or sys.stdout is not self.sys["stdout"]
-            or sys.stderr is not self.sys["stderr"]
-            or sys.stdin is not self.sys["stdin"]
-            or os.environ is not self.os_environ
-            or len(logging._handlerList) != self.known_handlers
-            or root.handlers != self.root_handlers
-            or root.level != self.root_level
-            or warnings.filters != self.warned
-            or context is not self.context
-            or context.prec != self.decimals.prec
-            or not self.calls % LOOK_EVERY
-        ):
-            return self.guarded(self.thorough)
-        reason = None
-        if thread_count() or self.channel.left:
-            reason = self.guarded(self.threads_left)
-        if len(self.poll.poll(0)) != CANARIES:
-            reason = reason or self.guarded(self.descriptors_left)
-        if self.folder_stamp() != self.stamp:
-            reason = reason or self.guarded(self.scratch_left)
-        return reason
+    def settle(self):
+        """Right after code of the function ran: ends what would come in between from here on."""
+        cancel_dump()
+        if noted.changed:
+            for timer in TIMERS:
+                setitimer(timer, 0)
 
-    def guarded(self, look):
-        """What a look finds; that it fails is a finding too."""
+    def restore_host(self):
+        """What the host, and Python's library, do the rest with."""
+        if noted.changed:
+            set_trace(None)
+            set_profile(None)
+            set_recursion(self.recursion)
+            self.put_back_builtins()
+            self.put_back_codecs()
+
+    def look(self):
+        """Why the worker must serve no other call; None if it may. That it cannot be looked at is a
+        reason too."""
+        self.calls += 1
         try:
-            return look()
+            if noted.changed or self.is_time() or self.differs():
+                return self.thorough()
+            return self.quick()
         except Exception as error:
             return f"it could not be looked at: {type(error).__name__}: {error}"
 
-    def folder_stamp(self):
-        """Differs when something was written to the scratch folder. A file system of its own tells
-        that cheapest, and of every file."""
-        if self.scratch is None:
-            return None
-        if self.own_scratch:
-            space = os.fstatvfs(self.scratch)
-            return space.f_bfree, space.f_ffree
-        status = os.fstat(self.scratch)
-        return status.st_mtime_ns, status.st_size
+    def is_time(self):
+        """Whether a thorough look is due. It takes as long as many calls, so the clock has a say too."""
+        if self.calls % LOOK_EVERY:
+            return False
+        now = monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return False
+        self.looked = now
+        return True
+
+    def differs(self):
+        """Whether anything was changed that nothing notes."""
+        context = self.context
+        return (
+            often_of_sys(sys) != self.sys_often
+            or sys.path != self.path
+            or sys.argv != self.argv
+            or sys.meta_path != self.finders
+            or sys.getprofile() is not self.profile
+            or os.environ is not self.os_environ
+            or threading.excepthook is not self.excepthook
+            or gc.callbacks != self.gc_callbacks
+            or of_decimals(context) != self.decimal_sizes
+            or context.traps != self.decimals.traps
+            or context.flags != self.decimals.flags
+            or self.loggers.differ()
+        )
+
+    def quick(self):
+        reason = None
+        if loop_events._event_loop_policy is not None or self.policy is not None:
+            self.put_back_loops()
+        if thread_count() or self.channel.left:
+            reason = self.threads.left()
+        if len(self.poll.poll(0)) != CANARIES:
+            reason = reason or self.descriptors_left()
+        scratch = self.scratch
+        if scratch is not None and scratch.stamp() != scratch.seen:
+            reason = reason or self.scratch.left(self.held())
+        return reason
 
     def thorough(self):
         """Puts right what can be; what cannot is the answer."""
+        noted.looks += 1
+        self.put_back_sys()
         self.put_back_python()
-        reason = self.put_back_process() or self.threads_left()
-        reason = reason or self.descriptors_left() or self.scratch_left() or self.others_left()
+        self.put_back_environ()
+        self.put_back_loops()
+        self.loggers.put_back()
+        reason = self.put_back_process() or noted.lasting or self.threads.left()
+        reason = reason or self.descriptors_left()
+        if self.scratch is not None:
+            reason = reason or self.scratch.left(self.held())
+        reason = reason or self.others_left()
         noted.changed = False
         return reason
 
-    def put_back_python(self):
-        if os.environ is not self.os_environ:
-            os.environ = self.os_environ
-        self.put_back_environ()
-        self.put_back_builtins()
-        for name, value in self.sys.items():
+    def put_back_sys(self):
+        for name, value in zip(SYS_NAMES, self.sys):
             if getattr(sys, name, None) is not value:
                 setattr(sys, name, value)
-        self.streams.put_back(self.sys)
+        if self.streams is not None and self.streams.put_back():
+            self.sys, self.sys_often = of_sys(sys), often_of_sys(sys)
+        sys.path[:], sys.argv[:] = self.path, self.argv
+        self.finders = with_those(sys.meta_path, self.finders)
+        self.hooks = with_those(sys.path_hooks, self.hooks)
         sys.settrace(self.trace)
         sys.setprofile(self.profile)
-        threading.settrace(None)
-        threading.setprofile(None)
-        threading.excepthook = self.excepthook
         sys.setrecursionlimit(self.recursion)
         sys.setswitchinterval(self.switch)
-        gc.set_threshold(*self.thresholds)
-        (gc.enable if self.collects else gc.disable)()
-        socket.setdefaulttimeout(self.timeout)
+        getattr(sys, "set_int_max_str_digits", int)(self.digits)
+        sys.set_asyncgen_hooks(*self.asyncgens)
+        sys.set_coroutine_origin_tracking_depth(self.origins)
+        for tool in tools() - self.tools:
+            sys.monitoring.set_events(tool, 0)
+            sys.monitoring.free_tool_id(tool)
+
+    def put_back_python(self):
+        self.put_back_builtins()
+        self.put_back_codecs()
+        for module_set, hook in zip((threading.settrace, threading.setprofile), self.thread_hooks):
+            module_set(hook)
+        threading.excepthook = self.excepthook
         threading.stack_size(self.stack)
-        self.context = self.decimals.copy()
+        gc.set_threshold(*self.thresholds)
+        gc.set_debug(self.gc_debug)
+        (gc.enable if self.collects else gc.disable)()
+        gc.callbacks[:] = self.gc_callbacks
+        if _tracemalloc.is_tracing() and not self.traces:
+            _tracemalloc.stop()
+        for number in noted.dumping:
+            faulthandler.unregister(number)
+        noted.dumping.clear()
+        if faulthandler.is_enabled() != self.faults:
+            (faulthandler.enable if self.faults else faulthandler.disable)()
+        socket.setdefaulttimeout(self.timeout)
+        for name, value in zip(("prec", "rounding", "Emin", "Emax", "capitals", "clamp"), self.decimal_sizes):
+            setattr(self.context, name, value)
+        self.context.traps, self.context.flags = self.decimals.traps, self.decimals.flags
         decimal.setcontext(self.context)
-        warnings.filters[:] = self.warned
-        self.put_back_logging()
         if locale.setlocale(locale.LC_ALL) != self.locale:
             locale.setlocale(locale.LC_ALL, self.locale)
 
     def put_back_environ(self):
+        os.environ = self.os_environ
         data = os.environ._data
-        if data == self.environ:
-            return
-        zone = data.get(b"TZ") != self.environ.get(b"TZ")
-        for name in [name for name in data if name not in self.environ]:
-            del os.environ[os.fsdecode(name)]
-        for name, value in self.environ.items():
-            if data.get(name) != value:
-                os.environ[os.fsdecode(name)] = os.fsdecode(value)
-        if zone:
+        names = {name for name in {*data, *self.environ} if data.get(name) != self.environ.get(name)}
+        names |= noted.variables
+        for name in names:
+            value = self.environ.get(name)
+            if value is None:
+                data.pop(name, None)
+                unset_variable(name)
+            else:
+                data[name] = value
+                put_variable(name, value)
+        noted.variables.clear()
+        if b"TZ" in names:
             time.tzset()
 
     def put_back_builtins(self):
@@ -314,17 +342,18 @@ class Fitness:
                 del names[name]
             names.update(self.builtins)
 
-    def put_back_logging(self):
-        root = logging.root
-        root.handlers[:] = self.root_handlers
-        root.filters[:] = self.root_filters
-        root.setLevel(self.root_level)
-        logging.disable(self.disabled)
-        if len(logging._handlerList) != self.known_handlers:
-            for name, logger in root.manager.loggerDict.items():
-                if isinstance(logger, logging.Logger):
-                    logger.handlers[:] = self.handlers_of.get(name, ())
-            self.known_handlers = len(logging._handlerList)
+    def put_back_codecs(self):
+        for name, handler in self.codec_errors.items():
+            if codecs.lookup_error(name) is not handler:
+                codecs.register_error(name, handler)
+
+    def put_back_loops(self):
+        """`asyncio` as a fresh process has it: with no loop that an earlier call closed."""
+        loop_events._event_loop_policy = self.policy
+        loops = loops_of(self.policy)
+        if loops != self.loops:
+            loops.clear()
+            loops.update(self.loops)
 
     def put_back_process(self):
         try:
@@ -337,8 +366,6 @@ class Fitness:
             except OSError:
                 return "its working directory is gone"
         os.umask(self.umask)
-        for timer in TIMERS:
-            signal.setitimer(timer, 0)
         for number, handler in self.handlers.items():
             if signal.getsignal(number) is not handler and handler is not None:
                 signal.signal(number, handler)
@@ -352,46 +379,9 @@ class Fitness:
                     return "it lowered a resource limit for good"
         return None
 
-    def threads_left(self):
-        """Threads that wait for work or for a time may stay: they get no time until the next call.
-        One that runs would disturb it."""
-        self.channel.left = set()
-        if not thread_count():
-            return None
-        frames = sys._current_frames()
-        threads = [thread for thread in threading.enumerate() if thread.ident != self.main_thread]
-        new = [thread for thread in threads if thread.native_id not in self.threads]
-        states = {thread: state_of(frames.get(thread.ident)) for thread in threads}
-        self.channel.left = {
-            thread.native_id for thread in threads if states[thread] is not AT_REST
-        }
-        at_work = [thread for thread in new if states[thread] is AT_WORK]
-        if at_work and self.one_ends(at_work):
-            return self.threads_left()
-        # Those that were started below `threading` are in no list.
-        unknown = max(0, thread_count() - len(threads))
-        count = len(at_work) + unknown
-        if count:
-            self.logs.note(
-                f"main returned while {many(count, 'thread')} still ran: the worker was ended, and "
-                "the next call waits for a new one. Join the threads that you start."
-            )
-            return f"it left {many(count, 'thread')} running"
-        if len(new) > THREADS_KEPT:
-            return f"it left {len(new)} threads"
-        return None
-
-    def one_ends(self, threads):
-        """Whether one of these was just about to end."""
-        until = monotonic() + ENDING_SECONDS
-        while monotonic() < until:
-            for thread in threads:
-                thread.join(ENDING_SECONDS / 10)
-                if not thread.is_alive():
-                    return True
-        return False
-
     def descriptors_left(self):
+        if self.streams is not None:
+            self.streams.reopen()
         now = self.open_descriptors()
         if now != self.seen and now - self.open:
             gc.collect()
@@ -406,58 +396,22 @@ class Fitness:
             self.set_canaries()
         return None
 
-    def listed(self):
-        if self.scratch is None:
-            return ()
-        try:
-            return os.listdir(self.scratch)
-        except OSError:
-            return ()
-
-    def scratch_left(self):
-        """Removes what was made in the scratch folder, except what is open still."""
-        if self.scratch is None:
-            return None
-        if self.folder_stamp() != self.stamp:
-            new = [name for name in self.listed() if name not in self.entries]
-            held = self.held() if new else ()
-            for name in new:
-                self.remove(name, held)
-            self.stamp = self.folder_stamp()
-        if self.own_scratch:
-            space = os.fstatvfs(self.scratch)
-            if (space.f_blocks - space.f_bfree) * SCRATCH_PART > space.f_blocks:
-                return "its scratch folder is more than half full"
-            if (space.f_files - space.f_ffree) * SCRATCH_PART > space.f_files:
-                return "its scratch folder holds too many files"
-        return None
-
     def held(self):
+        """The files that calls left open."""
         found = set()
         for number in self.seen - self.open:
             try:
-                status = os.fstat(number)
+                status = fstat(number)
             except OSError:
                 continue
             found.add((status.st_dev, status.st_ino))
         return found
 
-    def remove(self, name, held):
-        try:
-            status = os.lstat(name, dir_fd=self.scratch)
-            if (status.st_dev, status.st_ino) in held:
-                return
-            if status.st_mode & 0o170000 == 0o040000:
-                remove_tree(os.path.join(self.home, name), held)
-            else:
-                os.unlink(name, dir_fd=self.scratch)
-        except OSError:
-            # What cannot be removed still counts.
-            return
-
     def others_left(self):
         if exit_handlers() > self.exits + EXIT_HANDLERS_KEPT:
             return "it registers functions to run at its exit, without end"
+        if max(len(self.finders), len(self.hooks)) > FINDERS_KEPT:
+            return "it adds ways to find modules, without end"
         return None
 
     def is_large(self):
@@ -468,63 +422,41 @@ class Fitness:
         return self.was_large
 
 
-SYS_NAMES = (
-    "stdout", "stderr", "stdin", "__stdout__", "__stderr__", "__stdin__",
-    "excepthook", "displayhook", "unraisablehook",
-)  # fmt: skip
+def with_those(now, before):
+    """Puts those of before back into a list, in their order. Gives the list as it is then."""
+    places = [place for place, one in enumerate(now) if one in before]
+    first = places[0] if places else len(now)
+    added = [one for one in now[first:] if one not in before]
+    now[:] = [*now[:first], *before, *added]
+    return list(now)
 
 
-def remove_tree(path, held):
-    """Removes a folder, except what is held open in it."""
-    if not held:
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    for folder, names, files in os.walk(path, topdown=False):
-        for name in files + names:
-            inner = os.path.join(folder, name)
-            try:
-                status = os.lstat(inner)
-                if (status.st_dev, status.st_ino) in held:
-                    continue
-                (os.rmdir if status.st_mode & 0o170000 == 0o040000 else os.unlink)(inner)
-            except OSError:
-                continue
+def limit_of(what):
+    """The limit, if there is such a one here."""
     try:
-        os.rmdir(path)
-    except OSError:
-        return
-
-
-def is_own(space):
-    """Whether a file system of this size is one worker's own."""
-    return 0 < space.f_blocks * space.f_frsize <= SCRATCH_BYTES
+        return [resource.getrlimit(what)]
+    except (OSError, ValueError):
+        return []
 
 
 def exit_handlers():
     return getattr(atexit, "_ncallbacks", int)()
 
 
-# Where a thread is.
-AT_REST = "waits for work that a later call may give it"
-ASLEEP = "waits for a time, or for the answer to its request"
-AT_WORK = "runs"
+def thread_hooks():
+    """What new threads are traced and profiled with."""
+    return threading._trace_hook, threading._profile_hook
 
 
-def state_of(frame):
-    """What a thread does, by the innermost function of Python that it is in."""
-    if frame is None:
-        return AT_WORK
-    place = (frame.f_globals.get("__name__"), frame.f_code.co_name)
-    if place == ("concurrent.futures.thread", "_worker"):
-        return AT_REST
-    if place[0] == "threading" and place[1] in ("wait", "join", "_wait_for_tstate_lock"):
-        return AT_REST if frame.f_locals.get("timeout") is None else ASLEEP
-    if place[0] == "selectors" and place[1] == "select":
-        given = frame.f_locals.get("timeout")
-        return AT_REST if given is None or given == -1 else ASLEEP
-    if place[0] == "tollgate_frames":
-        return ASLEEP
-    return AT_WORK
+def tools():
+    """Debuggers and profilers in use, where Python counts them."""
+    monitoring = getattr(sys, "monitoring", None)
+    return {tool for tool in range(6) if monitoring and monitoring.get_tool(tool)}
+
+
+def loops_of(policy):
+    """What an event loop policy knows of this thread."""
+    return getattr(getattr(policy, "_local", None), "__dict__", {})
 
 
 @functools.lru_cache(maxsize=None)
@@ -534,46 +466,3 @@ def ask_for(count):
     for number in range(count):
         asking.register(number, 0)
     return asking
-
-
-def many(count, what):
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-# Errors that say that there is no more room.
-
-
-def no_room(error, limits):
-    """The limit that an exception speaks of, in words; None if of none. What it came from counts."""
-    seen, waiting = set(), [error]
-    while waiting and len(seen) < 64:
-        error = waiting.pop()
-        if error is None or id(error) in seen:
-            continue
-        seen.add(id(error))
-        found = of_one(error, limits)
-        if found:
-            return found
-        waiting += [error.__context__, error.__cause__, *(getattr(error, "exceptions", None) or ())]
-    return None
-
-
-def of_one(error, limits):
-    if isinstance(error, MemoryError):
-        return f"The function needed more than its {limits['memory_mb']} MiB of memory."
-    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-        return f"No thread could be started: a worker may have {limits['threads']} in all."
-    if not isinstance(error, OSError):
-        return None
-    number = error.errno
-    if number == errno.ENOMEM:
-        return f"The function needed more than its {limits['memory_mb']} MiB of memory."
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return f"The scratch folder is full: it holds {limits['scratch_bytes'] >> 20} MiB and {limits['scratch_files']} files."
-    if number in (errno.EMFILE, errno.ENFILE):
-        return f"The function has too many files open: a worker may have {limits['open_files']}."
-    if number == errno.EFBIG:
-        return f"A file grew larger than the limit of {limits['file_bytes'] >> 20} MiB."
-    if number == errno.EAGAIN:
-        return f"There was no more of something that the function needed ({error.strerror}); a worker may have {limits['threads']} threads."
-    return None

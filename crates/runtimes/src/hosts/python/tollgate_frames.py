@@ -16,6 +16,9 @@ REQUESTS_AT_ONCE = 16
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 parse = json.JSONDecoder().decode
 native_id = threading.get_native_id
+end_process = os._exit
+get_digits = getattr(sys, "get_int_max_str_digits", int)
+set_digits = getattr(sys, "set_int_max_str_digits", int)
 
 
 def decode(text):
@@ -31,11 +34,11 @@ class any_digits:
     """Lets integers of any length become text and back."""
 
     def __enter__(self):
-        self.before = getattr(sys, "get_int_max_str_digits", int)()
-        getattr(sys, "set_int_max_str_digits", int)(0)
+        self.before = get_digits()
+        set_digits(0)
 
     def __exit__(self, *_):
-        getattr(sys, "set_int_max_str_digits", int)(self.before)
+        set_digits(self.before)
 
 
 class Slot:
@@ -62,7 +65,10 @@ class Channel:
     def __init__(self, descriptor):
         self.socket = socket.socket(fileno=descriptor)
         self.receive_some = self.socket.recv
-        self.send_all = self.socket.sendall
+        self.send_some = self.socket.send
+        # What is to be sent, and how much of it was.
+        self.unsent = b""
+        self.sent = []
         self.sending = threading.Lock()
         self.reading = threading.Lock()
         self.places = threading.BoundedSemaphore(REQUESTS_AT_ONCE)
@@ -74,59 +80,54 @@ class Channel:
         self.left = set()
         # A call that was read by somebody who waited for an answer.
         self.call = None
-        self.data = b""
-        self.broken = False
+        self.received = []
 
     class nobody:
         """Stands for a channel before there is one."""
 
         left = set()
 
-    def receive(self):
-        """The next call. An answer that comes too late for its call is nobody's."""
+    def await_call(self):
+        """Waits until `call` is the next one. An answer that comes too late for its call is nobody's."""
         with self.reading:
             while self.call is None:
-                self.deliver(self.read())
-            call, self.call = self.call, None
-        return call
+                self.take_frame()
 
-    def read(self):
-        """One frame. An exception of a signal handler may come at any time and loses no byte."""
+    def take_frame(self):
+        """Reads one frame and gives it to whom it is for. An exception of a signal handler may come
+        between any two steps: so what was received is kept in one step with receiving it, and let go
+        in one with giving it on."""
         while True:
-            data = self.data
-            end = 4 + int.from_bytes(data[:4], "big") if len(data) >= 4 else 4
-            if len(data) >= end > 4:
-                self.data = data[end:]
-                return decode(str(memoryview(data)[4:end], "utf-8"))
-            if end > 65536:
-                self.fill(end)
-                continue
-            part = self.receive_some(65536)
-            if not part:
+            size = sum(map(len, self.received))
+            end = self.end_of_first(size)
+            if size >= end > 4:
+                break
+            most = min(max(end - size, 65536), 1 << 20)
+            self.received.extend(map(self.receive_some, (most,)))
+            if not self.received[-1]:
                 # The server has let go of this worker.
-                os._exit(0)
-            self.data = data + part if data else part
-
-    def fill(self, end):
-        """The rest of a large frame, without copying it again for each piece."""
-        parts = bytearray(self.data)
-        self.broken = True
-        while len(parts) < end:
-            part = self.receive_some(min(end - len(parts), 1 << 20))
-            if not part:
-                os._exit(0)
-            parts += part
-        self.data = bytes(parts)
-        self.broken = False
-
-    def deliver(self, frame):
+                end_process(0)
+        data = b"".join(self.received)
+        frame = decode(str(memoryview(data)[4:end], "utf-8"))
+        rest = [data[end:]]
         if "fn" in frame or "op" in frame:
-            self.call = frame
+            self.call, self.received = frame, rest
             return
         slot = self.slots.get(frame.get("id"))
-        if slot is not None:
-            slot.answer = frame
-            slot.wake()
+        if slot is None:
+            self.received = rest
+            return
+        slot.answer, self.received = frame, rest
+        slot.wake()
+
+    def end_of_first(self, size):
+        """Where the first frame ends; 4 where that is not known yet."""
+        if size < 4:
+            return 4
+        first = self.received[0]
+        if len(first) < 4:
+            first = b"".join(self.received)
+        return 4 + int.from_bytes(first[:4], "big")
 
     def request(self, method, args):
         """Asks the server and waits for its answer."""
@@ -147,12 +148,10 @@ class Channel:
 
     def wait(self, slot):
         while slot.answer is None:
-            if self.broken:
-                raise RuntimeError("the connection to the server was interrupted")
             if self.reading.acquire(False):
                 try:
                     while slot.answer is None and self.call is None:
-                        self.deliver(self.read())
+                        self.take_frame()
                 finally:
                     self.reading.release()
                 if self.call is not None and slot.answer is None:
@@ -181,9 +180,30 @@ class Channel:
         with self.sending:
             self.write(text)
 
+    def flush(self):
+        """Sends what an exception of a signal handler left unsent."""
+        with self.sending:
+            self.write_unsent()
+
     def write(self, text):
-        body = text.encode("utf-8", "replace")
-        self.send_all(len(body).to_bytes(4, "big") + body)
+        self.write_unsent()
+        self.unsent = framed(text)
+        self.write_unsent()
+
+    def write_unsent(self):
+        """What was sent is counted in one step with sending it: a signal handler comes in between
+        steps, and its exception must neither lose a byte nor send one twice."""
+        while self.unsent:
+            done = sum(self.sent)
+            if done == len(self.unsent):
+                self.unsent, self.sent = b"", []
+                return
+            self.sent.extend(map(self.send_some, (memoryview(self.unsent)[done:],)))
+
+
+def framed(text):
+    body = text.encode("utf-8", "replace")
+    return len(body).to_bytes(4, "big") + body
 
 
 OVER = "sdk_client works only while main runs, and for what main started in this call"

@@ -8,13 +8,17 @@ import io
 import logging
 import mmap
 import os
+import re
 import sys
 import threading
 import time
 
 from tollgate_frames import encode
+from tollgate_noted import noted
 
 now = time.time
+seek, read_at = os.lseek, os.pread
+HOLE = re.compile(rb"\0{2,}")
 thread_id = threading.get_ident
 
 # The journal is memory shared with the server: the newest log lines, then of each stream what was
@@ -68,20 +72,40 @@ class Native:
     sees too, and that is full at a fixed size."""
 
     def __init__(self, descriptor, name, level):
-        self.descriptor = descriptor
+        # Whatever the function does to the other one.
+        self.descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 16)
         self.name = name
         self.level = level
         self.memory = mmap.mmap(descriptor, 0)
 
-    def take(self):
-        """What was written since the last time, and whether there was no room for more of it."""
+    def written(self):
+        """How far it was written to, by whoever wrote one thing after the other."""
+        try:
+            return seek(self.descriptor, 0, os.SEEK_CUR)
+        except OSError:
+            # The function closed it: the worker serves no other call.
+            return 0
+
+    def is_full(self):
+        return self.memory[-1] != 0 or self.written() >= len(self.memory)
+
+    def take(self, everywhere):
+        """What was written since the last time, and whether there was no room for more of it.
+        `everywhere`: also what was written beyond the place that writing has come to."""
         memory = self.memory
-        end = memory.find(b"\0")
-        full = end < 0
-        text = memory[:] if full else memory[:end]
-        memory[: len(text)] = bytes(len(text))
-        os.lseek(self.descriptor, 0, os.SEEK_SET)
-        return text, full
+        full = self.is_full()
+        end = min(self.written(), len(memory))
+        try:
+            if everywhere or not end:
+                # Unlike a look at the memory it takes no room where nothing was written.
+                end = len(read_at(self.descriptor, len(memory), 0).rstrip(b"\0"))
+            seek(self.descriptor, 0, os.SEEK_SET)
+        except OSError:
+            end = len(memory[:].rstrip(b"\0"))
+        text = memory[:end]
+        memory[:end] = bytes(end)
+        # Where somebody went further without writing there is nothing.
+        return HOLE.sub(b"\0", text), full
 
 
 class Logs:
@@ -107,15 +131,18 @@ class Logs:
 
     def begin(self):
         """Opens the logs, empty: before the module is loaded, and before a later call."""
-        if self.native_out[0] or self.native_err[0]:
-            # Written between two calls.
-            for native in self.natives:
-                native.take()
+        self.drop_natives()
         self.lines = []
         self.bytes = 0
         self.exceeded = None
         self.open = True
         self.clear()
+
+    def drop_natives(self):
+        """What was written between two calls."""
+        for native in self.natives:
+            if native.memory[0] or native.written():
+                native.take(True)
 
     def clear(self):
         self.ring.clear()
@@ -162,12 +189,12 @@ class Logs:
         self.lines.append(line)
         self.ring.put(line.encode() + b"\n")
 
-    def pull(self):
+    def pull(self, everywhere=False):
         """Takes over what code outside of Python has written."""
         for native in self.natives:
-            if not native.memory[0]:
+            if not (everywhere or native.memory[0] or native.written()):
                 continue
-            data, full = native.take()
+            data, full = native.take(everywhere)
             lines = data.decode("utf-8", "replace").split("\n")
             if not lines[-1]:
                 lines.pop()
@@ -186,8 +213,11 @@ class Logs:
         """The last lines, which had no end, and what came from outside of Python."""
         for stream in self.streams:
             stream.finish()
-        if self.native_out[0] or self.native_err[0]:
-            self.pull()
+        self.pull(noted.changed)
+
+    def is_full(self):
+        """Whether code outside of Python wrote more than it may."""
+        return any(native.is_full() for native in self.natives)
 
     def note(self, message):
         """A line of the host itself."""
@@ -197,36 +227,98 @@ class Logs:
     def take(self):
         """All lines as a JSON array. What a left-over thread writes afterwards is dropped."""
         self.open = False
-        self.exceeded = None
         # These lines belong to no later call, even if that breaks before it begins.
         self.clear()
-        lines, self.lines = self.lines, []
-        return "[" + ",".join(lines) + "]" if lines else "[]"
+        return "[" + ",".join(self.lines) + "]"
+
+    def forget(self):
+        """They are the server's now."""
+        self.lines = []
 
 
 def amount(count):
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count} bytes"
 
 
-class Stream(io.TextIOWrapper):
-    """`sys.stdout` or `sys.stderr`: a text stream as Python's own, over [`Raw`]."""
+class Watched:
+    """Notes what is done to a stream that later calls use too."""
 
-    def __init__(self, raw, noted):
-        super().__init__(raw, encoding="utf-8", errors="replace", newline="\n", write_through=True)
-        self.mode = "w"
-        self.noted = noted
+    def __setattr__(self, name, value):
+        noted.changed = True
+        super().__setattr__(name, value)
 
     def detach(self):
-        self.noted.changed = True
+        noted.changed = True
         return super().detach()
 
     def reconfigure(self, **options):
-        self.noted.changed = True
+        noted.changed = True
         return super().reconfigure(**options)
 
     def close(self):
-        self.noted.changed = True
+        noted.changed = True
         super().close()
+
+
+class Stream(Watched, io.TextIOWrapper):
+    """`sys.stdout` or `sys.stderr`: a text stream as Python's own, over [`Raw`]."""
+
+    def __init__(self, raw):
+        super().__init__(raw, encoding="utf-8", errors="replace", newline="\n", write_through=True)
+        self.mode = "w"
+
+
+class Input(Watched, io.TextIOWrapper):
+    """`sys.stdin`."""
+
+    def __init__(self):
+        super().__init__(Nothing(), encoding="utf-8", errors="surrogateescape")
+        self.mode = "r"
+
+
+class Nothing(io.RawIOBase):
+    """The bytes below `sys.stdin`: none, unless the function made descriptor 0 something else."""
+
+    name = "<stdin>"
+    mode = "rb"
+
+    def readinto(self, buffer):
+        return os.readv(0, [buffer])
+
+    def close(self):
+        """Nothing: later calls ask for input too."""
+
+    def readable(self):
+        return True
+
+    def fileno(self):
+        return 0
+
+
+class Unfinished:
+    """The beginning of a line. A left-over thread may write at any time."""
+
+    __slots__ = ("parts", "size", "ring")
+
+    def __init__(self, ring):
+        self.parts = []
+        self.size = 0
+        self.ring = ring
+
+    def keep(self, data):
+        self.parts.append(data)
+        self.size += len(data)
+        self.ring.put(data)
+
+    def drop(self):
+        """Gives what there was."""
+        if not self.parts:
+            return b""
+        data = b"".join(self.parts)
+        self.parts = []
+        self.size = 0
+        self.ring.clear()
+        return data
 
 
 class Raw(io.RawIOBase):
@@ -240,11 +332,13 @@ class Raw(io.RawIOBase):
         self.name = f"<{name}>"
         self.logger = name
         self.level = level
-        self.rest = []
-        self.size = 0
-        self.ring = logs.rests[number]
+        self.rest = Unfinished(logs.rests[number])
         self.writing = threading.RLock()
         logs.streams.append(self)
+
+    def __setattr__(self, name, value):
+        noted.changed = True
+        super().__setattr__(name, value)
 
     @property
     def raw(self):
@@ -255,50 +349,37 @@ class Raw(io.RawIOBase):
             data = bytes(data)
         logs = self.logs
         if not logs.open:
-            self.drop()
+            self.rest.drop()
             logs.add_line(self.level, self.logger, "")
             return len(data)
         if logs.channel.left and logs.channel.is_left():
             return len(data)
         with self.writing:
             if b"\n" in data:
-                if self.rest:
-                    first = b"".join(self.rest) + data
-                    self.drop()
-                else:
-                    first = data
+                before = self.rest.drop()
+                first = before + data if before else data
                 lines = first.decode("utf-8", "replace").split("\n")
-                rest = lines.pop()
+                lines.pop()
                 for line in lines:
                     logs.add(self.level, self.logger, line)
                     if not logs.open:
                         return len(data)
+                rest = data[data.rfind(b"\n") + 1 :]
                 if rest:
-                    self.keep(rest.encode() if first is not data else data[data.rfind(b"\n") + 1 :])
+                    self.keep(rest)
             elif data:
                 self.keep(data)
         return len(data)
 
     def keep(self, data):
-        """The beginning of a line."""
-        self.rest.append(data)
-        self.size += len(data)
-        self.ring.put(data)
-        if self.size > self.logs.max_bytes:
+        self.rest.keep(data)
+        if self.rest.size > self.logs.max_bytes:
             self.finish()
-
-    def drop(self):
-        if self.rest:
-            self.rest = []
-            self.size = 0
-            self.ring.clear()
 
     def finish(self):
         """The last line, which had no end."""
-        if self.rest:
-            text = b"".join(self.rest).decode("utf-8", "replace")
-            self.drop()
-            self.logs.add(self.level, self.logger, text)
+        if self.rest.parts:
+            self.logs.add(self.level, self.logger, self.rest.drop().decode("utf-8", "replace"))
 
     def close(self):
         """Nothing: whoever wraps it and lets the wrapper go does not close it for later calls."""
@@ -314,48 +395,67 @@ class Raw(io.RawIOBase):
 
 
 NAMES = (("stdout", "INFO"), ("stderr", "ERROR"))
+# How each stream is set.
+OUTPUT = {
+    "encoding": "utf-8", "errors": "replace", "newline": "\n",
+    "line_buffering": False, "write_through": True,
+}  # fmt: skip
+INPUT = {"encoding": "utf-8", "errors": "surrogateescape", "newline": None}
 
 
 class Streams:
-    """`sys.stdout` and `sys.stderr`, and the descriptors 1 and 2 below them."""
+    """`sys.stdin`, `sys.stdout` and `sys.stderr`, and the descriptors below them."""
 
-    def __init__(self, logs, noted):
-        self.noted = noted
+    def __init__(self, logs):
         self.raws = [Raw(logs, number, *NAMES[number]) for number in range(2)]
-        self.own = [Stream(raw, noted) for raw in self.raws]
-        self.files = [file_at(number) for number in (1, 2)]
+        self.plain = [dict(vars(raw)) for raw in self.raws]
+        self.own = [Input(), *map(Stream, self.raws)]
+        self.files = [file_at(number) for number in range(3)]
         # What the descriptors are made from again when a function has replaced them.
-        self.spares = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 16) for number in (1, 2)]
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__ = self.own
+        spare = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 16)
+        self.spares = [spare, *(native.descriptor for native in logs.natives)]
+        sys.stdin, sys.stdout, sys.stderr = self.own
+        sys.__stdin__, sys.__stdout__, sys.__stderr__ = self.own
 
     def flush(self):
         """Hands on what other streams over these still hold back."""
         for stream in (sys.stdout, sys.stderr):
-            if stream not in self.own or self.noted.changed:
+            if stream not in self.own or noted.changed:
                 try:
                     stream.flush()
                 except Exception:
                     # Closed, detached, or no stream at all.
                     continue
 
-    def put_back(self, names):
-        """Makes our own streams new where they were closed, detached or set otherwise. `names` are
-        those of `sys` that refer to them."""
-        for number, stream in enumerate(self.own):
-            try:
-                stream.reconfigure(
-                    encoding="utf-8", errors="replace", newline="\n",
-                    line_buffering=False, write_through=True,
-                )  # fmt: skip
-            except ValueError:
-                fresh = self.own[number] = Stream(self.raws[number], self.noted)
-                for name, value in names.items():
-                    if value is stream:
-                        names[name] = fresh
-                        setattr(sys, name, fresh)
-        for number, spare in enumerate(self.spares, 1):
-            if file_at(number) != self.files[number - 1]:
+    def put_back(self):
+        """Makes our own streams new where they were closed, detached, replaced in part or set
+        otherwise. Whether `sys` has other ones now."""
+        self.reopen()
+        return any([self.fresh(number) for number in range(3)])
+
+    def reopen(self):
+        """Makes the descriptors refer to what they did."""
+        for number, spare in enumerate(self.spares):
+            if file_at(number) != self.files[number]:
                 os.dup2(spare, number)
+
+    def fresh(self, number):
+        stream = self.own[number]
+        values = vars(stream)
+        if number and vars(self.raws[number - 1]) != self.plain[number - 1]:
+            vars(self.raws[number - 1]).clear()
+            vars(self.raws[number - 1]).update(self.plain[number - 1])
+        try:
+            stream.reconfigure(**(OUTPUT if number else INPUT))
+            values.clear()
+            values["mode"] = "w" if number else "r"
+            return False
+        except ValueError:
+            new = self.own[number] = Stream(self.raws[number - 1]) if number else Input()
+        for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+            if getattr(sys, name) is stream:
+                setattr(sys, name, new)
+        return True
 
 
 def file_at(descriptor):

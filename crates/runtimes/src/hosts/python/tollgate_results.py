@@ -29,7 +29,9 @@ def to_json(result):
     """The result as JSON text."""
     try:
         text = encode_any(result)
-    except (TypeError, ValueError, RecursionError):
+    except MemoryError:
+        raise
+    except Exception:
         text = slowly(result)
     if not text.isascii():
         try:
@@ -48,19 +50,19 @@ def slowly(result):
     try:
         with any_digits():
             return encode(plain(result))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotJson(str(error)) from None
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise NotJson(f"result is of another kind each time: {words_of(error)}") from None
 
 
 def simple(value):
     """What stands for a value that JSON does not know, one level deep. `TypeError` if nothing does."""
     kind = type(value)
-    if isinstance(value, datetime.datetime):
-        return zulu(value.isoformat())
-    if isinstance(value, datetime.time):
-        return zulu(value.isoformat())
+    if isinstance(value, (datetime.datetime, datetime.time)):
+        return zulu(iso(value))
     if isinstance(value, datetime.date):
-        return value.isoformat()
+        return iso(value)
     if isinstance(value, datetime.timedelta):
         return duration(value)
     if isinstance(value, (decimal.Decimal, uuid.UUID)):
@@ -69,8 +71,13 @@ def simple(value):
         return value.value
     if isinstance(value, (set, frozenset, collections.abc.Set)):
         return in_order(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
+    if isinstance(value, memoryview):
+        # Its bytes need not lie side by side.
+        value = value.tobytes()
+    if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode()
+    if isinstance(value, collections.UserString):
+        return str(value)
     if isinstance(value, type):
         raise TypeError(kind.__name__)
     if hasattr(kind, "model_fields") and callable(getattr(value, "model_dump", None)):
@@ -96,6 +103,13 @@ def simple(value):
 encode_any = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=simple
 ).encode
+
+
+def iso(value):
+    text = value.isoformat()
+    if not isinstance(text, str):
+        raise ValueError("isoformat gives no text")
+    return text
 
 
 def zulu(text):
@@ -144,7 +158,24 @@ def plain(value):
 
 
 def find_fault(value, path, depth):
-    """Where a value cannot become JSON, in words; None if it can."""
+    """Where a value cannot become JSON, in words; None if it can. What it consists of may be the
+    function's own code, and fail."""
+    try:
+        return fault_of(value, path, depth)
+    except MemoryError:
+        raise
+    except Exception as error:
+        return f"{path} is of type {type(value).__name__}, which fails: {words_of(error)}"
+
+
+def words_of(error):
+    try:
+        return f"{type(error).__name__}: {str.__str__(str(error))}"
+    except Exception:
+        return type(error).__name__
+
+
+def fault_of(value, path, depth):
     if value is None or isinstance(value, (bool, int)):
         return None
     if isinstance(value, str):
@@ -163,9 +194,9 @@ def find_fault(value, path, depth):
         return None
     try:
         stand_in = simple(value)
-    except Exception as error:
+    except TypeError as error:
         kind = type(value).__name__
-        why = f", which fails: {type(error).__name__}: {error}" if type(error) is not TypeError else ""
+        why = f", which fails: {words_of(error)}" if error.args != (kind,) else ""
         if isinstance(value, collections.abc.Iterator):
             why = "; make a list of it"
         return f"{path} is of type {kind}{why}"
@@ -182,10 +213,17 @@ def fault_of_dict(value, path, depth):
             return f"{path} has the key {text}"
         if isinstance(text, str) and not is_utf8(text):
             return f"{path} has a key with half a surrogate pair"
-        fault = find_fault(inner, f"{path}[{key!r}]", depth + 1)
+        fault = find_fault(inner, f"{path}[{shown(key)}]", depth + 1)
         if fault:
             return fault
     return None
+
+
+def shown(key):
+    try:
+        return repr(key)
+    except Exception:
+        return type(key).__name__
 
 
 def is_utf8(text):

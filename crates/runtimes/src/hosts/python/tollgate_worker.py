@@ -14,16 +14,23 @@ import random
 import sys
 import traceback
 import types
+from _signal import SIG_IGN as IGNORED
+from _signal import setitimer as set_timer
+from _signal import signal as set_handler
 from _thread import _count as thread_count
+from os import _exit as end_process
+from os import getpid
 
 from tollgate_check import NO_MAIN, check, describe_syntax, fault_of_counts
 from tollgate_client import Client, Platform, PlatformError
-from tollgate_fit import Fitness, no_room, noted, set_variable
-from tollgate_frames import Channel, encode
+from tollgate_fit import TIMERS, Fitness
+from tollgate_frames import Channel, encode, framed
 from tollgate_http import install
+from tollgate_limits import TRACEBACK, is_refused, no_room
 from tollgate_logs import (
-    LogHandler, Logs, Native, OutputLimit, Streams, lead_logging, make_log,
+    LogHandler, Logs, Native, OutputLimit, Streams, amount, lead_logging, make_log,
 )  # fmt: skip
+from tollgate_noted import put_variable
 from tollgate_plain import script
 from tollgate_results import NotJson, to_json
 from tollgate_walls import bound_memory
@@ -33,6 +40,8 @@ SOCKET_FD = 3
 JOURNAL_FD = 4
 # The name under which the function's module is known to Python.
 MODULE = "function"
+# How often a step of the host is begun again.
+TRIES = 200
 
 
 def rehearse():
@@ -52,25 +61,30 @@ def work(data_bytes):
     channel = Channel(SOCKET_FD)
     journal = mmap.mmap(JOURNAL_FD, 0)
     os.close(JOURNAL_FD)
-    request = channel.receive()
+    channel.await_call()
+    request, channel.call = channel.call, None
     bound_memory(data_bytes, request)
     if request["op"] == "check":
         channel.send(encode(check(request["code"])))
-        os._exit(0)
+        end_process(0)
     natives = [Native(1, "stdout", "INFO"), Native(2, "stderr", "ERROR")]
     logs = Logs(journal, channel, natives)
     function = Function(request, logs, channel)
     channel.open = True
-    failure = function.load()
-    if failure is not None:
-        channel.send(failed(failure, logs))
-        os._exit(0)
-    channel.close()
-    left = ',"left":true' if thread_count() else ""
-    channel.send('{"op":"ready","pid":' + str(os.getpid()) + left + "}")
+    try:
+        function.load()
+    except BaseException:
+        # It came when the module had run already, and says nothing about it.
+        pass
     while True:
-        call = channel.receive()
-        channel.send(function.answer(call))
+        # What comes in between two steps, and so past the inner loop, is met here.
+        try:
+            function.live()
+        except BaseException:
+            for timer in TIMERS:
+                set_timer(timer, 0)
+            if function.tries > TRIES:
+                raise
 
 
 def failed(failure, logs, state=""):
@@ -97,12 +111,21 @@ class Function:
         self.filename = request["slug"] + ".py"
         self.platform = Platform(channel)
         self.client = Client(self.platform)
-        self.streams = Streams(logs, noted)
+        self.streams = Streams(logs)
         self.fitness = Fitness(logs, self.streams, request["memory_mb"])
         self.main = None
         self.arity = 0
         self.called = False
-        self.pid = os.getpid()
+        # Signals that are not heard between calls.
+        self.deaf = []
+        # What `main` gave and, if that is a coroutine, what it gave: each in a list; or an exception.
+        # And whether that is yet to be told.
+        self.result = self.later = self.error = None
+        self.answers = False
+        self.introduced = self.failed = False
+        # How often the step that is due was begun in vain.
+        self.tries = 0
+        self.pid = getpid()
         self.seen = {}
         self.exports = ("TARUVI_EXECUTION_ID", "TARUVI_USER_ID", "TARUVI_USER_EMAIL")
         os.environ.pop("MALLOC_ARENA_MAX", None)
@@ -111,7 +134,7 @@ class Function:
     # Loading
 
     def load(self):
-        """Runs the top of the module. Returns a failure or None."""
+        """Runs the top of the module."""
         lead_logging(LogHandler(self.logs))
         builtins.log = make_log(self.logs)
         builtins.PlatformError = PlatformError
@@ -121,7 +144,7 @@ class Function:
         linecache.cache[self.filename] = (
             len(self.code), None, self.code.splitlines(True), self.filename,
         )  # fmt: skip
-        module = types.ModuleType(MODULE)
+        module = self.module = types.ModuleType(MODULE)
         module.__file__ = self.filename
         # Python's own: the host has others for itself.
         module.__builtins__ = builtins
@@ -129,22 +152,69 @@ class Function:
         try:
             exec(compile(self.code, self.filename, "exec", dont_inherit=True), module.__dict__)
         except BaseException as error:
-            return self.not_loaded(error)
+            self.error = error
+
+    def live(self):
+        """Does one step after the other. Signal handlers of the function, and exceptions that its
+        threads send to this one, may come in at any place: then the step is done again."""
+        while True:
+            try:
+                self.step()
+            except BaseException:
+                # Before anything else: the next one may be due.
+                for timer in TIMERS:
+                    set_timer(timer, 0)
+                self.tries += 1
+                if self.tries > TRIES:
+                    raise
+
+    def step(self):
+        channel = self.channel
+        if not self.introduced:
+            self.introduce()
+        if self.answers:
+            self.finish()
+        channel.flush()
+        if channel.call is None:
+            self.tries = 0
+            channel.await_call()
+        self.serve()
+        self.finish()
+
+    def introduce(self):
+        """Tells the server what became of the module."""
+        channel = self.channel
+        if not self.answers:
+            failure = self.loaded()
+            channel.close()
+            if failure is None:
+                left = ',"left":true' if thread_count() else ""
+                answer = framed('{"op":"ready","pid":' + str(self.pid) + left + "}")
+            else:
+                answer = framed(failed(failure, self.logs))
+            channel.flush()
+            channel.unsent, self.answers, self.failed = answer, True, failure is not None
+        channel.flush()
+        if self.failed:
+            end_process(0)
+        self.answers, self.introduced = False, True
+
+    def loaded(self):
+        """Why the module does not serve; None if it does. What there is then is as it should be."""
+        self.fitness.settle()
+        failure = None
+        if self.error is None:
+            try:
+                failure = self.find_main(self.module)
+            except BaseException as error:
+                self.error = error
+        if self.error is not None:
+            failure = self.explain(self.error, "load")
         self.finish_logs()
-        failure = self.find_main(module)
         if failure is None:
             self.fitness.remember()
+            self.deafen()
         return failure
-
-    def not_loaded(self, error):
-        limit = no_room(error, self.limits)
-        if limit:
-            traceback.clear_frames(error.__traceback__)
-            return failure_of("limit", limit)
-        self.finish_logs()
-        if isinstance(error, SyntaxError) and error.filename == self.filename:
-            return failure_of("load", describe_syntax(error), self.trace(error))
-        return failure_of("load", self.title(error), self.trace(error))
 
     def find_main(self, module):
         self.main = getattr(module, "main", None)
@@ -155,42 +225,78 @@ class Function:
 
     # Calling
 
-    def answer(self, call):
-        logs, channel = self.logs, self.channel
-        if self.called:
-            logs.begin()
-        self.called = logs.running = channel.open = True
-        text = failure = None
+    def serve(self):
+        """Runs the call that has come."""
+        self.begin()
+        self.result, self.later, self.error = [], [], None
+        call, self.channel.call, self.answers = self.channel.call, None, True
         try:
-            text = self.invoke(call)
+            self.invoke(call)
         except BaseException as error:
-            logs.running = False
-            if noted.changed:
-                self.fitness.put_back_builtins()
-            failure = self.explain(error)
+            self.error = error
+
+    def begin(self):
+        if self.called:
+            self.logs.begin()
+        if self.deaf:
+            self.hear()
+        self.called = self.logs.running = self.channel.open = True
+
+    def finish(self):
+        """What is left to do when `main` has ended. Its answer is then on its way."""
+        logs, channel = self.logs, self.channel
         logs.running = False
-        if noted.changed:
-            # Python's library, which does the rest, needs them.
-            self.fitness.put_back_builtins()
+        self.fitness.settle()
+        self.fitness.restore_host()
         channel.close()
+        result = self.later
+        if not result and self.result and not inspect.iscoroutine(self.result[0]):
+            result = self.result
+        if result:
+            # An exception that came when `main` had returned says nothing about it.
+            self.error = None
+            try:
+                text = to_json(result[0])
+            except BaseException as error:
+                self.error = error
+        failure = None if self.error is None else self.explain(self.error)
         self.finish_logs()
         if logs.exceeded:
             failure = failure_of("limit", f"The function wrote {logs.exceeded} and was stopped.")
         elif failure is None:
             failure = self.oversized(text)
-        if os.getpid() != self.pid:
+        if getpid() != self.pid:
             # A child that the function forked must not answer in its parent's place.
-            os._exit(0)
+            end_process(0)
         state = self.state()
+        self.deafen()
         if failure is not None:
-            return failed(failure, logs, state)
-        return '{"op":"result","result":' + text + ',"logs":' + logs.take() + state + "}"
+            answer = failed(failure, logs, state)
+        else:
+            answer = '{"op":"result","result":' + text + ',"logs":' + logs.take() + state + "}"
+        channel.flush()
+        answer = framed(answer)
+        channel.unsent, self.answers = answer, False
+        self.result = self.later = self.error = None
+        logs.forget()
+
+    def deafen(self):
+        """Between calls the threads that are left have no signal to interrupt the host by."""
+        if thread_count():
+            self.deaf = [
+                number for number, handler in self.fitness.handlers.items() if callable(handler)
+            ]
+            for number in self.deaf:
+                set_handler(number, IGNORED)
+
+    def hear(self):
+        for number in self.deaf:
+            set_handler(number, self.fitness.handlers[number])
+        self.deaf = []
 
     def state(self):
         """What the server has to know about the worker before its next call; mostly nothing."""
         reason = self.fitness.look()
-        if self.channel.broken:
-            reason = reason or "its connection to the server was interrupted"
         state = ""
         if reason:
             state = ',"unfit":' + encode(reason)
@@ -206,7 +312,7 @@ class Function:
         self.logs.finish()
 
     def invoke(self, call):
-        """Calls `main` and returns its result as JSON text."""
+        """Calls `main`, and keeps what it returns in one step with returning it."""
         context = call["fn"]
         user = call["user"] or {}
         values = (context["execution_id"], user.get("id"), user.get("email"))
@@ -217,17 +323,18 @@ class Function:
         params = call["params"]
         if isinstance(params, dict):
             params["__function__"] = context
-        result = self.main(*(params, call["user"], self.client)[: self.arity])
-        if inspect.iscoroutine(result):
-            result = asyncio.run(result)
-        return to_json(result)
+        arguments = (params, call["user"], self.client)[: self.arity]
+        run = self.fitness.variables.copy().run
+        self.result.extend(map(run, (self.main,), *((one,) for one in arguments)))
+        if inspect.iscoroutine(self.result[0]):
+            self.later.extend(map(run, (asyncio.run,), self.result))
 
     def export(self, name, value):
-        """Sets an environment variable that differs from call to call."""
+        """Sets an environment variable that differs from call to call: without noting it."""
         self.seen[name] = value
-        set_variable(os.environ, name, "" if value is None else str(value))
-        key = os.fsencode(name)
-        self.fitness.environ[key] = os.environ._data[key]
+        key, value = os.fsencode(name), os.fsencode("" if value is None else str(value))
+        put_variable(key, value)
+        self.fitness.environ[key] = self.fitness.os_environ._data[key] = value
 
     def oversized(self, text):
         # Characters are never more than bytes; only a text near the limit is measured.
@@ -242,23 +349,39 @@ class Function:
 
     # Failures
 
-    def explain(self, error):
+    def explain(self, error, kind="exception"):
+        """The failure that an exception is. The function has a say in most of what an exception is
+        asked for, and none in whether there is an answer."""
+        try:
+            return self.explain_fully(error, kind)
+        except BaseException:
+            return failure_of(kind, plain_title(error), self.plain_trace(error))
+
+    def explain_fully(self, error, kind):
         if isinstance(error, OutputLimit):
+            return None
+        if self.logs.is_full() and is_refused(error):
+            # Code outside of Python had no room for more.
+            self.logs.exceeded = f"more than {amount(self.logs.max_bytes)} of logs"
             return None
         limit = no_room(error, self.limits)
         if limit:
-            trace = None if isinstance(error, MemoryError) else self.trace(error)
-            traceback.clear_frames(error.__traceback__)
+            bare = kind == "load" or isinstance(error, MemoryError)
+            trace = None if bare else self.trace(error)
+            traceback.clear_frames(TRACEBACK(error))
             return failure_of("limit", limit, trace)
         if isinstance(error, NotJson):
             return failure_of("not_json", f"The result is not JSON: {error}.")
-        return failure_of("exception", self.title(error), self.trace(error))
+        if kind == "load" and isinstance(error, SyntaxError) and error.filename == self.filename:
+            return failure_of(kind, describe_syntax(error), self.trace(error))
+        return failure_of(kind, self.title(error), self.trace(error))
 
     def title(self, error):
         """`ValueError: text`."""
         name = type(error).__name__
         try:
-            text = str(error)
+            # The text may be of a kind of its own.
+            text = str.__str__(str(error))
         except BaseException:
             text = "<no text: str() failed>"
         return (f"{name}: {text}" if text else name)[: self.error_bytes]
@@ -267,22 +390,45 @@ class Function:
         """The traceback with the author's frames only; empty if there are none."""
         try:
             report = traceback.TracebackException.from_exception(error)
-            if self.keep_own(report, set()) or isinstance(error, SyntaxError):
+            if self.keep_own(report) or isinstance(error, SyntaxError):
                 return "".join(report.format())[-self.error_bytes :]
+            return ""
         except BaseException:
-            pass
-        return ""
+            return self.plain_trace(error)
 
-    def keep_own(self, report, seen):
-        if report is None or id(report) in seen:
-            return 0
-        seen.add(id(report))
-        own = [frame for frame in report.stack if frame.filename == self.filename]
-        report.stack = traceback.StackSummary.from_list(own)
-        count = len(own)
-        for inner in (report.__cause__, report.__context__, *(getattr(report, "exceptions", None) or ())):
-            count += self.keep_own(inner, seen)
+    def keep_own(self, report):
+        """Leaves out the frames of others. How many there are of the author's."""
+        count, seen, waiting = 0, set(), [report]
+        while waiting:
+            report = waiting.pop()
+            if report is None or id(report) in seen:
+                continue
+            seen.add(id(report))
+            own = [frame for frame in report.stack if frame.filename == self.filename]
+            report.stack = traceback.StackSummary.from_list(own)
+            count += len(own)
+            waiting += [report.__cause__, report.__context__]
+            waiting += getattr(report, "exceptions", None) or ()
         return count
+
+    def plain_trace(self, error):
+        """The same where an exception does not let itself be written: its own frames alone."""
+        frames, place = [], TRACEBACK(error)
+        while place is not None:
+            code = place.tb_frame.f_code
+            if code.co_filename == self.filename:
+                frames.append((self.filename, place.tb_lineno, code.co_name, None))
+            place = place.tb_next
+        if not frames:
+            return ""
+        lines = traceback.format_list(traceback.StackSummary.from_list(frames))
+        text = "".join(["Traceback (most recent call last):\n", *lines, plain_title(error), "\n"])
+        return text[-self.error_bytes :]
+
+
+def plain_title(error):
+    """The name of an exception's type, as nothing but Python has it."""
+    return type.__dict__["__name__"].__get__(type(error))
 
 
 def fault_of(main):

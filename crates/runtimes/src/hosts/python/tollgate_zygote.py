@@ -16,6 +16,7 @@ import socket
 import sys
 
 import tollgate_fit
+import tollgate_noted
 import tollgate_plain
 import tollgate_walls
 from tollgate_frames import decode, encode
@@ -355,7 +356,8 @@ def main(walls):
     for name in COMMON:
         __import__(name)
     tollgate_plain.prepare(bool(walls))
-    tollgate_fit.lead()
+    tollgate_noted.lead()
+    tollgate_fit.ask_for(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     gc.disable()
     gc.collect()
     # What exists now lives for ever: the collector of a worker need not touch these pages.

@@ -36,13 +36,18 @@ macro_rules! modules {
 }
 
 /// The host, in the order of its imports.
-const HOST: [(&str, &str); 12] = modules![
+const HOST: [(&str, &str); 17] = modules![
     "tollgate_frames",
     "tollgate_imports",
+    "tollgate_noted",
     "tollgate_logs",
     "tollgate_http",
     "tollgate_client",
     "tollgate_check",
+    "tollgate_limits",
+    "tollgate_loggers",
+    "tollgate_scratch",
+    "tollgate_threads",
     "tollgate_fit",
     "tollgate_plain",
     "tollgate_results",

@@ -62,14 +62,7 @@ impl Zygote {
             sandbox,
         );
         let order = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
-        let (ours, theirs) = rustix::net::socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| format!("no socket pair: {error}"))?;
-        rustix::io::ioctl_fionbio(&ours, true).map_err(|error| error.to_string())?;
+        let (ours, theirs) = control_socket()?;
         let (group, entrances) = bounds.group().map_err(no_group)?;
         let (ended_sender, process_end) = oneshot::channel();
         let pid = Arc::new(AtomicU32::new(0));
@@ -96,13 +89,7 @@ impl Zygote {
                 return Err(NotStarted { reason, lasting });
             }
         };
-        if let Confinement::On(walls) = &mut confinement {
-            match bounds.lacking() {
-                Some(reason) => walls.lacks(Wall::Memory, reason),
-                // A worker's group counts its threads, whatever the launcher could do about them.
-                None => walls.has(Wall::Threads),
-            }
-        }
+        note_groups(&mut confinement, bounds);
         tracing::info!(
             zygote.pid = pid.load(Ordering::Relaxed),
             python.version = %python,
@@ -120,6 +107,30 @@ impl Zygote {
         };
         let supervisor = &config.supervisor;
         Ok(task.in_charge(confinement, rooms.of_site(), supervisor, process_end))
+    }
+}
+
+/// The server's end, and the launcher's.
+fn control_socket() -> Result<(OwnedFd, OwnedFd), String> {
+    let (ours, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|error| format!("no socket pair: {error}"))?;
+    rustix::io::ioctl_fionbio(&ours, true).map_err(|error| error.to_string())?;
+    Ok((ours, theirs))
+}
+
+/// What control groups add to the walls, or do not.
+fn note_groups(confinement: &mut Confinement, bounds: &Bounds) {
+    if let Confinement::On(walls) = confinement {
+        match bounds.lacking() {
+            Some(reason) => walls.lacks(Wall::Memory, reason),
+            // A worker's group counts its threads, whatever the launcher could do about them.
+            None => walls.has(Wall::Threads),
+        }
     }
 }
 

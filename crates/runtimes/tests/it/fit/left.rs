@@ -127,9 +127,21 @@ const KINDS: &[(&str, &str, &str)] = &[
 ];
 
 async fn thirty(python: &Python, kind: &str, code: &str, expected: &Value, kept: bool) {
+    each(python, kind, code, expected, kept, 30).await;
+}
+
+/// So many calls of one function, each of which must give the same.
+pub(super) async fn each(
+    python: &Python,
+    kind: &str,
+    code: &str,
+    expected: &Value,
+    kept: bool,
+    calls: u32,
+) {
     let probe = function(code);
     python.runtime.keep(&probe, kept);
-    for number in 0..30 {
+    for number in 0..calls {
         let report = python.call(&probe, json!({})).await;
         assert_eq!(&value(&report), expected, "{kind}, call {number}");
     }
@@ -201,7 +213,7 @@ const NO_ROOM: &[(&str, &str)] = &[
         "open('f', 'wb').write(b'x' * (1 << 20)); os.truncate('f', 65 << 20)",
         "64 MiB",
     ),
-    ("raise OSError(errno.EAGAIN, 'no more')", "64 threads"),
+    ("raise OSError(errno.ENOMEM, 'no more')", "MiB of memory"),
 ];
 
 /// Also where the function has wrapped them.

@@ -185,3 +185,103 @@ def main(p): logging.getLogger('mail').debug('sent')
     assert_eq!(lines(&report.logs), [("function", "[mail] sent")]);
     assert_eq!(report.logs[0].level, "DEBUG");
 }
+
+/// By whatever way it was written, it is in the log of its call, and in no other.
+#[tokio::test]
+async fn what_is_written_anywhere_below_a_stream_is_in_the_log_of_its_call() {
+    let Some(python) = python() else {
+        return;
+    };
+    for (statement, expected) in [
+        ("os.write(1, b'A\\0SECRET\\n')", &["A\0SECRET"][..]),
+        ("os.write(1, b'\\0SECRET')", &["\0SECRET"]),
+        ("os.write(2, b'\\0\\0\\0')", &["\0"]),
+        ("os.pwrite(1, b'SECRET\\n', 6)", &["\0SECRET"]),
+        ("os.pwrite(2, b'SECRET', 100_000)", &["\0SECRET"]),
+        (
+            "os.lseek(1, 1000, 0); os.write(1, b'SECRET')",
+            &["\0SECRET"],
+        ),
+        (
+            "os.write(1, b'\\0SECRET'); os.lseek(1, 0, 0)",
+            &["\0SECRET"],
+        ),
+        (
+            "os.write(1, b'one\\0'); print('two'); os.write(1, b'SECRET')",
+            &["one\0", "two", "SECRET"],
+        ),
+        (
+            "open(1, 'wb', closefd=False, buffering=0).write(b'\\0SECRET')",
+            &["\0SECRET"],
+        ),
+        ("os.write(os.dup(1), b'\\0SECRET')", &["\0SECRET"]),
+    ] {
+        let code = format!(
+            "import os\ndef main(p):\n    if p.get('next'): os.write(1, b'hello\\n'); os.write(2, b'there\\n'); return\n    {statement}"
+        );
+        let probe = function(&code);
+        let report = python.call(&probe, json!({})).await;
+        assert_eq!(value(&report), json!(null), "{statement}");
+        let found: Vec<_> = report.logs.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(found, expected, "{statement}");
+        for _ in 0..2 {
+            let report = python.call(&probe, json!({"next": true})).await;
+            let expected = [("stdout", "hello"), ("stderr", "there")];
+            assert_eq!(lines(&report.logs), expected, "{statement}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_after_a_zero_outlives_a_crash() {
+    let Some(python) = python() else {
+        return;
+    };
+    let code = "\
+import os
+def main(p):
+    os.write(1, b'before\\n'); os.write(1, b'a\\0b\\n')
+    os.pwrite(2, b'far off', 5000); os.write(1, b'the last words\\n'); os.abort()
+";
+    let report = python.once(code).await;
+    assert_eq!(failure(&report).kind, FailureKind::Crashed);
+    let expected = [
+        ("stdout", "before"),
+        ("stdout", "a\0b"),
+        ("stdout", "the last words"),
+        ("stderr", "\0far off"),
+    ];
+    assert_eq!(lines(&report.logs), expected);
+}
+
+/// What Python's own `print` may write, and no more.
+#[tokio::test]
+async fn more_than_there_is_room_for_below_a_stream_is_the_limit_of_logs() {
+    let Some(python) = python() else {
+        return;
+    };
+    for statement in [
+        "for _ in range(200): os.write(1, b'x' * 9999 + b'\\n')",
+        "for _ in range(2): os.write(2, b'x' * (3 << 20))",
+        "for _ in range(200): open(1, 'wb', closefd=False, buffering=0).write(b'x' * 9999)",
+        "os.pwrite(1, b'x', 2 << 20)\n    os.write(1, b'y')",
+    ] {
+        let code = format!(
+            "import os\ndef main(p):\n    if p.get('next'): return 'next'\n    os.lseek(1, 1, 0)\n    {statement}"
+        );
+        let probe = function(&code);
+        let report = python.call(&probe, json!({})).await;
+        if statement.contains("pwrite") {
+            // Not full: it asked for a place that is not there.
+            assert_eq!(failure(&report).kind, FailureKind::Exception, "{statement}");
+        } else {
+            let failed = failure(&report);
+            assert_eq!(failed.kind, FailureKind::Limit, "{statement}: {failed:?}");
+            assert!(failed.message.contains("1 MiB of logs"), "{failed:?}");
+        }
+        assert_eq!(
+            value(&python.call(&probe, json!({"next": true})).await),
+            "next"
+        );
+    }
+}

@@ -86,6 +86,14 @@ const RULES: &[(&str, &str)] = &[
         r#"{"1.5":{"x":1,"when":"2026-01-02"}}"#,
     ),
     (
+        "[collections.UserString('u'), [collections.UserString('v')], {'k': collections.UserString('')}]",
+        r#"["u",["v"],{"k":""}]"#,
+    ),
+    (
+        "[memoryview(b'abcdef')[::2], memoryview(bytearray(b'abcd')).cast('B', (2, 2))]",
+        r#"["YWNl","YWJjZA=="]"#,
+    ),
+    (
         "[2 ** 64, -10 ** 30, 1.5, 1e300]",
         "[18446744073709551616,-1000000000000000000000000000000,1.5,1e+300]",
     ),
@@ -179,5 +187,104 @@ async fn what_has_no_rule_is_named() {
             "{expression}: {failed:?}"
         );
         assert!(failed.message.contains(place), "{expression}: {failed:?}");
+    }
+}
+
+/// Values that fail while they are read.
+const OWN_CODE: &str = "\
+import collections.abc, dataclasses, datetime
+@dataclasses.dataclass
+class Unset:
+    x: int = dataclasses.field(init=False)
+class Model:
+    model_fields = {}
+    def model_dump(self, mode): raise KeyError('boom')
+class Secret(Model):
+    @property
+    def model_dump(self): raise LookupError('hidden')
+class Old:
+    __fields__ = {}
+    def dict(self): raise OSError(5, 'gone')
+class Day(datetime.date):
+    def isoformat(self): return 5
+class Moment(datetime.datetime):
+    def isoformat(self): return None
+class Items(dict):
+    def items(self): raise ZeroDivisionError
+class Map(collections.abc.Mapping):
+    def __len__(self): return 1
+    def __iter__(self): raise OverflowError
+    def __getitem__(self, key): return 1
+class Line(collections.abc.Sequence):
+    def __len__(self): return 1
+    def __getitem__(self, at): raise AssertionError('line')
+class Key(str):
+    def __repr__(self): raise ValueError
+class Words(Exception):
+    def __str__(self): raise ValueError
+class Worst(Model):
+    def model_dump(self, mode): raise Words
+def main(p): return ";
+
+/// What a value consists of may be the function's own code.
+#[tokio::test]
+async fn what_fails_while_it_is_read_is_named() {
+    let Some(python) = python() else {
+        return;
+    };
+    for (expression, place, why) in [
+        (
+            "{'x': [Unset()]}",
+            "result['x'][0] is of type Unset",
+            "AttributeError",
+        ),
+        (
+            "{'m': Model()}",
+            "result['m'] is of type Model",
+            "KeyError: 'boom'",
+        ),
+        (
+            "Secret()",
+            "result is of type Secret",
+            "LookupError: hidden",
+        ),
+        ("[Old()]", "result[0] is of type Old", "OSError"),
+        (
+            "{'x': Day(2020, 1, 1)}",
+            "result['x'] is of type Day",
+            "isoformat gives no text",
+        ),
+        (
+            "[Moment(2020, 1, 1)]",
+            "result[0] is of type Moment",
+            "isoformat gives no text",
+        ),
+        (
+            "{'a': Items(x=object())}",
+            "result['a'] is of type Items",
+            "ZeroDivisionError",
+        ),
+        (
+            "{'a': Map()}",
+            "result['a'] is of type Map",
+            "OverflowError",
+        ),
+        (
+            "[1, Line()]",
+            "result[1] is of type Line",
+            "AssertionError: line",
+        ),
+        ("{Key('k'): object()}", "result[Key] is of type object", ""),
+        ("[Worst()]", "result[0] is of type Worst", "Words"),
+    ] {
+        let report = python.once(&format!("{OWN_CODE}{expression}")).await;
+        let failed = failure(&report);
+        assert_eq!(
+            failed.kind,
+            FailureKind::NotJson,
+            "{expression}: {failed:?}"
+        );
+        assert!(failed.message.contains(place), "{expression}: {failed:?}");
+        assert!(failed.message.contains(why), "{expression}: {failed:?}");
     }
 }

@@ -162,20 +162,97 @@ async fn what_a_left_over_thread_prints_belongs_to_no_later_call() {
     };
     let code = "\
 import threading, time
-printed = threading.Event()
+go, printed = threading.Event(), threading.Event()
 def later():
-    print('from the call before'); printed.set()
+    go.wait(); print('from the call before'); printed.set()
 def main(p):
     if p.get('leave'):
-        timer = threading.Timer(0.05, later); timer.daemon = True; timer.start()
-        print('mine')
+        threading.Thread(target=later, daemon=True).start()
     else:
-        printed.wait(5); print('mine')
+        go.set(); printed.wait(5)
+    print('mine')
 ";
     let probe = function(code);
     for leave in [true, false] {
         let report = python.call(&probe, json!({"leave": leave})).await;
         let lines: Vec<_> = report.logs.iter().map(|it| it.message.as_str()).collect();
         assert_eq!(lines, ["mine"]);
+    }
+}
+
+/// What waits for work works for whichever call gives it some.
+const POOLS: &[(&str, &str)] = &[
+    (
+        "a pool of threads",
+        "from multiprocessing.pool import ThreadPool\ndef make(): return ThreadPool(2)\ndef work(pool): return pool.map(say, [1, 2])",
+    ),
+    (
+        "an executor",
+        "from concurrent.futures import ThreadPoolExecutor\ndef make(): return ThreadPoolExecutor(2)\ndef work(pool): return list(pool.map(say, [1, 2]))",
+    ),
+    (
+        "a thread at a queue",
+        "import queue, threading\ndef make():\n    jobs, done = queue.Queue(), queue.Queue()\n    def run():\n        while True: done.put(say(jobs.get()))\n    threading.Thread(target=run, daemon=True).start()\n    return jobs, done\ndef work(pool):\n    pool[0].put(1); pool[0].put(2); return [pool[1].get(), pool[1].get()]",
+    ),
+    (
+        "a thread at a simple queue",
+        "import queue, threading\ndef make():\n    jobs, done = queue.SimpleQueue(), queue.SimpleQueue()\n    def run():\n        while True: done.put(say(jobs.get()))\n    threading.Thread(target=run, daemon=True).start()\n    return jobs, done\ndef work(pool):\n    pool[0].put(1); pool[0].put(2); return [pool[1].get(), pool[1].get()]",
+    ),
+    (
+        "a loop in a thread",
+        "import asyncio, threading\ndef make():\n    loop = asyncio.new_event_loop(); threading.Thread(target=loop.run_forever, daemon=True).start(); return loop\ndef work(loop):\n    async def both(): return [say(1), say(2)]\n    return asyncio.run_coroutine_threadsafe(both(), loop).result(5)",
+    ),
+];
+
+#[tokio::test]
+async fn threads_that_wait_for_work_stay_and_are_heard() {
+    let Some(python) = python() else {
+        return;
+    };
+    for (kind, made) in POOLS {
+        let code = format!(
+            "import os\ndef say(n):\n    print('said', n); return n\n{made}\npool = None\ndef main(p):\n    global pool\n    pool = pool or make()\n    return [os.getpid(), work(pool)]"
+        );
+        let probe = function(&code);
+        let first = value(&python.call(&probe, json!({})).await);
+        assert_eq!(first[1], json!([1, 2]), "{kind}");
+        for _ in 0..3 {
+            let report = python.call(&probe, json!({})).await;
+            assert_eq!(value(&report), first, "{kind}");
+            let mut lines: Vec<_> = report.logs.iter().map(|it| it.message.as_str()).collect();
+            lines.sort_unstable();
+            assert_eq!(lines, ["said 1", "said 2"], "{kind}");
+        }
+    }
+}
+
+/// They would go on by themselves, at a time that may be a later call's.
+#[tokio::test]
+async fn a_thread_that_waits_for_a_time_ends_its_worker() {
+    let Some(python) = python() else {
+        return;
+    };
+    for wait in [
+        "threading.Event().wait(60)",
+        "threading.Condition().acquire() and time.sleep(60)",
+        "queue.Queue().get(timeout=60)",
+        "queue.SimpleQueue().get(timeout=60)",
+        "threading.main_thread().join(60)",
+        "asyncio.run(asyncio.sleep(60))",
+        "threading.Semaphore(0).acquire(timeout=60)",
+    ] {
+        let code = format!(
+            "import asyncio, os, queue, threading, time\ndef wait():\n    {wait}\ndef main(p):\n    threading.Thread(target=wait, daemon=True).start()\n    return 'answered'"
+        );
+        let probe = function(&code);
+        let mut workers = Vec::new();
+        for _ in 0..2 {
+            let report = python.call(&probe, json!({})).await;
+            assert_eq!(value(&report), "answered", "{wait}");
+            let note = &report.logs.last().unwrap().message;
+            assert!(note.contains("waited for a time"), "{wait}: {note}");
+            workers.push(report.worker);
+        }
+        assert_ne!(workers[0], workers[1], "{wait}");
     }
 }
