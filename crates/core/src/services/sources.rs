@@ -1,5 +1,5 @@
 //! What a function runs, made of what was given for it: code, or an address with headers, whichever
-//! its mode has; and the limits around it. What its mode does not have is refused.
+//! its mode has, and the limits around it. What its mode does not have is refused.
 
 use super::{check_filter, check_range, check_timeout};
 use crate::function::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
