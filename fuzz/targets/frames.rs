@@ -11,6 +11,9 @@ mod journal;
 #[path = "../../crates/runtimes/src/process/protocol.rs"]
 #[allow(dead_code, reason = "a part of it is enough")]
 mod protocol;
+#[path = "../../crates/runtimes/src/results.rs"]
+#[allow(dead_code, reason = "a part of it is enough")]
+mod results;
 #[path = "../../crates/runtimes/src/room.rs"]
 #[allow(dead_code, reason = "a part of it is enough")]
 mod room;

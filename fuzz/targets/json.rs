@@ -3,14 +3,12 @@
 //! as they went in.
 #![no_main]
 
-#[path = "../../crates/server/src/strict_json.rs"]
-mod strict_json;
-
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tollgate_core::event::EventType;
 use tollgate_core::json::{JsonText, changes, merge_patch};
 use tollgate_core::registry::Event;
+use tollgate_core::strict_json;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
