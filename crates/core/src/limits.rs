@@ -114,7 +114,7 @@ pub const SMALL_FRAME_BYTES: usize = 64 * 1024;
 /// Largest frame with a request of a function to another host: its body is in base64.
 pub const EGRESS_REQUEST_FRAME_BYTES: usize = EGRESS_REQUEST_BYTES / 3 * 4 + 256 * 1024;
 /// Memory for the large frames of all workers at the same time; those of one site have half.
-pub const FRAMES_BYTES: usize = 24 * 1024 * 1024;
+pub const FRAMES_BYTES: usize = 2 * FRAME_BYTES;
 
 /// Attempts of a POST invocation when neither function nor subscription sets any.
 pub const MAX_ATTEMPTS_DEFAULT: u32 = 3;
