@@ -52,14 +52,14 @@ impl PasswordGate {
         typed: Typed,
     ) -> Result<Option<LoginRecord>, Error> {
         let system = self.store.system(Reason::Authenticate);
-        let account = system.login_record(site, login).await?;
-        let account = account.map(|record| record.user.id);
+        let mut record = system.login_record(site, login).await?;
+        let account = record.as_ref().map(|record| record.user.id);
         let attempt = self.begin(site, login, account, &typed).await?;
-        // It may have waited.
-        let record = match system.login_record(site, login).await {
-            Ok(record) => record,
-            Err(error) => return Err(self.undone(&attempt, error.into())),
-        };
+        if !attempt.delay.is_zero() {
+            // It has waited, and the account may have changed meanwhile.
+            let now = system.login_record(site, login).await;
+            record = now.map_err(|error| self.undone(&attempt, error.into()))?;
+        }
         let active = |record: &LoginRecord| record.user.profile.is_active;
         // A right password of an account that is closed must look like a wrong one.
         let stored = record.as_ref().and_then(|it| it.password_hash.clone());

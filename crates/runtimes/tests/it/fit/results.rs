@@ -3,7 +3,7 @@
 use crate::support::{failure, function, python, value};
 use serde_json::json;
 use tollgate_core::invocation::FailureKind;
-use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::ports::runtime::{RunReport, Runtime as _};
 
 const FIRST: &str = "\
 import dataclasses, datetime, decimal, enum, pathlib, types, uuid, collections
@@ -147,6 +147,19 @@ async fn integers_of_any_size_come_and_go() {
     assert_eq!(value(&python.runtime.run(call).await), 777);
 }
 
+/// It is no JSON, and the message says all of this.
+fn refused(report: &RunReport, expression: &str, says: &[&str]) {
+    let failed = failure(report);
+    assert_eq!(
+        failed.kind,
+        FailureKind::NotJson,
+        "{expression}: {failed:?}"
+    );
+    for part in says {
+        assert!(failed.message.contains(part), "{expression}: {failed:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_has_no_rule_is_named() {
     let Some(python) = python() else {
@@ -180,13 +193,7 @@ async fn what_has_no_rule_is_named() {
         ("Point", "result is of type type"),
     ] {
         let report = python.once(&format!("{FIRST}{expression}")).await;
-        let failed = failure(&report);
-        assert_eq!(
-            failed.kind,
-            FailureKind::NotJson,
-            "{expression}: {failed:?}"
-        );
-        assert!(failed.message.contains(place), "{expression}: {failed:?}");
+        refused(&report, expression, &[place]);
     }
 }
 
@@ -278,13 +285,6 @@ async fn what_fails_while_it_is_read_is_named() {
         ("[Worst()]", "result[0] is of type Worst", "Words"),
     ] {
         let report = python.once(&format!("{OWN_CODE}{expression}")).await;
-        let failed = failure(&report);
-        assert_eq!(
-            failed.kind,
-            FailureKind::NotJson,
-            "{expression}: {failed:?}"
-        );
-        assert!(failed.message.contains(place), "{expression}: {failed:?}");
-        assert!(failed.message.contains(why), "{expression}: {failed:?}");
+        refused(&report, expression, &[place, why]);
     }
 }
