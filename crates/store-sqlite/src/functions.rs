@@ -276,15 +276,12 @@ fn read_columns(row: &mut Record<'_, '_>) -> DbResult<VersionEntry> {
         number: row.shown(0, |row| row.u32("number"))?,
         created_at: row.time("created_at")?,
         is_active: row.get("is_active")?,
-        damaged: Vec::new(),
+        damaged: row.damaged(),
     })
 }
 
 fn read_entry(row: &Row<'_>) -> DbResult<VersionEntry> {
-    let mut row = Record::new("function_versions", row);
-    let entry = read_columns(&mut row)?;
-    let damaged = row.damaged();
-    Ok(VersionEntry { damaged, ..entry })
+    read_columns(&mut Record::new("function_versions", row))
 }
 
 fn read_version(row: &Row<'_>) -> DbResult<FunctionVersion> {

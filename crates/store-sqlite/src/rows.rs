@@ -82,8 +82,8 @@ impl<'r, 's> Record<'r, 's> {
     }
 
     /// The columns that [`Self::shown`] found damaged so far.
-    pub(crate) fn damaged(self) -> Vec<&'static str> {
-        self.damaged
+    pub(crate) fn damaged(&self) -> Vec<&'static str> {
+        self.damaged.clone()
     }
 
     /// A text that is shown.

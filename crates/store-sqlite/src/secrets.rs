@@ -66,25 +66,19 @@ fn columns(row: &mut Record<'_, '_>) -> DbResult<Secret> {
         secret_type: row.shown_text("secret_type")?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
-        damaged: Vec::new(),
+        damaged: row.damaged(),
     })
 }
 
 fn read(row: &Row<'_>) -> DbResult<Secret> {
-    let mut row = Record::new("secrets", row);
-    let secret = columns(&mut row)?;
-    let damaged = row.damaged();
-    Ok(Secret { damaged, ..secret })
+    columns(&mut Record::new("secrets", row))
 }
 
 fn read_sealed(row: &Row<'_>) -> DbResult<SealedSecret> {
     let mut row = Record::new("secrets", row);
-    let secret = columns(&mut row)?;
-    let sealed = Sealed(row.get("sealed")?);
-    let damaged = row.damaged();
     Ok(SealedSecret {
-        secret: Secret { damaged, ..secret },
-        sealed,
+        secret: columns(&mut row)?,
+        sealed: Sealed(row.get("sealed")?),
     })
 }
 

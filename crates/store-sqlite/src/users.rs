@@ -46,7 +46,7 @@ const PREFERENCES: &str = "
 const SET_PREFERENCES: &str = "
     UPDATE users SET preferences = ?3 WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 
-/// Reads a user without its roles; what of it is damaged, the row tells.
+/// Reads a user without its roles.
 pub(crate) fn read_columns(row: &mut Record<'_, '_>) -> DbResult<User> {
     let id = UserId(row.get("id")?);
     let uuid = row.uuid("uuid")?;
@@ -71,15 +71,12 @@ pub(crate) fn read_columns(row: &mut Record<'_, '_>) -> DbResult<User> {
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         revision: row.get("revision")?,
-        damaged: Vec::new(),
+        damaged: row.damaged(),
     })
 }
 
 fn read(row: &Row<'_>) -> DbResult<User> {
-    let mut row = Record::new("users", row);
-    let user = read_columns(&mut row)?;
-    let damaged = row.damaged();
-    Ok(User { damaged, ..user })
+    read_columns(&mut Record::new("users", row))
 }
 
 /// A user that is not deleted, with its roles.
