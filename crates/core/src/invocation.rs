@@ -478,6 +478,8 @@ pub struct Completion {
     pub site_id: SiteId,
     /// The record.
     pub id: InvocationId,
+    /// Its beginning, where that may not be on disk yet: then the record is written whole.
+    pub born: Option<Arc<NewInvocation>>,
     /// Who ran it; a result under another hold is refused.
     pub hold: Hold,
     /// The new state.
@@ -515,6 +517,8 @@ pub struct Started {
     pub site_id: SiteId,
     /// The record.
     pub id: InvocationId,
+    /// Its beginning, where that is not on disk yet: it is written now, so that the run can be watched.
+    pub born: Option<Arc<NewInvocation>>,
     /// Who runs it.
     pub hold: Hold,
     /// The version that it runs.

@@ -2,6 +2,7 @@
 
 use crate::attempt::{Entry, attempt};
 use crate::executor::{Executor, Shared};
+use crate::queue::{shown_if_long, started};
 use crate::turns::{Queued, Room};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -47,9 +48,11 @@ impl Dispatcher for Executor {
         let (entered, stopped) = shared.running.enter(id, &run.executable);
         let running = shared.running.clone();
         tokio::spawn(async move {
+            let started = started(&shared, &run, Some(Arc::new(run.invocation.clone())));
             let attempt = attempt(&shared, runtime, run, Entry::Waits, stopped);
+            let finished = shown_if_long(&shared, started, attempt).await;
             // A waiter that has gone away has recorded the end itself.
-            let _ = sender.send(attempt.await);
+            let _ = sender.send(finished);
             drop(entered);
         });
         Ok(RunHandle::new(

@@ -70,7 +70,7 @@ async fn begin(shared: &Shared, run: TaskRun) -> Result<(TaskRun, Arc<dyn Runtim
     Ok((run, runtime))
 }
 
-/// The attempt itself. A long one is shown as running.
+/// The attempt itself.
 async fn under_way(
     shared: &Shared,
     run: TaskRun,
@@ -78,26 +78,41 @@ async fn under_way(
     slot: &Slot,
     told: Stopped,
 ) -> FinishedRun {
-    let started = Started {
+    let started = started(shared, &run, None);
+    if run.taken.was_interrupted() {
+        if let Err(failure) = note_start(shared, &started).await {
+            return unrun(shared, failure);
+        }
+        return attempt(shared, runtime, run, Entry::Slot(slot), told).await;
+    }
+    let attempt = attempt(shared, runtime, run, Entry::Slot(slot), told);
+    shown_if_long(shared, started, attempt).await
+}
+
+/// The beginning of an attempt; `born`, if its record is not on disk yet.
+pub(crate) fn started(shared: &Shared, run: &TaskRun, born: Option<Arc<NewInvocation>>) -> Started {
+    Started {
         site_id: run.invocation.site_id,
         id: run.invocation.id,
+        born,
         hold: run.taken.hold.clone(),
         version_id: run.invocation.version_id,
         version: run.invocation.version,
         started_at: shared.clock.now(),
-    };
-    let shown = run.taken.was_interrupted();
-    if shown && let Err(failure) = note_start(shared, &started).await {
-        return unrun(shared, failure);
     }
-    let attempt = attempt(shared, runtime, run, Entry::Slot(slot), told);
+}
+
+/// Waits for an attempt. A long one is shown as running.
+pub(crate) async fn shown_if_long(
+    shared: &Shared,
+    started: Started,
+    attempt: impl Future<Output = FinishedRun>,
+) -> FinishedRun {
     tokio::pin!(attempt);
     match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
         Ok(finished) => finished,
         Err(_) => {
-            if !shown {
-                shared.recorder.send(Record::Started(started));
-            }
+            shared.recorder.send(Record::Started(started));
             attempt.await
         }
     }

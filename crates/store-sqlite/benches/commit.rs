@@ -18,7 +18,7 @@ fn main() {
     divan::main();
 }
 
-/// One user: the PRE record is handed over, then change, PRE result and POST run are committed.
+/// One user: change, PRE record and POST run are committed.
 #[divan::bench(args = [1, 16, 64], sample_count = 10, sample_size = 1)]
 fn commit_user(bencher: divan::Bencher<'_, '_>, tasks: usize) {
     let bench = Bench::new();
@@ -30,8 +30,7 @@ fn commit_user(bencher: divan::Bencher<'_, '_>, tasks: usize) {
             bench.share(
                 operations,
                 tasks,
-                async |world: Arc<World>, (pre, commit)| {
-                    world.a.store.insert_invocations_later(vec![pre]);
+                async |world: Arc<World>, commit| {
                     world
                         .a
                         .store
@@ -54,9 +53,8 @@ fn commit_user_and_end_post(bencher: divan::Bencher<'_, '_>, tasks: usize) {
             bench.share(
                 operations,
                 tasks,
-                async |world: Arc<World>, (pre, commit)| {
+                async |world: Arc<World>, commit| {
                     let end = world.a.end(&commit.invocations[0], 1, State::Succeeded);
-                    world.a.store.insert_invocations_later(vec![pre]);
                     world
                         .a
                         .store

@@ -54,9 +54,8 @@ fn publish(bench: &Bench) -> Duration {
     bench.share(
         operations,
         16,
-        async |world: std::sync::Arc<_>, (pre, commit)| {
+        async |world: std::sync::Arc<_>, commit| {
             let world: &tollgate_testkit::store_contract::World = &world;
-            world.a.store.insert_invocations_later(vec![pre]);
             let commit = world.a.store.commit_user(commit, Box::new(|| {}));
             commit.await.expect("a commit");
         },

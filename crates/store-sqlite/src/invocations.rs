@@ -364,15 +364,6 @@ impl InvocationStore for Scoped {
             .await
     }
 
-    fn insert_invocations_later(&self, invocations: Vec<NewInvocation>) {
-        let site = self.site();
-        self.inner
-            .writer
-            .write_later("insert invocations", None, move |connection| {
-                insert(connection, site, &invocations)
-            });
-    }
-
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError> {
         let site = self.site();
         let ends = End::prepare(completions)?;

@@ -9,15 +9,20 @@ use crate::error::{DbError, DbResult, ensure_rows};
 use crate::rows::{json, micros, write};
 use rusqlite::{Connection, params};
 use tollgate_core::invocation::{Completion, NewInvocation, Started, Waiter};
+use tollgate_core::json::JsonText;
 use tollgate_core::task::State;
 
+/// A record, open or whole.
 const INSERT: &str = "
     INSERT INTO invocations (id, site_id, task_id, function_id, version_id, version, event,
         event_id, trigger, waiter, state, holder, attempt, max_attempts, user_id, chain_depth,
         timeout_us, queued_at, started_at, updated_at, params, replay_of, fence, chain, pinned,
-        asker_id, acting_function_id, acting_from)
+        asker_id, acting_function_id, acting_from, worker, finished_at, due_at, log_count,
+        failure_kind, failure_message, failure_retry_after_us, result, changes, failure_traceback,
+        logs, verdict, verdict_message, uncounted)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-        ?18, ?20, ?21, ?13, ?22, ?23, ?24, ?25, ?26)";
+        ?20, ?21, ?22, ?13, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36,
+        ?37, ?38, ?39, ?40, ?41) ON CONFLICT (id) DO NOTHING";
 const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
@@ -55,53 +60,95 @@ fn birth(new: &NewInvocation) -> (State, u32) {
 
 /// Inserts new records of one site.
 pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation]) -> DbResult<()> {
-    if let Some(new) = news.iter().find(|new| new.site_id.0 != site) {
-        let (id, found) = (new.id.0, new.site_id.0);
-        return Err(DbError::bug(WrongSite {
-            id,
-            found,
-            scope: site,
-        }));
-    }
-    let mut statement = connection.prepare_cached(INSERT)?;
     for new in news {
-        let (state, attempt) = birth(new);
-        let queued_at = new.queued_at.as_micros();
-        let chain = match new.chain.depth() {
-            0 => None,
-            _ => Some(json(&new.chain)?),
-        };
-        let rows = statement.execute(params![
-            new.id.0,
-            site,
-            new.task_id.0.as_bytes(),
-            new.function_id.0,
-            new.version_id.0,
-            new.version,
-            new.event.map(|event| event.as_str()),
-            new.event_id.as_ref().map(|id| id.0.as_bytes()),
-            new.trigger.as_str(),
-            new.waiter.as_str(),
-            state.as_str(),
-            new.holder.as_deref(),
-            attempt,
-            new.max_attempts,
-            new.user_id.map(|id| id.0),
-            new.chain.depth(),
-            micros(new.timeout),
-            queued_at,
-            (state == State::Running).then_some(queued_at),
-            new.params.as_str(),
-            new.replay_of.map(|id| id.0),
-            chain,
-            new.pinned,
-            new.behalf.asker.map(|id| id.0),
-            new.behalf.function.map(|id| id.0),
-            (new.behalf.from > 0).then_some(new.behalf.from),
-        ])?;
+        let rows = insert_record(connection, Some(site), new, None)?;
         ensure_rows("insert invocation", rows, 1)?;
     }
     Ok(())
+}
+
+/// Inserts a record unless it is there: as it is born, or with its end. Within `scope`, if given.
+fn insert_record(
+    connection: &Connection,
+    scope: Option<i64>,
+    new: &NewInvocation,
+    end: Option<&End>,
+) -> DbResult<usize> {
+    let (id, site) = (new.id.0, new.site_id.0);
+    if let Some(scope) = scope.filter(|scope| *scope != site) {
+        let found = site;
+        return Err(DbError::bug(WrongSite { id, found, scope }));
+    }
+    let queued_at = new.queued_at.as_micros();
+    let completion = end.map(|end| &end.completion);
+    let failure = completion.and_then(|end| end.failure.as_ref());
+    let verdict = completion.and_then(|end| end.verdict.as_ref());
+    let (state, attempt) = match completion {
+        Some(end) => (end.state, end.hold.fence),
+        None => birth(new),
+    };
+    let (version_id, version) = match completion {
+        Some(end) => (end.version_id, end.version),
+        None => (new.version_id, new.version),
+    };
+    let started_at = match completion {
+        Some(end) => Some(end.started_at.as_micros()),
+        None => (state == State::Running).then_some(queued_at),
+    };
+    let ended_at = completion.map(|end| end.finished_at.as_micros());
+    let chain = match new.chain.depth() {
+        0 => None,
+        _ => Some(json(&new.chain)?),
+    };
+    let mut statement = connection.prepare_cached(INSERT)?;
+    let rows = statement.execute(params![
+        id,
+        site,
+        new.task_id.0.as_bytes(),
+        new.function_id.0,
+        version_id.0,
+        version,
+        new.event.map(|event| event.as_str()),
+        new.event_id.as_ref().map(|id| id.0.as_bytes()),
+        new.trigger.as_str(),
+        new.waiter.as_str(),
+        state.as_str(),
+        new.holder.as_deref().filter(|_| end.is_none()),
+        attempt,
+        new.max_attempts,
+        new.user_id.map(|id| id.0),
+        new.chain.depth(),
+        micros(new.timeout),
+        queued_at,
+        started_at,
+        ended_at.unwrap_or(queued_at),
+        new.params.as_str(),
+        new.replay_of.map(|id| id.0),
+        chain,
+        new.pinned,
+        new.behalf.asker.map(|id| id.0),
+        new.behalf.function.map(|id| id.0),
+        (new.behalf.from > 0).then_some(new.behalf.from),
+        completion.map(|end| end.worker.as_str()),
+        ended_at.filter(|_| state.is_final()),
+        completion.and_then(|end| end.due_at).map(|at| at.as_micros()),
+        completion.map_or(0, log_count),
+        failure.map(|failure| failure.kind.as_str()),
+        failure.map(|failure| failure.message.as_str()),
+        failure.and_then(|failure| failure.retry_after).map(micros),
+        completion.and_then(|end| end.result.as_ref()).map(JsonText::as_str),
+        completion.and_then(|end| end.changes.as_ref()).map(JsonText::as_str),
+        failure.and_then(|failure| failure.traceback.as_deref()),
+        end.and_then(|end| end.logs.as_deref()),
+        verdict.map(|verdict| verdict.kind.as_str()),
+        verdict.and_then(|verdict| verdict.message.as_deref()),
+        completion.is_some_and(|end| end.uncounted),
+    ])?;
+    Ok(rows)
+}
+
+fn log_count(end: &Completion) -> i64 {
+    i64::try_from(end.logs.len()).unwrap_or(i64::MAX)
 }
 
 /// An end of an attempt, ready to be bound.
@@ -129,59 +176,73 @@ impl End {
     }
 }
 
-/// Writes ends of attempts; one flag each. Within `scope`, if given. An end after which another attempt
-/// may follow is kept among the run's attempts as well.
+/// Writes ends of attempts, with the records that are not there yet; one flag each. Within `scope`, if
+/// given. An end after which another attempt may follow is kept among the run's attempts as well.
 pub(crate) fn complete(
     connection: &Connection,
     scope: Option<i64>,
     ends: &[End],
 ) -> DbResult<Vec<bool>> {
-    let mut statement = connection.prepare_cached(COMPLETE)?;
     let mut flags = Vec::with_capacity(ends.len());
-    for End { completion, logs } in ends {
-        if scope.is_some_and(|site| site != completion.site_id.0) {
-            flags.push(false);
-            continue;
-        }
-        let failure = completion.failure.as_ref();
-        let verdict = completion.verdict.as_ref();
-        let ended_at = completion.finished_at.as_micros();
-        let rows = statement.execute(params![
-            completion.id.0,
-            completion.site_id.0,
-            completion.hold.fence,
-            completion.state.as_str(),
-            completion.worker,
-            completion.started_at.as_micros(),
-            completion.state.is_final().then_some(ended_at),
-            completion.due_at.map(|at| at.as_micros()),
-            ended_at,
-            i64::try_from(completion.logs.len()).unwrap_or(i64::MAX),
-            failure.map(|failure| failure.kind.as_str()),
-            failure.map(|failure| failure.message.as_str()),
-            failure.and_then(|failure| failure.retry_after).map(micros),
-            completion.result.as_ref().map(|result| result.as_str()),
-            completion.changes.as_ref().map(|changes| changes.as_str()),
-            failure.and_then(|failure| failure.traceback.as_deref()),
-            logs,
-            verdict.map(|verdict| verdict.kind.as_str()),
-            &*completion.hold.holder,
-            completion.uncounted,
-            verdict.and_then(|verdict| verdict.message.as_deref()),
-            completion.version_id.0,
-            completion.version,
-        ])?;
-        flags.push(rows == 1);
-        if rows == 1 && !completion.state.is_final() {
+    for end in ends {
+        let completion = &end.completion;
+        let foreign = scope.is_some_and(|site| site != completion.site_id.0);
+        let written = !foreign && write_end(connection, scope, end)?;
+        flags.push(written);
+        if written && !completion.state.is_final() {
             attempts::keep(connection, completion)?;
         }
     }
     Ok(flags)
 }
 
-/// Notes that attempts have begun.
+fn write_end(connection: &Connection, scope: Option<i64>, end: &End) -> DbResult<bool> {
+    let End { completion, logs } = end;
+    if let Some(born) = &completion.born
+        && insert_record(connection, scope, born, Some(end))? == 1
+    {
+        return Ok(true);
+    }
+    let failure = completion.failure.as_ref();
+    let verdict = completion.verdict.as_ref();
+    let ended_at = completion.finished_at.as_micros();
+    let mut statement = connection.prepare_cached(COMPLETE)?;
+    let rows = statement.execute(params![
+        completion.id.0,
+        completion.site_id.0,
+        completion.hold.fence,
+        completion.state.as_str(),
+        completion.worker,
+        completion.started_at.as_micros(),
+        completion.state.is_final().then_some(ended_at),
+        completion.due_at.map(|at| at.as_micros()),
+        ended_at,
+        log_count(completion),
+        failure.map(|failure| failure.kind.as_str()),
+        failure.map(|failure| failure.message.as_str()),
+        failure.and_then(|failure| failure.retry_after).map(micros),
+        completion.result.as_ref().map(JsonText::as_str),
+        completion.changes.as_ref().map(JsonText::as_str),
+        failure.and_then(|failure| failure.traceback.as_deref()),
+        logs,
+        verdict.map(|verdict| verdict.kind.as_str()),
+        &*completion.hold.holder,
+        completion.uncounted,
+        verdict.and_then(|verdict| verdict.message.as_deref()),
+        completion.version_id.0,
+        completion.version,
+    ])?;
+    Ok(rows == 1)
+}
+
+/// Notes that attempts have begun, and writes the records that are not there yet.
 pub(crate) fn started(connection: &Connection, begun: &[Started]) -> DbResult<()> {
     for start in begun {
+        if let Some(born) = &start.born
+            && insert_record(connection, None, born, None)? == 1
+        {
+            continue;
+        }
         let at = start.started_at.as_micros();
         write(
             connection,

@@ -55,7 +55,7 @@ const LOGIN_OF: &str = concat!(
     ", password_hash, epoch FROM users WHERE site_id = ?1 AND is_deleted = 0 AND id = ?2"
 );
 const KEY_OWNER: &str = "
-    SELECT k.id, k.user_id, k.last_used_at FROM api_keys k JOIN users u ON u.id = k.user_id AND u.site_id = k.site_id
+    SELECT k.id, k.user_id, k.last_used_at, k.expires_at FROM api_keys k JOIN users u ON u.id = k.user_id AND u.site_id = k.site_id
     WHERE k.site_id = ?1 AND k.hash = ?2 AND (k.expires_at IS NULL OR k.expires_at > ?3)
         AND u.is_deleted = 0";
 /// The user's number stands first to name the row in an error; the hash must not be shown.
@@ -302,6 +302,7 @@ impl SystemStore for System {
                     key: ApiKeyId(row.get("id")?),
                     user: UserId(row.get("user_id")?),
                     last_used_at: row.time_opt("last_used_at")?,
+                    expires_at: row.time_opt("expires_at")?,
                 })
             })
         })

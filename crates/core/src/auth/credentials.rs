@@ -9,13 +9,14 @@ use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, UserId};
 use crate::limits;
-use crate::ports::store::{ApiKey, NewApiKey};
+use crate::ports::store::{ApiKey, NewApiKey, to_the_end};
 use crate::services::check_name;
 use crate::text;
 use crate::time::Timestamp;
 use crate::users::FieldError;
 use sha2::{Digest as _, Sha256};
 use std::fmt;
+use std::sync::Arc;
 
 /// Begins every API key, so that scanners for leaked secrets can find it.
 const API_KEY_MARK: &str = "tgk_";
@@ -129,12 +130,14 @@ impl AuthService {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn delete_api_key(&self, owner: &Principal, id: ApiKeyId) -> Result<(), Error> {
-        let deleted = self
-            .store
-            .scoped(owner.scope())
-            .delete_api_key(of_its_own(owner)?, id)
-            .await?;
-        if deleted {
+        let (scope, user) = (owner.scope(), of_its_own(owner)?);
+        let (store, principals) = (self.store.scoped(scope), Arc::clone(&self.principals));
+        let deleted = to_the_end(async move {
+            let deleted = store.delete_api_key(user, id).await;
+            principals.keys().deleted(scope.site_id(), user);
+            deleted
+        });
+        if deleted.await? {
             Ok(())
         } else {
             Err(Error::NotFound("API key".to_owned()))

@@ -8,6 +8,8 @@ mod credentials;
 mod families;
 mod gate;
 mod jwt;
+mod kept;
+mod keys;
 mod lanes;
 mod password;
 mod password_rules;

@@ -5,28 +5,28 @@
 //! process's change is seen when the entry ends.
 
 use super::jwt::Origin;
+use super::keys::Keys;
+use super::kept::{Found, Kept};
 use super::{Principal, Proof};
 use crate::ids::{SiteId, UserId};
-use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, TokenKind};
+use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, Token, TokenKind};
 use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
 use crate::users::User;
 use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// How long a caller is kept.
-const KEPT_FOR: Duration = Duration::from_secs(5);
-/// Most callers kept. When full the cache is emptied: simple, and rare by sizing.
-const CAPACITY: usize = 10_000;
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// Looks callers up by their number.
 pub struct Principals {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<Kept<Known>>,
+    kept: Mutex<Kept<Key, Known>>,
+    keys: Keys,
 }
 
 /// A caller, and which of the caller's access tokens have ended before their time.
@@ -41,10 +41,16 @@ impl Principals {
     /// An empty cache over `store`.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            keys: Keys::new(Arc::clone(&store), Arc::clone(&clock)),
             store,
             clock,
             kept: Mutex::default(),
         }
+    }
+
+    /// Whose API keys there are.
+    pub(super) const fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The active user with this number, with the roles that count now.
@@ -94,17 +100,15 @@ impl Principals {
         let Some(proof) = principal.proof() else {
             return Ok(Some(principal.clone()));
         };
-        let (site, now) = (principal.scope().site_id(), self.clock.now());
-        let system = self.store.system(Reason::Authenticate);
+        let site = principal.scope().site_id();
         let user = match proof {
             Proof::Token(origin) => return self.with_token(site, *origin).await,
-            Proof::Key(hash) => {
-                let owner = system.api_key_owner(site, hash, now).await?;
-                owner.map(|owner| owner.user)
-            }
+            Proof::Key(hash) => self.keys.owner(site, hash).await?.map(|owner| owner.user),
             Proof::Session(hash) => {
+                let system = self.store.system(Reason::Authenticate);
                 let token = system.token(site, hash).await?;
-                let token = token.filter(|it| it.is_open(TokenKind::Session, now));
+                let open = |it: &Token| it.is_open(TokenKind::Session, self.clock.now());
+                let token = token.filter(open);
                 token.map(|token| token.user_id)
             }
         };
@@ -116,7 +120,7 @@ impl Principals {
     async fn known(&self, site: SiteId, user: UserId) -> Result<Option<Known>, StoreError> {
         let key = (site, user);
         let now = self.clock.monotonic();
-        let load = match self.kept.lock().find(key, now) {
+        let load = match self.kept.lock().find(&key, now) {
             Found::Kept(known) => return Ok(Some(known)),
             Found::Missing(load) => load,
         };
@@ -141,71 +145,16 @@ impl Principals {
 
     /// The user, the user's roles or credentials changed.
     pub fn invalidate(&self, site: SiteId, user: UserId) {
-        self.kept.lock().drop_where(Change::Of((site, user)));
+        self.kept.lock().drop_one(&(site, user));
     }
 
     /// Something changed that many users' roles hang on, for example an app was deleted.
     pub fn invalidate_site(&self, site: SiteId) {
-        self.kept.lock().drop_where(Change::In(site));
+        self.kept.lock().drop_where(|(of, _), _| *of == site);
     }
 }
 
 type Key = (SiteId, UserId);
-
-/// What is kept, with a count of invalidations: a load remembers the count at its beginning.
-struct Kept<V> {
-    entries: HashMap<Key, (V, Instant)>,
-    invalidations: u64,
-}
-
-/// The invalidations before a load began.
-#[derive(Clone, Copy)]
-struct Load(u64);
-
-enum Found<V> {
-    Kept(V),
-    Missing(Load),
-}
-
-enum Change {
-    Of(Key),
-    In(SiteId),
-}
-
-impl<V> Default for Kept<V> {
-    fn default() -> Self {
-        Self {
-            entries: HashMap::new(),
-            invalidations: 0,
-        }
-    }
-}
-
-impl<V: Clone> Kept<V> {
-    fn find(&self, key: Key, now: Instant) -> Found<V> {
-        match self.entries.get(&key) {
-            Some((value, until)) if *until > now => Found::Kept(value.clone()),
-            _ => Found::Missing(Load(self.invalidations)),
-        }
-    }
-
-    fn keep(&mut self, key: Key, value: V, until: Instant, load: Load) {
-        if self.invalidations == load.0 {
-            if self.entries.len() >= CAPACITY {
-                self.entries.clear();
-            }
-            self.entries.insert(key, (value, until));
-        }
-    }
-
-    fn drop_where(&mut self, change: Change) {
-        self.invalidations += 1;
-        match change {
-            Change::Of(key) => drop(self.entries.remove(&key)),
-            Change::In(site) => self.entries.retain(|(of, _), _| *of != site),
-        }
-    }
-}
 
 /// Never longer than the first role lasts.
 fn keep_for(owner: &CredentialOwner, now: Timestamp) -> Duration {
@@ -213,76 +162,4 @@ fn keep_for(owner: &CredentialOwner, now: Timestamp) -> Duration {
     ends.map(|end| end.since(now))
         .min()
         .map_or(KEPT_FOR, |first| first.min(KEPT_FOR))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::time::SystemClock;
-
-    const ANN: Key = (SiteId(1), UserId(1));
-    const BOB: Key = (SiteId(2), UserId(2));
-
-    fn value(kept: &Kept<u32>, key: Key, now: Instant) -> Option<u32> {
-        match kept.find(key, now) {
-            Found::Kept(value) => Some(value),
-            Found::Missing(_) => None,
-        }
-    }
-
-    fn load(kept: &Kept<u32>, key: Key, now: Instant) -> Load {
-        match kept.find(key, now) {
-            Found::Missing(load) => load,
-            Found::Kept(value) => panic!("{value} is kept"),
-        }
-    }
-
-    #[test]
-    fn a_caller_is_kept_until_the_entry_ends() {
-        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
-        let begun = load(&kept, ANN, now);
-        kept.keep(ANN, 1, now + KEPT_FOR, begun);
-        assert_eq!(value(&kept, ANN, now), Some(1));
-        assert_eq!(value(&kept, ANN, now + KEPT_FOR), None);
-    }
-
-    #[test]
-    fn an_invalidation_drops_what_it_names() {
-        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
-        let fill = |kept: &mut Kept<u32>| {
-            for key in [ANN, BOB] {
-                kept.keep(key, 1, now + KEPT_FOR, Load(kept.invalidations));
-            }
-        };
-        fill(&mut kept);
-        kept.drop_where(Change::Of(ANN));
-        assert_eq!(
-            (value(&kept, ANN, now), value(&kept, BOB, now)),
-            (None, Some(1))
-        );
-        fill(&mut kept);
-        kept.drop_where(Change::In(SiteId(2)));
-        assert_eq!(
-            (value(&kept, ANN, now), value(&kept, BOB, now)),
-            (Some(1), None)
-        );
-    }
-
-    #[test]
-    fn a_load_that_an_invalidation_overtook_is_not_kept() {
-        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
-        let begun = load(&kept, ANN, now);
-        kept.drop_where(Change::Of(ANN));
-        kept.keep(ANN, 1, now + KEPT_FOR, begun);
-        assert_eq!(value(&kept, ANN, now), None);
-    }
-
-    #[test]
-    fn no_more_than_the_capacity_is_kept() {
-        let (now, mut kept) = (SystemClock.monotonic(), Kept::default());
-        for n in 0..=CAPACITY as i64 {
-            kept.keep((SiteId(1), UserId(n)), 1, now + KEPT_FOR, Load(0));
-            assert!(kept.entries.len() <= CAPACITY);
-        }
-    }
 }

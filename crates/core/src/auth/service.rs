@@ -122,10 +122,10 @@ impl AuthService {
                     .ok_or(bad);
             }
             Credential::ApiKey(key) => {
-                let (system, hash) = (self.store.system(Reason::Authenticate), hash(key));
-                let owner = system.api_key_owner(site.id, &hash, now).await?;
+                let hash = hash(key);
+                let owner = self.principals.keys().owner(site.id, &hash).await?;
                 if let Some(owner) = owner {
-                    self.note_key_use(site, owner, now).await;
+                    self.note_key_use(site, owner, &hash, now).await;
                 }
                 (owner.map(|owner| owner.user), Proof::Key(hash))
             }
@@ -142,7 +142,7 @@ impl AuthService {
     }
 
     /// Whether it can be noted decides nothing about the request.
-    async fn note_key_use(&self, site: &Site, owner: KeyOwner, now: Timestamp) {
+    async fn note_key_use(&self, site: &Site, owner: KeyOwner, hash: &str, now: Timestamp) {
         let noted = |at: Timestamp| at <= now && now.since(at) < limits::KEY_USE_NOTED;
         if owner.last_used_at.is_some_and(noted) {
             return;
@@ -151,6 +151,7 @@ impl AuthService {
             tracing::debug!(site.id = %site.id, key.id = %owner.key, %error,
                 "the use of an API key could not be noted");
         }
+        self.principals.keys().noted(hash);
     }
 
     /// The account whose password this is.

@@ -59,6 +59,7 @@ pub fn completion(
     Completion {
         site_id: invocation.site_id,
         id: invocation.id,
+        born: None,
         hold: taken.hold.clone(),
         state,
         uncounted,

@@ -32,7 +32,7 @@ pub struct Publication {
 pub struct Prepared {
     /// The records, for the change's own transaction.
     pub invocations: Vec<NewInvocation>,
-    /// The ends of those among them that must not begin; for the same transaction.
+    /// The records of those that must not begin; for the same transaction.
     pub completions: Vec<Completion>,
     /// What to signal once they are on disk.
     pub on_commit: OnCommit,
@@ -78,8 +78,9 @@ impl EventService {
             Phase::Pre => self.publish_pre(event, principal).await,
             Phase::Post => {
                 let prepared = self.prepare(event, principal).await?;
+                let is_any = !prepared.tasks.is_empty();
                 let response = success(event.event_type(), prepared.tasks);
-                if !prepared.invocations.is_empty() {
+                if is_any {
                     let work = NewWork {
                         invocations: prepared.invocations,
                         completions: prepared.completions,
@@ -169,16 +170,11 @@ impl EventService {
             .iter()
             .map(|member| published(&member.subscription, &member.run.invocation))
             .collect();
-        let (mut held, mut ended, mut completions) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut held, mut completions) = (Vec::new(), Vec::new());
         for member in members {
             match member.barred {
                 None => held.push(member.run),
-                Some(failure) => {
-                    let mut run = member.run;
-                    run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
-                    completions.push(self.never_ran(&run, failure));
-                    ended.push(run.invocation);
-                }
+                Some(failure) => completions.push(self.never_ran(member.run, failure)),
             }
         }
         let dispatcher = Arc::clone(&self.engine.dispatcher);
@@ -189,10 +185,9 @@ impl EventService {
                 run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
             }
         }
-        let mut invocations: Vec<_> = held.iter().map(|run| run.invocation.clone()).collect();
+        let invocations: Vec<_> = held.iter().map(|run| run.invocation.clone()).collect();
         held.retain(|run| run.invocation.holder.is_some());
         let some_left = held.len() < invocations.len();
-        invocations.append(&mut ended);
         let on_commit = Box::new(move || {
             Reservation::submit(reservation, held);
             if some_left {
@@ -207,15 +202,18 @@ impl EventService {
         })
     }
 
-    /// The end of a run that must not begin.
-    fn never_ran(&self, run: &TaskRun, failure: Failure) -> Completion {
+    /// The record of a run that must not begin.
+    fn never_ran(&self, run: TaskRun, failure: Failure) -> Completion {
         let now = self.engine.clock.now();
         let finished = FinishedRun {
             report: RunReport::failed(failure),
             started_at: now,
             finished_at: now,
         };
-        completion(&run.invocation, &run.taken, finished, 0)
+        Completion {
+            born: Some(Arc::new(run.invocation.clone())),
+            ..completion(&run.invocation, &run.taken, finished, 0)
+        }
     }
 
     /// Refuses an operation whose POST runs the site's queue has no place for. To be asked before

@@ -1,5 +1,8 @@
 //! A run that a caller waits for, with the promise that its record always ends.
 //!
+//! The record is written once, with its end, unless the run lasts long enough to be watched: whoever runs it
+//! writes its beginning then. A crash before that loses the record of an operation that did not happen.
+//!
 //! Whatever happens to the caller, also that it goes away in the middle, the record is completed, once:
 //! by whoever takes the completion, else as cancelled, when the run has ended. A run that goes on for a short
 //! while is waited for by nobody.
@@ -16,7 +19,7 @@ use std::sync::Arc;
 pub(crate) struct WaitedRun {
     engine: Arc<Engine>,
     store: Arc<dyn ScopedStore>,
-    invocation: NewInvocation,
+    invocation: Arc<NewInvocation>,
     taken: Taken,
     handle: Option<RunHandle>,
     finished: Option<FinishedRun>,
@@ -25,11 +28,11 @@ pub(crate) struct WaitedRun {
 }
 
 impl WaitedRun {
-    /// Hands the record to the writer and the run to the dispatcher; waits for neither.
+    /// Hands the run to the dispatcher, without waiting.
     ///
     /// A refusal by the dispatcher is a run that has already failed: see [`Self::refused`].
     pub(crate) fn start(engine: &Arc<Engine>, store: &Arc<dyn ScopedStore>, run: TaskRun) -> Self {
-        let mut waited = Self::recorded(engine, store, &run);
+        let mut waited = Self::of(engine, store, &run);
         match engine.dispatcher.run_now(run) {
             Ok(handle) => waited.handle = Some(handle),
             Err(failure) => {
@@ -47,17 +50,16 @@ impl WaitedRun {
         run: TaskRun,
         failure: Failure,
     ) -> Self {
-        let mut waited = Self::recorded(engine, store, &run);
+        let mut waited = Self::of(engine, store, &run);
         waited.finished = Some(waited.ended_with(failure));
         waited
     }
 
-    fn recorded(engine: &Arc<Engine>, store: &Arc<dyn ScopedStore>, run: &TaskRun) -> Self {
-        store.insert_invocations_later(vec![run.invocation.clone()]);
+    fn of(engine: &Arc<Engine>, store: &Arc<dyn ScopedStore>, run: &TaskRun) -> Self {
         Self {
             engine: Arc::clone(engine),
             store: Arc::clone(store),
-            invocation: run.invocation.clone(),
+            invocation: Arc::new(run.invocation.clone()),
             taken: run.taken.clone(),
             handle: None,
             finished: None,
@@ -106,7 +108,7 @@ impl WaitedRun {
             self.ended_with(Failure::new(FailureKind::Cancelled, if_unfinished))
         });
         self.handle = None;
-        completion(&self.invocation, &self.taken, finished, 0)
+        whole(&self.invocation, &self.taken, finished)
     }
 
     /// Whether it has ended.
@@ -128,11 +130,11 @@ impl WaitedRun {
         handle.cancel();
         let unreported = self.ended_with(cancelled.clone());
         let (engine, store) = (Arc::clone(&self.engine), Arc::clone(&self.store));
-        let (invocation, taken) = (self.invocation.clone(), self.taken.clone());
+        let (invocation, taken) = (Arc::clone(&self.invocation), self.taken.clone());
         background.spawn(async move {
             let mut finished = handle.await.unwrap_or(unreported);
             finished.report.result = Err(cancelled);
-            let completion = completion(&invocation, &taken, finished, 0);
+            let completion = whole(&invocation, &taken, finished);
             engine.complete_later(&*store, vec![completion]);
         });
     }
@@ -150,6 +152,14 @@ impl WaitedRun {
             started_at: self.invocation.queued_at,
             finished_at: self.engine.clock.now(),
         }
+    }
+}
+
+/// The end of a run, with its beginning.
+fn whole(invocation: &Arc<NewInvocation>, taken: &Taken, finished: FinishedRun) -> Completion {
+    Completion {
+        born: Some(Arc::clone(invocation)),
+        ..completion(invocation, taken, finished, 0)
     }
 }
 

@@ -62,7 +62,7 @@ impl Bench {
     }
 
     /// Users with a number of their own, each with the PRE run that allowed it and its POST run.
-    pub(crate) fn operations(&self, count: usize) -> Vec<(NewInvocation, UserCommit)> {
+    pub(crate) fn operations(&self, count: usize) -> Vec<UserCommit> {
         let count = u32::try_from(count).expect("samples are small");
         let ids = |kind, count| {
             let block = self
@@ -78,7 +78,7 @@ impl Bench {
             .collect()
     }
 
-    fn operation(&self, user: i64, run: i64) -> (NewInvocation, UserCommit) {
+    fn operation(&self, user: i64, run: i64) -> UserCommit {
         let pre = self.run_as(run, Waiter::Caller, true);
         let post = self.run_as(run + 1, Waiter::Nobody, true);
         let mut record = self.user.clone();
@@ -91,11 +91,11 @@ impl Bench {
                 user: Box::new(record),
                 password_hash: None,
             },
-            completions: vec![self.world.a.end(&pre, 1, State::Succeeded)],
+            completions: vec![self.world.a.whole(&pre, State::Succeeded)],
             invocations: vec![post],
             remember: None,
         };
-        (pre, commit)
+        commit
     }
 
     pub(crate) fn run_as(&self, id: i64, waiter: Waiter, held: bool) -> NewInvocation {

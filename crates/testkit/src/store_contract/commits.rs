@@ -24,11 +24,10 @@ pub async fn a_commit_writes_everything(world: World) {
     let pre = world.a.new_run(&function, Waiter::Caller, ME).await;
     let post = world.a.new_run(&function, Waiter::Nobody, ME).await;
     let user = world.a.new_user("ann").await;
-    world.a.store.insert_invocations_later(vec![pre.clone()]);
     let commit = UserCommit {
         author: None,
         change: create(&user),
-        completions: vec![world.a.end(&pre, 1, State::Succeeded)],
+        completions: vec![world.a.whole(&pre, State::Succeeded)],
         invocations: vec![post.clone()],
         remember: None,
     };

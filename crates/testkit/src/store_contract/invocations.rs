@@ -176,23 +176,58 @@ pub async fn records_are_born_by_holder_and_waiter(world: World) {
     }
 }
 
-/// A birth that nobody waited for stands before its end, waited for or not.
-pub async fn later_writes_keep_their_order(world: World) {
+/// A run that somebody waits for is written with its end, or before if it lasts: whatever comes first,
+/// the record is the same.
+pub async fn an_end_brings_its_record(world: World) {
     let function = world.a.some_function().await;
-    let run = world.a.new_run(&function, Waiter::Caller, ME).await;
-    let other = world.a.new_run(&function, Waiter::Caller, ME).await;
-    world
-        .a
-        .store
-        .insert_invocations_later(vec![run.clone(), other.clone()]);
-    world.a.store.complete_later(
-        vec![world.a.end(&run, 1, State::Succeeded)],
-        Box::new(|| {}),
-    );
-    let end = world.a.end(&other, 1, State::Failed);
-    assert_eq!(world.a.store.complete(vec![end]).await.unwrap(), [true]);
-    assert_eq!(world.a.standing(&run).await, (State::Succeeded, 1));
-    assert_eq!(world.a.standing(&other).await, (State::Failed, 1));
+    let (store, system) = (&world.a.store, &world.system);
+    let new = || world.a.new_run(&function, Waiter::Caller, ME);
+
+    let at_once = new().await;
+    let end = world.a.whole(&at_once, State::Succeeded);
+    assert_eq!(store.complete(vec![end.clone()]).await.unwrap(), [true]);
+    let second = Completion {
+        worker: "another".to_owned(),
+        ..world.a.whole(&at_once, State::Failed)
+    };
+    assert_eq!(store.complete(vec![second]).await.unwrap(), [false]);
+    // The note of a start that comes late changes nothing.
+    system.started(vec![world.a.begun(&at_once, 1)]).await.unwrap();
+
+    let watched = new().await;
+    system.started(vec![world.a.begun(&watched, 1)]).await.unwrap();
+    let record = store.invocation(watched.id).await.unwrap().unwrap();
+    assert_eq!(record.state, State::Running);
+    assert_eq!(record.holder.as_deref(), ME);
+    assert_eq!(record.started_at, Some(watched.queued_at));
+    let later = world.a.whole(&watched, State::Succeeded);
+    assert_eq!(store.complete(vec![later.clone()]).await.unwrap(), [true]);
+
+    for (run, end) in [(at_once, end), (watched, later)] {
+        let record = store.invocation(run.id).await.unwrap().unwrap();
+        assert_eq!(world.a.standing(&run).await, (State::Succeeded, 1));
+        assert_eq!(record.holder, None);
+        assert_eq!(record.params, run.params);
+        assert_eq!(record.result, end.result);
+        assert_eq!(record.logs, end.logs);
+        assert_eq!(record.log_count, 1);
+        assert_eq!(record.worker, Some(end.worker));
+        assert_eq!(record.queued_at, run.queued_at);
+        assert_eq!(record.started_at, Some(end.started_at));
+        assert_eq!(record.finished_at, Some(end.finished_at));
+        assert_eq!(record.updated_at, end.finished_at);
+        assert_eq!((record.attempt, record.uncounted), (1, 0));
+    }
+}
+
+/// What another holder has ended stays ended: an end that brings its record is no way round.
+pub async fn an_end_with_its_record_respects_the_hold(world: World) {
+    let function = world.a.some_function().await;
+    let run = world.a.run(&function, Waiter::Caller, ME).await;
+    let mut end = world.a.whole(&run, State::Succeeded);
+    end.hold.holder = "somebody else".into();
+    assert_eq!(world.a.store.complete(vec![end]).await.unwrap(), [false]);
+    assert_eq!(world.a.standing(&run).await, (State::Running, 1));
 }
 
 /// Records outlive what they are about.

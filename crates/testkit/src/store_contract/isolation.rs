@@ -309,7 +309,13 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
         b.insert_invocations(work).await,
         Err(StoreError::Failed(_))
     ));
-    b.insert_invocations_later(vec![foreign.clone()]);
+    let mut smuggled = world.a.whole(&foreign, State::Succeeded);
+    assert_eq!(b.complete(vec![smuggled.clone()]).await.unwrap(), [false]);
+    smuggled.site_id = world.b.site.id;
+    assert!(matches!(
+        b.complete(vec![smuggled]).await,
+        Err(StoreError::Failed(_))
+    ));
     let carl = world.b.new_user("carl").await;
     let commit = UserCommit {
         author: None,

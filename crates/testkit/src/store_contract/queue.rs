@@ -133,6 +133,7 @@ pub async fn a_second_result_is_refused(world: World) {
         let begun = Started {
             site_id: run.site_id,
             id: run.id,
+            born: None,
             hold: hold("me", 1),
             version_id: run.version_id,
             version: run.version,
@@ -169,6 +170,7 @@ pub async fn a_start_is_noted_only_under_its_hold(world: World) {
         vec![Started {
             site_id: run.site_id,
             id: run.id,
+            born: None,
             hold: hold("me", fence),
             version_id: run.version_id,
             version: run.version,
@@ -229,6 +231,7 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     let started = Started {
         site_id: begun.site_id,
         id: begun.id,
+        born: None,
         hold: claimed[0].taken.hold.clone(),
         version_id: begun.version_id,
         version: begun.version,

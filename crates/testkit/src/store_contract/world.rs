@@ -410,8 +410,19 @@ impl Tenant {
     /// Notes that an attempt begins, under the hold of `me`.
     pub async fn begin(&self, run: &NewInvocation, fence: u32) {
         let started = Started {
+            born: None,
+            ..self.begun(run, fence)
+        };
+        let noted = self.system.started(vec![started]).await;
+        noted.expect("a start can be noted");
+    }
+
+    /// The beginning of an attempt under the hold of `me`, with the run's record.
+    pub fn begun(&self, run: &NewInvocation, fence: u32) -> Started {
+        Started {
             site_id: run.site_id,
             id: run.id,
+            born: Some(Arc::new(run.clone())),
             hold: Hold {
                 holder: "me".into(),
                 fence,
@@ -419,9 +430,15 @@ impl Tenant {
             version_id: run.version_id,
             version: run.version,
             started_at: self.now(),
-        };
-        let noted = self.system.started(vec![started]).await;
-        noted.expect("a start can be noted");
+        }
+    }
+
+    /// The end of a run's only attempt, with its record.
+    pub fn whole(&self, run: &NewInvocation, state: State) -> Completion {
+        Completion {
+            born: Some(Arc::new(run.clone())),
+            ..self.end(run, 1, state)
+        }
     }
 
     /// The end of an attempt under this fence, by who held the run from its birth, else by `me`.
@@ -432,6 +449,7 @@ impl Tenant {
         Completion {
             site_id: run.site_id,
             id: run.id,
+            born: None,
             hold: Hold { holder, fence },
             state,
             uncounted: false,

@@ -42,7 +42,7 @@ pub struct Visibility {
 pub struct NewWork {
     /// The records.
     pub invocations: Vec<NewInvocation>,
-    /// The ends of those among them that must not begin.
+    /// The records of those that must not begin.
     pub completions: Vec<Completion>,
     /// Runs after the commit.
     pub on_commit: OnCommit,
@@ -56,12 +56,8 @@ pub trait InvocationStore: Send + Sync {
     /// Writes new records and waits for the disk.
     async fn insert_invocations(&self, work: NewWork) -> Result<(), StoreError>;
 
-    /// Hands new records to the writer without waiting. They are written before anything that is
-    /// handed over later, in particular before their completion.
-    fn insert_invocations_later(&self, invocations: Vec<NewInvocation>);
-
-    /// Writes ends of attempts and waits for the disk. One flag each: false when the record had
-    /// already ended, or has another hold, and was left alone.
+    /// Writes ends of attempts, with the records that are not there yet, and waits for the disk. One flag
+    /// each: false when the record had already ended, or has another hold, and was left alone.
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError>;
 
     /// The same for one end, with the answer of the request that waited for it. The answer is stored

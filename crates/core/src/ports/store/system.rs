@@ -47,6 +47,8 @@ pub struct KeyOwner {
     pub key: ApiKeyId,
     /// When its use was last noted.
     pub last_used_at: Option<Timestamp>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Whom a credential belongs to, with what decides their rights.
@@ -255,7 +257,8 @@ pub trait SystemStore: Send + Sync {
     /// How many queued runs of a site wait in the store, counted up to `limit`.
     async fn waiting(&self, site: SiteId, limit: u64) -> Result<u64, StoreError>;
 
-    /// Notes that attempts have begun. Records that have ended are left alone.
+    /// Notes that attempts have begun, and writes the records that are not there yet. Those that have
+    /// ended are left alone.
     async fn started(&self, begun: Vec<Started>) -> Result<(), StoreError>;
 
     /// As [`super::InvocationStore::complete`], across sites.

@@ -5,11 +5,13 @@
 
 mod lease;
 mod ledger;
+mod load;
 mod start;
 
 pub(super) use lease::Lease;
 
 use self::ledger::{Bounds, Full, Key, Ledger, Order, Ticket, Wish, WorkerId};
+use self::load::Load;
 use super::config::ProcessConfig;
 use super::protocol::Fitness;
 use super::worker::Worker;
@@ -33,6 +35,8 @@ use tollgate_core::time::Clock;
 const TICK: Duration = Duration::from_millis(5);
 /// The shortest wait that starts another worker: a little less, so that a late look misses none.
 const GROWTH: Duration = Duration::from_millis(4);
+/// The same where every processor is busy: another worker must be worth more than its start costs them.
+const PATIENCE: Duration = Duration::from_millis(40);
 /// A zygote that has not carried out a kill by then is broken.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// Numbers of workers for checks begin here: they are in no books.
@@ -87,6 +91,7 @@ pub(super) struct Pool {
     books: Mutex<Books>,
     /// Somebody waits.
     waiting: Arc<Notify>,
+    load: Mutex<Load>,
 }
 
 struct Books {
@@ -174,6 +179,7 @@ impl Pool {
             per_site: config.workers_per_site.max(1),
             eager: config.start_eagerly,
             growth: GROWTH,
+            patience: PATIENCE,
             idle: config.idle,
         };
         let config = Arc::new(config);
@@ -189,6 +195,7 @@ impl Pool {
                 executables: HashMap::new(),
             }),
             waiting: Arc::default(),
+            load: Mutex::new(Load::new()),
             config,
         });
         let tending = tend(Arc::downgrade(&pool));
@@ -436,8 +443,9 @@ impl Pool {
     /// One look at queues and idle workers. Returns whether anybody waits.
     fn look(self: &Arc<Self>, idle_too: bool) -> bool {
         let now = self.clock.monotonic();
+        let spare = self.load.lock().is_spare(now);
         self.with_books(|books| {
-            books.ledger.tick(now);
+            books.ledger.tick(now, spare);
             if idle_too {
                 books.ledger.let_idle_go(now);
                 let Books {

@@ -35,6 +35,8 @@ pub(super) struct Bounds {
     pub(super) eager: usize,
     /// How long a queue is watched before it starts another worker.
     pub(super) growth: Duration,
+    /// The same where no processor is to spare.
+    pub(super) patience: Duration,
     /// How long an unused worker is kept.
     pub(super) idle: Duration,
 }
@@ -469,8 +471,13 @@ impl Ledger {
     }
 
     /// To be called every few milliseconds while anybody waits: refuses those whose time is up, and lets
-    /// versions grow whose queues have not shrunk for [`Bounds::growth`].
-    pub(super) fn tick(&mut self, now: Instant) {
+    /// versions grow whose queues have not shrunk for [`Bounds::growth`], or, where no processor is to
+    /// `spare`, for [`Bounds::patience`].
+    pub(super) fn tick(&mut self, now: Instant, spare: bool) {
+        let growth = match spare {
+            true => self.bounds.growth,
+            false => self.bounds.patience,
+        };
         let waited_for: Vec<_> = self
             .groups
             .iter()
@@ -480,7 +487,7 @@ impl Ledger {
         for &key in &waited_for {
             self.expire(key, now);
             if let Some(group) = self.groups.get_mut(&key) {
-                group.grow(now, self.bounds.growth);
+                group.grow(now, growth);
             }
             self.look_at(key, now);
         }

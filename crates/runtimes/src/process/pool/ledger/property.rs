@@ -128,6 +128,7 @@ impl Simulation {
             per_site: world.per_site,
             eager: world.eager,
             growth: Duration::from_millis(TICK),
+            patience: Duration::from_millis(TICK * 4),
             idle: Duration::from_millis(200),
         };
         Self {
@@ -209,7 +210,8 @@ impl Simulation {
             } else {
                 self.now = tick;
                 let now = self.time();
-                self.ledger.tick(now);
+                let spare = self.chance(50);
+                self.ledger.tick(now, spare);
                 if tick.is_multiple_of(IDLE_TICK) {
                     self.ledger.let_idle_go(now);
                 }
@@ -433,7 +435,7 @@ proptest! {
         for _ in 0..40 {
             simulation.now += IDLE_TICK;
             let now = simulation.time();
-            simulation.ledger.tick(now);
+            simulation.ledger.tick(now, true);
             simulation.ledger.let_idle_go(now);
             simulation.carry_out();
             while let Some((at, _, event)) = simulation.events.pop_first() {

@@ -20,6 +20,7 @@ const fn key(site: i64, version: i64) -> Key {
 }
 
 const GROWTH: Duration = Duration::from_millis(4);
+const PATIENCE: Duration = Duration::from_millis(40);
 
 impl Pool {
     fn new(workers: usize) -> Self {
@@ -28,6 +29,7 @@ impl Pool {
             per_site: workers,
             eager: 2,
             growth: GROWTH,
+            patience: PATIENCE,
             idle: Duration::from_secs(60),
         };
         Self {
@@ -77,8 +79,13 @@ impl Pool {
     }
 
     fn pass(&mut self, time: Duration) {
+        self.pass_with(time, true);
+    }
+
+    /// The same, with or without a processor to spare.
+    fn pass_with(&mut self, time: Duration, spare: bool) {
         self.now += time;
-        self.ledger.tick(self.now);
+        self.ledger.tick(self.now, spare);
         self.note();
     }
 
@@ -306,4 +313,22 @@ fn a_queue_that_has_hardly_begun_starts_no_worker() {
     // From here on nobody is answered.
     pool.pass(GROWTH);
     assert_eq!(pool.starts.len(), 4, "they do not: twice as many");
+}
+
+#[test]
+fn where_no_processor_is_to_spare_a_queue_is_watched_for_longer() {
+    let mut pool = Pool::new(16);
+    let key = key(1, 1);
+    pool.ask(key);
+    pool.load();
+    for _ in 0..9 {
+        pool.ask(key);
+    }
+    pool.load();
+    for _ in 0..9 {
+        pool.pass_with(GROWTH, false);
+    }
+    assert_eq!(pool.starts.len(), 2, "another one would only be in the way");
+    pool.pass_with(PATIENCE, false);
+    assert_eq!(pool.starts.len(), 4, "the calls are slow, whoever is to blame");
 }
