@@ -25,13 +25,16 @@ import sys
 import threading
 import time
 import _tracemalloc
+from _signal import getsignal as get_handler
 from _signal import setitimer
 from _thread import _count as thread_count
+from decimal import getcontext as get_context
 from faulthandler import cancel_dump_traceback_later as cancel_dump
 from os import fstat
 from time import monotonic
 
 from tollgate_frames import Channel
+from tollgate_glance import DECIMAL_SIZES, Glance
 from tollgate_loggers import Loggers
 from tollgate_noted import noted, put_variable, unset_variable
 from tollgate_scratch import Scratch
@@ -41,7 +44,7 @@ from tollgate_threads import Threads
 LOOK_EVERY = 16
 # And not more often than this: many short calls in a row would spend much of their time on it.
 LOOK_SECONDS = 0.25
-# How often it asks for its largest size.
+# How often it asks for its largest size: a whole number of times between two thorough looks.
 MEMORY_EVERY = 4
 # What a worker may hold on to beyond what it had after loading.
 DESCRIPTORS_KEPT = 16
@@ -59,16 +62,11 @@ CODEC_ERRORS = (
     "strict", "ignore", "replace", "backslashreplace", "xmlcharrefreplace", "namereplace",
     "surrogateescape", "surrogatepass",
 )  # fmt: skip
-# What is often set, and what else there is.
-SYS_OFTEN = ("stdout", "stderr", "stdin", "excepthook", "unraisablehook")
-SYS_NAMES = SYS_OFTEN + (
-    "__stdout__", "__stderr__", "__stdin__", "displayhook", "breakpointhook",
-    "path", "argv", "meta_path", "path_hooks",
+SYS_NAMES = (
+    "stdout", "stderr", "stdin", "excepthook", "unraisablehook", "__stdout__", "__stderr__",
+    "__stdin__", "displayhook", "breakpointhook", "path", "argv", "meta_path", "path_hooks",
 )  # fmt: skip
 of_sys = operator.attrgetter(*SYS_NAMES)
-often_of_sys = operator.attrgetter(*SYS_OFTEN)
-# Sizes of a decimal context, which has more.
-of_decimals = operator.attrgetter("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
 set_trace, set_profile = sys.settrace, sys.setprofile
 set_recursion = sys.setrecursionlimit
 
@@ -85,10 +83,15 @@ class Fitness:
         home = os.environ.get("HOME")
         self.scratch = Scratch(home) if home else None
         self.poll = select.poll()
+        self.ask_canaries = self.poll.poll
         self.canaries = []
         self.calls = 0
         self.looked = 0.0
-        self.was_large = False
+        self.large = False
+        # Those that each call finds set to something else.
+        self.variables_of_calls = []
+        # Whether code of the function may have run after the logs of its call ended, or may yet.
+        self.disturbed = True
 
     @classmethod
     def rehearse(cls):
@@ -120,9 +123,10 @@ class Fitness:
         noted.dumping.clear()
         noted.lasting = None
         noted.changed = False
+        self.glance = Glance(self)
 
     def remember_sys(self):
-        self.sys, self.sys_often = of_sys(sys), often_of_sys(sys)
+        self.sys = of_sys(sys)
         self.path, self.argv = list(sys.path), list(sys.argv)
         self.finders, self.hooks = list(sys.meta_path), list(sys.path_hooks)
         self.trace, self.profile = sys.gettrace(), sys.getprofile()
@@ -142,14 +146,15 @@ class Fitness:
         self.faults = faulthandler.is_enabled()
         self.timeout = socket.getdefaulttimeout()
         self.codec_errors = {name: codecs.lookup_error(name) for name in CODEC_ERRORS}
-        self.context = decimal.getcontext()
+        self.context = get_context()
         self.decimals = self.context.copy()
-        self.decimal_sizes = of_decimals(self.context)
         self.excepthook = threading.excepthook
         self.thread_hooks = thread_hooks()
         self.stack = threading.stack_size()
         self.policy = loop_events._event_loop_policy
         self.loops = dict(loops_of(self.policy))
+        # Where loading set a policy its loops are put back after each call.
+        self.no_policy = None if self.policy is None else self
         # Each call gets a copy, so that what it sets is gone with it.
         self.variables = contextvars.copy_context()
 
@@ -157,7 +162,12 @@ class Fitness:
         self.folder = os.getcwd()
         self.umask = os.umask(0)
         os.umask(self.umask)
-        self.handlers = {number: signal.getsignal(number) for number in SIGNALS}
+        self.handlers = {number: get_handler(number) for number in SIGNALS}
+        # Python's own handler for SIGINT prints nothing.
+        self.hears = any(
+            callable(handler) and handler is not signal.default_int_handler
+            for handler in self.handlers.values()
+        )
         self.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self.wakeup = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(self.wakeup)
@@ -190,26 +200,27 @@ class Fitness:
 
     def settle(self):
         """Right after code of the function ran: ends what would come in between from here on."""
-        cancel_dump()
         if noted.changed:
+            cancel_dump()
             for timer in TIMERS:
                 setitimer(timer, 0)
 
     def restore_host(self):
-        """What the host, and Python's library, do the rest with."""
-        if noted.changed:
-            set_trace(None)
-            set_profile(None)
-            set_recursion(self.recursion)
-            self.put_back_builtins()
-            self.put_back_codecs()
+        """What the host, and Python's library, do the rest with; needed where something was changed."""
+        set_trace(None)
+        set_profile(None)
+        set_recursion(self.recursion)
+        self.put_back_builtins()
+        self.put_back_codecs()
 
     def look(self):
         """Why the worker must serve no other call; None if it may. That it cannot be looked at is a
         reason too."""
         self.calls += 1
+        self.disturbed = True
         try:
-            if noted.changed or self.is_time() or self.differs():
+            due = not self.calls % MEMORY_EVERY and self.is_time()
+            if noted.changed or due or self.glance.differs():
                 return self.thorough()
             return self.quick()
         except Exception as error:
@@ -217,6 +228,7 @@ class Fitness:
 
     def is_time(self):
         """Whether a thorough look is due. It takes as long as many calls, so the clock has a say too."""
+        self.measure()
         if self.calls % LOOK_EVERY:
             return False
         now = monotonic()
@@ -225,34 +237,22 @@ class Fitness:
         self.looked = now
         return True
 
-    def differs(self):
-        """Whether anything was changed that nothing notes."""
-        context = self.context
-        return (
-            often_of_sys(sys) != self.sys_often
-            or sys.path != self.path
-            or sys.argv != self.argv
-            or sys.meta_path != self.finders
-            or sys.getprofile() is not self.profile
-            or os.environ is not self.os_environ
-            or threading.excepthook is not self.excepthook
-            or gc.callbacks != self.gc_callbacks
-            or of_decimals(context) != self.decimal_sizes
-            or context.traps != self.decimals.traps
-            or context.flags != self.decimals.flags
-            or self.loggers.differ()
-        )
-
     def quick(self):
-        reason = None
-        if loop_events._event_loop_policy is not None or self.policy is not None:
-            self.put_back_loops()
-        if thread_count() or self.channel.left:
-            reason = self.threads.left()
-        if len(self.poll.poll(0)) != CANARIES:
+        """Looks for what else is left; mostly nothing is."""
+        if not (
+            thread_count()
+            or self.channel.left
+            or len(self.ask_canaries(0)) != CANARIES
+            or loop_events._event_loop_policy is not self.no_policy
+            or (self.scratch is not None and self.scratch.differs())
+        ):
+            self.disturbed = self.hears
+            return None
+        self.put_back_loops()
+        reason = self.threads.left()
+        if len(self.ask_canaries(0)) != CANARIES:
             reason = reason or self.descriptors_left()
-        scratch = self.scratch
-        if scratch is not None and scratch.stamp() != scratch.seen:
+        if self.scratch is not None and self.scratch.differs():
             reason = reason or self.scratch.left(self.held())
         return reason
 
@@ -269,6 +269,7 @@ class Fitness:
         if self.scratch is not None:
             reason = reason or self.scratch.left(self.held())
         reason = reason or self.others_left()
+        self.glance = Glance(self)
         noted.changed = False
         return reason
 
@@ -277,7 +278,7 @@ class Fitness:
             if getattr(sys, name, None) is not value:
                 setattr(sys, name, value)
         if self.streams is not None and self.streams.put_back():
-            self.sys, self.sys_often = of_sys(sys), often_of_sys(sys)
+            self.sys = of_sys(sys)
         sys.path[:], sys.argv[:] = self.path, self.argv
         self.finders = with_those(sys.meta_path, self.finders)
         self.hooks = with_those(sys.path_hooks, self.hooks)
@@ -311,8 +312,8 @@ class Fitness:
         if faulthandler.is_enabled() != self.faults:
             (faulthandler.enable if self.faults else faulthandler.disable)()
         socket.setdefaulttimeout(self.timeout)
-        for name, value in zip(("prec", "rounding", "Emin", "Emax", "capitals", "clamp"), self.decimal_sizes):
-            setattr(self.context, name, value)
+        for name in DECIMAL_SIZES:
+            setattr(self.context, name, getattr(self.decimals, name))
         self.context.traps, self.context.flags = self.decimals.traps, self.decimals.flags
         decimal.setcontext(self.context)
         if locale.setlocale(locale.LC_ALL) != self.locale:
@@ -331,6 +332,9 @@ class Fitness:
             else:
                 data[name] = value
                 put_variable(name, value)
+        # Also where the function went below Python.
+        for variable in self.variables_of_calls:
+            variable.placed = False
         noted.variables.clear()
         if b"TZ" in names:
             time.tzset()
@@ -367,7 +371,7 @@ class Fitness:
                 return "its working directory is gone"
         os.umask(self.umask)
         for number, handler in self.handlers.items():
-            if signal.getsignal(number) is not handler and handler is not None:
+            if get_handler(number) is not handler and handler is not None:
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
         signal.set_wakeup_fd(self.wakeup)
@@ -414,12 +418,11 @@ class Fitness:
             return "it adds ways to find modules, without end"
         return None
 
-    def is_large(self):
-        """Whether the server should look at the worker's memory now: at its peak it was much."""
-        if not self.was_large and not self.calls % MEMORY_EVERY:
+    def measure(self):
+        """Whether the server should look at the worker's memory from now on: at its peak it was much."""
+        if not self.large:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-            self.was_large = peak * 2 > self.memory_bytes
-        return self.was_large
+            self.large = peak * 2 > self.memory_bytes
 
 
 def with_those(now, before):

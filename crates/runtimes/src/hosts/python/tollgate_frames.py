@@ -9,12 +9,15 @@ import socket
 import sys
 import threading
 
+# How many bytes are asked for where it is not known how many come.
+SOME = (65536,)
 # Requests of one call that wait for the server at the same time. The server refuses more.
 REQUESTS_AT_ONCE = 16
 
 # Bound here, so that user code that replaces `json.dumps` does not break the host.
 encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-parse = json.JSONDecoder().decode
+# What `decode` has made do the work, without its search for blanks around the value.
+parse = json.JSONDecoder().scan_once
 native_id = threading.get_native_id
 end_process = os._exit
 get_digits = getattr(sys, "get_int_max_str_digits", int)
@@ -23,11 +26,35 @@ set_digits = getattr(sys, "set_int_max_str_digits", int)
 
 def decode(text):
     try:
-        return parse(text)
+        return parse(text, 0)[0]
     except ValueError:
         # Python refuses to read an integer of more than 4300 digits unless it is told to.
         with any_digits():
-            return parse(text)
+            return parse(text, 0)[0]
+
+
+def encoder_of(default=None, around=None):
+    """As the `encode` of a `JSONEncoder` with this `default`, but without the encoder that it makes
+    anew for each value. `around`: an empty dictionary, for what it is in the middle of, so that it
+    finds what refers back to itself; and then for one thread."""
+    plain = json.JSONEncoder(
+        ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default
+    )
+    make = json.encoder.c_make_encoder
+    if make is None:
+        return plain.encode
+    of_text = json.encoder.encode_basestring
+    pieces = make(around, plain.default, of_text, None, ":", ",", False, False, False)
+
+    def encode_one(value):
+        try:
+            return "".join(pieces(value, 0))
+        except BaseException:
+            if around:
+                around.clear()
+            raise
+
+    return encode_one
 
 
 class any_digits:
@@ -87,6 +114,9 @@ class Channel:
 
         left = set()
 
+        def is_left():
+            return False
+
     def await_call(self):
         """Waits until `call` is the next one. An answer that comes too late for its call is nobody's."""
         with self.reading:
@@ -97,19 +127,17 @@ class Channel:
         """Reads one frame and gives it to whom it is for. An exception of a signal handler may come
         between any two steps: so what was received is kept in one step with receiving it, and let go
         in one with giving it on."""
-        while True:
-            size = sum(map(len, self.received))
-            end = self.end_of_first(size)
-            if size >= end > 4:
-                break
-            most = min(max(end - size, 65536), 1 << 20)
-            self.received.extend(map(self.receive_some, (most,)))
-            if not self.received[-1]:
-                # The server has let go of this worker.
-                end_process(0)
-        data = b"".join(self.received)
-        frame = decode(str(memoryview(data)[4:end], "utf-8"))
-        rest = [data[end:]]
+        received = self.received
+        if not received:
+            received.extend(map(self.receive_some, SOME))
+        # Mostly a frame comes in one piece, and alone.
+        data = received[0]
+        end = 4 + int.from_bytes(data[:4], "big")
+        if end == len(data) > 4 and len(received) == 1:
+            text, rest = data[4:].decode(), []
+        else:
+            text, rest = self.first_frame()
+        frame = decode(text)
         if "fn" in frame or "op" in frame:
             self.call, self.received = frame, rest
             return
@@ -119,6 +147,20 @@ class Channel:
             return
         slot.answer, self.received = frame, rest
         slot.wake()
+
+    def first_frame(self):
+        """The first frame as soon as it is there, and what was received after it."""
+        while True:
+            size = sum(map(len, self.received))
+            end = self.end_of_first(size)
+            if size >= end > 4:
+                data = memoryview(b"".join(self.received))
+                return str(data[4:end], "utf-8"), [bytes(data[end:])] if end < size else []
+            most = min(max(end - size, SOME[0]), 1 << 20)
+            self.received.extend(map(self.receive_some, (most,)))
+            if not self.received[-1]:
+                # The server has let go of this worker.
+                end_process(0)
 
     def end_of_first(self, size):
         """Where the first frame ends; 4 where that is not known yet."""
@@ -180,25 +222,24 @@ class Channel:
         with self.sending:
             self.write(text)
 
-    def flush(self):
-        """Sends what an exception of a signal handler left unsent."""
-        with self.sending:
-            self.write_unsent()
-
     def write(self, text):
-        self.write_unsent()
+        if self.unsent:
+            self.flush()
         self.unsent = framed(text)
-        self.write_unsent()
+        self.flush()
 
-    def write_unsent(self):
-        """What was sent is counted in one step with sending it: a signal handler comes in between
-        steps, and its exception must neither lose a byte nor send one twice."""
-        while self.unsent:
-            done = sum(self.sent)
-            if done == len(self.unsent):
-                self.unsent, self.sent = b"", []
-                return
-            self.sent.extend(map(self.send_some, (memoryview(self.unsent)[done:],)))
+    def flush(self):
+        """Sends what is unsent: the answer, or what an exception of a signal handler left of a request.
+        Whoever calls it holds `sending`, or has closed the channel.
+
+        What was sent is counted in one step with sending it: a signal handler comes in between steps,
+        and its exception must neither lose a byte nor send one twice."""
+        unsent, sent = self.unsent, self.sent
+        if unsent and not sent:
+            sent.extend(map(self.send_some, (unsent,)))
+        while (done := sum(sent)) < len(unsent):
+            sent.extend(map(self.send_some, (memoryview(unsent)[done:],)))
+        self.unsent, self.sent = b"", []
 
 
 def framed(text):

@@ -37,17 +37,6 @@ class Loggers:
         self.warned = list(warnings.filters)
         self.showwarning = warnings.showwarning
 
-    def differ(self):
-        """What nothing notes."""
-        root = logging.root
-        return (
-            root.handlers != self.handlers
-            or root.filters != self.filters
-            or len(logging._handlerList) != self.known
-            or warnings.filters != self.warned
-            or warnings.showwarning is not self.showwarning
-        )
-
     def put_back(self):
         for name, value in self.settings.items():
             setattr(logging, name, value)

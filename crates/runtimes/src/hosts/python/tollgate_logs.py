@@ -3,6 +3,7 @@
 Must cost little once a limit is reached: a function may go on printing for ever.
 """
 
+import errno
 import fcntl
 import io
 import logging
@@ -13,11 +14,12 @@ import sys
 import threading
 import time
 
-from tollgate_frames import encode
+from tollgate_frames import Channel, encoder_of
 from tollgate_noted import noted
 
 now = time.time
 seek, read_at = os.lseek, os.pread
+SEEK_CUR = os.SEEK_CUR
 HOLE = re.compile(rb"\0{2,}")
 thread_id = threading.get_ident
 
@@ -27,6 +29,9 @@ thread_id = threading.get_ident
 RING_HEAD = 16
 LINES_BYTES = 252 * 1024
 REST_BYTES = 2048
+
+
+encode_line = encoder_of()
 
 
 class OutputLimit(BaseException):
@@ -81,13 +86,29 @@ class Native:
     def written(self):
         """How far it was written to, by whoever wrote one thing after the other."""
         try:
-            return seek(self.descriptor, 0, os.SEEK_CUR)
+            return seek(self.descriptor, 0, SEEK_CUR)
         except OSError:
             # The function closed it: the worker serves no other call.
             return 0
 
     def is_full(self):
         return self.memory[-1] != 0 or self.written() >= len(self.memory)
+
+    def end_of_all(self):
+        """Where what was written ends, wherever that is. Reads only what somebody touched: the rest is
+        hundreds of pages without memory."""
+        end = place = 0
+        try:
+            while True:
+                start = seek(self.descriptor, place, os.SEEK_DATA)
+                place = seek(self.descriptor, start, os.SEEK_HOLE)
+                part = read_at(self.descriptor, place - start, start)
+                if part != bytes(len(part)):
+                    end = start + len(part.rstrip(b"\0"))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+        return end
 
     def take(self, everywhere):
         """What was written since the last time, and whether there was no room for more of it.
@@ -97,8 +118,7 @@ class Native:
         end = min(self.written(), len(memory))
         try:
             if everywhere or not end:
-                # Unlike a look at the memory it takes no room where nothing was written.
-                end = len(read_at(self.descriptor, len(memory), 0).rstrip(b"\0"))
+                end = self.end_of_all()
             seek(self.descriptor, 0, os.SEEK_SET)
         except OSError:
             end = len(memory[:].rstrip(b"\0"))
@@ -118,25 +138,29 @@ class Logs:
     def __init__(self, journal, channel, natives):
         self.ring = Ring(journal, 0, LINES_BYTES)
         self.rests = [
-            Ring(journal, LINES_BYTES + number * REST_BYTES, REST_BYTES) for number in range(2)
+            Unfinished(Ring(journal, LINES_BYTES + number * REST_BYTES, REST_BYTES))
+            for number in range(2)
         ]
         self.channel = channel
         self.natives = natives
         self.native_out, self.native_err = (native.memory for native in natives)
+        self.descriptors = [native.descriptor for native in natives]
         self.streams = []
         self.main_thread = thread_id()
         self.max_bytes = self.max_lines = 0
         self.running = False
-        self.begin()
+        self.begin(True)
 
-    def begin(self):
-        """Opens the logs, empty: before the module is loaded, and before a later call."""
-        self.drop_natives()
+    def begin(self, disturbed):
+        """Opens the logs, empty: before the module is loaded, and before a later call. `disturbed`:
+        something else than the host may have run since the call before."""
+        if disturbed or self.native_out[0] or self.native_err[0]:
+            self.drop_natives()
+            self.clear()
         self.lines = []
         self.bytes = 0
         self.exceeded = None
         self.open = True
-        self.clear()
 
     def drop_natives(self):
         """What was written between two calls."""
@@ -147,7 +171,7 @@ class Logs:
     def clear(self):
         self.ring.clear()
         for rest in self.rests:
-            rest.clear()
+            rest.ring.clear()
 
     def add(self, level, logger, message):
         if self.native_out[0] or self.native_err[0]:
@@ -185,7 +209,7 @@ class Logs:
             self.stop()
 
     def append(self, level, logger, message):
-        line = encode((now(), level, logger, message))
+        line = encode_line((now(), level, logger, message))
         self.lines.append(line)
         self.ring.put(line.encode() + b"\n")
 
@@ -211,9 +235,21 @@ class Logs:
 
     def finish(self):
         """The last lines, which had no end, and what came from outside of Python."""
-        for stream in self.streams:
-            stream.finish()
-        self.pull(noted.changed)
+        out, err = self.rests
+        if out.parts or err.parts:
+            for stream in self.streams:
+                stream.finish()
+        if self.native_out[0] or self.native_err[0] or noted.changed:
+            self.pull(noted.changed)
+            return
+        # What begins with a zero is told by the place alone.
+        out, err = self.descriptors
+        try:
+            moved = seek(out, 0, SEEK_CUR) or seek(err, 0, SEEK_CUR)
+        except OSError:
+            moved = True
+        if moved:
+            self.pull()
 
     def is_full(self):
         """Whether code outside of Python wrote more than it may."""
@@ -228,12 +264,34 @@ class Logs:
         """All lines as a JSON array. What a left-over thread writes afterwards is dropped."""
         self.open = False
         # These lines belong to no later call, even if that breaks before it begins.
-        self.clear()
+        out, err = self.rests
+        if self.ring.total or out.ring.total or err.ring.total:
+            self.clear()
         return "[" + ",".join(self.lines) + "]"
 
-    def forget(self):
-        """They are the server's now."""
-        self.lines = []
+
+def rehearse():
+    """Does what a worker does before its module runs, for the sake of the memory that it writes to."""
+    memory = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
+    os.ftruncate(memory, LINES_BYTES + 2 * REST_BYTES)
+    natives = [Native(memory, *names) for names in NAMES]
+    before = {name: getattr(sys, name) for name in STREAMS}
+    logs = Logs(natives[0].memory, Channel.nobody, natives)
+    streams = Streams(logs)
+    logs.max_bytes = logs.max_lines = 1000
+    print("rehearsal")
+    streams.flush()
+    logs.finish()
+    logs.take()
+    for name, stream in before.items():
+        setattr(sys, name, stream)
+    # So that the streams end here: if the collector ended them, that would be noted as the function's
+    # doing.
+    logs.streams.clear()
+    for descriptor in (memory, *streams.spares):
+        os.close(descriptor)
+    for native in natives:
+        native.memory.close()
 
 
 def amount(count):
@@ -332,7 +390,7 @@ class Raw(io.RawIOBase):
         self.name = f"<{name}>"
         self.logger = name
         self.level = level
-        self.rest = Unfinished(logs.rests[number])
+        self.rest = logs.rests[number]
         self.writing = threading.RLock()
         logs.streams.append(self)
 
@@ -395,6 +453,7 @@ class Raw(io.RawIOBase):
 
 
 NAMES = (("stdout", "INFO"), ("stderr", "ERROR"))
+STREAMS = ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__")
 # How each stream is set.
 OUTPUT = {
     "encoding": "utf-8", "errors": "replace", "newline": "\n",
@@ -419,13 +478,19 @@ class Streams:
 
     def flush(self):
         """Hands on what other streams over these still hold back."""
-        for stream in (sys.stdout, sys.stderr):
-            if stream not in self.own or noted.changed:
-                try:
-                    stream.flush()
-                except Exception:
-                    # Closed, detached, or no stream at all.
-                    continue
+        _, out, err = self.own
+        try:
+            if not noted.changed and sys.stdout is out and sys.stderr is err:
+                return
+        except AttributeError:
+            # There is none any more.
+            noted.changed = True
+        for name in ("stdout", "stderr"):
+            try:
+                getattr(sys, name).flush()
+            except Exception:
+                # Closed, detached, or no stream at all.
+                continue
 
     def put_back(self):
         """Makes our own streams new where they were closed, detached, replaced in part or set
@@ -452,7 +517,7 @@ class Streams:
             return False
         except ValueError:
             new = self.own[number] = Stream(self.raws[number - 1]) if number else Input()
-        for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+        for name in STREAMS:
             if getattr(sys, name) is stream:
                 setattr(sys, name, new)
         return True

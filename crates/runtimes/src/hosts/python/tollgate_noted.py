@@ -34,6 +34,8 @@ class Noted:
     variables = set()
     # Signals that `faulthandler` was told to answer.
     dumping = set()
+    # Whether anybody was given decimal's context, and may set it at any time.
+    decimals = False
     # What nothing can undo.
     lasting = None
     # How many thorough looks there were.
@@ -61,6 +63,15 @@ def noting_variable(function):
         outcome = function(name, *value)
         noted.variables.add(os.fsencode(name))
         return outcome
+
+    return call
+
+
+def noting_decimals(function):
+    @functools.wraps(function)
+    def call():
+        noted.decimals = True
+        return function()
 
     return call
 
@@ -132,7 +143,7 @@ LED = (
     (codecs, "register_error"),
     (asyncio, "set_event_loop_policy"),
     (asyncio.events, "set_event_loop_policy"),
-    (faulthandler, "enable disable"),
+    (faulthandler, "enable disable dump_traceback_later"),
     (_tracemalloc, "start stop"),
 )  # fmt: skip
 
@@ -151,6 +162,7 @@ def lead():
     # `os.environ` calls them.
     os.putenv, os.unsetenv = noting_variable(os.putenv), noting_variable(os.unsetenv)
     sys.addaudithook = noting_hook(sys.addaudithook)
+    decimal.getcontext = noting_decimals(decimal.getcontext)
     faulthandler.register = noting_dump(faulthandler.register)
     # Levels, formatters, `disabled` and `propagate` are attributes.
     logging.Filterer.__setattr__ = noting(object.__setattr__)

@@ -10,13 +10,12 @@ import dataclasses
 import datetime
 import decimal
 import enum
-import json
 import math
 import os
 import sys
 import uuid
 
-from tollgate_frames import any_digits, encode
+from tollgate_frames import any_digits, encode, encoder_of
 
 DEPTH_MAX = 100
 
@@ -100,9 +99,7 @@ def simple(value):
     raise TypeError(kind.__name__)
 
 
-encode_any = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=simple
-).encode
+encode_any = encoder_of(simple, {})
 
 
 def iso(value):

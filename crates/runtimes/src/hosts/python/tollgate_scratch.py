@@ -66,12 +66,15 @@ class Scratch:
         self.empty = not listdir(self.folder)
         self.seen = self.stamp()
 
+    def differs(self):
+        return self.stamp() != self.seen
+
     def stamp(self):
         """Differs when something was changed, except by what is noted."""
         if self.own:
             space = fstatvfs(self.folder)
             if self.empty:
-                return space.f_bfree, space.f_ffree
+                return space
             # What takes the place of another file may need as much room.
             return space.f_bfree, space.f_ffree, fstat(self.folder).st_mtime_ns
         return fstat(self.folder).st_mtime_ns, listdir(self.folder)

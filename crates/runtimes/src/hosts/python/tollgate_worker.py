@@ -19,10 +19,14 @@ from _signal import setitimer as set_timer
 from _signal import signal as set_handler
 from _thread import _count as thread_count
 from os import _exit as end_process
+from itertools import starmap
 from os import getpid
+from types import CoroutineType
 
+import tollgate_logs
 from tollgate_check import NO_MAIN, check, describe_syntax, fault_of_counts
 from tollgate_client import Client, Platform, PlatformError
+from tollgate_environ import Variable
 from tollgate_fit import TIMERS, Fitness
 from tollgate_frames import Channel, encode, framed
 from tollgate_http import install
@@ -30,7 +34,7 @@ from tollgate_limits import TRACEBACK, is_refused, no_room
 from tollgate_logs import (
     LogHandler, Logs, Native, OutputLimit, Streams, amount, lead_logging, make_log,
 )  # fmt: skip
-from tollgate_noted import put_variable
+from tollgate_noted import noted
 from tollgate_plain import script
 from tollgate_results import NotJson, to_json
 from tollgate_walls import bound_memory
@@ -40,6 +44,8 @@ SOCKET_FD = 3
 JOURNAL_FD = 4
 # The name under which the function's module is known to Python.
 MODULE = "function"
+# Whom a call is from that nobody made: id and e-mail address.
+NOBODY = (None, None)
 # How often a step of the host is begun again.
 TRIES = 200
 
@@ -53,11 +59,13 @@ def rehearse():
     exec(compile(code, "rehearsal.py", "exec", dont_inherit=True), module.__dict__)
     to_json(module.main({"a": 1.5}))
     fault_of(module.main)
+    tollgate_logs.rehearse()
     Fitness.rehearse()
 
 
-def work(data_bytes):
-    """The life of a worker: one `check`, or one `load` and then calls until the server lets go."""
+def work(data_bytes, may_fork=True):
+    """The life of a worker: one `check`, or one `load` and then calls until the server lets go.
+    `may_fork`: no wall keeps the function from it."""
     channel = Channel(SOCKET_FD)
     journal = mmap.mmap(JOURNAL_FD, 0)
     os.close(JOURNAL_FD)
@@ -69,7 +77,7 @@ def work(data_bytes):
         end_process(0)
     natives = [Native(1, "stdout", "INFO"), Native(2, "stderr", "ERROR")]
     logs = Logs(journal, channel, natives)
-    function = Function(request, logs, channel)
+    function = Function(request, logs, channel, may_fork)
     channel.open = True
     try:
         function.load()
@@ -98,7 +106,7 @@ def failure_of(kind, message, trace=None):
 class Function:
     """One version of one function: its module, and how `main` is called."""
 
-    def __init__(self, request, logs, channel):
+    def __init__(self, request, logs, channel, may_fork):
         limits = request["limits"]
         self.limits = {**limits, "memory_mb": request["memory_mb"]}
         self.logs = logs
@@ -121,13 +129,18 @@ class Function:
         # What `main` gave and, if that is a coroutine, what it gave: each in a list; or an exception.
         # And whether that is yet to be told.
         self.result = self.later = self.error = None
+        # What became of that: a text and a failure, one of them None.
+        self.ended = None
         self.answers = False
         self.introduced = self.failed = False
         # How often the step that is due was begun in vain.
         self.tries = 0
         self.pid = getpid()
-        self.seen = {}
-        self.exports = ("TARUVI_EXECUTION_ID", "TARUVI_USER_ID", "TARUVI_USER_EMAIL")
+        self.may_fork = may_fork
+        self.execution, *self.of_user = self.fitness.variables_of_calls = [
+            Variable(name) for name in ("TARUVI_EXECUTION_ID", "TARUVI_USER_ID", "TARUVI_USER_EMAIL")
+        ]
+        self.who = None
         os.environ.pop("MALLOC_ARENA_MAX", None)
         os.environ.update(request["env"])
 
@@ -210,10 +223,12 @@ class Function:
                 self.error = error
         if self.error is not None:
             failure = self.explain(self.error, "load")
-        self.finish_logs()
+        self.streams.flush()
+        self.logs.finish()
         if failure is None:
             self.fitness.remember()
-            self.deafen()
+            if thread_count():
+                self.deafen()
         return failure
 
     def find_main(self, module):
@@ -227,67 +242,82 @@ class Function:
 
     def serve(self):
         """Runs the call that has come."""
-        self.begin()
-        self.result, self.later, self.error = [], [], None
-        call, self.channel.call, self.answers = self.channel.call, None, True
+        logs, channel = self.logs, self.channel
+        if self.called:
+            # A step that is done again was disturbed as well.
+            logs.begin(self.fitness.disturbed or self.tries > 0)
+        if self.deaf:
+            self.hear()
+        self.called = logs.running = channel.open = True
+        self.result, self.later, self.ended = [], None, None
+        call, channel.call, self.answers = channel.call, None, True
         try:
             self.invoke(call)
         except BaseException as error:
             self.error = error
 
-    def begin(self):
-        if self.called:
-            self.logs.begin()
-        if self.deaf:
-            self.hear()
-        self.called = self.logs.running = self.channel.open = True
-
     def finish(self):
         """What is left to do when `main` has ended. Its answer is then on its way."""
         logs, channel = self.logs, self.channel
         logs.running = False
-        self.fitness.settle()
-        self.fitness.restore_host()
+        if noted.changed:
+            self.fitness.settle()
+            self.fitness.restore_host()
         channel.close()
-        result = self.later
-        if not result and self.result and not inspect.iscoroutine(self.result[0]):
-            result = self.result
-        if result:
+        if self.ended is None:
+            self.ended = self.outcome()
+        text, failure = self.ended
+        # What it held may print as it goes, which belongs to this call, as does what streams hold back.
+        self.result = self.later = self.error = None
+        self.streams.flush()
+        logs.finish()
+        if logs.exceeded:
+            failure = failure_of("limit", f"The function wrote {logs.exceeded} and was stopped.")
+        if self.may_fork and getpid() != self.pid:
+            # A child that the function forked must not answer in its parent's place.
+            end_process(0)
+        state = self.state()
+        if failure is None:
+            answer = framed(f'{{"op":"result","result":{text},"logs":{logs.take()}{state}}}')
+        else:
+            answer = framed(failed(failure, logs, state))
+        if channel.unsent:
+            channel.flush()
+        channel.unsent, self.answers = answer, False
+        # All this is the server's now.
+        self.ended, logs.lines = None, []
+
+    def outcome(self):
+        """The JSON of what `main` gave, or the failure that it ended with."""
+        text = None
+        if result := self.returned():
             # An exception that came when `main` had returned says nothing about it.
             self.error = None
             try:
                 text = to_json(result[0])
             except BaseException as error:
                 self.error = error
-        failure = None if self.error is None else self.explain(self.error)
-        self.finish_logs()
-        if logs.exceeded:
-            failure = failure_of("limit", f"The function wrote {logs.exceeded} and was stopped.")
-        elif failure is None:
-            failure = self.oversized(text)
-        if getpid() != self.pid:
-            # A child that the function forked must not answer in its parent's place.
-            end_process(0)
-        state = self.state()
-        self.deafen()
-        if failure is not None:
-            answer = failed(failure, logs, state)
-        else:
-            answer = '{"op":"result","result":' + text + ',"logs":' + logs.take() + state + "}"
-        channel.flush()
-        answer = framed(answer)
-        channel.unsent, self.answers = answer, False
-        self.result = self.later = self.error = None
-        logs.forget()
+        if text is None:
+            return None, self.explain(self.error)
+        # Characters are never more than bytes; only a text near the limit is measured.
+        return text, None if len(text) * 4 <= self.result_bytes else self.oversized(text)
+
+    def returned(self):
+        """What `main` gave, in a list; empty if it did not come to that."""
+        if self.later is not None:
+            return self.later
+        if self.error is not None and self.result and isinstance(self.result[0], CoroutineType):
+            # It was not begun.
+            return []
+        return self.result
 
     def deafen(self):
         """Between calls the threads that are left have no signal to interrupt the host by."""
-        if thread_count():
-            self.deaf = [
-                number for number, handler in self.fitness.handlers.items() if callable(handler)
-            ]
-            for number in self.deaf:
-                set_handler(number, IGNORED)
+        self.deaf = [
+            number for number, handler in self.fitness.handlers.items() if callable(handler)
+        ]
+        for number in self.deaf:
+            set_handler(number, IGNORED)
 
     def hear(self):
         for number in self.deaf:
@@ -296,50 +326,41 @@ class Function:
 
     def state(self):
         """What the server has to know about the worker before its next call; mostly nothing."""
-        reason = self.fitness.look()
-        state = ""
+        reason, left = self.fitness.look(), thread_count()
+        large = ',"large":true' if self.fitness.large else ""
+        if left:
+            self.deafen()
         if reason:
-            state = ',"unfit":' + encode(reason)
-        elif thread_count():
-            state = ',"left":true'
-        if self.fitness.is_large():
-            state += ',"large":true'
-        return state
-
-    def finish_logs(self):
-        """What was printed last, also through streams that hold it back."""
-        self.streams.flush()
-        self.logs.finish()
+            return ',"unfit":' + encode(reason) + large
+        return ',"left":true' + large if left else large
 
     def invoke(self, call):
         """Calls `main`, and keeps what it returns in one step with returning it."""
-        context = call["fn"]
-        user = call["user"] or {}
-        values = (context["execution_id"], user.get("id"), user.get("email"))
-        for name, value in zip(self.exports, values):
-            if self.seen.get(name, self) != value:
-                self.export(name, value)
+        context, user = call["fn"], call["user"]
+        self.export(context["execution_id"], user)
         self.platform.app_slug = context["app_slug"]
         params = call["params"]
         if isinstance(params, dict):
             params["__function__"] = context
-        arguments = (params, call["user"], self.client)[: self.arity]
         run = self.fitness.variables.copy().run
-        self.result.extend(map(run, (self.main,), *((one,) for one in arguments)))
-        if inspect.iscoroutine(self.result[0]):
+        called = (self.main, params, user, self.client)[: self.arity + 1]
+        self.result.extend(starmap(run, (called,)))
+        if isinstance(self.result[0], CoroutineType):
+            self.later = []
             self.later.extend(map(run, (asyncio.run,), self.result))
 
-    def export(self, name, value):
-        """Sets an environment variable that differs from call to call: without noting it."""
-        self.seen[name] = value
-        key, value = os.fsencode(name), os.fsencode("" if value is None else str(value))
-        put_variable(key, value)
-        self.fitness.environ[key] = self.fitness.os_environ._data[key] = value
+    def export(self, execution_id, user):
+        """Sets the environment variables that differ from call to call."""
+        fitness = self.fitness
+        environ, known = fitness.os_environ._data, fitness.environ
+        self.execution.put(execution_id, environ, known)
+        who = (user.get("id"), user.get("email")) if user else NOBODY
+        if who != self.who:
+            for variable, value in zip(self.of_user, who):
+                variable.put("" if value is None else str(value), environ, known)
+            self.who = who
 
     def oversized(self, text):
-        # Characters are never more than bytes; only a text near the limit is measured.
-        if len(text) * 4 <= self.result_bytes:
-            return None
         size = len(text.encode("utf-8", "replace"))
         if size <= self.result_bytes:
             return None

@@ -170,7 +170,7 @@ class Zygote:
             if pid == 0:
                 try:
                     self.become_worker(other, folder)
-                    work(self.data_bytes())
+                    work(self.data_bytes(), may_fork=not self.walls)
                 except MemoryError:
                     os._exit(EXIT_OUT_OF_MEMORY)
                 finally:

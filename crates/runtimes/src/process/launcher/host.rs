@@ -36,10 +36,12 @@ macro_rules! modules {
 }
 
 /// The host, in the order of its imports.
-const HOST: [(&str, &str); 17] = modules![
+const HOST: [(&str, &str); 19] = modules![
     "tollgate_frames",
     "tollgate_imports",
     "tollgate_noted",
+    "tollgate_environ",
+    "tollgate_glance",
     "tollgate_logs",
     "tollgate_http",
     "tollgate_client",

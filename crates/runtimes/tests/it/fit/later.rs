@@ -163,14 +163,19 @@ async fn a_call_that_leaves_nothing_gets_the_short_look() {
     };
     let plain = "def main(p):";
     let later = "import asyncio\nasync def main(p):\n    await asyncio.sleep(0)";
-    for (head, prints) in [(plain, false), (plain, true), (later, false)] {
-        let print = if prints {
-            "print('x'); log('y')"
-        } else {
-            "pass"
-        };
+    for (head, body) in [
+        (plain, "pass"),
+        (plain, "print('x'); log('y')"),
+        (plain, "os.write(1, b'x')"),
+        (plain, "decimal.Decimal(1) / 3"),
+        (
+            plain,
+            "with contextlib.redirect_stdout(io.StringIO()): print('x')",
+        ),
+        (later, "pass"),
+    ] {
         let code = format!(
-            "import os, sys\nnoted = sys.modules['tollgate_noted'].noted\n{head}\n    {print}\n    return [os.environ['TARUVI_EXECUTION_ID'], noted.changed, noted.looks]"
+            "import contextlib, decimal, io, os, sys\nnoted = sys.modules['tollgate_noted'].noted\n{head}\n    {body}\n    return [os.environ['TARUVI_EXECUTION_ID'], noted.changed, noted.looks]"
         );
         let probe = function(&code);
         let mut looks = Vec::new();
@@ -185,6 +190,62 @@ async fn a_call_that_leaves_nothing_gets_the_short_look() {
             looks.push(answer[2].clone());
         }
         looks.dedup();
-        assert_eq!(looks.len(), 1, "{head}: thorough looks: {looks:?}");
+        assert_eq!(looks.len(), 1, "{head} {body}: thorough looks: {looks:?}");
     }
+}
+
+/// In Python and below it, whatever the call before did to that.
+#[tokio::test]
+async fn the_environment_names_each_call() {
+    let Some(python) = python() else {
+        return;
+    };
+    for body in [
+        "pass",
+        "os.environ[NAME] = 'mine'",
+        "os.putenv(NAME, 'mine')",
+        "del os.environ[NAME]",
+        "os.unsetenv(NAME)",
+        "os.environ[NAME] = 'm' * 5000",
+    ] {
+        let code = format!(
+            "import ctypes, os\nNAME = 'TARUVI_EXECUTION_ID'\ng = ctypes.CDLL(None).getenv\ng.restype = ctypes.c_char_p\ndef main(p):\n    seen = [str(g(NAME.encode()), 'utf-8'), os.environ[NAME]]\n    {body}\n    return seen"
+        );
+        let probe = function(&code);
+        for number in 1..5_u128 {
+            let deadline = python.clock.monotonic() + Duration::from_secs(10);
+            let mut call = call(&probe, &json!({}), deadline);
+            let id = uuid::Uuid::from_u128(number);
+            call.context.execution_id = TaskId(id);
+            let seen = value(&python.runtime.run(call).await);
+            assert_eq!(seen, json!([id.to_string(), id.to_string()]), "{body}");
+        }
+    }
+}
+
+/// The C library would keep each value that a variable was ever given.
+#[tokio::test]
+async fn a_worker_does_not_grow_with_its_calls() {
+    let Some(python) = python() else {
+        return;
+    };
+    let code = "\
+import resource
+def main(p):
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if p.get('size') else None
+";
+    let probe = function(code);
+    let mut sizes = Vec::new();
+    for _ in 0..2 {
+        for number in 0..3000_u128 {
+            let deadline = python.clock.monotonic() + Duration::from_secs(10);
+            let mut call = call(&probe, &json!({}), deadline);
+            call.context.execution_id = TaskId(uuid::Uuid::from_u128(number));
+            python.runtime.run(call).await.result.unwrap();
+        }
+        let report = python.call(&probe, json!({"size": true})).await;
+        sizes.push(value(&report).as_u64().unwrap());
+    }
+    // In KiB: 3000 values take up 320.
+    assert!(sizes[1] <= sizes[0] + 100, "{sizes:?}");
 }

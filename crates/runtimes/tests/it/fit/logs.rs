@@ -232,6 +232,30 @@ async fn what_is_written_anywhere_below_a_stream_is_in_the_log_of_its_call() {
     }
 }
 
+/// What `main` returned ends with its call, and prints as it does.
+#[tokio::test]
+async fn what_a_result_says_as_it_goes_is_in_the_log_of_its_call() {
+    let Some(python) = python() else {
+        return;
+    };
+    let code = "\
+import os
+class Result(dict):
+    def __del__(self):
+        print('gone'); os.write(1, b'\\0for good')
+def main(p):
+    if p.get('fail'): kept = Result(); raise ValueError('x')
+    return Result(a=1)
+";
+    let probe = function(code);
+    for fail in [false, true, false, false] {
+        let report = python.call(&probe, json!({"fail": fail})).await;
+        assert_eq!(report.result.is_err(), fail);
+        let expected = [("stdout", "gone"), ("stdout", "\0for good")];
+        assert_eq!(lines(&report.logs), expected);
+    }
+}
+
 #[tokio::test]
 async fn what_was_written_after_a_zero_outlives_a_crash() {
     let Some(python) = python() else {
