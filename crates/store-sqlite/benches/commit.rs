@@ -27,18 +27,14 @@ fn commit_user(bencher: divan::Bencher<'_, '_>, tasks: usize) {
         .counter(ItemsCount::new(count))
         .with_inputs(|| bench.operations(count))
         .bench_values(|operations| {
-            bench.share(
-                operations,
-                tasks,
-                async |world: Arc<World>, commit| {
-                    world
-                        .a
-                        .store
-                        .commit_user(commit, Box::new(|| {}))
-                        .await
-                        .expect("a commit");
-                },
-            );
+            bench.share(operations, tasks, async |world: Arc<World>, commit| {
+                world
+                    .a
+                    .store
+                    .commit_user(commit, Box::new(|| {}))
+                    .await
+                    .expect("a commit");
+            });
         });
 }
 
@@ -50,20 +46,16 @@ fn commit_user_and_end_post(bencher: divan::Bencher<'_, '_>, tasks: usize) {
         .counter(ItemsCount::new(SAMPLE))
         .with_inputs(|| bench.operations(SAMPLE))
         .bench_values(|operations| {
-            bench.share(
-                operations,
-                tasks,
-                async |world: Arc<World>, commit| {
-                    let end = world.a.end(&commit.invocations[0], 1, State::Succeeded);
-                    world
-                        .a
-                        .store
-                        .commit_user(commit, Box::new(|| {}))
-                        .await
-                        .expect("a commit");
-                    world.a.store.complete_later(vec![end], Box::new(|| {}));
-                },
-            );
+            bench.share(operations, tasks, async |world: Arc<World>, commit| {
+                let end = world.a.end(&commit.invocations[0], 1, State::Succeeded);
+                world
+                    .a
+                    .store
+                    .commit_user(commit, Box::new(|| {}))
+                    .await
+                    .expect("a commit");
+                world.a.store.complete_later(vec![end], Box::new(|| {}));
+            });
         });
 }
 

@@ -51,15 +51,11 @@ fn fill(bench: &Bench) {
 fn publish(bench: &Bench) -> Duration {
     let operations = bench.operations(PUBLISHED);
     let start = now();
-    bench.share(
-        operations,
-        16,
-        async |world: std::sync::Arc<_>, commit| {
-            let world: &tollgate_testkit::store_contract::World = &world;
-            let commit = world.a.store.commit_user(commit, Box::new(|| {}));
-            commit.await.expect("a commit");
-        },
-    );
+    bench.share(operations, 16, async |world: std::sync::Arc<_>, commit| {
+        let world: &tollgate_testkit::store_contract::World = &world;
+        let commit = world.a.store.commit_user(commit, Box::new(|| {}));
+        commit.await.expect("a commit");
+    });
     start.elapsed()
 }
 

@@ -90,15 +90,15 @@ impl Names {
         Ok(())
     }
 
-    /// Gives them to a user who has none yet, after [`Self::check_free`] in the same transaction.
-    pub(crate) fn claim_first(
-        &self,
-        connection: &Connection,
-        site: i64,
-        user: i64,
-    ) -> DbResult<()> {
-        for (_, key) in self.each() {
-            write(connection, CLAIM, params![site, key, user])?;
+    /// Gives them to a user who is new, or refuses one that somebody has. They were free a moment ago, so
+    /// that they are asked for only where one is not any more.
+    pub(crate) fn claim_new(&self, connection: &Connection, site: i64, user: i64) -> DbResult<()> {
+        for (kind, key) in self.each() {
+            let claimed = write(connection, CLAIM, params![site, key, user])? == 1;
+            // Both may be the same.
+            if !claimed && holder(connection, site, key)? != Some(user) {
+                return Err(kind.taken().into());
+            }
         }
         Ok(())
     }
@@ -108,7 +108,9 @@ impl Names {
     pub(crate) fn claim(&self, connection: &Connection, site: i64, user: i64) -> DbResult<()> {
         let values = params![site, user, self.username, self.email];
         let freed = all(connection, FREE_OTHERS, values, |row| Ok(row.get(0)?))?;
-        self.claim_first(connection, site, user)?;
+        for (_, key) in self.each() {
+            write(connection, CLAIM, params![site, key, user])?;
+        }
         write(connection, SETTLE, values)?;
         hand_on(connection, site, freed)
     }

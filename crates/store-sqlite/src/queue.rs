@@ -131,13 +131,19 @@ fn insert_record(
         (new.behalf.from > 0).then_some(new.behalf.from),
         completion.map(|end| end.worker.as_str()),
         ended_at.filter(|_| state.is_final()),
-        completion.and_then(|end| end.due_at).map(|at| at.as_micros()),
+        completion
+            .and_then(|end| end.due_at)
+            .map(|at| at.as_micros()),
         completion.map_or(0, log_count),
         failure.map(|failure| failure.kind.as_str()),
         failure.map(|failure| failure.message.as_str()),
         failure.and_then(|failure| failure.retry_after).map(micros),
-        completion.and_then(|end| end.result.as_ref()).map(JsonText::as_str),
-        completion.and_then(|end| end.changes.as_ref()).map(JsonText::as_str),
+        completion
+            .and_then(|end| end.result.as_ref())
+            .map(JsonText::as_str),
+        completion
+            .and_then(|end| end.changes.as_ref())
+            .map(JsonText::as_str),
         failure.and_then(|failure| failure.traceback.as_deref()),
         end.and_then(|end| end.logs.as_deref()),
         verdict.map(|verdict| verdict.kind.as_str()),

@@ -156,12 +156,11 @@ fn create(
         password_hash,
         prepared.attributes,
     ];
-    // Before anything is written: a refusal that has changed nothing costs the neighbours nothing.
-    prepared.names.check_free(connection, site, user.id.0)?;
+    prepared.names.claim_new(connection, site, user.id.0)?;
     if write(connection, INSERT, values)? == 0 {
         return Err(DbError::bug(IdInUse(user.id.0)));
     }
-    prepared.names.claim_first(connection, site, user.id.0)
+    Ok(())
 }
 
 /// Another process has taken this one for dead and ended its runs.

@@ -5,8 +5,8 @@
 //! process's change is seen when the entry ends.
 
 use super::jwt::Origin;
-use super::keys::Keys;
 use super::kept::{Found, Kept};
+use super::keys::Keys;
 use super::{Principal, Proof};
 use crate::ids::{SiteId, UserId};
 use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, Token, TokenKind};

@@ -294,7 +294,13 @@ async fn a_run_that_was_told_to_end_keeps_its_logs() {
             () = world.runtime.called(3) => {}
         }
     }
-    let ended = changes.recv().await.unwrap();
+    let ended = loop {
+        let change = changes.recv().await.unwrap();
+        // It may have lasted long enough to be shown.
+        if change.state != State::Running {
+            break change;
+        }
+    };
     assert_eq!(ended.state, State::Cancelled);
     check(&get(&world, ended.id).await, FailureKind::Cancelled);
 }

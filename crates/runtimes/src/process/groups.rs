@@ -5,6 +5,7 @@
 //! the walls needs to name them. They are removed with what lived in them; what a server left that
 //! is gone, the next one removes.
 
+use super::weight::{Scale, Weight};
 use parking_lot::Mutex;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -31,6 +32,9 @@ pub(super) struct Bounds {
 /// they are. Version 2 and version 1 count differently.
 const WEIGHT: &str = "100";
 const SHARES: &str = "1024";
+/// The same while one of them keeps a processor busy.
+const LESS_WEIGHT: &str = "3";
+const LESS_SHARES: &str = "32";
 
 /// Which files a group has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +186,24 @@ impl Host {
             .flatten()
             .map(|folder| entrance(folder))
             .collect()
+    }
+
+    /// What its processes together weigh for processor time.
+    pub(super) fn weight(&self) -> Arc<Weight> {
+        let scale = match self.house.version {
+            Version::Second => Some(Scale {
+                file: self.memory.join("cpu.weight"),
+                usual: WEIGHT,
+                less: LESS_WEIGHT,
+            }),
+            Version::First => self.processor.as_ref().map(|folder| Scale {
+                file: folder.join("cpu.shares"),
+                usual: SHARES,
+                less: LESS_SHARES,
+            }),
+        };
+        // Where the kernel did not hand it down there is no such file.
+        Weight::new(scale.filter(|it| it.file.exists()))
     }
 
     /// A group for a worker with this much memory, and the descriptors through which it is entered.
@@ -501,6 +523,10 @@ mod tests {
             "+memory +pids +cpu"
         );
         // However many they are: one site's processes weigh as much as another's, and are counted.
+        assert_eq!(read(&host.memory, "cpu.weight"), WEIGHT);
+        let heavy = host.weight().heavy();
+        assert_eq!(read(&host.memory, "cpu.weight"), LESS_WEIGHT);
+        drop(heavy);
         assert_eq!(read(&host.memory, "cpu.weight"), WEIGHT);
         assert_eq!(read(&host.memory, "pids.max"), "3");
         // What the kernel makes with a folder has to be there for it to be entered.

@@ -15,6 +15,7 @@ mod protocol;
 mod rest;
 mod scratch;
 mod watchdog;
+mod weight;
 mod worker;
 mod zygote;
 

@@ -4,8 +4,11 @@
 //! from outside, because their word is not trusted: whoever uses the processor between calls is
 //! stopped then, and after each later call at once. Must never signal a process but by the descriptor
 //! that its host gave out, and never leave a worker stopped that is called.
+//!
+//! During a call a worker that keeps the processor busy comes after others ([`super::weight`]).
 
 use super::protocol::Fitness;
+use super::weight::{Heavy, Weight};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 use std::fs;
@@ -18,6 +21,8 @@ use tollgate_core::supervise::Supervisor;
 /// Between two looks at a worker that rests: at first, and at most.
 const SOON: Duration = Duration::from_millis(25);
 const SELDOM: Duration = Duration::from_millis(250);
+/// Processor time of one call from which on it comes after others, in ticks: a tenth of a second.
+const HEAVY_TICKS: u64 = 10;
 /// How much of its memory a worker's calls may leave in use, as a part.
 const KEPT_PART: u64 = 2;
 
@@ -26,6 +31,8 @@ pub(super) struct Body {
     process: OnceLock<Process>,
     state: Mutex<State>,
     memory_bytes: u64,
+    /// Of all workers of its site.
+    weight: Arc<Weight>,
 }
 
 struct Process {
@@ -41,8 +48,10 @@ struct State {
     restless: bool,
     /// Counts its rests.
     rests: u64,
-    /// Processor time when it was looked at first during this rest, in ticks.
+    /// Processor time when it was looked at first during this rest or call, in ticks.
     spent: Option<u64>,
+    /// Its call keeps a processor busy.
+    heavy: Option<Heavy>,
     /// Bytes in use after loading.
     loaded: u64,
 }
@@ -64,11 +73,12 @@ struct Seen {
 
 impl Body {
     /// That of a worker which may use so much memory and whose process is not known yet.
-    pub(super) fn new(memory_mb: u32) -> Self {
+    pub(super) fn new(memory_mb: u32, weight: Arc<Weight>) -> Self {
         Self {
             process: OnceLock::new(),
             state: Mutex::default(),
             memory_bytes: u64::from(memory_mb) << 20,
+            weight,
         }
     }
 
@@ -97,6 +107,7 @@ impl Body {
     /// A call begins.
     pub(super) fn wake(&self) {
         let mut state = self.state.lock();
+        state.spent = None;
         if std::mem::take(&mut state.phase) == Phase::Stopped {
             self.send(Signal::CONT);
         }
@@ -108,6 +119,7 @@ impl Body {
         state.phase = Phase::Resting;
         state.rests += 1;
         state.spent = None;
+        state.heavy = None;
         if large && let Some(process) = self.process.get() {
             let kept = resident(process.pid).saturating_sub(state.loaded);
             if kept > self.memory_bytes / KEPT_PART {
@@ -120,6 +132,20 @@ impl Body {
             self.stop(&mut state);
         }
         Fitness::Fit
+    }
+
+    /// A call that lasts from one look to the next is worth one.
+    fn weigh(&self, state: &mut State) {
+        if state.heavy.is_some() {
+            return;
+        }
+        let Some(seen) = self.process.get().and_then(|process| see(process.pid)) else {
+            return;
+        };
+        let first = *state.spent.get_or_insert(seen.spent);
+        if seen.spent >= first + HEAVY_TICKS {
+            state.heavy = Some(self.weight.heavy());
+        }
     }
 
     fn stop(&self, state: &mut State) {
@@ -135,11 +161,14 @@ impl Body {
         }
     }
 
-    /// Looks whether it uses the processor while it rests. How long until the next look, and which
-    /// rest it was.
+    /// Looks whether it uses the processor while it rests, or much of it for one call. How long until the
+    /// next look, and which rest it was.
     fn look(&self, before: u64) -> (Duration, u64) {
         let mut state = self.state.lock();
         let rest = state.rests;
+        if state.phase == Phase::Busy && before == rest {
+            self.weigh(&mut state);
+        }
         if state.phase != Phase::Resting {
             return (SOON, rest);
         }
@@ -213,7 +242,7 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        let body = Arc::new(Body::new(256));
+        let body = Arc::new(Body::new(256, Arc::default()));
         body.started(rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap());
         (child, body)
     }
@@ -263,13 +292,30 @@ mod tests {
     fn one_that_does_nothing_is_left_alone() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-        let body = Body::new(256);
+        let body = Body::new(256, Arc::default());
         body.started(rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap());
         body.rest(false, false);
         let (soon, rest) = body.look(0);
         let (later, _) = body.look(rest);
         assert_eq!((soon, later), (SOON, SELDOM));
         assert!(body.state.lock().phase == Phase::Resting && !body.state.lock().restless);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_call_that_keeps_the_processor_busy_weighs_less_until_it_ends() {
+        let (mut child, body) = busy();
+        body.rest(false, false);
+        body.wake();
+        let is_heavy = || body.state.lock().heavy.is_some();
+        let (_, rest) = body.look(0);
+        assert!(!is_heavy(), "it has hardly begun");
+        while !is_heavy() {
+            body.look(rest);
+        }
+        body.rest(false, false);
+        assert!(!is_heavy());
         child.kill().unwrap();
         child.wait().unwrap();
     }

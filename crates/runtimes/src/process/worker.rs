@@ -72,7 +72,7 @@ impl Worker {
         ours.set_nonblocking(true)?;
         let stream = UnixStream::from_std(ours)?;
         let journal = Arc::new(Journal::new()?);
-        let body = Arc::new(Body::new(memory_mb));
+        let body = Arc::new(Body::new(memory_mb, Arc::clone(zygote.weight())));
         let [lines, out, err] = journal.descriptors()?;
         let descriptors = [OwnedFd::from(theirs), lines, out, err];
         let exit = zygote.spawn(id, memory_mb, descriptors, Arc::clone(&body));

@@ -192,10 +192,16 @@ pub async fn an_end_brings_its_record(world: World) {
     };
     assert_eq!(store.complete(vec![second]).await.unwrap(), [false]);
     // The note of a start that comes late changes nothing.
-    system.started(vec![world.a.begun(&at_once, 1)]).await.unwrap();
+    system
+        .started(vec![world.a.begun(&at_once, 1)])
+        .await
+        .unwrap();
 
     let watched = new().await;
-    system.started(vec![world.a.begun(&watched, 1)]).await.unwrap();
+    system
+        .started(vec![world.a.begun(&watched, 1)])
+        .await
+        .unwrap();
     let record = store.invocation(watched.id).await.unwrap().unwrap();
     assert_eq!(record.state, State::Running);
     assert_eq!(record.holder.as_deref(), ME);

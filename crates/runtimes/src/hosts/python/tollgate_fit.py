@@ -44,6 +44,9 @@ from tollgate_threads import Threads
 LOOK_EVERY = 16
 # And not more often than this: many short calls in a row would spend much of their time on it.
 LOOK_SECONDS = 0.25
+# And not before so many times has passed what the last one took: on a slow or busy machine it takes longer,
+# and each worker looks for itself.
+LOOK_PART = 400
 # How often it asks for its largest size: a whole number of times between two thorough looks.
 MEMORY_EVERY = 4
 # What a worker may hold on to beyond what it had after loading.
@@ -86,7 +89,7 @@ class Fitness:
         self.ask_canaries = self.poll.poll
         self.canaries = []
         self.calls = 0
-        self.looked = 0.0
+        self.next_look = 0.0
         self.large = False
         # Those that each call finds set to something else.
         self.variables_of_calls = []
@@ -231,11 +234,7 @@ class Fitness:
         self.measure()
         if self.calls % LOOK_EVERY:
             return False
-        now = monotonic()
-        if now - self.looked < LOOK_SECONDS:
-            return False
-        self.looked = now
-        return True
+        return monotonic() >= self.next_look
 
     def quick(self):
         """Looks for what else is left; mostly nothing is."""
@@ -259,6 +258,7 @@ class Fitness:
     def thorough(self):
         """Puts right what can be; what cannot is the answer."""
         noted.looks += 1
+        began = monotonic()
         self.put_back_sys()
         self.put_back_python()
         self.put_back_environ()
@@ -271,6 +271,8 @@ class Fitness:
         reason = reason or self.others_left()
         self.glance = Glance(self)
         noted.changed = False
+        ended = monotonic()
+        self.next_look = ended + max(LOOK_SECONDS, (ended - began) * LOOK_PART)
         return reason
 
     def put_back_sys(self):

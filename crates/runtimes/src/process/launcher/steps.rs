@@ -6,13 +6,16 @@ use super::Plan;
 use super::namespaces::check;
 use rustix::process::{Resource, Rlimit, Signal};
 use std::io;
+use std::num::NonZeroU64;
+use std::time::Duration;
 use tollgate_core::limits;
 
 /// How much less a worker weighs than the server: about a third.
 const NICENESS: i32 = 5;
-/// How long a worker keeps a processor at once that others want, in nanoseconds: a wait for one that a busy
-/// function has is no longer than this. The kernel takes 100 microseconds to 100 milliseconds.
-const TURN: u64 = 300_000;
+/// How much later than it asked for a worker may be woken. Threads that wait for Python's lock each wake up
+/// every few milliseconds: the kernel's timers for hundreds of them, one by one, would take the processor from
+/// everybody.
+const TIMER_SLACK: Duration = Duration::from_millis(1);
 
 /// No terminal, and a process group of its own.
 pub(super) fn session() -> io::Result<()> {
@@ -23,27 +26,9 @@ pub(super) fn session() -> io::Result<()> {
 /// The server's own threads come first where there is no control group that shares processor time.
 pub(super) fn modesty() -> io::Result<()> {
     rustix::process::nice(NICENESS)?;
-    short_turns();
+    let slack = u64::try_from(TIMER_SLACK.as_nanos()).ok();
+    rustix::thread::set_current_timer_slack(slack.and_then(NonZeroU64::new))?;
     Ok(())
-}
-
-/// Workers give way to others soon. Kernels before 6.12 know no such wish, which costs their users only
-/// some waiting: so what becomes of it decides nothing.
-#[expect(unsafe_code, reason = "the calls have no wrapper")]
-fn short_turns() {
-    let size = std::mem::size_of::<libc::sched_attr>();
-    let mut wish = std::mem::MaybeUninit::<libc::sched_attr>::zeroed();
-    // SAFETY: the kernel writes at most `size` bytes, which is what there is behind the pointer. All
-    // zeroes are a value of the struct, which consists of numbers.
-    let mut wish = unsafe {
-        if libc::syscall(libc::SYS_sched_getattr, 0, wish.as_mut_ptr(), size, 0) != 0 {
-            return;
-        }
-        wish.assume_init()
-    };
-    wish.sched_runtime = TURN;
-    // SAFETY: the kernel reads the struct, whose size stands in it, and keeps no pointer to it.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wish, 0) };
 }
 
 /// What a worker leaves behind becomes a child of the zygote, which kills it.

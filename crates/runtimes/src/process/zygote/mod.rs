@@ -12,6 +12,7 @@ mod starts;
 pub(super) use keeper::{Keeper, tend};
 
 pub(super) use crate::process::groups::Beyond;
+use crate::process::weight::Weight;
 
 use self::control::Command;
 use super::rest::Body;
@@ -97,6 +98,7 @@ pub(super) struct Zygote {
     population: Arc<Population>,
     confinement: Confinement,
     rooms: Rooms,
+    weight: Arc<Weight>,
     supervisor: Supervisor,
 }
 
@@ -159,6 +161,11 @@ impl Zygote {
     /// Room for what its workers send and get.
     pub(super) const fn rooms(&self) -> &Rooms {
         &self.rooms
+    }
+
+    /// What its workers together weigh for processor time.
+    pub(super) const fn weight(&self) -> &Arc<Weight> {
+        &self.weight
     }
 
     /// Watches what goes on for its workers.

@@ -12,6 +12,7 @@ use crate::process::config::ProcessConfig;
 use crate::process::groups::{self, House};
 use crate::process::launcher::Plan;
 use crate::process::watchdog::{self, Watchdog};
+use crate::process::weight::Weight;
 use parking_lot::Mutex;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io::Read as _;
@@ -96,6 +97,7 @@ impl Zygote {
             confinement = %confinement,
             "zygote.started"
         );
+        let weight = group.as_ref().map(groups::Host::weight).unwrap_or_default();
         let memory = Arc::new(bounds.memory(group, scratch));
         let task = Control {
             socket: control,
@@ -106,7 +108,12 @@ impl Zygote {
             started,
         };
         let supervisor = &config.supervisor;
-        Ok(task.in_charge(confinement, rooms.of_site(), supervisor, process_end))
+        Ok(task.in_charge(
+            confinement,
+            (rooms.of_site(), weight),
+            supervisor,
+            process_end,
+        ))
     }
 }
 
@@ -139,7 +146,7 @@ impl Control {
     fn in_charge(
         self,
         confinement: Confinement,
-        rooms: Rooms,
+        (rooms, weight): (Rooms, Arc<Weight>),
         supervisor: &Supervisor,
         process_end: oneshot::Receiver<String>,
     ) -> Zygote {
@@ -150,6 +157,7 @@ impl Control {
             population: Arc::clone(&self.population),
             confinement,
             rooms,
+            weight,
             supervisor: supervisor.clone(),
         };
         tokio::spawn(supervisor.watch_passing("host", self.run(receiver, process_end)));

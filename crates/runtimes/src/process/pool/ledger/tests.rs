@@ -330,5 +330,9 @@ fn where_no_processor_is_to_spare_a_queue_is_watched_for_longer() {
     }
     assert_eq!(pool.starts.len(), 2, "another one would only be in the way");
     pool.pass_with(PATIENCE, false);
-    assert_eq!(pool.starts.len(), 4, "the calls are slow, whoever is to blame");
+    assert_eq!(
+        pool.starts.len(),
+        4,
+        "the calls are slow, whoever is to blame"
+    );
 }
