@@ -6,12 +6,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate_core::event::EventType;
+use tollgate_core::events::LifecycleEvent as _;
 use tollgate_core::filter::{Activation, Filter};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
-use tollgate_core::registry::{Event, spec};
+use tollgate_core::platform;
 use tollgate_core::time::Timestamp;
+use tollgate_core::users::events::UserCreated;
 
 fuzz_target!(|data: &[u8]| {
     let Some((name, rest)) = std::str::from_utf8(data)
@@ -21,22 +22,23 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (text, params) = rest.split_once("\n---\n").unwrap_or((rest, ""));
-    let event: Option<EventType> = name.parse().ok();
-    let filter = match Filter::compile(text, event) {
+    let catalogue = platform::catalogue();
+    let spec = catalogue.find(name).ok();
+    let filter = match Filter::compile(text, spec) {
         Ok(filter) => filter,
         Err(error) => {
             assert!(error.line > 0 && error.column > 0 && !error.message.is_empty());
             return;
         }
     };
-    let events = event.map_or_else(|| EventType::ALL.to_vec(), |event| vec![event]);
-    for event in events {
+    let specs = spec.map_or(catalogue.specs(), std::slice::from_ref);
+    for spec in specs {
         let given = serde_json::from_str(params).ok();
-        let given = given.filter(|params| Event::read(event, params).is_ok());
-        let params = given.unwrap_or_else(|| spec(event).sample());
-        let user = JsonText::from(&spec(EventType::PostUserCreate).sample());
+        let given = given.filter(|params| spec.read(params).is_ok());
+        let params = given.unwrap_or_else(|| spec.sample());
+        let user = JsonText::of(&UserCreated::sample()).expect("a sample has JSON");
         let now = Timestamp::from_micros(1_764_060_000_000_000);
-        let activation = Activation::new(event, params, Some(&user), now);
+        let activation = Activation::new(spec.event, params, Some(&user), now);
         let first = filter.matches(&activation);
         if let Err(reason) = &first {
             assert!(!reason.is_empty() && reason.len() <= limits::FILTER_REASON_BYTES);

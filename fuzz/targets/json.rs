@@ -5,9 +5,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventSpec;
 use tollgate_core::json::{JsonText, changes, merge_patch};
-use tollgate_core::registry::Event;
+use tollgate_core::platform;
 use tollgate_core::strict_json;
 
 fuzz_target!(|data: &[u8]| {
@@ -22,8 +22,8 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(kept.to_value(), value, "and be read again");
     let written = JsonText::from(&value);
     strict_json::check(written.as_str()).expect("what is written passes as well");
-    for event in EventType::ALL {
-        as_parameters(event, &value);
+    for spec in platform::catalogue().specs() {
+        as_parameters(spec, &value);
     }
     if let Value::Array(items) = value
         && let [before, patch] = &*items
@@ -33,15 +33,18 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// Parameters that can be read are written whole, and read again as the same.
-fn as_parameters(event: EventType, value: &Value) {
-    let Ok(read) = Event::read(event, value) else {
+fn as_parameters(spec: &EventSpec, value: &Value) {
+    let Ok(read) = spec.read(value) else {
         return;
     };
-    assert_eq!(read.event_type(), event);
-    let params = read.params();
+    assert_eq!(read.event_type(), spec.event);
+    let params = read.params().expect("parameters have JSON");
     strict_json::check(params.as_str()).expect("parameters can be stored");
-    let again = Event::read(event, &params.to_value()).expect("parameters can be read again");
-    assert_eq!(again.params().as_str().len(), params.as_str().len());
+    let again = spec
+        .read(&params.to_value())
+        .expect("parameters can be read again");
+    let again = again.params().expect("and have JSON again");
+    assert_eq!(again.as_str().len(), params.as_str().len());
 }
 
 /// A patch that is applied twice changes nothing the second time.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
-use tollgate_core::platform::{Platform, PlatformParts};
+use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
@@ -90,6 +90,7 @@ impl Composition {
             clock,
             entropy,
             vault,
+            catalogue: platform::catalogue(),
             settings: settings(config),
         };
         let platform = Platform::new(PlatformParts {

@@ -5,13 +5,14 @@ use crate::bootstrap::site;
 use crate::config::Config;
 use tollgate_core::auth::{DEFAULT_SITE, Principal, SiteAccess};
 use tollgate_core::error::Error;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions};
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
 use tollgate_core::services::{CreateApp, CreateFunction, RightsInput, Subscribe};
 use tollgate_core::site::Authority;
 use tollgate_core::subscriber::SubscriberOptions;
+use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 
 const APP: &str = "user-management";
 
@@ -29,7 +30,7 @@ const EXAMPLES: [Example; 3] = [
         name: "Validate User Data",
         description: "Refuses addresses of blocked domains",
         code: include_str!("../../../examples/functions/validate_user_data.py"),
-        event: EventType::PreUserCreate,
+        event: PRE_USER_CREATE,
         priority: 0,
         filter: None,
     },
@@ -37,7 +38,7 @@ const EXAMPLES: [Example; 3] = [
         name: "Enrich Profile",
         description: "Fills in what can be told from the address",
         code: include_str!("../../../examples/functions/enrich_profile.py"),
-        event: EventType::PreUserCreate,
+        event: PRE_USER_CREATE,
         priority: 10,
         // It holds no rights, so it changes no account that has some.
         filter: Some("!event.params.is_staff"),
@@ -46,7 +47,7 @@ const EXAMPLES: [Example; 3] = [
         name: "Welcome Message",
         description: "Greets a new user after the account was saved",
         code: include_str!("../../../examples/functions/welcome_message.py"),
-        event: EventType::PostUserCreate,
+        event: POST_USER_CREATE,
         priority: 0,
         filter: None,
     },

@@ -3,7 +3,7 @@
 //! A function that causes the event it is subscribed to would run for ever. So every call that a
 //! function makes carries the chain that led to it, and what would close a circle is refused.
 
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::ids::FunctionId;
 use crate::limits;
 use serde::{Deserialize, Serialize};
@@ -75,11 +75,12 @@ impl<'de> Deserialize<'de> for Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::users::events::POST_USER_CREATE;
 
     #[test]
     fn a_chain_grows_at_its_end_and_survives_storage() {
         let (a, b) = (
-            Link(FunctionId(1), Some(EventType::PostUserCreate)),
+            Link(FunctionId(1), Some(POST_USER_CREATE)),
             Link(FunctionId(2), None),
         );
         let chain = Chain::default().with(a).with(b);

@@ -2,7 +2,7 @@
 //!
 //! The server maps each variant to a status and an error code in one exhaustive `match`.
 
-use crate::event::{EventType, InvalidEventType};
+use crate::events::{EventType, InvalidEventType};
 use crate::function::CodeError;
 use crate::ids::FunctionId;
 use crate::invocation::Invocation;

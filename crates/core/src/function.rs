@@ -298,7 +298,7 @@ pub struct CallContext {
     /// When the run is ended by force (wall clock, for display and planning).
     pub deadline: Timestamp,
     /// The event type, when an event caused the call.
-    pub event: Option<&'static str>,
+    pub event: Option<crate::events::EventType>,
     /// The event's id, when an event caused the call.
     pub event_id: Option<crate::ids::EventId>,
 }

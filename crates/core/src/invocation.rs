@@ -3,7 +3,7 @@
 //! Only [`crate::task`] decides how a record may change.
 
 use crate::chain::Chain;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::text_enum;
 use crate::ids::{AppId, EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use crate::json::JsonText;

@@ -365,3 +365,8 @@ pub const IDLE_CONNECTIONS_PER_HOST: usize = 8;
 pub const OUTBOUND_SITES: usize = 256;
 /// Headers of a reply.
 pub const REPLY_HEADERS: usize = 100;
+/// Longest name of an event type.
+pub const EVENT_NAME_BYTES: usize = 64;
+/// Names of event types that one process reads from storage beside those that it registers; a record of
+/// one more cannot be read.
+pub const EVENT_NAMES: usize = 10_000;

@@ -6,6 +6,7 @@ use crate::auth::{
 };
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::error::Error;
+use crate::events::Catalogue;
 use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
@@ -16,8 +17,16 @@ use crate::services::{
     SubscriberService,
 };
 use crate::time::Clock;
-use crate::users::UserService;
+use crate::users::{self, UserService};
 use std::sync::Arc;
+
+/// The event types of the platform itself, in the order of the API's list. An embedding program registers
+/// its own behind them.
+pub fn catalogue() -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    users::events::register(&mut catalogue).expect("the platform's own names differ");
+    catalogue
+}
 
 /// What a platform is made of.
 pub struct PlatformParts {
@@ -155,3 +164,7 @@ impl Platform {
         self.engine.principal_of(actor).await
     }
 }
+
+#[cfg(test)]
+#[path = "platform_tests.rs"]
+mod tests;

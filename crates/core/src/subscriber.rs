@@ -2,7 +2,7 @@
 //!
 //! The rule of the API document: a function subscribes at most once to each event type.
 
-use crate::event::{EventType, Phase};
+use crate::events::{EventType, Phase};
 use crate::function::{Executable, text_enum};
 use crate::ids::{AppId, FunctionId, SubscriberId};
 use crate::time::Timestamp;

@@ -1,6 +1,6 @@
 //! What a PRE function decided, as a closed type, and how the stage's decisions add up.
 
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
 use crate::invocation::{Failure, FailureKind};

@@ -201,9 +201,7 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
             .clock
             .now()
             .plus(deadline.saturating_duration_since(now)),
-        event: invocation
-            .event
-            .map(tollgate_core::event::EventType::as_str),
+        event: invocation.event,
         event_id: invocation.event_id,
     };
     Call {

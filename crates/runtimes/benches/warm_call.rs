@@ -13,6 +13,7 @@ use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
+use tollgate_core::users::events::PRE_USER_CREATE;
 use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
 
 const CODE: &str = "\
@@ -116,7 +117,7 @@ fn call(executable: &Arc<Executable>) -> Call {
             execution_id: TaskId(uuid::Uuid::from_u128(7)),
             attempt: 1,
             deadline: SystemClock.now(),
-            event: Some("PRE_USER_CREATE"),
+            event: Some(PRE_USER_CREATE),
             event_id: None,
         },
         timeout: Duration::from_secs(30),

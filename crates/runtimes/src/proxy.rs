@@ -16,7 +16,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::event::{EventType, Phase};
+use tollgate_core::events::{EventType, Phase};
 use tollgate_core::function::{Executable, Source};
 use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::{Failure, FailureKind, LogLine};
@@ -79,11 +79,7 @@ enum Asks {
 
 impl Asks {
     fn of(call: &Call) -> Self {
-        let event = call
-            .context
-            .event
-            .and_then(|name| name.parse::<EventType>().ok());
-        match event.map(EventType::phase) {
+        match call.context.event.map(EventType::phase) {
             Some(Phase::Pre) => Self::Leave,
             Some(Phase::Post) => Self::Nothing,
             None => Self::Value,
@@ -288,7 +284,10 @@ impl ProxyRuntime {
         let mut headers = header_map(headers)
             .map_err(|error| Failure::new(FailureKind::Load, error.to_string()))?;
         let payload = Payload {
-            kind: call.context.event.unwrap_or("function.execute"),
+            kind: call
+                .context
+                .event
+                .map_or("function.execute", EventType::as_str),
             timestamp: call.caused_at,
             event_id: call.context.event_id,
             data: &call.params,

@@ -3,8 +3,8 @@
 //! Only describes; the requests themselves are made by the runtime.
 
 use serde_json::{Value, json};
-use tollgate_core::event::{EventType, Phase};
-use tollgate_core::registry;
+use tollgate_core::events::{EventSpec, Phase};
+use tollgate_core::platform;
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItemBuilder,
 };
@@ -16,16 +16,18 @@ use utoipa::openapi::{
 
 /// One entry for each event type.
 pub(crate) fn webhooks() -> Paths {
-    let entries = EventType::ALL.map(|event| (event.as_str().to_owned(), delivery(event)));
+    let catalogue = platform::catalogue();
+    let specs = catalogue.specs().iter();
+    let entries = specs.map(|spec| (spec.event.as_str().to_owned(), delivery(spec)));
     let mut paths = Paths::new();
     paths.paths.extend(entries);
     paths
 }
 
-fn delivery(event: EventType) -> PathItem {
-    let spec = registry::spec(event);
+fn delivery(spec: &EventSpec) -> PathItem {
+    let event = spec.event;
     let content = ContentBuilder::new()
-        .schema(Some(described(&payload(event))))
+        .schema(Some(described(&payload(spec))))
         .example(Some(json!({
             "type": event.as_str(),
             "timestamp": "2025-01-15T10:30:00.000000Z",
@@ -74,15 +76,15 @@ fn headers() -> [Parameter; 3] {
     })
 }
 
-fn payload(event: EventType) -> Value {
+fn payload(spec: &EventSpec) -> Value {
     json!({
         "type": "object",
         "required": ["type", "timestamp", "event_id", "data"],
         "properties": {
-            "type": {"type": "string", "enum": [event.as_str()]},
+            "type": {"type": "string", "enum": [spec.event.as_str()]},
             "timestamp": {"type": "string", "format": "date-time"},
             "event_id": {"type": "string", "format": "uuid"},
-            "data": registry::spec(event).inline_schema(),
+            "data": spec.inline_schema(),
         },
     })
 }
@@ -99,14 +101,15 @@ mod tests {
     #[test]
     fn every_event_type_is_described_with_all_its_fields() {
         let document = serde_json::to_value(webhooks()).unwrap();
-        for event in EventType::ALL {
+        for spec in platform::catalogue().specs() {
+            let event = spec.event;
             let body = &document[event.as_str()]["post"]["requestBody"]["content"];
             let schema = &body["application/json"]["schema"];
             let data = &schema["properties"]["data"]["properties"];
             let data = data
                 .as_object()
                 .unwrap_or_else(|| panic!("{event}: {schema}"));
-            for field in registry::spec(event).sample().as_object().unwrap().keys() {
+            for field in spec.sample().as_object().unwrap().keys() {
                 assert!(data.contains_key(field), "{event} lacks {field}");
             }
             assert!(!body.to_string().contains("$defs"), "{event}");

@@ -5,9 +5,10 @@ use serde_json::Value;
 use tollgate_core::auth::{ActsAs, GrantScope, Permission, RoleName};
 use tollgate_core::confinement::Wall;
 use tollgate_core::engine::Hindrance;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, Network};
 use tollgate_core::invocation::{FailureKind, LOG_LEVELS, LOGGERS, Trigger};
+use tollgate_core::platform;
 use tollgate_core::ports::store::UserOrder;
 use tollgate_core::subscriber::OnTimeout;
 use tollgate_core::task::State;
@@ -56,7 +57,6 @@ macro_rules! words {
 }
 
 words! {
-    event event_or_null EventType,
     execution_mode execution_mode_or_null ExecutionMode,
     environment environment_or_null Environment,
     network network_or_null Network,
@@ -69,6 +69,14 @@ words! {
     acts_as acts_as_or_null ActsAs,
     role role_or_null RoleName,
     wall wall_or_null Wall,
+}
+
+pub(crate) fn event() -> Object {
+    one_of(platform::catalogue().types().map(EventType::as_str))
+}
+
+pub(crate) fn event_or_null() -> Object {
+    or_null(event())
 }
 
 pub(crate) fn phase() -> Object {

@@ -10,6 +10,7 @@ use crate::rows::{Record, all, count, exists, first, write};
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::events::EventType;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{Hold, NewInvocation, Trigger, Waiter};
@@ -214,7 +215,7 @@ fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
         function_id: FunctionId(row.get("function_id")?),
         version_id: VersionId(row.get("version_id")?),
         version: row.u32("version")?,
-        event: row.word_opt("event", |text| text.parse().ok())?,
+        event: row.word_opt("event", |text| EventType::stored(text).ok())?,
         event_id: row.uuid_opt("event_id")?.map(EventId),
         trigger: row.word("trigger", Trigger::from_text)?,
         waiter: row.word("waiter", Waiter::from_text)?,

@@ -9,6 +9,7 @@ use crate::open::Scoped;
 use crate::rows::{Record, all, micros, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
+use tollgate_core::events::EventType;
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::ports::store::{
     DeadLetter, DeadLetterStore, InvocationQuery, OnCommit, Redrive, StoreError,
@@ -35,7 +36,9 @@ fn read(row: &Row<'_>) -> DbResult<DeadLetter> {
     Ok(DeadLetter {
         id: InvocationId(row.get("id")?),
         function_id: FunctionId(row.get("function_id")?),
-        event: row.shown(None, |row| row.word_opt("event", |text| text.parse().ok()))?,
+        event: row.shown(None, |row| {
+            row.word_opt("event", |text| EventType::stored(text).ok())
+        })?,
     })
 }
 
@@ -136,10 +139,10 @@ impl DeadLetterStore for Scoped {
 mod tests {
     use super::*;
     use crate::migrations;
-    use tollgate_core::event::EventType;
     use tollgate_core::ids::AppId;
     use tollgate_core::invocation::FailureKind;
     use tollgate_core::ports::store::Visibility;
+    use tollgate_core::users::events::POST_USER_CREATE;
 
     /// However much history there is, only what ended badly is searched, in the order of numbers.
     #[test]
@@ -149,7 +152,7 @@ mod tests {
         let everything = InvocationQuery {
             states: vec![State::Dead],
             function_slug: Some("f".to_owned()),
-            event: Some(EventType::PostUserCreate),
+            event: Some(POST_USER_CREATE),
             kind: Some(FailureKind::Exception),
             app_slug: Some("a".to_owned()),
             visible_to: Some(Visibility {

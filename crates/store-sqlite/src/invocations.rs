@@ -10,6 +10,7 @@ use crate::rows::{Record, all, count, first, json};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
 use std::collections::HashMap;
+use tollgate_core::events::EventType;
 use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
@@ -140,7 +141,9 @@ fn read(row: &Row<'_>) -> DbResult<(Invocation, bool)> {
         function_slug: function_slug.unwrap_or_else(unknown),
         version_id: VersionId(row.get("version_id")?),
         version: row.shown(0, |row| row.u32("version"))?,
-        event: row.shown(None, |row| row.word_opt("event", |text| text.parse().ok()))?,
+        event: row.shown(None, |row| {
+            row.word_opt("event", |text| EventType::stored(text).ok())
+        })?,
         event_id: row
             .shown(None, |row| row.uuid_opt("event_id"))?
             .map(EventId),

@@ -8,7 +8,7 @@ use crate::open::Scoped;
 use crate::rows::{Record, all, exists, first, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::ids::{AppId, FunctionId, SiteId, SubscriberId};
 use tollgate_core::ports::store::{Conflict, NewSubscriber, StoreError, SubscriberStore};
 use tollgate_core::subscriber::{Inactive, OnTimeout, Subscriber, SubscriberOptions, Subscription};
@@ -82,7 +82,7 @@ fn read(row: &Row<'_>) -> DbResult<Subscriber> {
     let mut row = Record::new("subscribers", row);
     Ok(Subscriber {
         id: SubscriberId(row.get("id")?),
-        event: row.word("event", |text| text.parse().ok())?,
+        event: row.word("event", |text| EventType::stored(text).ok())?,
         function_id: FunctionId(row.get("function_id")?),
         function_name: row.shown_text("function_name")?,
         function_slug: row.shown_text("function_slug")?,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::auth::Ceiling;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::Executable;
 use tollgate_core::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocation::{Completion, Hold, Started};

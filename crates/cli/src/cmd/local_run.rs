@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::entropy::Entropy;
-use tollgate_core::event::EventType;
+use tollgate_core::events::{Catalogue, EventSpec, EventType};
 use tollgate_core::function::{
     CallContext, Environment, Executable, FunctionOptions, Network, Source as Code,
 };
@@ -28,10 +28,10 @@ use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocation::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
+use tollgate_core::platform;
 use tollgate_core::ports::runtime::{
     Call, CheckError, HostCalls, HostError, Remains, RunReport, Runtime as _,
 };
-use tollgate_core::registry;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
@@ -40,11 +40,13 @@ use tollgate_runtimes::Outbound;
 pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResult {
     let Context { config, terminal } = context;
     let source = Source::read(Path::new(&args.function))?;
-    let event = args.event.as_deref().map(event).transpose()?;
+    let catalogue = platform::catalogue();
+    let event = args.event.as_deref();
+    let event = event.map(|name| spec(&catalogue, name)).transpose()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let params = match (params(args.params.as_deref())?, event) {
         (Some(given), _) => JsonText::from(given),
-        (None, Some(event)) => JsonText::from(&registry::spec(event).sample()),
+        (None, Some(spec)) => JsonText::from(&spec.sample()),
         (None, None) => JsonText::from(&json!({})),
     };
     if !args.secret.is_empty() {
@@ -61,7 +63,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     });
     let call = Planned {
         source: &source,
-        event,
+        event: event.map(|spec| spec.event),
         params,
         user_data: args.user.as_deref().map(user).transpose()?,
         options: options(args)?,
@@ -124,15 +126,10 @@ fn options(args: &FunctionRun) -> Result<FunctionOptions, AnyError> {
     Ok(options)
 }
 
-fn event(name: &str) -> Result<EventType, AnyError> {
-    let found = EventType::ALL
-        .into_iter()
-        .find(|event| event.as_str().eq_ignore_ascii_case(name));
-    found.ok_or_else(|| {
-        let names: Vec<_> = EventType::ALL
-            .iter()
-            .map(|event| event.as_str().to_owned())
-            .collect();
+fn spec<'a>(catalogue: &'a Catalogue, name: &str) -> Result<&'a EventSpec, AnyError> {
+    let found = catalogue.find(&name.to_ascii_uppercase());
+    found.map_err(|error| {
+        let names: Vec<_> = error.known.into_iter().map(str::to_owned).collect();
         format!(
             "there is no event `{name}`{}",
             did_you_mean_one_of(name, &names)
@@ -363,7 +360,7 @@ impl Planned<'_> {
             execution_id: entropy.task_id(now),
             attempt: 1,
             deadline: now.plus(timeout),
-            event: self.event.map(EventType::as_str),
+            event: self.event,
             event_id: self.event.map(|_| entropy.event_id(now)),
         };
         Call {

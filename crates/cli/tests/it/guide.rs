@@ -2,11 +2,12 @@
 
 use crate::support::folder::Folder;
 use serde_json::Value;
-use tollgate_core::event::EventType;
 use tollgate_core::filter::Filter;
 use tollgate_core::invocation::Failure;
 use tollgate_core::json::JsonText;
+use tollgate_core::platform;
 use tollgate_core::subscriber::OnTimeout;
+use tollgate_core::users::events::{POST_USER_UPDATE, PRE_USER_CREATE};
 use tollgate_core::verdict::Verdict;
 
 const FUNCTIONS: &str = include_str!("../../../../docs/guide/functions.md");
@@ -30,14 +31,14 @@ async fn every_function_gives_what_its_first_line_says() {
     for example in examples {
         let first = example.lines().next().unwrap().trim_start_matches("# ");
         let (event, expected) = first.split_once(": ").unwrap();
-        let event: EventType = event.parse().unwrap();
+        let spec = *platform::catalogue().find(event).unwrap();
         folder.write("example.py", example);
         let run = [
             "function",
             "run",
             "example.py",
             "--event",
-            event.as_str(),
+            spec.event.as_str(),
             "--json",
         ];
         let said = folder.run(&run).await.json();
@@ -58,12 +59,10 @@ async fn every_function_gives_what_its_first_line_says() {
 #[test]
 fn every_filter_can_be_set() {
     let mut filters = 0;
-    for (language, event) in [
-        ("cel", EventType::PreUserCreate),
-        ("cel update", EventType::PostUserUpdate),
-    ] {
+    for (language, event) in [("cel", PRE_USER_CREATE), ("cel update", POST_USER_UPDATE)] {
         for text in blocks(EVENTS, language).into_iter().flat_map(str::lines) {
-            Filter::compile(text, Some(event)).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let spec = *platform::catalogue().find(event.as_str()).unwrap();
+            Filter::compile(text, Some(&spec)).unwrap_or_else(|error| panic!("{text}: {error}"));
             filters += 1;
         }
     }

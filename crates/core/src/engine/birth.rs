@@ -4,15 +4,15 @@ use super::Engine;
 use crate::auth::{Actor, ActsAs, Principal};
 use crate::chain::Chain;
 use crate::error::Error;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::Executable;
 use crate::ids::{EventId, InvocationId, SiteId, UserId};
 use crate::invocation::{NewInvocation, OnBehalf, Trigger, Waiter};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Taken, TaskRun};
-use crate::registry::UserParams;
 use crate::subscriber::SubscriberOptions;
 use crate::time::Timestamp;
+use crate::users::events::UserParams;
 use std::sync::Arc;
 use std::time::Duration;
 

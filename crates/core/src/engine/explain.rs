@@ -1,12 +1,12 @@
 //! Explaining: which subscriptions an event would run, in which order, and why each other one would
 //! not. The same conditions as for publishing, and nothing runs.
 
+use super::publish::written;
 use super::{Condition, Engine, Occurrence, Passage};
 use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
-use crate::event::EventType;
-use crate::registry::Event;
+use crate::events::{Event, EventType};
 use crate::subscriber::{Inactive, Subscriber};
 use std::collections::HashMap;
 
@@ -99,7 +99,7 @@ impl Engine {
     ) -> Result<Vec<Explained>, Error> {
         let event_type = event.event_type();
         let subscribed = self.subscriptions(principal.scope(), event_type).await?;
-        let params = event.params();
+        let params = written(event)?;
         let user = Self::user_data(principal);
         let now = self.clock.now();
         let occurrence = Occurrence {

@@ -2,7 +2,7 @@
 //!
 //! Must never take a filter that cannot be evaluated for one that does not match.
 
-use crate::event::EventType;
+use crate::events::{EventSpec, EventType};
 use crate::filter::{Activation, Filter};
 use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
@@ -51,7 +51,8 @@ pub(crate) enum Passage {
 }
 
 impl Subscribed {
-    pub(crate) fn new(event: EventType, subscription: Subscription) -> Self {
+    /// `event` is none for a type that nobody registers any more.
+    pub(crate) fn new(event: Option<&EventSpec>, subscription: Subscription) -> Self {
         let own = subscription.options.filter.as_deref();
         let functions = subscription.executable.options.filter_conditions.as_deref();
         let conditions = [
@@ -63,7 +64,7 @@ impl Subscribed {
             .filter_map(|(whose, text)| Some((whose, text?)))
             .map(|(whose, text)| {
                 // It was checked when it was set; an event may have changed since then.
-                let compiled = Filter::compile(text, Some(event)).map_err(|it| it.to_string());
+                let compiled = Filter::compile(text, event).map_err(|it| it.to_string());
                 (whose, compiled)
             })
             .collect();

@@ -11,6 +11,7 @@ mod gate;
 mod host;
 mod ids;
 mod patch;
+mod proposal;
 mod publish;
 mod resolve;
 mod response;
@@ -28,6 +29,9 @@ pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
 pub(crate) use gate::{Gate, Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
+#[cfg(test)]
+pub(crate) use patch::enrich;
+pub use proposal::{Proposal, Unsavable};
 pub use publish::{EventService, Prepared, Publication};
 pub use resolve::QueueCoordinator;
 pub(crate) use resolve::{deleted, switched_off};
@@ -39,7 +43,7 @@ use crate::auth::{Actor, Ceiling, Principals};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::event::EventType;
+use crate::events::{Catalogue, EventType};
 use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, InvocationChanged};
@@ -73,6 +77,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// Seals what must not be read in the store.
     pub vault: Arc<Vault>,
+    /// What can be published and subscribed.
+    pub catalogue: Catalogue,
     /// What an operator may change.
     pub settings: Settings,
 }
@@ -106,6 +112,7 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) catalogue: Catalogue,
     pub(crate) settings: Settings,
     user_ids: IdSource,
     pub(crate) invocation_ids: IdSource,
@@ -154,6 +161,7 @@ impl Engine {
             clock: parts.clock,
             entropy: parts.entropy,
             vault: parts.vault,
+            catalogue: parts.catalogue,
             settings: parts.settings,
             user_ids: IdSource::new(IdKind::User),
             invocation_ids: IdSource::new(IdKind::Invocation),
@@ -264,10 +272,11 @@ impl Engine {
     ) -> Result<Subscriptions, Error> {
         let load = async {
             let stored = self.scoped(scope).subscriptions(event).await?;
+            let spec = self.catalogue.find(event.as_str()).ok().copied();
             let compile = move || {
                 let compiled = stored.into_iter();
                 compiled
-                    .map(|subscription| Subscribed::new(event, subscription))
+                    .map(|subscription| Subscribed::new(spec.as_ref(), subscription))
                     .collect()
             };
             // Many conditions take a while to compile, in which this thread serves others.

@@ -1,10 +1,9 @@
 //! Enrichment: merge patches of PRE functions, applied in order, checked after each.
 
+use super::proposal::{Proposal, Unsavable};
+use crate::events::EventSpec;
 use crate::invocation::{Failure, FailureKind};
 use crate::json::{JsonText, changes, merge_patch};
-use crate::registry::EventSpec;
-use crate::users::{Profile, identity};
-use serde::Deserialize;
 use serde_json::Value;
 
 /// What the engine adds to a function's parameters.
@@ -52,20 +51,20 @@ fn take_out_same(fields: &mut serde_json::Map<String, Value>, given: &Value) {
     });
 }
 
-/// Applies one function's patch to the proposed values and tells what it changed. `given` is what the
+/// Applies one function's patch to what is proposed and tells what it changed. `given` is what the
 /// function was called with.
 ///
-/// `refusal` is why the function may not change this account, if so: what the request itself changed
-/// stays, what the patch would change beside is refused.
+/// `refusal` is why the function may not change it, if so: what the request itself changed stays, what
+/// the patch would change beside is refused.
 ///
 /// # Errors
 /// [`FailureKind::Enrichment`], naming the field and the function, when the patch reaches outside
-/// the event's enrichable fields, gives values that could not be saved, or changes an account that
-/// is not the function's to change. `proposed` is unchanged then.
-pub(super) fn enrich(
+/// the event's enrichable fields, gives values that could not be saved, or changes what is not the
+/// function's to change. `proposed` is unchanged then.
+pub(crate) fn enrich<P: Proposal>(
     spec: &EventSpec,
     function_name: &str,
-    proposed: &mut Profile,
+    proposed: &mut P,
     patch: &Value,
     refusal: Option<&str>,
     given: &JsonText,
@@ -93,27 +92,18 @@ pub(super) fn enrich(
         }
     }
     let first = patch.as_object().and_then(|fields| fields.keys().next());
-    let unreadable = |error: serde_json::Error| {
-        fail(
-            first.map_or("params", String::as_str),
-            &format!("cannot be saved: {error}"),
-        )
+    let unsavable = |Unsavable { field, reason }| {
+        let first = first.map_or("params", String::as_str);
+        let field = field.as_deref().unwrap_or(first);
+        fail(field, &format!("cannot be saved: {reason}"))
     };
-    let before = serde_json::to_value(&*proposed).map_err(unreadable)?;
-    let mut value = before.clone();
-    merge_patch(&mut value, patch);
-    let mut enriched = Profile::deserialize(&value).map_err(unreadable)?;
-    if enriched.email != proposed.email {
-        enriched.email = identity::kept_email(&enriched.email);
-    }
-    if let Some(error) = enriched.check(Some(proposed)).first() {
-        return Err(fail(
-            &error.field,
-            &format!("cannot be saved: {}", error.message),
-        ));
-    }
+    let unwritable = |error| unsavable(Unsavable::from(error));
+    let before = proposed.values().map_err(unwritable)?;
+    let mut values = before.clone();
+    merge_patch(&mut values, patch);
+    let enriched = proposed.patched(&values).map_err(unsavable)?;
     // As it will be saved: an absent field has its default again.
-    let after = serde_json::to_value(&enriched).map_err(unreadable)?;
+    let after = enriched.values().map_err(unwritable)?;
     let changes = changes(&before, &after);
     if let (Some(reason), Some(field)) = (refusal, changes.keys().next()) {
         return Err(fail(field, &format!("is not allowed: {reason}")));
@@ -125,129 +115,105 @@ pub(super) fn enrich(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::EventType;
-    use crate::registry::{Event, spec};
+    use crate::auth::Ceiling;
+    use crate::error::Error;
+    use crate::events::{EventType, LifecycleEvent};
+    use crate::ports::store::ScopedStore;
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
     use serde_json::json;
 
-    fn proposed() -> Profile {
-        match spec(EventType::PreUserCreate).sample_event() {
-            Event::PreUserCreate(profile) => profile,
-            other => panic!("{other:?}"),
+    crate::event_types! { PRE_ORDER_SHIP }
+
+    /// Nothing of the platform's own.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+    struct Order {
+        weight: u32,
+        #[serde(default)]
+        note: String,
+    }
+
+    impl LifecycleEvent for Order {
+        const TYPE: EventType = PRE_ORDER_SHIP;
+
+        fn sample() -> Self {
+            let note = "fragile".to_owned();
+            Self { weight: 3, note }
         }
     }
 
-    fn apply(patch: Value) -> Result<Profile, String> {
-        let mut profile = proposed();
-        let given = JsonText::of(&profile).unwrap();
-        enrich(
-            &spec(EventType::PreUserCreate),
-            "F",
-            &mut profile,
-            &patch,
-            None,
-            &given,
-        )
-        .map(|_| profile)
-        .map_err(|failure| failure.message)
+    impl Proposal for Order {
+        fn values(&self) -> Result<Value, serde_json::Error> {
+            serde_json::to_value(self)
+        }
+
+        fn patched(&self, values: &Value) -> Result<Self, Unsavable> {
+            let patched = Self::deserialize(values)?;
+            if patched.weight > 100 {
+                return Err(Unsavable {
+                    field: Some("weight".to_owned()),
+                    reason: "nobody carries that".to_owned(),
+                });
+            }
+            Ok(patched)
+        }
+
+        async fn settle(&mut self, _: &dyn ScopedStore) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn is_protected(&self) -> bool {
+            false
+        }
+
+        fn refusal(&self, _: &Ceiling) -> Option<String> {
+            None
+        }
     }
 
     #[test]
-    fn of_a_protected_account_only_what_the_patch_changes_is_refused() {
-        let refused = |patch: Value| {
-            let (mut profile, why) = (proposed(), Some("it is a superuser's"));
-            let spec = spec(EventType::PreUserCreate);
-            let given = JsonText::of(&profile).unwrap();
-            let enriched = enrich(&spec, "F", &mut profile, &patch, why, &given);
-            assert_eq!(profile, proposed());
-            enriched.map_err(|failure| failure.message)
+    fn whoevers_proposal_it_is_it_is_patched_and_says_itself_what_cannot_be_saved() {
+        let spec = EventSpec::of::<Order>("Before an order is shipped.");
+        let spec = spec.with_enrichable(&["weight", "note"]);
+        let apply = |patch: Value, refusal: Option<&str>| {
+            let mut order = Order::sample();
+            let given = JsonText::of(&order).unwrap();
+            let changes = enrich(&spec, "F", &mut order, &patch, refusal, &given);
+            let changes = changes.map_err(|failure| failure.message);
+            changes.map(|changes| (changes.to_value(), order))
         };
-        let same = json!({"email": proposed().email, "attributes": {"plan": "free"}});
-        for patch in [json!({}), same] {
-            refused(patch).unwrap();
-        }
-        for (patch, field) in [
-            (json!({"email": "x@example.com"}), "'email'"),
-            (json!({"is_active": false}), "'is_active'"),
-            (json!({"attributes": {"plan": "paid"}}), "'attributes.plan'"),
-        ] {
-            let message = refused(patch).unwrap_err();
-            assert!(message.contains(field), "{message}");
-            assert!(message.contains("it is a superuser's"), "{message}");
-        }
-    }
-
-    #[test]
-    fn allowed_fields_change_and_the_rest_stays() {
-        let enriched = apply(json!({"first_name": "Jane", "attributes": {"a": 1}})).unwrap();
-        assert_eq!(enriched.first_name, "Jane");
-        assert_eq!(
-            Value::Object(enriched.attributes),
-            json!({"plan": "free", "a": 1})
+        let (changes, order) = apply(json!({"weight": 4, "note": null}), None).unwrap();
+        let note = String::new();
+        assert_eq!(order, Order { weight: 4, note });
+        let (weight, note) = (
+            json!({"from": 3, "to": 4}),
+            json!({"from": "fragile", "to": ""}),
         );
-        assert_eq!(enriched.email, proposed().email);
-        let address = |patch| apply(patch).unwrap().email;
-        assert_eq!(
-            address(json!({"email": "J＠BLOCKED.Example"})),
-            "J@blocked.example"
-        );
-        assert_eq!(apply(json!({"first_name": null})).unwrap().first_name, "");
-        assert_eq!(apply(json!({})).unwrap(), proposed());
-    }
-
-    #[test]
-    fn parameters_can_be_returned_whole_for_every_pre_event() {
-        for event in EventType::ALL {
-            let spec = spec(event);
-            if event.phase() != crate::event::Phase::Pre {
-                continue;
-            }
-            let mut profile = proposed();
-            profile.attributes = json!({"a": null, "b": {"c": 1}})
-                .as_object()
-                .unwrap()
-                .clone();
-            let mut given = spec.sample();
-            given["attributes"] = Value::Object(profile.attributes.clone());
-            let text = JsonText::from(&given);
-            let mut returned = given.clone();
-            returned["__function__"] = json!({"name": "F"});
-            let before = profile.clone();
-            enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap();
-            assert_eq!(profile, before, "{event}: nothing was wished for");
-            // Another function's change stands; what differs from what was given is a wish.
-            profile.last_name = "Other".to_owned();
-            if spec.enrichable.contains(&"attributes") {
-                returned["attributes"]["b"]["d"] = json!(2);
-                enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap();
-                assert_eq!(profile.last_name, "Other");
-                let attributes = json!({"a": null, "b": {"c": 1, "d": 2}});
-                assert_eq!(Value::Object(profile.attributes.clone()), attributes);
-            }
-            returned["is_staff"] = json!(true);
-            let refused = enrich(&spec, "F", &mut profile, &returned, None, &text).unwrap_err();
-            assert!(
-                refused.message.contains("'is_staff'"),
-                "{event}: {}",
-                refused.message
-            );
-        }
-    }
-
-    #[test]
-    fn anything_else_is_broken_and_says_why() {
-        for (patch, part) in [
-            (json!({"is_staff": true}), "'is_staff'"),
-            (json!({"username": "root"}), "it may change email"),
-            (json!({"nonsense": 1}), "'nonsense'"),
-            (json!({"email": "nope"}), "valid e-mail"),
-            (json!({"email": "a\u{200b}@b.c"}), "U+200B"),
-            (json!({"email": null}), "missing field"),
-            (json!({"is_active": "yes"}), "'is_active'"),
-            (json!({"attributes": [1]}), "'attributes'"),
+        assert_eq!(changes, json!({"weight": weight, "note": note}));
+        for (patch, refusal, part) in [
+            (
+                json!({"weight": 101}),
+                None,
+                "'weight' that cannot be saved: nobody carries",
+            ),
+            (
+                json!({"note": 1}),
+                None,
+                "'note' that cannot be saved: invalid type",
+            ),
+            (
+                json!({"colour": 1}),
+                None,
+                "'colour' that is not allowed; it may change weight, note",
+            ),
+            (
+                json!({"weight": 4}),
+                Some("it is sealed"),
+                "'weight' that is not allowed: it is sealed",
+            ),
         ] {
-            let message = apply(patch.clone()).unwrap_err();
+            let message = apply(patch.clone(), refusal).unwrap_err();
             assert!(message.contains(part), "{patch}: {message}");
-            assert!(message.contains("'F'"), "{message}");
         }
     }
 }

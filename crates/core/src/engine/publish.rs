@@ -10,13 +10,13 @@ use super::{Cause, Engine, Occurrence, Passage, Queuer, Subscribed, completion};
 use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
-use crate::event::{EventType, Phase};
+use crate::events::{Catalogue, Event, EventSpec, EventType, Phase};
 use crate::failpoint::{self, Point};
 use crate::invocation::{Completion, Failure, NewInvocation, Trigger, Waiter};
+use crate::json::JsonText;
 use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::{NewWork, OnCommit};
-use crate::registry::{self, Event};
 use crate::subscriber::Subscription;
 use std::sync::Arc;
 
@@ -108,6 +108,7 @@ impl EventService {
         failpoint::hit(Point::PreBefore);
         let engine = &self.engine;
         let event_type = event.event_type();
+        let spec = *self.spec(event_type)?;
         let store = engine.scoped(principal.scope());
         let deadline = engine.clock.monotonic() + engine.settings.pre_budget;
         let members = self.members(event, principal, Waiter::Caller).await?;
@@ -140,12 +141,7 @@ impl EventService {
                     .collect(),
             ),
         };
-        let stage = PreStage::new(
-            registry::spec(event_type),
-            Arc::clone(engine),
-            store,
-            started,
-        );
+        let stage = PreStage::new(spec, Arc::clone(engine), store, started);
         Ok(Publication {
             response,
             stage: Some(stage),
@@ -157,6 +153,7 @@ impl EventService {
     /// # Errors
     /// As [`Self::publish_event`].
     pub async fn prepare(&self, event: &Event, principal: &Principal) -> Result<Prepared, Error> {
+        self.spec(event.event_type())?;
         let members = self.members(event, principal, Waiter::Nobody).await?;
         if members.is_empty() {
             return Ok(Prepared {
@@ -202,6 +199,17 @@ impl EventService {
         })
     }
 
+    /// What stands behind an event that the program itself publishes.
+    fn spec(&self, event: EventType) -> Result<&EventSpec, Error> {
+        let found = self.engine.catalogue.find(event.as_str());
+        found.map_err(|_| Error::Internal(format!("{event} is published and not registered")))
+    }
+
+    /// The event types that can be published.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.engine.catalogue
+    }
+
     /// The record of a run that must not begin.
     fn never_ran(&self, run: TaskRun, failure: Failure) -> Completion {
         let now = self.engine.clock.now();
@@ -244,9 +252,10 @@ impl EventService {
         let event_type = event.event_type();
         let subscriptions = engine.subscriptions(principal.scope(), event_type).await?;
         if subscriptions.is_empty() {
+            // Nobody reads the parameters: they are not even written.
             return Ok(Vec::new());
         }
-        let params = event.params();
+        let params = written(event)?;
         let user_data = Engine::user_data(principal);
         let at = engine.clock.now();
         let occurrence = Occurrence {
@@ -288,6 +297,14 @@ impl EventService {
         }
         Ok(members)
     }
+}
+
+/// The parameters as functions and filters read them.
+pub(super) fn written(event: &Event) -> Result<JsonText, Error> {
+    event.params().map_err(|error| {
+        let event = event.event_type();
+        Error::Internal(format!("the parameters of {event} have no JSON: {error}"))
+    })
 }
 
 /// Which subscriptions an event concerns, and which of them must not run.

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::error::Error;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::Executable;
 use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};

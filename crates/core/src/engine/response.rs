@@ -1,6 +1,6 @@
 //! What `publish_event` answers: the API document's two shapes.
 
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::ids::{FunctionId, InvocationId, TaskId};
 use crate::invocation::NewInvocation;
 use crate::subscriber::Subscription;

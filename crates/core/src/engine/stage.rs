@@ -2,16 +2,16 @@
 
 use super::Engine;
 use super::patch::enrich;
+use super::proposal::Proposal;
 use super::waited::WaitedRun;
 use crate::error::Error;
+use crate::events::EventSpec;
 use crate::function::Executable;
 use crate::invocation::{Completion, Failure, FailureKind};
 use crate::json::JsonText;
 use crate::numbers::{self, Inexact, Integers};
 use crate::ports::store::ScopedStore;
-use crate::registry::EventSpec;
 use crate::subscriber::Subscription;
-use crate::users::{Profile, Standing, User, function_refusal};
 use crate::verdict::{RecordedVerdict, Refusal, RefusedBy, Verdict};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Deserialize;
@@ -49,13 +49,13 @@ impl Member {
 }
 
 /// Every function agreed.
-pub struct Agreement {
-    /// The proposed values with all patches applied.
-    pub profile: Profile,
+pub struct Agreement<P> {
+    /// What was proposed, with all patches applied.
+    pub proposal: P,
     members: Vec<Member>,
 }
 
-impl Agreement {
+impl<P> Agreement<P> {
     /// The results to be written with the change. Call it when the write is certain to follow.
     pub fn take_completions(&mut self) -> Vec<Completion> {
         let ended = "The stage had already ended";
@@ -66,19 +66,19 @@ impl Agreement {
     }
 }
 
-/// Why a function may not change an account that holds rights, if it does.
-async fn refusal(
+/// Why a function may not change what is proposed, if it may not.
+async fn refusal<P: Proposal>(
     engine: &Engine,
     executable: &Executable,
-    standing: Standing<'_>,
+    proposal: &P,
 ) -> Result<Option<String>, Error> {
-    if !standing.holds_rights() {
+    if !proposal.is_protected() {
         return Ok(None);
     }
     let (site, version) = (executable.site_id, Some(executable.version_id));
     let ceiling = engine.ceiling(site, executable.function_id, version);
     Ok(match ceiling.await? {
-        Some(ceiling) => function_refusal(&ceiling, standing),
+        Some(ceiling) => proposal.refusal(&ceiling),
         None => Some("the function was deleted".to_owned()),
     })
 }
@@ -128,30 +128,25 @@ impl PreStage {
         }
     }
 
-    /// Waits for all verdicts, or the first refusal, and applies the enrichments to `profile`.
-    /// `before` is the account as it stands; what it holds decides which functions may change it.
+    /// Waits for all verdicts, or the first refusal, and applies the enrichments to `proposal`.
     ///
     /// Dropping the future cancels what still runs.
     ///
     /// # Errors
     /// [`Error::PreStage`] when a function refused or broke; every run that has ended is on record by then,
     /// and the others soon.
-    pub async fn decide(
-        mut self,
-        mut profile: Profile,
-        before: Option<&User>,
-    ) -> Result<Agreement, Error> {
+    pub async fn decide<P: Proposal>(mut self, mut proposal: P) -> Result<Agreement<P>, Error> {
         if let Some((index, verdict)) = self.first_refusal().await {
             return Err(self.refuse(index, verdict).await);
         }
-        if let Err((index, failure)) = self.enrich(&mut profile, before).await? {
+        if let Err((index, failure)) = self.enrich(&mut proposal).await? {
             self.members[index].run.fail(failure.clone());
             let verdict = Verdict::Broken(failure);
             self.members[index].verdict = Some(verdict.recorded());
             return Err(self.refuse(index, verdict).await);
         }
         Ok(Agreement {
-            profile,
+            proposal,
             members: self.members,
         })
     }
@@ -186,30 +181,23 @@ impl PreStage {
         None
     }
 
-    async fn enrich(
+    async fn enrich<P: Proposal>(
         &mut self,
-        profile: &mut Profile,
-        before: Option<&User>,
+        proposal: &mut P,
     ) -> Result<Result<(), (usize, Failure)>, Error> {
         if self.members.iter().all(|member| member.patch.is_none()) {
             return Ok(Ok(()));
         }
-        // The functions took their time: what counts is what the account holds now.
-        let now = match before {
-            Some(user) => self.store.user(user.id).await?,
-            None => None,
-        };
-        let standing = now.as_ref().or(before);
-        let standing = standing.map_or(Standing::none(), Standing::of);
+        proposal.settle(&*self.store).await?;
         for (index, member) in self.members.iter_mut().enumerate() {
             if let Some(patch) = &member.patch {
                 let executable = &member.subscription.executable;
-                let refusal = refusal(&self.engine, executable, standing.proposed(profile)).await?;
+                let refusal = refusal(&self.engine, executable, proposal).await?;
                 let (name, refusal) = (&executable.function_name, refusal.as_deref());
                 let given = &member.run.invocation().params;
                 let changes = match &member.inexact {
                     Some(inexact) => Err(cannot_be_kept(name, inexact)),
-                    None => enrich(&self.spec, name, profile, patch, refusal, given),
+                    None => enrich(&self.spec, name, proposal, patch, refusal, given),
                 };
                 match changes {
                     Ok(changes) => member.changes = Some(changes),

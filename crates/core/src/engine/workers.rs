@@ -4,7 +4,7 @@
 
 use super::Engine;
 use crate::error::Error;
-use crate::event::{EventType, Phase};
+use crate::events::Phase;
 use crate::function::{CodeError, Executable};
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind};
@@ -65,7 +65,7 @@ impl Engine {
             let executable = Arc::new(executable);
             self.retire(scope.site_id(), function, Some(executable.version_id));
             let mut called = false;
-            for event in EventType::ALL {
+            for event in self.catalogue.types() {
                 called |= event.phase() == Phase::Pre
                     && store
                         .subscriber(event, function)

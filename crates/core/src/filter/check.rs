@@ -6,7 +6,7 @@
 
 use super::kind::{self, Kind};
 use super::{FilterError, operators, signatures};
-use crate::event::EventType;
+use crate::events::EventSpec;
 use crate::limits;
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue, SelectExpr,
@@ -31,7 +31,7 @@ impl Wrong {
 pub(super) type Checked = Result<Kind, Wrong>;
 
 /// Checks a program.
-pub(super) fn check(program: &Program, event: Option<EventType>) -> Result<(), FilterError> {
+pub(super) fn check(program: &Program, event: Option<&EventSpec>) -> Result<(), FilterError> {
     let mut checker = Checker {
         names: vec![
             ("event".to_owned(), kind::event(event)),

@@ -1,7 +1,7 @@
 //! The types that the check of a filter knows, and where they come from: the event's JSON Schema.
 
-use crate::event::EventType;
-use crate::registry::{self, UserParams};
+use crate::events::EventSpec;
+use crate::users::events::UserParams;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -107,9 +107,9 @@ impl Kind {
 }
 
 /// The name that a filter calls `event`.
-pub(super) fn event(event: Option<EventType>) -> Kind {
+pub(super) fn event(event: Option<&EventSpec>) -> Kind {
     let params = event.map_or(Kind::Any, |event| {
-        let schema = registry::spec(event).schema();
+        let schema = event.schema();
         Kind::of_schema(&schema, &schema)
     });
     let mut fields = BTreeMap::from([("type".to_owned(), Kind::Text)]);

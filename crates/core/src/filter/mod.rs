@@ -20,7 +20,7 @@ mod value;
 
 pub use value::Activation;
 
-use crate::event::EventType;
+use crate::events::EventSpec;
 use crate::{limits, text};
 use cel::{Env, Program, Value};
 use std::fmt;
@@ -63,7 +63,7 @@ impl Filter {
     /// # Errors
     /// [`FilterError`] with the place: syntax, an unknown name or field, types that do not fit, a
     /// result that is no boolean, or a bound of [`limits`].
-    pub fn compile(text: &str, event: Option<EventType>) -> Result<Self, FilterError> {
+    pub fn compile(text: &str, event: Option<&EventSpec>) -> Result<Self, FilterError> {
         if text.len() > limits::FILTER_BYTES {
             let message = format!(
                 "A filter has at most {} bytes; this one has {}",

@@ -1,21 +1,27 @@
 //! What filters mean, what is refused, and that no text can break the parser.
 
 use super::*;
+use crate::events::{EventSpec, EventType};
 use crate::json::JsonText;
-use crate::registry::{UserParams, spec};
+use crate::platform;
 use crate::time::Timestamp;
+use crate::users::events::{POST_USER_CREATE, PRE_USER_CREATE, PRE_USER_UPDATE, UserParams};
 use serde_json::{Value as Json, json};
 
+fn spec(event: EventType) -> EventSpec {
+    *platform::catalogue().find(event.as_str()).unwrap()
+}
+
 fn compiled(text: &str) -> Result<Filter, FilterError> {
-    Filter::compile(text, Some(EventType::PreUserUpdate))
+    Filter::compile(text, Some(&spec(PRE_USER_UPDATE)))
 }
 
 /// On a Wednesday, 2025-01-15T10:30:00Z.
 fn activation(change: Json) -> Activation {
-    let event = EventType::PreUserUpdate;
+    let event = PRE_USER_UPDATE;
     let mut params = spec(event).sample();
     crate::json::merge_patch(&mut params, &change);
-    let user = spec(EventType::PostUserCreate).sample();
+    let user = spec(POST_USER_CREATE).sample();
     let user: UserParams = serde_json::from_value(user).unwrap();
     let now = Timestamp::from_micros(1_736_937_000_000_000);
     Activation::new(event, params, Some(&JsonText::of(&user).unwrap()), now)
@@ -277,8 +283,8 @@ fn without_an_event_the_parameters_are_not_known_yet() {
     Filter::compile("event.params.whatever > 3", None).unwrap();
     Filter::compile("event.previous.whatever > 3", None).unwrap();
     assert!(Filter::compile("event.whatever > 3", None).is_err());
-    let create = Some(EventType::PreUserCreate);
-    let error = Filter::compile("event.previous.email == ''", create).unwrap_err();
+    let create = spec(PRE_USER_CREATE);
+    let error = Filter::compile("event.previous.email == ''", Some(&create)).unwrap_err();
     assert!(error.message.contains("'previous'"), "{error}");
 }
 

@@ -1,7 +1,7 @@
 //! What a filter sees, as CEL values.
 
 use super::cost::Given;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::json::JsonText;
 use crate::limits;
 use crate::time::Timestamp;

@@ -4,7 +4,7 @@
 
 use super::runtime::{HostCalls, RunReport};
 use super::store::Claimed;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::Executable;
 use crate::ids::{FunctionId, SiteId};
 use crate::invocation::{Failure, Hold, InvocationChanged, NewInvocation};

@@ -7,7 +7,7 @@ use crate::draft::Faults;
 use crate::egress::EgressHosts;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::event::{EventType, Phase};
+use crate::events::Phase;
 use crate::function::Object;
 use crate::ids::{SiteId, UserId};
 use crate::limits;
@@ -82,10 +82,8 @@ impl AdminService {
     pub async fn warm_up(&self, authority: &Authority) -> Result<(), Error> {
         for site in self.sites(authority).await? {
             let scope = authority.scope(site.id);
-            for event in EventType::ALL
-                .into_iter()
-                .filter(|event| event.phase() == Phase::Pre)
-            {
+            let types = self.engine.catalogue.types();
+            for event in types.filter(|event| event.phase() == Phase::Pre) {
                 for subscribed in self.engine.subscriptions(scope, event).await?.iter() {
                     let executable = &subscribed.subscription.executable;
                     self.engine.warm_up(executable).await;

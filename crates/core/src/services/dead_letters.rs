@@ -7,7 +7,7 @@ use crate::auth::{Permission, Principal};
 use crate::draft::Draft;
 use crate::engine::{Engine, Queuer, on_behalf, redrive_limits};
 use crate::error::Error;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, UserId};
 use crate::invocation::{FailureKind, Invocation, InvocationChanged, OnBehalf};

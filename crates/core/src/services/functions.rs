@@ -8,7 +8,6 @@ use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
-use crate::event::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
     Source, VersionEntry,
@@ -456,9 +455,9 @@ impl FunctionService {
         }
         // They must hold for every event that the function is subscribed to already.
         let store = self.engine.scoped(scope);
-        for event in EventType::ALL {
-            if store.subscriber(event, function.id).await?.is_some() {
-                check_filter(field, conditions, Some(event), errors);
+        for spec in self.engine.catalogue.specs() {
+            if store.subscriber(spec.event, function.id).await?.is_some() {
+                check_filter(field, conditions, Some(spec), errors);
             }
         }
         Ok(())

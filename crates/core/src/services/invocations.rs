@@ -5,7 +5,7 @@ use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::chain::Link;
 use crate::engine::{Admitted, Cause, Engine, Queuer, WaitedRun};
 use crate::error::Error;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::Function;
 use crate::idempotency::Remember;
 use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};

@@ -27,7 +27,7 @@ use crate::auth::{Permission, Principal};
 use crate::draft::Faults;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::event::EventType;
+use crate::events::EventSpec;
 use crate::filter::Filter;
 use crate::ids::AppId;
 use crate::ports::store::Visibility;
@@ -162,13 +162,13 @@ fn check_timeout(seconds: Option<f64>, errors: &mut Vec<FieldError>) {
 fn check_filter(
     field: &'static str,
     filter: Option<&str>,
-    event: Option<EventType>,
+    event: Option<&EventSpec>,
     errors: &mut Vec<FieldError>,
 ) {
     let compiled = filter.map(|text| Filter::compile(text, event));
     if let Some(Err(error)) = compiled {
         let message = match event {
-            Some(event) => format!("For {event}: {error}"),
+            Some(spec) => format!("For {}: {error}", spec.event),
             None => error.to_string(),
         };
         errors.push(FieldError {

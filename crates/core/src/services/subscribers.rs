@@ -7,14 +7,13 @@ use crate::chain::Link;
 use crate::draft::{Draft, Faults};
 use crate::engine::{Engine, Explained, Hindrance, in_order};
 use crate::error::Error;
-use crate::event::{EventType, Phase};
+use crate::events::{EventSpec, EventType, InvalidEventType, Phase};
 use crate::function::Function;
 use crate::idempotency::Remember;
 use crate::ids::{FunctionId, InvocationId};
 use crate::json::merge_patch;
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
-use crate::registry::{self, Event};
 use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
 use crate::text::prefix;
 use crate::time::Timestamp;
@@ -96,13 +95,14 @@ impl SubscriberService {
         draft: Draft<Subscribe>,
         remember: Option<Remember<Subscriber>>,
     ) -> Result<Subscriber, Error> {
+        let spec = self.spec(event)?;
         let function = draft.look().function;
         let (found, mut errors) = if draft.faults().concern("function_id") {
             (None, Vec::new())
         } else {
             self.found(principal, function, draft.faults()).await?
         };
-        check(event, &draft.look().options, found.as_ref(), &mut errors);
+        check(spec, &draft.look().options, found.as_ref(), &mut errors);
         let options = draft.checked(errors)?.options;
         let found = found.ok_or(Error::FunctionDoesNotExist(function))?;
         let store = self.engine.scoped(principal.scope());
@@ -169,11 +169,12 @@ impl SubscriberService {
         function: FunctionId,
         draft: Draft<SubscriberPatch>,
     ) -> Result<Subscriber, Error> {
+        let spec = self.spec(event)?;
         let (found, mut errors) = self.found(principal, function, draft.faults()).await?;
         if found.is_none() {
             let options = draft.look().clone();
             let options = options.applied_to(SubscriberOptions::default());
-            check(event, &options, None, &mut errors);
+            check(spec, &options, None, &mut errors);
             return Err(Error::Validation(draft.faults_with(errors)));
         }
         let not_subscribed = || Error::NotSubscribed { function, event };
@@ -193,7 +194,7 @@ impl SubscriberService {
         super::check_damaged(&before.damaged, &fields, &mut errors);
         let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
-        check(event, &options, found.as_ref(), &mut errors);
+        check(spec, &options, found.as_ref(), &mut errors);
         draft.checked(errors)?;
         let now = self.engine.clock.now().after(before.updated_at);
         let write = async move {
@@ -211,14 +212,14 @@ impl SubscriberService {
     /// What is wrong with new options, whichever function's they are.
     ///
     /// # Errors
-    /// [`Error::Validation`].
+    /// [`Error::Validation`], [`Error::InvalidEventType`].
     pub fn check(&self, event: EventType, draft: Draft<SubscriberPatch>) -> Result<(), Error> {
         let options = draft
             .look()
             .clone()
             .applied_to(SubscriberOptions::default());
         let mut errors = Vec::new();
-        check(event, &options, None, &mut errors);
+        check(self.spec(event)?, &options, None, &mut errors);
         draft.checked(errors).map(drop)
     }
 
@@ -297,8 +298,8 @@ impl SubscriberService {
     ) -> Result<(App, Vec<(EventType, usize)>), Error> {
         let app = super::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
-        let mut counts = Vec::with_capacity(EventType::ALL.len());
-        for event in EventType::ALL {
+        let mut counts = Vec::with_capacity(self.engine.catalogue.specs().len());
+        for event in self.engine.catalogue.types() {
             counts.push((
                 event,
                 store.list_subscribers(event, Some(app.id)).await?.len(),
@@ -333,7 +334,8 @@ impl SubscriberService {
         event: EventType,
         draft: Draft<Explain>,
     ) -> Result<Vec<Explained>, Error> {
-        let mut sample = registry::spec(event).sample();
+        let spec = self.spec(event)?;
+        let mut sample = spec.sample();
         if let Some(params) = &draft.look().params {
             merge_patch(&mut sample, params);
         }
@@ -342,7 +344,7 @@ impl SubscriberService {
             Err(vec![FieldError::new("params", message)])
         } else {
             let params = draft.look().params.as_ref();
-            Event::read(event, &sample).map_err(|_| unreadable(event, params))
+            spec.read(&sample).map_err(|_| unreadable(spec, params))
         };
         let (given, asked) = match read {
             Ok(given) => (given, draft.whole()?),
@@ -361,7 +363,7 @@ impl SubscriberService {
         if explained.iter().all(|it| may_see(principal, it)) {
             return Ok(explained);
         }
-        let sample = registry::spec(event).sample_event();
+        let sample = spec.sample_event();
         let of_sample = self.engine.explain(&sample, &within).await?;
         let (mine, of_sample) = (explained.into_iter(), of_sample.into_iter());
         let mine = mine.filter(|it| may_see(principal, it));
@@ -369,6 +371,11 @@ impl SubscriberService {
         let mut explained: Vec<_> = mine.chain(theirs).collect();
         in_order(&mut explained);
         Ok(explained)
+    }
+
+    /// What stands behind an event that can be subscribed.
+    fn spec(&self, event: EventType) -> Result<&EventSpec, InvalidEventType> {
+        self.engine.catalogue.find(event.as_str())
     }
 
     /// The function to be subscribed. Where there is none and other things are wrong, it is one of them.
@@ -444,13 +451,13 @@ impl SubscriberService {
 }
 
 /// Which parameters are none of the event's.
-fn unreadable(event: EventType, params: Option<&Value>) -> Vec<FieldError> {
-    let sample = registry::spec(event).sample();
+fn unreadable(spec: &EventSpec, params: Option<&Value>) -> Vec<FieldError> {
+    let (event, sample) = (spec.event, spec.sample());
     let fields = params.and_then(Value::as_object).into_iter().flatten();
     let wrong = fields.filter(|(name, value)| {
         let mut alone = sample.clone();
         merge_patch(&mut alone, &serde_json::json!({*name: value}));
-        Event::read(event, &alone).is_err()
+        spec.read(&alone).is_err()
     });
     let faults = wrong.map(|(name, _)| {
         let name = prefix(name, limits::NAME_CHARS);
@@ -494,7 +501,7 @@ fn hidden(mut explained: Explained) -> Explained {
 
 /// Adds what is wrong with the options; the function's own conditions are looked at where it is known.
 fn check(
-    event: EventType,
+    spec: &EventSpec,
     options: &SubscriberOptions,
     function: Option<&Function>,
     errors: &mut Vec<FieldError>,
@@ -502,12 +509,12 @@ fn check(
     super::check_timeout(options.timeout_seconds, errors);
     let (field, most) = ("max_attempts", limits::MAX_ATTEMPTS_MAX);
     super::check_range(field, options.max_attempts, 1, most, errors);
-    if event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
+    if spec.event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
         let message = "Only PRE events have it; a POST function that times out is tried again";
         errors.push(FieldError::new("on_timeout", message));
     }
     let own = options.filter.as_deref();
-    super::check_filter("filter", own, Some(event), errors);
+    super::check_filter("filter", own, Some(spec), errors);
     let functions = function.and_then(|it| it.options.filter_conditions.as_deref());
-    super::check_filter("filter_conditions", functions, Some(event), errors);
+    super::check_filter("filter_conditions", functions, Some(spec), errors);
 }

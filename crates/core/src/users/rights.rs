@@ -190,20 +190,16 @@ mod tests {
     use super::*;
     use crate::auth::{Actor, ActsAs, FunctionRights, GrantScope};
     use crate::chain::{Chain, Link};
-    use crate::event::EventType;
+    use crate::events::LifecycleEvent as _;
     use crate::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
     use crate::ports::store::RoleGrant;
-    use crate::registry::spec;
     use crate::site::TenantScope;
     use crate::time::Timestamp;
+    use crate::users::events::UserCreateProposal;
     use std::sync::Arc;
 
     fn user(is_staff: bool, is_superuser: bool, roles: &[&str]) -> User {
-        let crate::registry::Event::PreUserCreate(profile) =
-            spec(EventType::PreUserCreate).sample_event()
-        else {
-            panic!("the sample is of its own type")
-        };
+        let UserCreateProposal(profile) = UserCreateProposal::sample();
         let now = Timestamp::from_micros(0);
         User {
             id: UserId(1),

@@ -4,8 +4,13 @@
 //! they run; the change, the PRE results and the POST runs are committed together. Functions take their
 //! time, so whoever asks is looked at again when they have agreed: rights hold when they are used.
 
+use super::events::{
+    POST_USER_CREATE, POST_USER_DELETE, POST_USER_UPDATE, UserCreateProposal, UserCreated,
+    UserDeleteProposal, UserDeleted, UserParams, UserUpdateProposal, UserUpdated,
+};
 use super::input::{CreateUser, UpdateUser};
 use super::model::{FieldError, Profile, User};
+use super::proposal::ProposedUser;
 use super::rights::{may_change, may_set_staff, may_update};
 use crate::app::App;
 use crate::auth::{
@@ -14,7 +19,7 @@ use crate::auth::{
 use crate::draft::Draft;
 use crate::engine::{Agreement, Engine, EventService};
 use crate::error::Error;
-use crate::event::EventType;
+use crate::events::{Event, LifecycleEvent};
 use crate::failpoint::{self, Point};
 use crate::idempotency::Remember;
 use crate::invocation::Completion;
@@ -22,7 +27,6 @@ use crate::limits;
 use crate::ports::store::{
     Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
 };
-use crate::registry::{Event, UserParams, UserUpdateProposal, UserUpdated};
 use crate::services::check_damaged;
 use std::sync::Arc;
 
@@ -75,17 +79,10 @@ impl UserService {
             .check_user_is_free(&profile.username, &profile.email, None)
             .await?;
 
-        self.events
-            .admit(EventType::PostUserCreate, principal)
-            .await?;
-        let agreement = self
-            .ask(
-                &Event::PreUserCreate(profile.clone()),
-                profile,
-                None,
-                principal,
-            )
-            .await?;
+        self.events.admit(POST_USER_CREATE, principal).await?;
+        let pre = UserCreateProposal(profile.clone());
+        let proposed = ProposedUser::new(profile);
+        let agreement = self.ask(pre, proposed, principal).await?;
 
         let password_hash = self.hash(input.password).await?;
         let now = self.engine.still(access).await.and_then(|now| {
@@ -96,9 +93,9 @@ impl UserService {
         let principal = now.principal();
         let user = self
             .engine
-            .new_user(agreement.profile.clone(), false)
+            .new_user(agreement.proposal.profile.clone(), false)
             .await?;
-        let post = Event::PostUserCreate(Box::new(UserParams::from(&user)));
+        let post = Event::of(UserCreated(UserParams::from(&user)));
         let change = UserChange::Create {
             user: Box::new(user.clone()),
             password_hash,
@@ -138,16 +135,15 @@ impl UserService {
             .check_user_is_free(&proposed.username, &proposed.email, Some(before.id))
             .await?;
 
-        let pre = Event::PreUserUpdate(Box::new(UserUpdateProposal {
+        let pre = UserUpdateProposal {
             id: before.id,
             user_id: before.id,
             proposed: proposed.clone(),
             previous: before.profile.clone(),
-        }));
-        self.events
-            .admit(EventType::PostUserUpdate, principal)
-            .await?;
-        let agreement = self.ask(&pre, proposed, Some(&before), principal).await?;
+        };
+        self.events.admit(POST_USER_UPDATE, principal).await?;
+        let proposed = ProposedUser::of(before.clone(), proposed);
+        let agreement = self.ask(pre, proposed, principal).await?;
 
         let password_hash = self.hash(input.password.clone()).await?;
         // The account itself is the one that was looked at: a change of it, or of its roles, raises the
@@ -157,16 +153,16 @@ impl UserService {
         let (agreement, principal) = self.still(principal, agreement, now).await?;
 
         let user = User {
-            profile: agreement.profile.clone(),
+            profile: agreement.proposal.profile.clone(),
             updated_at: self.engine.clock.now(),
             revision: before.revision + 1,
             damaged: Vec::new(),
             ..before.clone()
         };
-        let post = Event::PostUserUpdate(Box::new(UserUpdated {
+        let post = Event::of(UserUpdated {
             user: UserParams::from(&user),
             previous: before.profile,
-        }));
+        });
         let change = UserChange::Update {
             user: Box::new(user.clone()),
             password_hash,
@@ -196,13 +192,11 @@ impl UserService {
             ));
         }
         may_change(principal, &before)?;
-        let profile = before.profile.clone();
 
-        let pre = Event::PreUserDelete(Box::new(UserParams::from(&before)));
-        self.events
-            .admit(EventType::PostUserDelete, principal)
-            .await?;
-        let agreement = self.ask(&pre, profile, Some(&before), principal).await?;
+        let pre = UserDeleteProposal(UserParams::from(&before));
+        self.events.admit(POST_USER_DELETE, principal).await?;
+        let proposed = ProposedUser::of(before.clone(), before.profile.clone());
+        let agreement = self.ask(pre, proposed, principal).await?;
         let now = self.engine.still(principal).await;
         let now = now.and_then(|now| may_change(&now, &before).map(|()| now));
         let (agreement, principal) = self.still(principal, agreement, now).await?;
@@ -213,7 +207,7 @@ impl UserService {
             revision: before.revision + 1,
             ..before
         };
-        let post = Event::PostUserDelete(Box::new(UserParams::from(&user)));
+        let post = Event::of(UserDeleted(UserParams::from(&user)));
         let change = UserChange::Delete {
             user: Box::new(user),
         };
@@ -285,18 +279,17 @@ impl UserService {
         found.ok_or_else(|| Error::NotFound("User".to_owned()))
     }
 
-    /// Publishes the PRE event and waits until every function has agreed. `before` is the account as
-    /// it stands.
+    /// Publishes the PRE event and waits until every function has agreed.
     async fn ask(
         &self,
-        event: &Event,
-        proposed: Profile,
-        before: Option<&User>,
+        pre: impl LifecycleEvent,
+        proposed: ProposedUser,
         principal: &Principal,
-    ) -> Result<Agreement, Error> {
-        let publication = self.events.publish_event(event, principal).await?;
+    ) -> Result<Agreement<ProposedUser>, Error> {
+        let event = Event::of(pre);
+        let publication = self.events.publish_event(&event, principal).await?;
         match publication.stage {
-            Some(stage) => stage.decide(proposed, before).await,
+            Some(stage) => stage.decide(proposed).await,
             None => Err(Error::Internal(
                 "a PRE event was published without a stage".to_owned(),
             )),
@@ -307,9 +300,9 @@ impl UserService {
     async fn still<T>(
         &self,
         principal: &Principal,
-        mut agreement: Agreement,
+        mut agreement: Agreement<ProposedUser>,
         may: Result<T, Error>,
-    ) -> Result<(Agreement, T), Error> {
+    ) -> Result<(Agreement<ProposedUser>, T), Error> {
         match may {
             Ok(now) => Ok((agreement, now)),
             Err(error) => {
@@ -347,7 +340,7 @@ impl UserService {
     async fn commit(
         &self,
         Change { change, remember }: Change,
-        mut agreement: Agreement,
+        mut agreement: Agreement<ProposedUser>,
         post: &Event,
         principal: &Principal,
     ) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::auth::{Principal, right};
 use tollgate_core::error::Error;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::FunctionOptions;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{AttemptRecord, FailureKind, Invocation};
@@ -17,10 +17,11 @@ use tollgate_core::site::Authority;
 use tollgate_core::subscriber::{Inactive, SubscriberOptions};
 use tollgate_core::task::State;
 use tollgate_core::users::UpdateUser;
+use tollgate_core::users::events::{POST_USER_CREATE, POST_USER_UPDATE, PRE_USER_CREATE};
 use tollgate_testkit::fake_runtime::Behaviour;
 
-const POST: EventType = EventType::PostUserCreate;
-const PRE: EventType = EventType::PreUserCreate;
+const POST: EventType = POST_USER_CREATE;
+const PRE: EventType = PRE_USER_CREATE;
 
 /// Logs this, then does the other.
 fn logs(line: &'static str, then: Behaviour) -> Behaviour {
@@ -161,7 +162,7 @@ async fn the_inside_of_earlier_attempts_is_for_those_who_may_read_runs() {
     world
         .subscribe(
             "after",
-            EventType::PostUserUpdate,
+            POST_USER_UPDATE,
             logs("inside", FAILS),
             priority(0),
         )

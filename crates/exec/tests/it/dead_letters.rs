@@ -8,7 +8,6 @@ use tokio::sync::Semaphore;
 use tollgate_core::auth::{Principal, right};
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
-use tollgate_core::event::EventType;
 use tollgate_core::function::{Function, FunctionOptions};
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::{FailureKind, Invocation, Trigger};
@@ -19,6 +18,7 @@ use tollgate_core::services::{
 };
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
+use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
 
@@ -31,9 +31,7 @@ async fn failing(world: &World, name: &str) -> Function {
         ..priority(0)
     };
     let fails = Behaviour::Fail(FailureKind::Exception);
-    world
-        .subscribe(name, EventType::PostUserCreate, fails, once)
-        .await
+    world.subscribe(name, POST_USER_CREATE, fails, once).await
 }
 
 /// The one dead letter of a world with one failing subscriber.
@@ -140,7 +138,7 @@ async fn a_redrive_takes_the_active_version_and_its_limits_unless_told_otherwise
     let function = dead.function_id;
     let subscribers = &world.platform.subscribers;
     subscribers
-        .unsubscribe(&world.admin, EventType::PostUserCreate, function, None)
+        .unsubscribe(&world.admin, POST_USER_CREATE, function, None)
         .await
         .unwrap();
     letters
@@ -319,7 +317,7 @@ async fn a_replayed_event_keeps_its_event_and_changes_nothing() {
     let world = World::new().await;
     let enrich = returns(json!({"params": {"first_name": "Other"}}));
     world
-        .subscribe("pre", EventType::PreUserCreate, enrich, priority(0))
+        .subscribe("pre", PRE_USER_CREATE, enrich, priority(0))
         .await;
     world.create("ann").await.unwrap();
     let first = world.invocations().await.remove(0);
@@ -353,7 +351,7 @@ async fn the_start_makes_a_pass() {
     let world = World::idle().await;
     let well = returns(json!({}));
     world
-        .subscribe("pre", EventType::PreUserCreate, well, priority(0))
+        .subscribe("pre", PRE_USER_CREATE, well, priority(0))
         .await;
     for name in ["ann", "bob", "cyd"] {
         world.create(name).await.unwrap();
@@ -376,7 +374,7 @@ async fn a_pass_deletes_what_is_over_and_keeps_the_dead() {
     one_dead(&world).await;
     let well = returns(json!({}));
     world
-        .subscribe("pre", EventType::PreUserCreate, well, priority(0))
+        .subscribe("pre", PRE_USER_CREATE, well, priority(0))
         .await;
     world.create("bob").await.unwrap();
     world.until(State::Dead, 2).await;

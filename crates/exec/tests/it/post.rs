@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::error::Error;
-use tollgate_core::event::EventType;
 use tollgate_core::function::FunctionOptions;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::json::JsonText;
@@ -17,15 +16,18 @@ use tollgate_core::services::UpdateFunction;
 use tollgate_core::task::State;
 use tollgate_core::time::Clock as _;
 use tollgate_core::users::UpdateUser;
+use tollgate_core::users::events::{
+    POST_USER_CREATE, POST_USER_DELETE, POST_USER_UPDATE, PRE_USER_CREATE,
+};
 use tollgate_testkit::fake_runtime::Behaviour;
 
 #[tokio::test]
 async fn each_change_causes_its_post_run_with_the_complete_user() {
     let world = World::new().await;
     for (name, event) in [
-        ("created", EventType::PostUserCreate),
-        ("updated", EventType::PostUserUpdate),
-        ("deleted", EventType::PostUserDelete),
+        ("created", POST_USER_CREATE),
+        ("updated", POST_USER_UPDATE),
+        ("deleted", POST_USER_DELETE),
     ] {
         world
             .subscribe(name, event, returns(json!({"ok": true})), priority(0))
@@ -66,15 +68,10 @@ async fn a_refused_change_causes_none() {
     let world = World::new().await;
     let no = returns(json!({"success": false}));
     world
-        .subscribe("no", EventType::PreUserCreate, no, priority(0))
+        .subscribe("no", PRE_USER_CREATE, no, priority(0))
         .await;
     world
-        .subscribe(
-            "after",
-            EventType::PostUserCreate,
-            returns(json!({})),
-            priority(0),
-        )
+        .subscribe("after", POST_USER_CREATE, returns(json!({})), priority(0))
         .await;
     world.create("ann").await.unwrap_err();
     assert_eq!(world.states().await, [("no".to_owned(), State::Succeeded)]);
@@ -85,12 +82,7 @@ async fn work_left_by_an_earlier_process_is_done_after_a_restart() {
     // Nothing works in the first process: its queue is never looked at.
     let world = World::idle().await;
     world
-        .subscribe(
-            "after",
-            EventType::PostUserCreate,
-            returns(json!({})),
-            priority(0),
-        )
+        .subscribe("after", POST_USER_CREATE, returns(json!({})), priority(0))
         .await;
     for name in ["ann", "bob", "cyd"] {
         world.create(name).await.unwrap();
@@ -107,7 +99,7 @@ async fn a_run_that_was_under_way_at_the_stop_runs_again() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
     world
-        .subscribe("after", EventType::PostUserCreate, never, priority(0))
+        .subscribe("after", POST_USER_CREATE, never, priority(0))
         .await;
     world.create("ann").await.unwrap();
     world.runtime.called(1).await;
@@ -125,7 +117,7 @@ async fn a_failing_run_is_tried_again_and_then_kept_as_a_dead_letter() {
     let world = World::new().await;
     let fails = Behaviour::Fail(FailureKind::Exception);
     world
-        .subscribe("after", EventType::PostUserCreate, fails, priority(0))
+        .subscribe("after", POST_USER_CREATE, fails, priority(0))
         .await;
     world.create("ann").await.unwrap();
     for attempt in 1..limits::MAX_ATTEMPTS_DEFAULT {
@@ -156,12 +148,7 @@ async fn more_work_than_fits_into_memory_is_done_all_the_same() {
     let world = World::idle().await;
     let site = world.admin.scope().site_id();
     let function = world
-        .subscribe(
-            "after",
-            EventType::PostUserCreate,
-            returns(json!({})),
-            priority(0),
-        )
+        .subscribe("after", POST_USER_CREATE, returns(json!({})), priority(0))
         .await;
     let asked = vec![function.id; limits::TASKS_IN_MEMORY];
     let room = world.executor.reserve(site, &asked);
@@ -178,7 +165,7 @@ async fn deleting_a_function_ends_its_run_with_one_clear_failure() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
     world
-        .subscribe("doomed", EventType::PostUserCreate, never, priority(0))
+        .subscribe("doomed", POST_USER_CREATE, never, priority(0))
         .await;
     world.create("ann").await.unwrap();
     world.runtime.called(1).await;
@@ -202,7 +189,7 @@ async fn switching_a_function_off_makes_its_run_a_dead_letter() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
     world
-        .subscribe("paused", EventType::PostUserCreate, never, priority(0))
+        .subscribe("paused", POST_USER_CREATE, never, priority(0))
         .await;
     world.create("ann").await.unwrap();
     world.runtime.called(1).await;
@@ -227,12 +214,7 @@ async fn switching_a_function_off_makes_its_run_a_dead_letter() {
 async fn a_waiting_run_of_a_deleted_function_ends_too() {
     let world = World::idle().await;
     world
-        .subscribe(
-            "doomed",
-            EventType::PostUserCreate,
-            returns(json!({})),
-            priority(0),
-        )
+        .subscribe("doomed", POST_USER_CREATE, returns(json!({})), priority(0))
         .await;
     world.create("ann").await.unwrap();
     let world = world.restart().await;
@@ -253,7 +235,7 @@ async fn execute_waits_or_queues() {
     let world = World::new().await;
     let answer = returns(json!({"n": 1}));
     world
-        .subscribe("f", EventType::PostUserCreate, answer, priority(0))
+        .subscribe("f", POST_USER_CREATE, answer, priority(0))
         .await;
     let access = world.access().await;
     let call = |queued| Call {
@@ -300,7 +282,7 @@ async fn deleting_a_function_ends_what_waits_in_memory_as_well() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
     world
-        .subscribe("doomed", EventType::PostUserCreate, never, priority(0))
+        .subscribe("doomed", POST_USER_CREATE, never, priority(0))
         .await;
     // One site alone gets half of the slots, and one function leaves some of these to the others.
     let at_once = 26;

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tollgate_core::auth::SiteAccess;
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::store::Conflict;
 use tollgate_core::services::CreateApp;
@@ -17,6 +17,9 @@ use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
 use tollgate_core::task::State;
 use tollgate_core::time::Clock as _;
 use tollgate_core::users::UpdateUser;
+use tollgate_core::users::events::{
+    POST_USER_DELETE, PRE_USER_CREATE, PRE_USER_DELETE, PRE_USER_UPDATE,
+};
 use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
 
@@ -71,11 +74,11 @@ async fn every_verdict_on_create() {
     for (name, behaviour, agrees, state) in verdicts() {
         let world = World::new().await;
         world
-            .subscribe(name, EventType::PreUserCreate, behaviour, priority(0))
+            .subscribe(name, PRE_USER_CREATE, behaviour, priority(0))
             .await;
         match world.create("ann").await {
             Ok(_) => assert!(agrees, "{name}"),
-            Err(error) => check_refusal(&error, EventType::PreUserCreate, name, name),
+            Err(error) => check_refusal(&error, PRE_USER_CREATE, name, name),
         }
         assert_eq!(world.find("ann").await.is_some(), agrees, "{name}");
         assert_eq!(world.states().await, [(name.to_owned(), state)], "{name}");
@@ -88,7 +91,7 @@ async fn every_verdict_on_update() {
         let world = World::new().await;
         world.create("ann").await.unwrap();
         world
-            .subscribe(name, EventType::PreUserUpdate, behaviour, priority(0))
+            .subscribe(name, PRE_USER_UPDATE, behaviour, priority(0))
             .await;
         let change = UpdateUser {
             last_name: Some("New".into()),
@@ -101,7 +104,7 @@ async fn every_verdict_on_update() {
             .await
         {
             Ok(_) => assert!(agrees, "{name}"),
-            Err(error) => check_refusal(&error, EventType::PreUserUpdate, name, name),
+            Err(error) => check_refusal(&error, PRE_USER_UPDATE, name, name),
         }
         let stored = world.find("ann").await.unwrap().profile.last_name;
         assert_eq!(stored, if agrees { "New" } else { "" }, "{name}");
@@ -115,7 +118,7 @@ async fn every_verdict_on_delete() {
         let world = World::new().await;
         world.create("ann").await.unwrap();
         world
-            .subscribe(name, EventType::PreUserDelete, behaviour, priority(0))
+            .subscribe(name, PRE_USER_DELETE, behaviour, priority(0))
             .await;
         match world
             .platform
@@ -124,7 +127,7 @@ async fn every_verdict_on_delete() {
             .await
         {
             Ok(()) => assert!(agrees, "{name}"),
-            Err(error) => check_refusal(&error, EventType::PreUserDelete, name, name),
+            Err(error) => check_refusal(&error, PRE_USER_DELETE, name, name),
         }
         assert_eq!(world.find("ann").await.is_none(), agrees, "{name}");
         assert_eq!(world.states().await, [(name.to_owned(), state)], "{name}");
@@ -140,7 +143,7 @@ async fn a_timeout_may_be_allowed_and_is_still_on_record() {
     };
     let late = Behaviour::Fail(FailureKind::Timeout);
     world
-        .subscribe("late", EventType::PreUserCreate, late, options)
+        .subscribe("late", PRE_USER_CREATE, late, options)
         .await;
     world.create("ann").await.unwrap();
     assert_eq!(world.states().await, [("late".to_owned(), State::TimedOut)]);
@@ -151,11 +154,11 @@ async fn the_first_refusal_cancels_the_rest() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
     world
-        .subscribe("slow", EventType::PreUserCreate, never, priority(0))
+        .subscribe("slow", PRE_USER_CREATE, never, priority(0))
         .await;
     let no = returns(json!({"success": false, "message": "no"}));
     world
-        .subscribe("quick", EventType::PreUserCreate, no, priority(1))
+        .subscribe("quick", PRE_USER_CREATE, no, priority(1))
         .await;
     let error = world.create("ann").await.unwrap_err();
     assert!(error.to_string().contains("quick"), "{error}");
@@ -174,7 +177,7 @@ async fn a_refused_sibling_may_end_by_itself_and_is_cancelled_all_the_same() {
     let world = World::new().await;
     let gate = Arc::new(Semaphore::new(0));
     let late = Behaviour::Gated(Arc::clone(&gate), Box::new(returns(json!({}))));
-    let pre = EventType::PreUserCreate;
+    let pre = PRE_USER_CREATE;
     world.subscribe("late", pre, late, priority(0)).await;
     let no = returns(json!({"success": false, "message": "no"}));
     world.subscribe("quick", pre, no, priority(1)).await;
@@ -197,7 +200,7 @@ async fn a_caller_who_goes_away_cancels_everything() {
     let world = World::new().await;
     let never = Behaviour::Gated(Arc::new(Semaphore::new(0)), Box::new(returns(json!({}))));
     world
-        .subscribe("slow", EventType::PreUserCreate, never, priority(0))
+        .subscribe("slow", PRE_USER_CREATE, never, priority(0))
         .await;
     let mut changes = world.platform.invocations.watch();
     {
@@ -235,7 +238,7 @@ async fn a_name_that_is_lost_meanwhile_is_a_conflict_with_records() {
     let gate = Arc::new(Semaphore::new(0));
     let yes = Behaviour::Gated(Arc::clone(&gate), Box::new(returns(json!({}))));
     world
-        .subscribe("check", EventType::PreUserCreate, yes, priority(0))
+        .subscribe("check", PRE_USER_CREATE, yes, priority(0))
         .await;
     let (first, second, ()) = tokio::join!(world.create("ann"), world.create("ANN"), async {
         world.runtime.called(2).await;
@@ -262,7 +265,7 @@ async fn an_enrichment_onto_somebody_elses_name_is_a_conflict_with_records() {
         world
             .subscribe(
                 &format!("check-{}", address.len()),
-                EventType::PreUserCreate,
+                PRE_USER_CREATE,
                 returns(patch),
                 priority(0),
             )
@@ -282,12 +285,7 @@ async fn an_enrichment_onto_somebody_elses_name_is_a_conflict_with_records() {
 async fn functions_see_only_what_could_be_saved() {
     let world = World::new().await;
     world
-        .subscribe(
-            "check",
-            EventType::PreUserCreate,
-            returns(json!({})),
-            priority(0),
-        )
+        .subscribe("check", PRE_USER_CREATE, returns(json!({})), priority(0))
         .await;
     world.create("ann").await.unwrap();
     assert!(matches!(
@@ -322,7 +320,7 @@ async fn no_function_has_longer_than_the_stage() {
     };
     for (name, options) in [("patient", priority(0)), ("hasty", own)] {
         world
-            .subscribe(name, EventType::PreUserCreate, returns(json!({})), options)
+            .subscribe(name, PRE_USER_CREATE, returns(json!({})), options)
             .await;
     }
     let begun = world.clock.monotonic();
@@ -354,7 +352,7 @@ async fn an_unreadable_verdict_refuses() {
         let world = World::new().await;
         let unreadable = Behaviour::ReturnText(text);
         world
-            .subscribe("odd", EventType::PreUserCreate, unreadable, priority(0))
+            .subscribe("odd", PRE_USER_CREATE, unreadable, priority(0))
             .await;
         let error = world.create("ann").await.unwrap_err();
         assert!(error.to_string().contains("cannot be read"), "{error}");
@@ -373,17 +371,12 @@ async fn a_refused_stage_records_no_changes() {
     ] {
         let world = World::new().await;
         world
-            .subscribe(
-                "enriches",
-                EventType::PreUserCreate,
-                enriches(),
-                priority(0),
-            )
+            .subscribe("enriches", PRE_USER_CREATE, enriches(), priority(0))
             .await;
         let gate = Arc::new(Semaphore::new(0));
         let last = Behaviour::Gated(Arc::clone(&gate), Box::new(refuses));
         world
-            .subscribe("refuses", EventType::PreUserCreate, last, priority(1))
+            .subscribe("refuses", PRE_USER_CREATE, last, priority(1))
             .await;
         let (refused, ()) = tokio::join!(world.create("ann"), async {
             world.runtime.called(2).await;
@@ -396,12 +389,7 @@ async fn a_refused_stage_records_no_changes() {
     }
     let world = World::new().await;
     world
-        .subscribe(
-            "enriches",
-            EventType::PreUserCreate,
-            enriches(),
-            priority(0),
-        )
+        .subscribe("enriches", PRE_USER_CREATE, enriches(), priority(0))
         .await;
     world.create("ann").await.unwrap();
     assert!(world.invocations().await[0].changes.is_some());
@@ -414,14 +402,14 @@ async fn a_subscription_whose_maker_went_away_is_asked_all_the_same() {
     let function = world
         .subscribe(
             "no",
-            EventType::PostUserDelete,
+            POST_USER_DELETE,
             returns(json!({"success": false})),
             priority(0),
         )
         .await;
     world.create("ann").await.unwrap();
     {
-        let (admin, event) = (&world.admin, EventType::PreUserCreate);
+        let (admin, event) = (&world.admin, PRE_USER_CREATE);
         let subscribers = &world.platform.subscribers;
         let subscribing = subscribers.subscribe(
             admin,
@@ -502,7 +490,7 @@ async fn one_case(functions: &[Drawn], order: u64) {
         world
             .subscribe(
                 &name,
-                EventType::PreUserCreate,
+                PRE_USER_CREATE,
                 behaviour,
                 priority(function.priority),
             )

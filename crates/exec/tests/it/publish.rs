@@ -1,11 +1,16 @@
 //! `publish_event` answers in the API document's two shapes.
 
 use crate::world::{World, priority, returns};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tollgate_core::event::EventType;
-use tollgate_core::registry;
+use tollgate_core::error::Error;
+use tollgate_core::events::{Event, EventType, LifecycleEvent};
 use tollgate_core::task::State;
+use tollgate_core::users::ProposedUser;
+use tollgate_core::users::events::{
+    POST_USER_CREATE, PRE_USER_CREATE, UserCreateProposal, UserCreated,
+};
 
 /// The answer, with what differs from run to run replaced.
 fn shown(response: &impl serde::Serialize) -> Value {
@@ -27,18 +32,11 @@ async fn publishing_gives_task_ids_at_once_and_waiting_is_separate() {
     let world = World::new().await;
     for name in ["Validate User Data", "Check Email Domain"] {
         world
-            .subscribe(
-                name,
-                EventType::PreUserCreate,
-                returns(json!({})),
-                priority(0),
-            )
+            .subscribe(name, PRE_USER_CREATE, returns(json!({})), priority(0))
             .await;
     }
-    let event = registry::spec(EventType::PreUserCreate).sample_event();
-    let registry::Event::PreUserCreate(profile) = event.clone() else {
-        panic!()
-    };
+    let sample = UserCreateProposal::sample();
+    let (event, proposed) = (Event::of(sample.clone()), ProposedUser::new(sample.0));
     let published = world
         .platform
         .events
@@ -62,7 +60,7 @@ async fn publishing_gives_task_ids_at_once_and_waiting_is_separate() {
             },
         })
     );
-    assert!(published.stage.unwrap().decide(profile, None).await.is_ok());
+    assert!(published.stage.unwrap().decide(proposed).await.is_ok());
 }
 
 #[tokio::test]
@@ -70,9 +68,9 @@ async fn a_post_event_is_on_disk_when_publishing_returns() {
     let world = World::idle().await;
     let after = returns(json!({}));
     world
-        .subscribe("after", EventType::PostUserCreate, after, priority(0))
+        .subscribe("after", POST_USER_CREATE, after, priority(0))
         .await;
-    let event = registry::spec(EventType::PostUserCreate).sample_event();
+    let event = Event::of(UserCreated::sample());
     let published = world
         .platform
         .events
@@ -88,15 +86,10 @@ async fn a_function_that_cannot_be_queued_is_an_execution_error() {
     let world = World::new().await;
     let name = "Failed Function";
     world
-        .subscribe(
-            name,
-            EventType::PreUserCreate,
-            returns(json!({})),
-            priority(0),
-        )
+        .subscribe(name, PRE_USER_CREATE, returns(json!({})), priority(0))
         .await;
     world.executor.stop(Duration::ZERO).await.unwrap();
-    let event = registry::spec(EventType::PreUserCreate).sample_event();
+    let event = Event::of(UserCreateProposal::sample());
     let published = world
         .platform
         .events
@@ -118,4 +111,56 @@ async fn a_function_that_cannot_be_queued_is_an_execution_error() {
     // And the operation that asked is refused: PRE fails closed.
     assert!(world.create("ann").await.is_err());
     assert!(world.find("ann").await.is_none());
+}
+
+tollgate_core::event_types! { POST_NOBODYS_ORDER }
+
+/// Parameters that cannot be written, of an event that this program registers or of one that it does not.
+#[derive(Deserialize, schemars::JsonSchema)]
+struct Unwritable<const REGISTERED: bool>;
+
+impl<const REGISTERED: bool> serde::Serialize for Unwritable<REGISTERED> {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("it has no JSON"))
+    }
+}
+
+impl<const REGISTERED: bool> LifecycleEvent for Unwritable<REGISTERED> {
+    const TYPE: EventType = match REGISTERED {
+        true => POST_USER_CREATE,
+        false => POST_NOBODYS_ORDER,
+    };
+
+    fn sample() -> Self {
+        Self
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_written_for_subscribers_only_and_of_registered_types_only() {
+    let world = World::idle().await;
+    let (events, admin) = (&world.platform.events, &world.admin);
+    let event = Event::of(Unwritable::<true>);
+    let published = events.publish_event(&event, admin).await.unwrap();
+    assert_eq!(
+        shown(&published.response)["data"]["total_subscribers"],
+        json!(0)
+    );
+    world
+        .subscribe("after", POST_USER_CREATE, returns(json!({})), priority(0))
+        .await;
+    let unregistered = Event::of(Unwritable::<false>);
+    for (event, part) in [
+        (event, "the parameters of POST_USER_CREATE have no JSON"),
+        (
+            unregistered,
+            "POST_NOBODYS_ORDER is published and not registered",
+        ),
+    ] {
+        match events.publish_event(&event, admin).await {
+            Err(Error::Internal(reason)) => assert!(reason.contains(part), "{reason}"),
+            other => panic!("{:?}", other.map(|it| shown(&it.response))),
+        }
+    }
+    assert!(world.states().await.is_empty());
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
-use tollgate_core::event::EventType;
 use tollgate_core::function::FunctionOptions;
 use tollgate_core::invocation::Invocation;
 use tollgate_core::json::JsonText;
 use tollgate_core::services::UpdateFunction;
 use tollgate_core::task::State;
+use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;
 
@@ -153,7 +153,7 @@ async fn a_full_queue_refuses_before_anything_runs() {
         ..ExecutorConfig::default()
     };
     let world = World::with(settings, config).await;
-    let (pre, post) = (EventType::PreUserCreate, EventType::PostUserCreate);
+    let (pre, post) = (PRE_USER_CREATE, POST_USER_CREATE);
     world
         .subscribe("before", pre, returns(json!(1)), priority(0))
         .await;
@@ -184,7 +184,7 @@ async fn a_site_with_nothing_waiting_is_never_refused() {
     let world = World::with(settings, ExecutorConfig::default()).await;
     world.start().await;
     for name in ["one", "two", "three"] {
-        let event = EventType::PostUserCreate;
+        let event = POST_USER_CREATE;
         world
             .subscribe(name, event, returns(json!({})), priority(0))
             .await;
@@ -253,7 +253,7 @@ async fn part_of_the_queue_is_for_events_only() {
         ..ExecutorConfig::default()
     };
     let world = World::with(settings, config).await;
-    let post = EventType::PostUserCreate;
+    let post = POST_USER_CREATE;
     world
         .subscribe("after", post, returns(json!(1)), priority(0))
         .await;
@@ -300,7 +300,7 @@ async fn part_of_the_queue_is_for_events_only() {
 #[tokio::test]
 async fn a_rate_limits_calls_and_no_events() {
     let world = World::new().await;
-    let post = EventType::PostUserCreate;
+    let post = POST_USER_CREATE;
     world
         .subscribe("after", post, returns(json!(1)), priority(0))
         .await;

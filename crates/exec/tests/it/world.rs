@@ -11,12 +11,12 @@ use tollgate_core::draft::Draft;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Object};
 use tollgate_core::ids::FunctionId;
 use tollgate_core::invocation::Invocation;
 use tollgate_core::json::JsonText;
-use tollgate_core::platform::{Platform, PlatformParts};
+use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
@@ -134,6 +134,7 @@ impl World {
             clock: time,
             entropy,
             vault: Arc::new(Vault::new(&VaultKey::from([9; 32]))),
+            catalogue: platform::catalogue(),
             settings,
         };
         let platform = Platform::new(PlatformParts {

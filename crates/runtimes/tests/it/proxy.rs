@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::error::Error;
+use tollgate_core::events::EventType;
 use tollgate_core::function::Executable;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime as _};
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock as _, SystemClock};
+use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 use tollgate_core::webhook::{Circuit, FindSecrets, SigningSecret, signature};
 use tollgate_runtimes::{Outbound, OutboundConfig, ProxyRuntime};
 use wiremock::matchers::{header, method};
@@ -140,7 +142,7 @@ async fn anything_else_is_a_failure_of_the_other_side() {
 }
 
 /// What a run under `event` comes to at a webhook that answers so.
-async fn under(event: Option<&'static str>, template: ResponseTemplate) -> RunReport {
+async fn under(event: Option<EventType>, template: ResponseTemplate) -> RunReport {
     let server = webhook(template).await;
     let executable = proxy_function(server.uri(), BTreeMap::new());
     let deadline = SystemClock.monotonic() + Duration::from_secs(10);
@@ -149,8 +151,8 @@ async fn under(event: Option<&'static str>, template: ResponseTemplate) -> RunRe
     runtime(true).run(call).await
 }
 
-const PRE: Option<&str> = Some("PRE_USER_CREATE");
-const POST: Option<&str> = Some("POST_USER_CREATE");
+const PRE: Option<EventType> = Some(PRE_USER_CREATE);
+const POST: Option<EventType> = Some(POST_USER_CREATE);
 
 #[tokio::test]
 async fn any_2xx_is_delivered() {

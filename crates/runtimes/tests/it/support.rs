@@ -17,6 +17,7 @@ use tollgate_core::invocation::Failure;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, RunReport, Runtime as _};
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
+use tollgate_core::users::events::PRE_USER_CREATE;
 use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig, PythonRuntime};
 
 /// The site of every function here that is not told otherwise.
@@ -211,7 +212,7 @@ pub(crate) fn call(executable: &Arc<Executable>, params: &Value, deadline: Insta
             execution_id: TaskId(uuid::Uuid::from_u128(0x1234)),
             attempt: 1,
             deadline: SystemClock.now(),
-            event: Some("PRE_USER_CREATE"),
+            event: Some(PRE_USER_CREATE),
             event_id: None,
         },
         timeout: executable.timeout(),

@@ -10,7 +10,7 @@ use crate::words;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tollgate_core::draft::{Draft, Faults};
-use tollgate_core::event::EventType;
+use tollgate_core::events::Catalogue;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocation::FailureKind;
 use tollgate_core::services::{self, DeadLetterFilter, RedriveSummary};
@@ -35,16 +35,16 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// What a query means.
-    fn checked(self) -> Result<DeadLetterFilter, ApiError> {
-        let draft = Draft::from(self).map(Self::read);
+    fn checked(self, catalogue: &Catalogue) -> Result<DeadLetterFilter, ApiError> {
+        let draft = Draft::from(self).map(|it, faults| it.read(catalogue, faults));
         Ok(draft.whole()?)
     }
 
-    fn read(self, faults: &mut Faults) -> DeadLetterFilter {
+    fn read(self, catalogue: &Catalogue, faults: &mut Faults) -> DeadLetterFilter {
         let event = self.event.and_then(|name| {
-            let read: Result<EventType, _> = name.parse();
-            read.map_err(|error| faults.add(FieldError::new("event", error.to_string())))
-                .ok()
+            let found = catalogue.find(&name);
+            let wrong = |error| faults.add(FieldError::new("event", format!("{error}")));
+            found.map(|spec| spec.event).map_err(wrong).ok()
         });
         let kind = self.kind.and_then(|word| {
             let read = kind(&word);
@@ -83,7 +83,8 @@ pub(crate) async fn list(
     Paging(page): Paging,
 ) -> Result<ListReply<InvocationView>, ApiError> {
     let dead_letters = &app.platform().dead_letters;
-    let page = dead_letters.list(&caller, filter.checked()?, page).await?;
+    let filter = filter.checked(app.platform().events.catalogue())?;
+    let page = dead_letters.list(&caller, filter, page).await?;
     let letters = page.items.into_iter().map(InvocationView::of).collect();
     Ok(ListReply::new(
         "Dead letters retrieved successfully",
@@ -196,6 +197,7 @@ pub(crate) async fn redrive_many(
     Caller(caller): Caller,
     Json(request): Json<RedriveMany>,
 ) -> Result<Reply<RedriveView>, ApiError> {
+    let catalogue = app.platform().events.catalogue();
     let asked = request.map(|asked, faults| services::RedriveMany {
         choice: asked.version.unwrap_or_default().into(),
         all: asked.all.unwrap_or_default(),
@@ -206,7 +208,7 @@ pub(crate) async fn redrive_many(
             kind: asked.kind,
             app: asked.app,
         }
-        .read(faults),
+        .read(catalogue, faults),
     });
     let dead_letters = &app.platform().dead_letters;
     let summary = dead_letters.redrive_many(&caller, asked).await?;

@@ -17,9 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tollgate_core::draft::Draft;
 use tollgate_core::error::Error;
-use tollgate_core::event::{EventType, Phase};
+use tollgate_core::events::{EventType, Phase};
 use tollgate_core::ids::{FunctionId, InvocationId};
-use tollgate_core::registry;
 use tollgate_core::services::{self, SubscriberPatch};
 use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
 use tollgate_core::users::FieldError;
@@ -29,7 +28,7 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Events {
     #[schema(schema_with = event_list)]
-    events: [&'static str; EventType::ALL.len()],
+    events: Vec<&'static str>,
 }
 
 fn event_list() -> utoipa::openapi::schema::Array {
@@ -39,8 +38,9 @@ fn event_list() -> utoipa::openapi::schema::Array {
 /// List All Events
 #[utoipa::path(get, path = "/api/cloud/events/", tag = "events", operation_id = "events_list",
     responses((status = OK, body = EventReply<Events>), ApiError))]
-pub(crate) async fn list(_: Caller) -> EventReply<Events> {
-    let events = EventType::ALL.map(EventType::as_str);
+pub(crate) async fn list(State(app): State<AppState>, _: Caller) -> EventReply<Events> {
+    let types = app.platform().events.catalogue().types();
+    let events = types.map(EventType::as_str).collect();
     EventReply::new("Events retrieved successfully", Events { events })
 }
 
@@ -75,9 +75,10 @@ pub(crate) async fn details(
     Caller(caller): Caller,
     Path(event): Path<String>,
 ) -> Result<EventReply<EventDetails>, ApiError> {
-    let event = event_type(&event)?;
+    let catalogue = app.platform().events.catalogue();
+    let spec = catalogue.find(&event).map_err(Error::from)?;
+    let event = spec.event;
     let total_subscribers = app.platform().subscribers.total(&caller, event).await?;
-    let spec = registry::spec(event);
     let details = EventDetails {
         event: event.as_str(),
         phase: event.phase(),
@@ -123,7 +124,7 @@ pub(crate) async fn subscribe(
     Path(event): Path<String>,
     Creation(request, once): Creation<Subscribe>,
 ) -> Result<Response, ApiError> {
-    let event = event_type(&event)?;
+    let event = event_type(&app, &event)?;
     let function = FunctionId(request.look().function_id);
     let input = request.map(|asked, _| services::Subscribe {
         function: FunctionId(asked.function_id),
@@ -172,7 +173,7 @@ pub(crate) async fn subscription(
     Query(of): Query<OfFunction>,
     conditions: Conditions,
 ) -> Result<Response, ApiError> {
-    let event = event_type(&event)?;
+    let event = event_type(&app, &event)?;
     let function = FunctionId(of.function_id);
     let subscribers = &app.platform().subscribers;
     let view = SubscriberView::from(subscribers.get(&caller, event, function).await?);
@@ -342,7 +343,7 @@ pub(crate) async fn change_subscription(
         mut body, target, ..
     }: Change<ChangeSubscription>,
 ) -> Result<Response, ApiError> {
-    let event = event_type(&event)?;
+    let event = event_type(&app, &event)?;
     let subscribers = &app.platform().subscribers;
     let Some(function) = ChangeSubscription::of(&mut body) else {
         // Its options are checked as far as that goes without it.
@@ -416,7 +417,7 @@ pub(crate) async fn unsubscribe(
     conditions: Conditions,
     Json(request): Json<Unsubscribe>,
 ) -> Result<EventReply<Nothing>, ApiError> {
-    let event = event_type(&event)?;
+    let event = event_type(&app, &event)?;
     let function = FunctionId(request.whole()?.function_id);
     let subscribers = &app.platform().subscribers;
     let mut expected = None;
@@ -467,7 +468,7 @@ pub(crate) async fn explain(
     Path(event): Path<String>,
     Json(request): Json<Explain>,
 ) -> Result<EventReply<Explanation>, ApiError> {
-    let event = event_type(&event)?;
+    let event = event_type(&app, &event)?;
     let subscribers = &app.platform().subscribers;
     let asked = request.map(|asked, _| services::Explain {
         params: asked.params.map(Value::Object),
@@ -564,7 +565,7 @@ pub(crate) async fn app_event(
     Caller(caller): Caller,
     Path((slug, event)): Path<(String, String)>,
 ) -> Result<EventReply<AppEvent>, ApiError> {
-    let event = event_type(&event)?;
+    let event = event_type(&app, &event)?;
     let (found, subscribers) = app
         .platform()
         .subscribers
@@ -585,6 +586,7 @@ pub(crate) async fn app_event(
     ))
 }
 
-fn event_type(name: &str) -> Result<EventType, ApiError> {
-    Ok(name.parse::<EventType>().map_err(Error::from)?)
+fn event_type(app: &AppState, name: &str) -> Result<EventType, ApiError> {
+    let found = app.platform().events.catalogue().find(name);
+    Ok(found.map_err(Error::from)?.event)
 }

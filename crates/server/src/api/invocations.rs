@@ -9,6 +9,7 @@ use crate::words;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tollgate_core::error::Error;
+use tollgate_core::events::Catalogue;
 use tollgate_core::ids::{InvocationId, TaskId};
 use tollgate_core::ports::store::InvocationQuery;
 use tollgate_core::task::State as TaskState;
@@ -35,12 +36,9 @@ pub(crate) struct InvocationFilter {
 }
 
 impl InvocationFilter {
-    fn query(self) -> Result<InvocationQuery, ApiError> {
-        let event = self
-            .event
-            .map(|name| name.parse())
-            .transpose()
-            .map_err(Error::from)?;
+    fn query(self, catalogue: &Catalogue) -> Result<InvocationQuery, ApiError> {
+        let event = self.event.map(|name| catalogue.find(&name)).transpose();
+        let event = event.map_err(Error::from)?.map(|spec| spec.event);
         let states = match self.status {
             Some(word) => states(&word)?,
             None => Vec::new(),
@@ -81,10 +79,11 @@ pub(crate) async fn list(
     Query(filter): Query<InvocationFilter>,
     Paging(page): Paging,
 ) -> Result<ListReply<InvocationView>, ApiError> {
+    let query = filter.query(app.platform().events.catalogue())?;
     let page = app
         .platform()
         .invocations
-        .list(&caller, filter.query()?, page)
+        .list(&caller, query, page)
         .await?;
     let invocations = page.items.into_iter().map(InvocationView::of).collect();
     Ok(ListReply::new(

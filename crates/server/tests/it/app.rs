@@ -13,7 +13,7 @@ use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::function::Source;
 use tollgate_core::ids::FunctionId;
-use tollgate_core::platform::{Platform, PlatformParts};
+use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{FunctionChange, Store};
@@ -248,6 +248,7 @@ impl TestApp {
             clock: time,
             entropy,
             vault,
+            catalogue: platform::catalogue(),
             settings,
         };
         let platform = Platform::new(PlatformParts {

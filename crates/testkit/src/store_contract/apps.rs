@@ -5,8 +5,8 @@
 use super::world::assert_conflict;
 use super::{World, everything};
 use tollgate_core::app::App;
-use tollgate_core::event::EventType;
 use tollgate_core::ports::store::PageRequest;
+use tollgate_core::users::events::PRE_USER_CREATE;
 
 /// Stored, read, changed.
 pub async fn an_app_is_stored_and_changed(world: World) {
@@ -90,7 +90,7 @@ pub async fn apps_are_paged_by_slug(world: World) {
 
 /// Functions, subscriptions and roles go with their app.
 pub async fn a_deleted_app_takes_its_functions_along(world: World) {
-    let (store, now, event) = (&world.a.store, world.now(), EventType::PreUserCreate);
+    let (store, now, event) = (&world.a.store, world.now(), PRE_USER_CREATE);
     let function = world.a.some_function().await;
     let (app, user) = (function.app_id, world.a.user("ann").await);
     let other = world.a.app("other").await;

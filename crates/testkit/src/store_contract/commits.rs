@@ -6,7 +6,6 @@ use super::world::{assert_conflict, create, delete, next, update};
 use super::{World, committed};
 use futures_util::FutureExt as _;
 use tollgate_core::auth::RoleName;
-use tollgate_core::event::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::invocation::Waiter;
 use tollgate_core::ports::store::{
@@ -15,6 +14,7 @@ use tollgate_core::ports::store::{
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
 use tollgate_core::users::User;
+use tollgate_core::users::events::POST_USER_CREATE;
 
 const ME: Option<&str> = Some("me");
 
@@ -76,7 +76,7 @@ async fn writes(
     written.push(store.update_function(change).await.map(drop));
     let new = NewSubscriber {
         author,
-        event: EventType::PostUserCreate,
+        event: POST_USER_CREATE,
         function_id: function.id,
         options: SubscriberOptions::default(),
         created_at: world.now(),

@@ -5,7 +5,8 @@
 use super::world::Tenant;
 use super::{World, committed, everything};
 use std::time::Duration;
-use tollgate_core::event::EventType;
+use tollgate_core::chain::{Chain, Link};
+use tollgate_core::events::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::ids::{InvocationId, UserId, VersionId};
 use tollgate_core::invocation::{
@@ -14,16 +15,21 @@ use tollgate_core::invocation::{
 use tollgate_core::ports::dispatch::Taken;
 use tollgate_core::ports::store::{InvocationQuery, Redrive, RedriveVersion, Visibility};
 use tollgate_core::task::{Input, State, Task};
+use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 
 const ME: Option<&str> = Some("me");
 
 /// A run that died of `kind`.
 async fn dead(tenant: &Tenant, function: &Function, kind: FailureKind) -> NewInvocation {
     let run = tenant.run(function, Waiter::Nobody, ME).await;
-    let mut end = tenant.end(&run, 1, State::Dead);
+    die(tenant, &run, kind).await;
+    run
+}
+
+async fn die(tenant: &Tenant, run: &NewInvocation, kind: FailureKind) {
+    let mut end = tenant.end(run, 1, State::Dead);
     end.failure = Some(Failure::new(kind, "went wrong"));
     assert_eq!(tenant.store.complete(vec![end]).await.unwrap(), [true]);
-    run
 }
 
 /// Who redrives.
@@ -71,7 +77,7 @@ pub async fn dead_letters_are_found_oldest_first(world: World) {
         apps: vec![shop.id],
     });
     let (slug, app) = (Some("one".to_owned()), Some("shop".to_owned()));
-    let (timeout, event) = (Some(FailureKind::Timeout), Some(EventType::PreUserCreate));
+    let (timeout, event) = (Some(FailureKind::Timeout), Some(PRE_USER_CREATE));
     #[rustfmt::skip]
     let table = [
         (base(), None, 9, vec![0, 1, 2]),
@@ -95,7 +101,7 @@ pub async fn dead_letters_are_found_oldest_first(world: World) {
     let first = world.a.store.dead_letters(base(), None, 1).await.unwrap()[0];
     assert_eq!(
         (first.function_id, first.event),
-        (one.id, Some(EventType::PostUserCreate))
+        (one.id, Some(POST_USER_CREATE))
     );
 }
 
@@ -249,6 +255,32 @@ pub async fn only_the_dead_are_redriven_or_discarded(world: World) {
         ..own(&letter)
     };
     assert_eq!(redrive(&world, vec![nobody]).await, [false]);
+}
+
+/// What a type is belongs to the program of the day; the record outlives it, and so does the chain that
+/// led to it.
+pub async fn of_a_type_that_nobody_registers_one_is_read_found_and_discarded(world: World) {
+    let event = Some(EventType::stored("POST_NOBODYS_ORDER").unwrap());
+    let function = world.a.some_function().await;
+    let run = NewInvocation {
+        event,
+        chain: Chain::new(vec![Link(function.id, event)]),
+        ..world.a.new_run(&function, Waiter::Nobody, ME).await
+    };
+    world.a.record(vec![run.clone()]).await;
+    die(&world.a, &run, FailureKind::Exception).await;
+    let store = &world.a.store;
+    let read = store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!((read.event, &read.chain), (event, &run.chain));
+    assert!(read.damaged.is_empty(), "{:?}", read.damaged);
+    let of_type = InvocationQuery {
+        event,
+        ..InvocationQuery::default()
+    };
+    let found = store.dead_letters(of_type, None, 9).await.unwrap();
+    let found: Vec<_> = found.iter().map(|it| (it.id, it.event)).collect();
+    assert_eq!(found, [(run.id, event)]);
+    assert!(store.discard(run.id, world.now()).await.unwrap());
 }
 
 /// It stays visible with its failure.

@@ -7,7 +7,6 @@ use super::world::{Tenant, assert_conflict, create};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tollgate_core::app::App;
-use tollgate_core::event::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::idempotency::{
     Answer, IdempotencyKey, KeyedRequest, Remember, RequestHash, expired_at,
@@ -22,6 +21,7 @@ use tollgate_core::ports::store::{
 use tollgate_core::subscriber::{Subscriber, SubscriberOptions};
 use tollgate_core::task::State;
 use tollgate_core::users::User;
+use tollgate_core::users::events::{POST_USER_CREATE, POST_USER_UPDATE};
 
 const ANN: Option<UserId> = Some(UserId(1));
 const HASH: RequestHash = RequestHash([7; 32]);
@@ -110,8 +110,8 @@ async fn write_function(world: &World, app: AppId, text: &str, name: &str) -> Do
 
 async fn write_subscriber(world: &World, function: &Function, text: &str, name: &str) -> Done {
     let event = match name {
-        "one" => EventType::PostUserCreate,
-        _ => EventType::PostUserUpdate,
+        "one" => POST_USER_CREATE,
+        _ => POST_USER_UPDATE,
     };
     let new = NewSubscriber {
         author: None,
@@ -222,7 +222,7 @@ pub async fn a_second_write_with_a_key_changes_nothing(world: World) {
     assert_eq!(world.a.store.app("two").await.unwrap(), None);
     let ann = world.a.store.user_by_name("ann").await.unwrap().unwrap();
     assert_eq!(world.a.store.api_keys(ann.id).await.unwrap().len(), 1);
-    let event = EventType::PostUserUpdate;
+    let event = POST_USER_UPDATE;
     let listed = world.a.store.list_subscribers(event, None).await.unwrap();
     assert_eq!(listed, []);
 }

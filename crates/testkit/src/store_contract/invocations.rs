@@ -4,7 +4,6 @@
 
 use super::{World, committed, everything};
 use std::time::Duration;
-use tollgate_core::event::EventType;
 use tollgate_core::ids::{InvocationId, TaskId, UserId};
 use tollgate_core::invocation::{
     Completion, Failure, FailureKind, NewInvocation, OnBehalf, Waiter,
@@ -12,6 +11,7 @@ use tollgate_core::invocation::{
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest, Visibility};
 use tollgate_core::task::State;
+use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 use tollgate_core::verdict::{RecordedVerdict, VerdictKind};
 
 const ME: Option<&str> = Some("me");
@@ -272,7 +272,7 @@ fn filters() -> Vec<(InvocationQuery, Vec<usize>)> {
         app_slug: Some(slug.to_owned()),
         ..base()
     };
-    let event = Some(EventType::PreUserCreate);
+    let event = Some(PRE_USER_CREATE);
     vec![
         (base(), vec![4, 3, 2, 1, 0]),
         (slug("one"), vec![4, 1, 0]),
@@ -323,10 +323,10 @@ pub async fn records_are_filtered_newest_first(world: World) {
     );
     let mut runs = Vec::new();
     for (function, event, state) in [
-        (&one, Some(EventType::PreUserCreate), State::Succeeded),
+        (&one, Some(PRE_USER_CREATE), State::Succeeded),
         (&one, None, State::Failed),
-        (&two, Some(EventType::PreUserCreate), State::TimedOut),
-        (&two, Some(EventType::PostUserCreate), State::Pending),
+        (&two, Some(PRE_USER_CREATE), State::TimedOut),
+        (&two, Some(POST_USER_CREATE), State::Pending),
         (&one, None, State::Dead),
     ] {
         let run = NewInvocation {

@@ -9,7 +9,7 @@ use super::secrets::new as secret;
 use super::world::{assert_conflict, code, create, delete, next, update};
 use super::{World, everything};
 use tollgate_core::app::App;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::invocation::{NewInvocation, Waiter};
 use tollgate_core::ports::store::{
@@ -18,8 +18,9 @@ use tollgate_core::ports::store::{
 use tollgate_core::secrets::SecretChange;
 use tollgate_core::subscriber::SubscriberOptions;
 use tollgate_core::task::State;
+use tollgate_core::users::events::{POST_USER_DELETE, PRE_USER_CREATE};
 
-const EVENT: EventType = EventType::PreUserCreate;
+const EVENT: EventType = PRE_USER_CREATE;
 
 /// [`tollgate_core::ports::store::AppStore`].
 pub async fn apps_of_another_site_are_out_of_reach(world: World) {
@@ -143,10 +144,7 @@ pub async fn subscribers_of_another_site_are_out_of_reach(world: World) {
     );
     assert_conflict!(world.b.subscribe(EVENT, &function, 0).await, Gone);
     assert_conflict!(
-        world
-            .b
-            .subscribe(EventType::PostUserDelete, &function, 0)
-            .await,
+        world.b.subscribe(POST_USER_DELETE, &function, 0).await,
         Gone
     );
     let options = SubscriberOptions {

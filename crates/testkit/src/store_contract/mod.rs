@@ -93,6 +93,7 @@ contract! { $
         a_subscription_is_switched_off_and_on,
         a_pre_subscription_is_closed_until_a_person_acts,
         subscriptions_end_with_their_function,
+        of_a_type_that_nobody_registers_one_is_read_listed_and_deleted,
     }
     users {
         a_user_is_stored_as_given,
@@ -160,6 +161,7 @@ contract! { $
         of_many_redrives_one_counts,
         only_the_dead_are_redriven_or_discarded,
         a_discarded_letter_is_failed_history,
+        of_a_type_that_nobody_registers_one_is_read_found_and_discarded,
         dead_letters_of_another_site_are_out_of_reach,
     }
     retention {

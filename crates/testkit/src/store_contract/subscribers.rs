@@ -4,13 +4,16 @@
 
 use super::World;
 use super::world::{assert_conflict, code};
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::Function;
 use tollgate_core::ids::{AppId, FunctionId};
 use tollgate_core::ports::store::{Conflict, FunctionChange, NewSubscriber, StoreError};
 use tollgate_core::subscriber::{Inactive, OnTimeout, SubscriberOptions};
+use tollgate_core::users::events::{
+    POST_USER_CREATE, POST_USER_DELETE, PRE_USER_CREATE, PRE_USER_DELETE,
+};
 
-const EVENT: EventType = EventType::PreUserCreate;
+const EVENT: EventType = PRE_USER_CREATE;
 
 fn options() -> SubscriberOptions {
     SubscriberOptions {
@@ -46,7 +49,7 @@ pub async fn a_function_subscribes_once_to_each_event(world: World) {
     );
     assert_conflict!(store.insert_subscriber(new.clone()).await, Subscription);
     let other = NewSubscriber {
-        event: EventType::PostUserCreate,
+        event: POST_USER_CREATE,
         ..new.clone()
     };
     store.insert_subscriber(other).await.unwrap();
@@ -132,7 +135,7 @@ pub async fn subscriptions_run_by_priority_then_id(world: World) {
         world
             .a
             .store
-            .subscriptions(EventType::PostUserDelete)
+            .subscriptions(POST_USER_DELETE)
             .await
             .unwrap()
             .is_empty()
@@ -191,7 +194,7 @@ pub async fn options_can_be_changed(world: World) {
         world.a.store.subscriptions(EVENT).await.unwrap()[0].options,
         options()
     );
-    let other = EventType::PreUserDelete;
+    let other = PRE_USER_DELETE;
     let none = world
         .a
         .store
@@ -203,7 +206,7 @@ pub async fn options_can_be_changed(world: World) {
 
 /// A POST one whose webhook is gone is passed over until somebody switches it on again.
 pub async fn a_subscription_is_switched_off_and_on(world: World) {
-    const POST: EventType = EventType::PostUserCreate;
+    const POST: EventType = POST_USER_CREATE;
     let function = world.a.some_function().await;
     let stored = world.a.subscribe(POST, &function, 0).await.unwrap();
     assert_eq!(stored.inactive, None);
@@ -240,7 +243,7 @@ pub async fn a_subscription_is_switched_off_and_on(world: World) {
 /// A PRE one whose webhook is gone is closed: it runs no more and is not passed over, until somebody
 /// switches it on or off, or another version is activated.
 pub async fn a_pre_subscription_is_closed_until_a_person_acts(world: World) {
-    const PRE: EventType = EventType::PreUserCreate;
+    const PRE: EventType = PRE_USER_CREATE;
     let function = world.a.some_function().await;
     world.a.subscribe(PRE, &function, 0).await.unwrap();
     let (site, at, store) = (world.a.site.id, world.in_seconds(3), &world.a.store);
@@ -315,4 +318,21 @@ pub async fn subscriptions_end_with_their_function(world: World) {
     );
     assert!(world.a.store.subscriptions(EVENT).await.unwrap().is_empty());
     assert_conflict!(world.a.subscribe(EVENT, &function, 0).await, Gone);
+}
+
+/// What a type is belongs to the program of the day; the record outlives it.
+pub async fn of_a_type_that_nobody_registers_one_is_read_listed_and_deleted(world: World) {
+    let event = EventType::stored("PRE_NOBODYS_ORDER").unwrap();
+    let function = world.a.some_function().await;
+    let stored = world.a.subscribe(event, &function, 0).await.unwrap();
+    assert_eq!(stored.event.as_str(), "PRE_NOBODYS_ORDER");
+    let store = &world.a.store;
+    let read = store.subscriber(event, function.id).await.unwrap();
+    assert_eq!(read.as_ref(), Some(&stored));
+    let listed = store.list_subscribers(event, None).await.unwrap();
+    assert_eq!(listed, [stored]);
+    assert_eq!(store.subscriptions(event).await.unwrap().len(), 1);
+    let deleted = store.delete_subscriber(event, function.id, None).await;
+    assert!(deleted.unwrap());
+    assert_eq!(store.list_subscribers(event, None).await.unwrap(), []);
 }

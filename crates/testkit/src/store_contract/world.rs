@@ -11,7 +11,7 @@ use tollgate_core::app::App;
 use tollgate_core::auth::FunctionRights;
 use tollgate_core::chain::{Chain, Link};
 use tollgate_core::entropy::Entropy;
-use tollgate_core::event::EventType;
+use tollgate_core::events::EventType;
 use tollgate_core::function::{
     Environment, ExecutionMode, Function, FunctionOptions, Object, Source,
 };
@@ -29,6 +29,7 @@ use tollgate_core::site::{Authority, Site};
 use tollgate_core::subscriber::{Subscriber, SubscriberOptions};
 use tollgate_core::task::State;
 use tollgate_core::time::{Clock, Timestamp};
+use tollgate_core::users::events::POST_USER_CREATE;
 use tollgate_core::users::{Profile, User};
 
 /// An empty store and what must live as long as it, such as a temporary folder.
@@ -357,7 +358,7 @@ impl Tenant {
             function_id: function.id,
             version_id: executable.version_id,
             version: executable.version,
-            event: Some(EventType::PostUserCreate),
+            event: Some(POST_USER_CREATE),
             event_id: Some(EventId(self.entropy().uuid_v7(now))),
             trigger: Trigger::Event,
             waiter,

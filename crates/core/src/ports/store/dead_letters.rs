@@ -3,7 +3,7 @@
 //! Which state follows is [`crate::task`]'s decision; every write here guards on the state `dead`.
 
 use super::{InvocationQuery, OnCommit, StoreError};
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::ids::{FunctionId, InvocationId, UserId, VersionId};
 use crate::time::Timestamp;
 use async_trait::async_trait;

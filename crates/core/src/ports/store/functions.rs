@@ -3,7 +3,7 @@
 use super::{Author, Page, PageRequest, StoreError};
 use crate::app::App;
 use crate::auth::FunctionRights;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
     VersionEntry,

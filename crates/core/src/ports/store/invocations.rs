@@ -1,7 +1,7 @@
 //! Invocation records of one site.
 
 use super::{OnCommit, Page, PageRequest, StoreError};
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, InvocationId, TaskId, UserId};
 use crate::invocation::{Completion, FailureKind, Invocation, NewInvocation};

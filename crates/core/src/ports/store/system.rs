@@ -5,7 +5,7 @@ use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
 use crate::auth::Ceiling;
 use crate::egress::EgressHosts;
-use crate::event::EventType;
+use crate::events::EventType;
 use crate::function::{Executable, text_enum};
 use crate::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocation::{Completion, Hold, NewInvocation, Started};

@@ -1,0 +1,235 @@
+//! The catalogue: what each event type is, carries and lets functions change.
+//!
+//! The Rust types are the source; JSON Schema and sample are derived from them. Each type is registered
+//! once, by the feature that publishes it; routes, filters and the command line ask here and nowhere else.
+//! A name from outside is looked up and must never be kept.
+
+use super::names::NAMES;
+use super::{Event, EventType, LifecycleEvent};
+use crate::text;
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// One entry of the catalogue.
+#[derive(Debug, Clone, Copy)]
+pub struct EventSpec {
+    /// The event type.
+    pub event: EventType,
+    /// When it is triggered, for people.
+    pub description: &'static str,
+    /// The fields that a PRE function may change.
+    pub enrichable: &'static [&'static str],
+    sample: fn() -> Event,
+    read: fn(&Value) -> Result<Event, serde_json::Error>,
+    schema: fn(SchemaGenerator) -> Schema,
+}
+
+impl EventSpec {
+    /// The event that carries `E`, whose functions change nothing.
+    pub const fn of<E: LifecycleEvent>(description: &'static str) -> Self {
+        Self {
+            event: E::TYPE,
+            description,
+            enrichable: &[],
+            sample: || Event::of(E::sample()),
+            read: |params| E::deserialize(params).map(Event::of),
+            schema: SchemaGenerator::into_root_schema_for::<E>,
+        }
+    }
+
+    /// The same, with fields that a PRE function may change.
+    #[must_use]
+    pub const fn with_enrichable(self, enrichable: &'static [&'static str]) -> Self {
+        Self { enrichable, ..self }
+    }
+
+    /// JSON Schema (draft 2020-12) of the parameters.
+    pub fn schema(&self) -> Value {
+        self.schema_with(SchemaSettings::draft2020_12())
+    }
+
+    /// The same in one piece, to stand within another document.
+    pub fn inline_schema(&self) -> Value {
+        self.schema_with(SchemaSettings::draft2020_12().with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        }))
+    }
+
+    fn schema_with(&self, settings: SchemaSettings) -> Value {
+        (self.schema)(SchemaGenerator::new(settings)).to_value()
+    }
+
+    /// An event with made-up but valid parameters.
+    pub fn sample_event(&self) -> Event {
+        (self.sample)()
+    }
+
+    /// The sample's parameters.
+    pub fn sample(&self) -> Value {
+        // A test goes through the catalogue: none of its samples is without JSON.
+        let params = self.sample_event().params();
+        params.map_or(Value::Null, |params| params.to_value())
+    }
+
+    /// The event with these parameters, which came from outside.
+    ///
+    /// # Errors
+    /// When they are not this event's parameters.
+    pub fn read(&self, params: &Value) -> Result<Event, serde_json::Error> {
+        (self.read)(params)
+    }
+}
+
+/// A name that is no event type of the catalogue; its text is the API document's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid event type '{name}'. Must be one of: {}", known.join(", "))]
+pub struct InvalidEventType {
+    /// The name that was given.
+    pub name: String,
+    /// The names that are known.
+    pub known: Vec<&'static str>,
+}
+
+/// Two features claim the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the event type {0} is registered twice")]
+pub struct RegisteredTwice(pub EventType);
+
+/// All event types that this program publishes, in the order in which they were registered.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    specs: Vec<EventSpec>,
+    places: HashMap<&'static str, usize>,
+}
+
+impl Catalogue {
+    /// Adds an event type at the end.
+    ///
+    /// # Errors
+    /// When its name is taken.
+    pub fn register(&mut self, spec: EventSpec) -> Result<(), RegisteredTwice> {
+        let name = spec.event.as_str();
+        if self.places.contains_key(name) {
+            return Err(RegisteredTwice(spec.event));
+        }
+        NAMES.declare(spec.event);
+        self.places.insert(name, self.specs.len());
+        self.specs.push(spec);
+        Ok(())
+    }
+
+    /// Every entry, in the order of the API's list.
+    pub fn specs(&self) -> &[EventSpec] {
+        &self.specs
+    }
+
+    /// Every event type, in the same order.
+    pub fn types(&self) -> impl Iterator<Item = EventType> {
+        self.specs.iter().map(|spec| spec.event)
+    }
+
+    /// The entry of this name.
+    ///
+    /// # Errors
+    /// [`InvalidEventType`], which lists the names that there are.
+    pub fn find(&self, name: &str) -> Result<&EventSpec, InvalidEventType> {
+        let place = self.places.get(name);
+        let found = place.and_then(|place| self.specs.get(*place));
+        found.ok_or_else(|| InvalidEventType {
+            name: text::prefix(name, 100).to_owned(),
+            known: self.types().map(EventType::as_str).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+    use serde_json::json;
+
+    crate::event_types! { PRE_ORDER_SHIP, POST_ORDER_SHIP }
+
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct OrderShipProposal {
+        weight: u32,
+    }
+
+    impl LifecycleEvent for OrderShipProposal {
+        const TYPE: EventType = PRE_ORDER_SHIP;
+
+        fn sample() -> Self {
+            Self { weight: 3 }
+        }
+    }
+
+    /// What no JSON can be made of.
+    #[derive(Deserialize, JsonSchema)]
+    struct OrderShipped;
+
+    impl Serialize for OrderShipped {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("it has none"))
+        }
+    }
+
+    impl LifecycleEvent for OrderShipped {
+        const TYPE: EventType = POST_ORDER_SHIP;
+
+        fn sample() -> Self {
+            Self
+        }
+    }
+
+    #[test]
+    fn types_stand_in_their_order_and_each_name_once() {
+        let mut catalogue = Catalogue::default();
+        let pre = EventSpec::of::<OrderShipProposal>("Before an order is shipped.");
+        let post = EventSpec::of::<OrderShipped>("After an order was shipped.");
+        catalogue
+            .register(pre.with_enrichable(&["weight"]))
+            .unwrap();
+        catalogue.register(post).unwrap();
+        for spec in [pre, post] {
+            let twice = catalogue.register(spec).unwrap_err();
+            assert_eq!(twice, RegisteredTwice(spec.event));
+            let told = format!("the event type {} is registered twice", spec.event);
+            assert_eq!(twice.to_string(), told);
+        }
+        let types: Vec<_> = catalogue.types().collect();
+        assert_eq!(types, [PRE_ORDER_SHIP, POST_ORDER_SHIP]);
+        let found = catalogue.find("PRE_ORDER_SHIP").unwrap();
+        assert_eq!(found.sample(), json!({"weight": 3}));
+        assert_eq!(found.enrichable, ["weight"]);
+        let read = found.read(&json!({"weight": 7})).unwrap();
+        assert_eq!(read.event_type(), PRE_ORDER_SHIP);
+        assert_eq!(read.params().unwrap().as_str(), r#"{"weight":7}"#);
+        assert!(found.read(&json!({"weight": "7"})).is_err());
+        let error = catalogue.find("PRE_ORDER_SEND").unwrap_err();
+        assert_eq!(error.known, ["PRE_ORDER_SHIP", "POST_ORDER_SHIP"]);
+    }
+
+    #[test]
+    fn parameters_without_json_are_an_error_when_they_are_written_and_not_before() {
+        let event = Event::of(OrderShipped);
+        assert_eq!(format!("{event:?}"), "Event(POST_ORDER_SHIP)");
+        assert!(event.params().is_err());
+    }
+
+    #[test]
+    fn what_is_registered_is_the_handle_of_what_is_read() {
+        crate::event_types! { PRE_ORDER_PACK }
+        let mut catalogue = Catalogue::default();
+        let pack = EventSpec {
+            event: PRE_ORDER_PACK,
+            ..EventSpec::of::<OrderShipProposal>("Before an order is packed.")
+        };
+        catalogue.register(pack).unwrap();
+        let read = EventType::stored("PRE_ORDER_PACK").unwrap();
+        assert!(std::ptr::eq(read.as_str(), PRE_ORDER_PACK.as_str()));
+    }
+}

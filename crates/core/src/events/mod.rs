@@ -1,0 +1,15 @@
+//! Event types as data: a handle on a name, what stands behind it, and the values that are published.
+//!
+//! Nothing here knows an event of the platform. Who publishes one declares it beside the rules of its
+//! own ([`event_types!`](crate::event_types)), says what it carries ([`LifecycleEvent`]) and registers it
+//! once ([`Catalogue`]).
+
+mod catalogue;
+mod event_type;
+mod lifecycle;
+mod names;
+
+pub use catalogue::{Catalogue, EventSpec, InvalidEventType, RegisteredTwice};
+pub use event_type::{EventType, Name, Phase};
+pub use lifecycle::{Event, LifecycleEvent};
+pub use names::NameError;
