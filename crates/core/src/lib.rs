@@ -29,6 +29,7 @@ pub mod ports;
 pub mod rate;
 pub mod registry;
 pub mod retention;
+pub mod room;
 pub mod secrets;
 pub mod services;
 pub mod site;
