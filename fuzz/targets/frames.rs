@@ -14,20 +14,17 @@ mod protocol;
 #[path = "../../crates/runtimes/src/results.rs"]
 #[allow(dead_code, reason = "a part of it is enough")]
 mod results;
-#[path = "../../crates/runtimes/src/room.rs"]
-#[allow(dead_code, reason = "a part of it is enough")]
-mod room;
 
-use frames::{Inbox, read_frame};
+use frames::{Inbox, read_frame, reading};
 use journal::Journal;
 use libfuzzer_sys::fuzz_target;
 use protocol::{Checked, Incoming};
-use room::Room;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use tollgate_core::invocation::LogLine;
 use tollgate_core::limits;
+use tollgate_core::room::Room;
 
 /// For its clock: a frame that stalls is given up.
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
@@ -43,7 +40,8 @@ fuzz_target!(|data: &[u8]| {
     let mut inbox = Inbox::default();
     let mut stream = data;
     {
-        let mut frame = pin!(read_frame(&mut stream, &mut inbox, &room));
+        let admit = reading(&room);
+        let mut frame = pin!(read_frame(&mut stream, &mut inbox, &admit));
         // Bytes in memory are there at once.
         let Poll::Ready(read) = frame.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             panic!("it waits for bytes that are there");

@@ -39,6 +39,11 @@ impl Chain {
         Self::new([self.links(), &[link]].concat())
     }
 
+    /// Whether this is the other chain, or goes on where that one ends.
+    pub fn begins_with(&self, other: &Self) -> bool {
+        self.links().starts_with(other.links())
+    }
+
     /// Why the function `name` must not run at the end of this chain; none if it may.
     pub fn refusal(&self, link: Link, name: &str) -> Option<String> {
         if self.depth() >= limits::CHAIN_DEPTH {
@@ -86,6 +91,9 @@ mod tests {
         let chain = Chain::default().with(a).with(b);
         assert_eq!((chain.links(), chain.depth()), (&[a, b][..], 2));
         assert!(chain.contains(a) && !chain.contains(Link(FunctionId(1), None)));
+        let first = Chain::default().with(a);
+        assert!(chain.begins_with(&first) && chain.begins_with(&chain));
+        assert!(!first.begins_with(&chain) && !chain.begins_with(&Chain::default().with(b)));
         let text = serde_json::to_string(&chain).unwrap();
         assert_eq!(text, r#"[[1,"POST_USER_CREATE"],[2,null]]"#);
         assert_eq!(serde_json::from_str::<Chain>(&text).unwrap(), chain);

@@ -28,6 +28,7 @@ pub mod platform;
 pub mod ports;
 pub mod rate;
 pub mod retention;
+pub mod room;
 pub mod secrets;
 pub mod services;
 pub mod site;

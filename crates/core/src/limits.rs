@@ -12,6 +12,15 @@ pub const REQUEST_HEAD_BYTES: usize = 64 * 1024;
 pub const BODIES_BYTES: usize = 16 * 1024 * 1024;
 /// A body up to this size waits for nobody.
 pub const SMALL_BODY_BYTES: usize = 64 * 1024;
+/// Parameters, and requests of functions, up to this size need no room.
+pub const SMALL_PARAMS_BYTES: usize = 16 * 1024;
+/// Memory for larger parameters of runs that somebody outside waits for; those of one site have half. Beyond it
+/// calls are refused.
+pub const PARAMS_BYTES: usize = 64 * 1024 * 1024;
+/// Memory for larger requests of functions until they are answered, as text and as what is made of it, for
+/// each depth of a chain; those of one site have half. Beyond it they wait.
+pub const DEEPER_PARAMS_BYTES: usize = 16 * 1024 * 1024;
+const _: () = assert!(2 * (REQUEST_BODY_BYTES + SMALL_PARAMS_BYTES) < DEEPER_PARAMS_BYTES / 2);
 /// How long a request's head may take to arrive, counted from the end of the request before: an idle
 /// connection ends after it too.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,12 +112,20 @@ pub const RATES_IN_MEMORY: usize = 50_000;
 const _: () = assert!(CONCURRENCY_DEFAULT as usize * 4 <= WORKER_PROCESSES);
 /// Most Python hosts of one server: one for each site that runs functions, and one that is ready.
 pub const HOSTS: usize = 256;
+/// How long a Python host may say nothing when a worker is to be started, and a worker until it begins with its
+/// code. Beyond it host or worker is taken for stuck and replaced.
+pub const BEGIN_TIME: Duration = Duration::from_secs(5);
+/// How many hosts in turn are asked for one worker before whoever waits is told: the site's own, the one that is
+/// kept ready, and a new one.
+pub const HOSTS_ASKED: u32 = 3;
 /// How long a Python host without workers is kept.
 pub const HOST_IDLE: Duration = Duration::from_secs(300);
 /// Largest frame on the pipe between server and worker: a result with its logs.
 pub const FRAME_BYTES: usize = 8 * 1024 * 1024;
 /// Largest answer to one call of a function's `sdk_client`.
 pub const HOST_ANSWER_BYTES: usize = FRAME_BYTES;
+/// Memory for the larger answers to those calls; those of one site have half.
+pub const HOST_ANSWERS_BYTES: usize = 2 * HOST_ANSWER_BYTES;
 /// Largest frame from a worker that holds neither a result nor a body.
 pub const SMALL_FRAME_BYTES: usize = 64 * 1024;
 /// Largest frame with a request of a function to another host: its body is in base64.
@@ -271,6 +288,10 @@ pub const EGRESS_MIDDLING_REPLIES_BYTES: usize = 8 * 1024 * 1024;
 /// Memory for larger ones, in base64; those of one site have half.
 pub const EGRESS_LARGE_REPLIES_BYTES: usize = 12 * 1024 * 1024;
 const _: () = assert!(EGRESS_REPLY_BYTES / 3 * 4 < EGRESS_LARGE_REPLIES_BYTES / 2);
+/// Memory for larger answers of webhooks while they are read, as text and as what is made of it; those of one
+/// site's have half.
+pub const WEBHOOK_REPLIES_BYTES: usize = 16 * 1024 * 1024;
+const _: () = assert!(2 * RESULT_BYTES < WEBHOOK_REPLIES_BYTES / 2);
 /// How long a larger one may take to arrive once there is room for it, which others wait for.
 pub const EGRESS_REPLY_TIME: Duration = Duration::from_secs(60);
 /// How long a worker may take to read an answer to one of its requests.

@@ -11,6 +11,7 @@ use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
+use crate::room::Taken;
 use crate::secrets::SecretService;
 use crate::services::{
     AdminService, AppService, DeadLetterService, FunctionService, InvocationService,
@@ -153,6 +154,15 @@ impl Platform {
     /// right has.
     pub async fn still<A: Access>(&self, access: &A) -> Result<A, Error> {
         self.engine.still(access).await
+    }
+
+    /// Room in memory for a request of so many bytes of a function's `sdk_client`, until it is answered. It waits
+    /// for it, and what its run holds is given back meanwhile. None where none is needed.
+    ///
+    /// # Errors
+    /// When there never is as much.
+    pub async fn room_for(&self, actor: &Actor, bytes: usize) -> Result<Option<Taken>, Error> {
+        self.engine.room_for(actor, bytes).await
     }
 
     /// The rights of a run at this moment, for one call of its `sdk_client`.

@@ -18,6 +18,7 @@ use tollgate_core::limits;
 use tollgate_core::pause::{self, Pauses};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, RunReport, Runtime};
+use tollgate_core::room::Taken;
 use tollgate_core::time::Timestamp;
 
 /// With what a run begins.
@@ -39,6 +40,10 @@ struct Asking {
 impl HostCalls for Asking {
     async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
         pause::asked_by(&self.pauses, self.host.call(method, args)).await
+    }
+
+    async fn room(&self, bytes: usize) -> Result<Option<Taken>, HostError> {
+        pause::asked_by(&self.pauses, self.host.room(bytes)).await
     }
 
     fn redact(&self, report: &mut RunReport) {

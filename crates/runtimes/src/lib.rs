@@ -9,7 +9,6 @@ mod outbound;
 mod process;
 mod proxy;
 mod results;
-mod room;
 mod system;
 
 pub use outbound::{

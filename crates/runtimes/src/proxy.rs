@@ -5,7 +5,7 @@
 
 mod breaker;
 
-use crate::outbound::{Outbound, OutboundError, Refusal, Request, header_map};
+use crate::outbound::{Outbound, OutboundError, Refusal, Reply, Request, header_map};
 use crate::results;
 use async_trait::async_trait;
 use breaker::{Breakers, LeftAlone};
@@ -23,6 +23,7 @@ use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::room::{SiteRooms, Taken};
 use tollgate_core::text::span;
 use tollgate_core::time::{Clock, Timestamp};
 use tollgate_core::users::FieldError;
@@ -37,6 +38,8 @@ pub struct ProxyRuntime {
     outbound: Outbound,
     keys: Arc<dyn FindSecrets>,
     breakers: Breakers,
+    /// For large answers.
+    replies: SiteRooms,
     clock: Arc<dyn Clock>,
 }
 
@@ -176,6 +179,7 @@ impl ProxyRuntime {
             outbound,
             keys,
             breakers: Breakers::new(Arc::clone(&clock)),
+            replies: SiteRooms::new(limits::WEBHOOK_REPLIES_BYTES),
             clock,
         }
     }
@@ -213,20 +217,18 @@ impl ProxyRuntime {
         let status = reply.status();
         if status == StatusCode::GONE {
             // What follows from it is not this module's business.
-            let body = reply.read_up_to(limits::RESULT_BYTES).await;
-            let body = body.map(|(bytes, complete)| Body::of(&bytes, complete));
-            let body = body.unwrap_or_default();
+            let (body, _taken) = self.body(site, reply).await.unwrap_or_default();
             let message = answered(status, &body, body.refusal().map(|(_, reason)| reason));
             return Err(body
                 .shown_in(Failure::new(FailureKind::Gone, message))
                 .into());
         }
         let retry_after = retry_after(reply.headers(), self.clock.now());
-        let body = match reply.read_up_to(limits::RESULT_BYTES).await {
-            Ok((bytes, complete)) => Body::of(&bytes, complete),
+        let (body, _taken) = match self.body(site, reply).await {
+            Ok(read) => read,
             // The event has arrived; what the rest of the answer was to be matters to nobody.
-            Err(_) if status.is_success() && asks == Asks::Nothing => Body::default(),
-            Err(error) => return Err(failed(error)),
+            Err(_) if status.is_success() && asks == Asks::Nothing => (Body::default(), None),
+            Err(ended) => return Err(ended),
         };
         if status.is_success() {
             return Ok(delivered(status, body, asks)?);
@@ -239,6 +241,25 @@ impl ProxyRuntime {
                 Err(refused_with(status, &body, reason, retry_after))
             }
         }
+    }
+
+    /// An answer's body as far as it may be kept, and what it takes up.
+    async fn body(&self, site: SiteId, mut reply: Reply) -> Result<(Body, Option<Taken>), Ended> {
+        let (mut bytes, most) = (Vec::new(), limits::RESULT_BYTES);
+        let small = reply.read_into(&mut bytes, limits::SMALL_PARAMS_BYTES);
+        if small.await.map_err(failed)? {
+            return Ok((Body::of(&bytes, true), None));
+        }
+        let length = reply.length().and_then(|it| usize::try_from(it).ok());
+        // Once as it comes, and once as what is made of it.
+        let room = 2 * length.map_or(most, |length| length.min(most));
+        let taken = self.replies.of(site).take(room).await.ok();
+        let rest = reply.read_into(&mut bytes, most);
+        // Others wait for the room that it takes.
+        let whole = tokio::time::timeout(limits::EGRESS_REPLY_TIME, rest).await;
+        let whole = whole.map_err(|_| slow())?.map_err(failed)?;
+        bytes.truncate(most);
+        Ok((Body::of(&bytes, whole), taken))
     }
 
     /// The request with its signatures. A repeated attempt has the same id and its own time.
@@ -321,6 +342,13 @@ fn failed(error: OutboundError) -> Ended {
             upstream(format!("The webhook {error}"))
         }
     })
+}
+
+fn slow() -> Ended {
+    Ended::in_trouble(upstream(format!(
+        "The webhook's answer took longer than {} to arrive",
+        span(limits::EGRESS_REPLY_TIME)
+    )))
 }
 
 /// The webhook is left alone for a while.

@@ -12,6 +12,7 @@ use crate::operator::Channel;
 use crate::terminal::{Terminal, plural};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -192,24 +193,45 @@ fn http_config(config: &Config) -> ServerConfig {
     }
 }
 
-/// Opens everything that can fail before anything is promised.
+/// Opens everything that can fail before anything is promised. The folder first: that another server has it
+/// says more than that the same one has the port.
 async fn open(
     config: &Config,
     supervisor: &Supervisor,
 ) -> Result<(Composition, TcpListener), Box<dyn std::error::Error + Send + Sync>> {
-    let listener = config
-        .listen
-        .bind()
-        .await
-        .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let composition = Composition::open(config, supervisor.clone())?;
-    let admin = &composition.platform.admin;
-    let checked = admin.check_vault(&Authority::of_this_program()).await;
-    if let Err(error) = checked {
-        composition.stop(Duration::ZERO).await;
-        return Err(error.into());
+    match listen(config, &composition).await {
+        Ok(listener) => Ok((composition, listener)),
+        Err(error) => {
+            composition.stop(Duration::ZERO).await;
+            Err(error)
+        }
     }
-    Ok((composition, listener))
+}
+
+async fn listen(
+    config: &Config,
+    composition: &Composition,
+) -> Result<TcpListener, Box<dyn std::error::Error + Send + Sync>> {
+    let admin = &composition.platform.admin;
+    admin.check_vault(&Authority::of_this_program()).await?;
+    let listener = config.listen.bind().await;
+    Ok(listener.map_err(|error| not_listening(config, &error))?)
+}
+
+fn not_listening(config: &Config, error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program has this port: stop it, or choose another one with --listen, \
+             TOLLGATE_LISTEN or the setting `listen`"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: set another one with --listen, TOLLGATE_LISTEN or the \
+             setting `listen`"
+        }
+        _ => "",
+    };
+    format!("cannot listen on {}: {error}{advice}", config.listen)
 }
 
 /// A connection and a worker each take descriptors, and the usual soft limit is 1024.

@@ -26,20 +26,40 @@ def main(params, user_data, sdk_client):
     return answer['data'] + 1 if isinstance(answer['data'], int) else 1
 ";
 
-/// Queues the function `child` and asks for its end until it has come.
+/// Queues the function `child` and looks until it has ended.
 const POLLING: &str = "\
 import time
 
 def main(params, user_data, sdk_client):
-    queued = sdk_client.functions.execute('child', {}, app_slug='chain', is_async=True)
-    number = queued['invocation']['id']
+    functions = sdk_client.functions
+    queued = functions.execute('child', {}, app_slug='chain', is_async=True)
+    number, task = queued['invocation']['id'], queued['invocation']['task_id']
     for _ in range(400):
-        run = sdk_client.functions.get_invocation(number)
-        if run['status'] in ('SUCCESS', 'FAILURE'):
+        run = look(functions, number, task)
+        if run and run['status'] in ('SUCCESS', 'FAILURE'):
             return run['status']
         time.sleep(0.05)
     return 'never'
+
+def listed(number, page):
+    return next((run for run in page['data'] if run['id'] == number), None)
+
+def look(functions, number, task):
 ";
+
+/// The ways in which a function can look what has become of a run.
+const LOOKS: [(&str, &str); 4] = [
+    ("one", "functions.get_invocation(number)"),
+    ("task", "functions.get_result(task)['data']"),
+    (
+        "list",
+        "listed(number, functions.list_invocations(function_slug='child'))",
+    ),
+    (
+        "ended",
+        "listed(number, functions.list_invocations(status='SUCCESS'))",
+    ),
+];
 
 async fn workers(count: &str) -> Server {
     let settings = [("TOLLGATE_PYTHON__WORKERS", count)];
@@ -175,17 +195,21 @@ async fn a_run_that_asks_for_its_queued_child_makes_room_for_it() {
     let server = Server::start_in(&Arc::new(Folder::new()), &[], &settings).await;
     let api = &server.api;
     api.app("chain").await;
-    api.function("chain", "child", ONE, &json!({})).await;
-    let options = with_rights(json!({}));
-    api.function("chain", "polling", POLLING, &options).await;
+    let single = with_rights(json!({"max_concurrency": 1}));
+    api.function("chain", "child", ONE, &single).await;
     let mut watch = Watch::open(api).await;
-    let mut parents = Vec::new();
-    for _ in 0..4 {
-        parents.push(api.queue("chain", "polling").await);
-    }
-    for parent in parents {
-        let run = watch.ended(parent).await;
-        assert_eq!(run["task_result"]["result"], "SUCCESS", "{run}");
+    for (name, look) in LOOKS {
+        let code = format!("{POLLING}    return {look}\n");
+        api.function("chain", name, &code, &with_rights(json!({})))
+            .await;
+        let mut parents = Vec::new();
+        for _ in 0..4 {
+            parents.push(api.queue("chain", name).await);
+        }
+        for parent in parents {
+            let run = watch.ended(parent).await;
+            assert_eq!(run["task_result"]["result"], "SUCCESS", "{name}: {run}");
+        }
     }
     server.stop().await;
 }

@@ -136,17 +136,21 @@ async fn a_folder_belongs_to_one_process() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named() {
+async fn a_second_server_is_told_what_is_taken_and_what_to_do() {
     let server = Server::start().await;
-    let address = server.api.url.trim_start_matches("http://").to_owned();
-    let elsewhere = Folder::new();
-    let error = elsewhere
-        .run(&["serve", "--listen", &address])
-        .await
-        .refused();
-    assert!(
-        error.contains("cannot listen on") && error.contains(&address),
-        "{error}"
-    );
+    let listen = server.api.url.trim_start_matches("http://").to_owned();
+    let second = ["serve", "--listen", &listen];
+    // That another server has the folder says more.
+    let refused = server.folder.run(&second).await.refused();
+    assert!(refused.contains("in use by another"), "{refused}");
+    let refused = Folder::new().run(&second).await.refused();
+    let named = format!("cannot listen on {listen}");
+    for says in [&named, "another program has this port", "--listen"] {
+        assert!(refused.contains(says), "{refused}");
+    }
+    // An address for documents, which no machine has.
+    let nowhere = ["serve", "--listen", "192.0.2.1:0"];
+    let refused = Folder::new().run(&nowhere).await.refused();
+    assert!(refused.contains("no such address"), "{refused}");
     server.stop().await;
 }

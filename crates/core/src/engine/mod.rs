@@ -10,6 +10,7 @@ mod explain;
 mod gate;
 mod host;
 mod ids;
+mod params;
 mod patch;
 mod proposal;
 mod publish;
@@ -57,6 +58,7 @@ use crate::time::Clock;
 use crate::users::{Profile, User};
 use crate::vault::Vault;
 use ids::IdSource;
+use params::ParamsRooms;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -125,6 +127,7 @@ pub struct Engine {
     pub(crate) backlogs: Backlogs,
     pub(crate) rates: Rates,
     pub(crate) strangers: Strangers,
+    pub(crate) params: ParamsRooms,
     principals: Arc<Principals>,
     told: Arc<Told>,
     stopping: AtomicBool,
@@ -174,6 +177,7 @@ impl Engine {
             backlogs: Backlogs::default(),
             rates,
             strangers: Strangers::default(),
+            params: ParamsRooms::default(),
             principals,
             told: Arc::default(),
             stopping: AtomicBool::new(false),

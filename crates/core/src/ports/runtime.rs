@@ -11,6 +11,7 @@ use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocation::{Failure, FailureKind, LogLine};
 use crate::json::JsonText;
 use crate::pause::Pauses;
+use crate::room::Taken;
 use crate::time::Timestamp;
 use crate::users::FieldError;
 use crate::webhook::WebhookState;
@@ -134,7 +135,16 @@ pub trait HostCalls: Send + Sync {
     /// A message for the function's author, raised inside the function.
     async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError>;
 
-    /// The same with values, for the operator's own code.
+    /// Room in this process's memory for a request of so many bytes, until it is answered: waited for before
+    /// it is read. None where none is kept.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    async fn room(&self, _bytes: usize) -> Result<Option<Taken>, HostError> {
+        Ok(None)
+    }
+
+    /// As [`Self::call`] with values, for the operator's own code.
     ///
     /// # Errors
     /// As [`Self::call`].

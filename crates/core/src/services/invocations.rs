@@ -1,5 +1,6 @@
 //! Executing functions directly, and reading what ran.
 
+use super::watched::Look;
 use super::{VersionChoice, own_in, readable_by};
 use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::chain::Link;
@@ -273,6 +274,14 @@ impl InvocationService {
             true => Waiter::Nobody,
             false => Waiter::Caller,
         };
+        // For what a function asks its runtime has found room.
+        let from_outside = caller.principal.is_none_or(|it| it.actor().is_none());
+        let _room = if from_outside && waiter == Waiter::Caller {
+            let (site, bytes) = (caller.scope.site_id(), call.params.as_str().len());
+            self.engine.params.enter(site, bytes)?
+        } else {
+            None
+        };
         let _admitted = self.admit(&caller, &function, waiter).await?;
         let (user, user_data, behalf) = self.causer(&caller, origin.as_ref()).await?;
         let cause = Cause {
@@ -444,7 +453,24 @@ impl InvocationService {
     /// # Errors
     /// [`Error::NotFound`] for what the caller may not see as well.
     pub async fn get(&self, principal: &Principal, id: InvocationId) -> Result<Invocation, Error> {
-        Ok(shown(principal, self.find(principal, id).await?))
+        let look = Look::begin(&self.engine, principal);
+        let found = self.find(principal, id).await?;
+        self.settled(principal, look, found).await
+    }
+
+    /// What was found, or what it has become by the time at which a run that asks for it is answered.
+    async fn settled(
+        &self,
+        principal: &Principal,
+        look: Option<Look<'_>>,
+        found: Invocation,
+    ) -> Result<Invocation, Error> {
+        if let Some(mut look) = look
+            && let Some(principal) = look.at_one(&found).await?
+        {
+            return Ok(shown(&principal, self.find(&principal, found.id).await?));
+        }
+        Ok(shown(principal, found))
     }
 
     /// The same with everything, for what is not an answer.
@@ -458,12 +484,11 @@ impl InvocationService {
     /// # Errors
     /// As [`Self::get`].
     pub async fn by_task(&self, principal: &Principal, id: TaskId) -> Result<Invocation, Error> {
-        let found = self
-            .engine
-            .scoped(principal.scope())
-            .invocation_by_task(id)
-            .await?;
-        Ok(shown(principal, visible(principal, found, "Invocation")?))
+        let look = Look::begin(&self.engine, principal);
+        let store = self.engine.scoped(principal.scope());
+        let found = store.invocation_by_task(id).await?;
+        let found = visible(principal, found, "Invocation")?;
+        self.settled(principal, look, found).await
     }
 
     /// Invocations that match, newest first: one's own, and those of the apps in which the
@@ -479,8 +504,17 @@ impl InvocationService {
     ) -> Result<Page<Invocation>, Error> {
         query.visible_to = readable_by(principal);
         let store = self.engine.scoped(principal.scope());
-        let page = store.list_invocations(query, page).await?;
-        Ok(shown_page(principal, page))
+        let Some(mut look) = Look::begin(&self.engine, principal) else {
+            let found = store.list_invocations(query, page).await?;
+            return Ok(shown_page(principal, found));
+        };
+        let found = store.list_invocations(query.clone(), page).await?;
+        if let Some(principal) = look.at_many(&*store, query.clone(), &found).await? {
+            query.visible_to = readable_by(&principal);
+            let found = store.list_invocations(query, page).await?;
+            return Ok(shown_page(&principal, found));
+        }
+        Ok(shown_page(principal, found))
     }
 
     /// Every change of an invocation's state in this process, all sites mixed: callers filter.

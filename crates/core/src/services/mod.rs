@@ -8,6 +8,7 @@ mod grants;
 mod invocations;
 mod sources;
 mod subscribers;
+mod watched;
 
 pub use admin::{AdminService, NewSuperuser, Strength};
 pub use apps::{AppService, CreateApp, UpdateApp};

@@ -274,21 +274,33 @@ impl Reply {
         self.response.chunk().await.map_err(|it| failed(it, https))
     }
 
+    /// Reads on until `body` has more than `most` bytes, or the end has come. Whether that has.
+    ///
+    /// # Errors
+    /// [`OutboundError::Trouble`].
+    pub(crate) async fn read_into(
+        &mut self,
+        body: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<bool, OutboundError> {
+        while body.len() <= most {
+            let Some(chunk) = self.chunk().await? else {
+                return Ok(true);
+            };
+            body.extend_from_slice(&chunk);
+        }
+        Ok(false)
+    }
+
     /// The first `limit` bytes of the body, and whether that is all of it.
     ///
     /// # Errors
     /// [`OutboundError::Trouble`].
     pub async fn read_up_to(mut self, limit: usize) -> Result<(Vec<u8>, bool), OutboundError> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.chunk().await? {
-            let room = limit - body.len();
-            if chunk.len() > room {
-                body.extend_from_slice(&chunk[..room]);
-                return Ok((body, false));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((body, true))
+        let whole = self.read_into(&mut body, limit).await?;
+        body.truncate(limit);
+        Ok((body, whole))
     }
 }
 

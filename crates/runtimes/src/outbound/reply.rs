@@ -4,7 +4,6 @@
 
 use super::client::Reply;
 use super::egress::failed;
-use crate::room::{Room, Taken};
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::write::EncoderStringWriter;
@@ -14,6 +13,7 @@ use std::future::Future;
 use std::io::Write as _;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::HostError;
+use tollgate_core::room::{Room, Taken};
 use tollgate_core::text::span;
 
 /// What stands before the body.
@@ -144,13 +144,7 @@ async fn take(room: &Room, bytes: usize) -> Result<Taken, HostError> {
 
 /// Reads until there is more than `most`, or the end has come. Returns whether that has.
 async fn read(reply: &mut Reply, into: &mut Vec<u8>, most: usize) -> Result<bool, HostError> {
-    while into.len() <= most {
-        let Some(chunk) = reply.chunk().await.map_err(failed)? else {
-            return Ok(true);
-        };
-        into.extend_from_slice(&chunk);
-    }
-    Ok(false)
+    reply.read_into(into, most).await.map_err(failed)
 }
 
 /// What holds room must not take long.

@@ -42,6 +42,9 @@ pub struct ProcessConfig {
     pub outbound: Option<Outbound>,
     /// How long an unused worker is kept.
     pub idle: Duration,
+    /// How long a host may say nothing to the order to start a worker, and a new worker until it begins, before
+    /// it is replaced.
+    pub begin: Duration,
     /// How long the top level of a module may run.
     pub load: Duration,
     /// How long the check of a source may take.
@@ -102,6 +105,7 @@ impl ProcessConfig {
             hidden: Vec::new(),
             outbound: None,
             idle: Duration::from_secs(60),
+            begin: limits::BEGIN_TIME,
             load: Duration::from_secs(10),
             check: Duration::from_secs(5),
             workers_max: limits::WORKER_PROCESSES,

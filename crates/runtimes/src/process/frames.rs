@@ -4,17 +4,20 @@
 //! at its beginning, and its size is bounded by that before more of it is read. What large frames hold
 //! together is bounded too: one that finds no room waits in the kernel, and one that stalls is given up.
 
-use crate::room::{Room, Taken};
 use serde::Serialize;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tollgate_core::limits;
+use tollgate_core::ports::runtime::HostError;
+use tollgate_core::room::{Room, Taken};
 
 /// What a frame is about stands within so many bytes.
 const HEAD_BYTES: usize = 256;
 /// Frames up to this size need no room: it is what a buffer has anyway.
-const SMALL_BYTES: usize = 16 * 1024;
+const SMALL_BYTES: usize = limits::SMALL_PARAMS_BYTES;
 /// How long the rest of a frame may take to arrive once its beginning has.
 const STALL: Duration = Duration::from_secs(10);
 /// A buffer that a large frame made larger than this is given back.
@@ -54,12 +57,64 @@ impl Inbox {
 /// One frame.
 #[derive(Debug)]
 pub(super) struct Frame<'b> {
-    /// Its body.
+    /// Its body; empty where it was refused.
     pub(super) body: &'b [u8],
     /// It is a request of the running function, and no answer.
     pub(super) asks: bool,
     /// What it takes up; to be kept as long as something large that was read from it.
-    pub(super) taken: Option<Taken>,
+    pub(super) held: Option<Held>,
+    /// The number of a request for which there was no room, and what it is told: it was passed over.
+    pub(super) refused: Option<(u64, HostError)>,
+}
+
+/// What a large frame takes up.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// It has room until the request is answered. Other room is for reading: nobody may hold that who waits for
+    /// others that need it.
+    pub(super) lasting: bool,
+    _room: Taken,
+}
+
+impl Held {
+    /// Room of the request's own.
+    pub(super) const fn lasting(room: Taken) -> Self {
+        Self {
+            lasting: true,
+            _room: room,
+        }
+    }
+
+    /// Room while it is read.
+    pub(super) const fn reading(room: Taken) -> Self {
+        Self {
+            lasting: false,
+            _room: room,
+        }
+    }
+}
+
+/// What a large frame is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    /// A request to the platform.
+    Platform,
+    /// Anything else.
+    Other,
+}
+
+/// Room for a frame, or a refusal.
+pub(super) type Admitted<'a> =
+    Pin<Box<dyn Future<Output = io::Result<Result<Held, HostError>>> + Send + 'a>>;
+
+/// Finds room for a frame of so many bytes, or refuses it.
+pub(super) type Admit<'a> = dyn Fn(About, usize) -> Admitted<'a> + Send + Sync + 'a;
+
+/// Room for what is read and answered at once, whatever it is about.
+pub(super) fn reading<'a>(
+    room: &'a Room,
+) -> impl Fn(About, usize) -> Admitted<'a> + Send + Sync + use<'a> {
+    move |_, bytes| Box::pin(async move { Ok(Ok(Held::reading(room.take(bytes).await?))) })
 }
 
 /// Writes `value` as one frame into `buffer`, replacing what it held.
@@ -95,7 +150,7 @@ pub(super) fn write_frame_around(
 pub(super) async fn read_frame<'b>(
     stream: &mut (impl AsyncRead + Unpin),
     inbox: &'b mut Inbox,
-    room: &Room,
+    admit: &Admit<'_>,
 ) -> io::Result<Frame<'b>> {
     let used = std::mem::take(&mut inbox.used);
     let buffer = &mut inbox.buffer;
@@ -108,7 +163,12 @@ pub(super) async fn read_frame<'b>(
         return Err(invalid("a frame is larger than the limit"));
     }
     let head = 4 + length.min(HEAD_BYTES);
-    let (bound, asks) = tokio::time::timeout(STALL, fill(stream, buffer, head))
+    let Announced {
+        bound,
+        asks,
+        about,
+        id,
+    } = tokio::time::timeout(STALL, fill(stream, buffer, head))
         .await
         .map_err(|_| invalid("a frame stalled"))
         .and_then(|read| read)
@@ -116,17 +176,54 @@ pub(super) async fn read_frame<'b>(
     if length > bound {
         return Err(invalid("a frame is larger than it may be"));
     }
-    let taken = if length > SMALL_BYTES {
-        Some(room.take(length).await?)
-    } else {
-        None
-    };
+    let mut held = None;
+    if length > SMALL_BYTES {
+        match admit(about, length).await? {
+            Ok(admitted) => held = Some(admitted),
+            Err(refusal) => {
+                tokio::time::timeout(STALL, pass_over(stream, buffer, 4 + length))
+                    .await
+                    .map_err(|_| invalid("a frame stalled"))??;
+                let refused = Some((id, refusal));
+                return Ok(Frame {
+                    body: &[],
+                    asks,
+                    held,
+                    refused,
+                });
+            }
+        }
+    }
     tokio::time::timeout(STALL, fill(stream, buffer, 4 + length))
         .await
         .map_err(|_| invalid("a frame stalled"))??;
     inbox.used = 4 + length;
     let body = &inbox.buffer[4..4 + length];
-    Ok(Frame { body, asks, taken })
+    Ok(Frame {
+        body,
+        asks,
+        held,
+        refused: None,
+    })
+}
+
+/// Takes what reaches up to `end` off the stream without keeping it.
+async fn pass_over(
+    stream: &mut (impl AsyncRead + Unpin),
+    buffer: &mut Vec<u8>,
+    end: usize,
+) -> io::Result<()> {
+    let mut left = end.saturating_sub(buffer.len());
+    buffer.drain(..end.min(buffer.len()));
+    let mut piece = vec![0; SMALL_BYTES];
+    while left > 0 {
+        let most = left.min(piece.len());
+        match stream.read(&mut piece[..most]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => left -= read,
+        }
+    }
+    Ok(())
 }
 
 /// Reads until `buffer` holds `end` bytes.
@@ -147,8 +244,18 @@ async fn fill(
     Ok(())
 }
 
-/// How large a frame that begins so may be, and whether it is a request.
-fn bound_of(beginning: &[u8]) -> io::Result<(usize, bool)> {
+/// What the beginning of a frame says of it.
+#[derive(Debug)]
+struct Announced {
+    /// How large it may be.
+    bound: usize,
+    /// It is a request.
+    asks: bool,
+    about: About,
+    id: u64,
+}
+
+fn bound_of(beginning: &[u8]) -> io::Result<Announced> {
     let Some(head) = Head::read(beginning) else {
         return Err(invalid("a frame does not begin with what it is about"));
     };
@@ -160,13 +267,25 @@ fn bound_of(beginning: &[u8]) -> io::Result<(usize, bool)> {
         }
         _ => limits::SMALL_FRAME_BYTES,
     };
-    Ok((bound, head.op == "host"))
+    let asks = head.op == "host";
+    let about = match head.method {
+        Some("http.request") | None => About::Other,
+        Some(_) if asks => About::Platform,
+        Some(_) => About::Other,
+    };
+    Ok(Announced {
+        bound,
+        asks,
+        about,
+        id: head.id,
+    })
 }
 
 /// The first members of a frame: `op`, `id`, `method`, in any order, and nothing else before them.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Head<'b> {
     op: &'b str,
+    id: u64,
     method: Option<&'b str>,
 }
 
@@ -181,7 +300,10 @@ impl<'b> Head<'b> {
             match name {
                 "op" => head.op = rest.text()?,
                 "method" => head.method = Some(rest.text()?),
-                "id" | "pid" => rest.number()?,
+                "id" => head.id = rest.number()?,
+                "pid" => {
+                    rest.number()?;
+                }
                 // A check's answer is nothing but a verdict.
                 _ => break,
             }
@@ -215,14 +337,15 @@ impl<'b> Rest<'b> {
         std::str::from_utf8(text).ok()
     }
 
-    fn number(&mut self) -> Option<()> {
+    fn number(&mut self) -> Option<u64> {
         let digits = self
             .0
             .iter()
             .take_while(|byte| byte.is_ascii_digit())
             .count();
-        self.0 = self.0[digits..].trim_ascii_start();
-        (digits > 0).then_some(())
+        let (number, rest) = self.0.split_at(digits);
+        self.0 = rest.trim_ascii_start();
+        std::str::from_utf8(number).ok()?.parse().ok()
     }
 }
 
@@ -239,7 +362,12 @@ mod tests {
     async fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut inbox = Inbox::default();
         let mut stream = bytes;
-        let frame = read_frame(&mut stream, &mut inbox, &Room::new(limits::FRAMES_BYTES)).await?;
+        let frame = read_frame(
+            &mut stream,
+            &mut inbox,
+            &reading(&Room::new(limits::FRAMES_BYTES)),
+        )
+        .await?;
         Ok(frame.body.to_vec())
     }
 
@@ -284,10 +412,14 @@ mod tests {
             &bytes[..],
             Room::new(limits::FRAMES_BYTES),
         );
-        let first = read_frame(&mut stream, &mut inbox, &room).await.unwrap();
+        let first = read_frame(&mut stream, &mut inbox, &reading(&room))
+            .await
+            .unwrap();
         assert_eq!((first.body, first.asks), (&b"{\"op\":\"a\"}"[..], false));
         assert!(!inbox.is_spent());
-        let second = read_frame(&mut stream, &mut inbox, &room).await.unwrap();
+        let second = read_frame(&mut stream, &mut inbox, &reading(&room))
+            .await
+            .unwrap();
         assert!(second.asks);
         assert!(inbox.is_spent() && inbox.body().ends_with(b"\"b\"}"));
     }
@@ -317,7 +449,7 @@ mod tests {
             ),
             (r#"{"message":null,"x":"#, limits::SMALL_FRAME_BYTES),
         ] {
-            assert_eq!(bound_of(head.as_bytes()).unwrap().0, most, "{head}");
+            assert_eq!(bound_of(head.as_bytes()).unwrap().bound, most, "{head}");
             let fill =
                 |length: usize| format!("{head}\"{}\"}}", "x".repeat(length - head.len() - 3));
             assert_eq!(read(&frame(&fill(most))).await.unwrap().len(), most);
@@ -337,7 +469,7 @@ mod tests {
         ] {
             let bound = bound_of(odd.as_bytes());
             assert!(
-                bound.is_err() || bound.unwrap().0 == limits::SMALL_FRAME_BYTES,
+                bound.is_err() || bound.unwrap().bound == limits::SMALL_FRAME_BYTES,
                 "{odd}"
             );
         }
@@ -352,18 +484,57 @@ mod tests {
         let bytes = frame(&body);
         let mut buffers = [Inbox::default(), Inbox::default(), Inbox::default()];
         let [one, two, three] = &mut buffers;
-        let first = read_frame(&mut &bytes[..], one, &room).await.unwrap();
-        let second = read_frame(&mut &bytes[..], two, &room).await;
+        let first = read_frame(&mut &bytes[..], one, &reading(&room))
+            .await
+            .unwrap();
+        let second = read_frame(&mut &bytes[..], two, &reading(&room)).await;
         let mut stream = &bytes[..];
-        let mut waiting = Box::pin(read_frame(&mut stream, three, &room));
+        let admit = reading(&room);
+        let mut waiting = Box::pin(read_frame(&mut stream, three, &admit));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         drop(second);
         drop(first);
         waiting.await.unwrap();
         let other = room.of_site();
         let mut inbox = Inbox::default();
-        read_frame(&mut &bytes[..], &mut inbox, &other)
+        read_frame(&mut &bytes[..], &mut inbox, &reading(&other))
             .await
             .unwrap();
+    }
+
+    /// What follows it is read as if it had not been there.
+    #[tokio::test]
+    async fn a_request_without_room_is_passed_over() {
+        let large = |method: &str| {
+            let text = "x".repeat(200_000);
+            frame(&format!(
+                r#"{{"op":"host","id":12,"method":"{method}","args":"{text}"}}"#
+            ))
+        };
+        let bytes = [
+            large("functions.execute"),
+            large("http.request"),
+            frame("{\"op\":\"a\"}"),
+        ]
+        .concat();
+        let room = Room::new(limits::FRAMES_BYTES);
+        let admit = |about, bytes: usize| -> Admitted<'_> {
+            let room = &room;
+            Box::pin(async move {
+                match about {
+                    About::Platform => Ok(Err(HostError::bad_request("no"))),
+                    About::Other => Ok(Ok(Held::reading(room.take(bytes).await?))),
+                }
+            })
+        };
+        let (mut inbox, mut stream) = (Inbox::default(), &bytes[..]);
+        let first = read_frame(&mut stream, &mut inbox, &admit).await.unwrap();
+        let refused = Some((12, HostError::bad_request("no")));
+        assert_eq!((first.asks, first.refused), (true, refused));
+        let second = read_frame(&mut stream, &mut inbox, &admit).await.unwrap();
+        assert!(second.refused.is_none() && second.body.len() > 200_000);
+        let third = read_frame(&mut stream, &mut inbox, &admit).await.unwrap();
+        assert_eq!(third.body, b"{\"op\":\"a\"}");
+        assert!(inbox.is_spent());
     }
 }

@@ -3,6 +3,7 @@
 //! Must never run or even parse user code in this process: a syntax check happens in a process
 //! that is thrown away.
 
+mod answers;
 mod claim;
 mod config;
 mod files;
@@ -22,7 +23,7 @@ mod zygote;
 pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
-use self::pool::{Lease, Pool, Refused};
+use self::pool::{Lease, Pool, Refused, Unbegun};
 use self::protocol::{Checked, First, Fitness};
 use self::worker::Answer;
 use self::zygote::{Beyond, Exit};
@@ -129,7 +130,7 @@ impl PythonRuntime {
         call.remains.leave(name.clone(), move || journal.read());
         let outcome = tokio::select! {
             biased;
-            outcome = worker.call(call, self.outbound.as_ref()) => Some(outcome),
+            outcome = worker.call(call, self.outbound.as_ref(), allotted) => Some(outcome),
             () = tokio::time::sleep(allotted) => None,
         };
         match outcome {
@@ -182,6 +183,7 @@ impl PythonRuntime {
         }
     }
 
+    /// One host after the other is asked.
     async fn checked(&self, site: SiteId, code: &str) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
             CheckError::Unavailable(format!(
@@ -193,31 +195,52 @@ impl PythonRuntime {
             .acquire()
             .await
             .map_err(|error| unavailable(error.to_string()))?;
-        let mut worker = self.pool.checker(site).await.map_err(unavailable)?;
+        let mut asked = 0;
+        loop {
+            asked += 1;
+            let lost = match self.checked_once(site, code).await {
+                Ok(checked) => return Ok(checked),
+                Err(Unbegun::Lost(reason)) => reason,
+                Err(Unbegun::NoHost(reason) | Unbegun::Ended(Some(Exit::NotStarted(reason)))) => {
+                    return Err(unavailable(reason));
+                }
+                Err(Unbegun::Ended(exit)) => {
+                    let ended = crash(exit.as_ref(), "before it began", FailureKind::Load);
+                    return Err(unavailable(ended.message));
+                }
+            };
+            if asked >= limits::HOSTS_ASKED {
+                return Err(unavailable(lost));
+            }
+            tracing::warn!(reason = lost, "code.checked_again");
+        }
+    }
+
+    async fn checked_once(&self, site: SiteId, code: &str) -> Result<Checked, Unbegun> {
         let first = First::Check {
             code,
             memory_mb: limits::MEMORY_MB_DEFAULT,
             reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
         };
-        let outcome = tokio::time::timeout(self.check_limit, worker.check(&first)).await;
-        match outcome {
+        let mut worker = self.pool.checker(site, &first).await?;
+        let wrong = |message: String| Checked {
+            message: Some(message),
+            ..Checked::default()
+        };
+        match tokio::time::timeout(self.check_limit, worker.check()).await {
             Ok(Ok(checked)) => Ok(checked),
-            Ok(Err(error)) => match worker.ended().await {
-                Some(Exit::NotStarted(reason)) => Err(unavailable(reason)),
-                Some(Exit::ZygoteGone) | None => Err(unavailable(error.to_string())),
+            Ok(Err(_)) => match Unbegun::after(&mut worker).await {
                 // It went down over the code.
-                Some(_) => Ok(Checked {
-                    message: Some("The code is nested too deeply, or too large, to compile".into()),
-                    ..Checked::default()
-                }),
-            },
-            Err(_) => Ok(Checked {
-                message: Some(format!(
-                    "The code took longer than {} to compile",
-                    span(self.check_limit)
+                Unbegun::Ended(Some(_)) => Ok(wrong(
+                    "The code is nested too deeply, or too large, to compile".to_owned(),
                 )),
-                ..Checked::default()
-            }),
+                Unbegun::Ended(None) => Err(Unbegun::Lost("its worker was lost".to_owned())),
+                lost => Err(lost),
+            },
+            Err(_) => Ok(wrong(format!(
+                "The code took longer than {} to compile",
+                span(self.check_limit)
+            ))),
         }
     }
 }

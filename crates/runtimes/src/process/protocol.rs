@@ -182,6 +182,8 @@ pub(super) enum Fitness {
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Op {
+    /// It has what it was given, and begins with it.
+    Begun,
     /// The module is loaded.
     Ready,
     /// A request to the platform.

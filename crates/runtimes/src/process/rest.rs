@@ -82,6 +82,11 @@ impl Body {
         }
     }
 
+    /// Whether its process is known.
+    pub(super) fn is_born(&self) -> bool {
+        self.process.get().is_some()
+    }
+
     /// Its host has started the process.
     pub(super) fn started(&self, descriptor: OwnedFd) {
         let Some(pid) = number_of(&descriptor) else {

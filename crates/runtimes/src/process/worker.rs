@@ -3,14 +3,17 @@
 //! Whoever runs a call owns the worker meanwhile and reads its socket directly; there is no task
 //! between them. After any breach of the protocol a worker must never be used again.
 
-use super::frames::{BUFFER_BYTES, Inbox, invalid, read_frame, write_frame, write_frame_around};
+use super::answers;
+use super::frames::{
+    About, Admit, Admitted, BUFFER_BYTES, Held, Inbox, invalid, read_frame, reading, write_frame,
+    write_frame_around,
+};
 use super::journal::Journal;
 use super::protocol::{CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op};
 use super::rest::Body;
 use super::zygote::{Exit, ExitWatch, Zygote};
 use crate::outbound::reply::Written;
 use crate::outbound::{Outbound, egress};
-use crate::room::Taken;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -29,6 +32,7 @@ use tollgate_core::invocation::{Failure, LogLine};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError};
+use tollgate_core::room::Room;
 
 /// How often a journal is looked at whose lines somebody wants to see at once.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
@@ -66,7 +70,8 @@ pub(super) enum LoadError {
 }
 
 impl Worker {
-    /// Asks `zygote` for a process with this much memory. It is usable after [`Self::load`].
+    /// Asks `zygote` for a process with this much memory. It is usable after [`Self::begin`] and
+    /// [`Self::load`].
     pub(super) fn start(zygote: Zygote, id: u64, memory_mb: u32) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -93,20 +98,37 @@ impl Worker {
         format!("python-{}", self.id)
     }
 
-    /// Sends the code and waits until its top level has run, which may ask for what other hosts
-    /// answer, and for nothing else: nobody has called it yet.
+    /// Sends the code and waits until the process has it: what takes time from then on is the code. Dropped
+    /// midway, it leaves a worker that nobody may use.
+    pub(super) async fn begin(&mut self, first: &First<'_>) -> io::Result<()> {
+        write_frame(&mut self.outgoing, first)?;
+        self.stream.write_all(&self.outgoing).await?;
+        self.outgoing = Vec::new();
+        let admit = reading(&self.zygote.rooms().frames);
+        let frame = read_frame(&mut self.stream, &mut self.incoming, &admit).await?;
+        match parse::<Incoming<'_>>(frame.body)?.op {
+            Op::Begun => Ok(()),
+            _ => Err(invalid("no sign of a beginning")),
+        }
+    }
+
+    /// The process, as soon as its host has said that there is one.
+    pub(super) fn body(&self) -> Arc<Body> {
+        Arc::clone(&self.body)
+    }
+
+    /// Waits until the code's top level has run, which may ask for what other hosts answer, and for
+    /// nothing else: nobody has called it yet.
     pub(super) async fn load(
         &mut self,
-        first: &First<'_>,
         executable: &Executable,
         outbound: Option<&Outbound>,
     ) -> Result<u32, LoadError> {
-        write_frame(&mut self.outgoing, first).map_err(LoadError::Broken)?;
-        let replies = self.zygote.rooms().replies.clone();
-        let replies = &replies;
-        let ask = |method: String, args: Box<RawValue>, taken| {
+        let rooms = self.zygote.rooms().clone();
+        let replies = &rooms.replies;
+        let ask = |method: String, args: Box<RawValue>, held| {
             Box::pin(async move {
-                let _taken: Option<Taken> = taken;
+                let _held: Option<Held> = held;
                 match &*method {
                     "http.request" => egress::answer(outbound, executable, &args, replies).await,
                     _ => Err(HostError::forbidden(
@@ -116,8 +138,9 @@ impl Worker {
                 }
             }) as Asked<'_>
         };
-        self.converse(ask).await.map_err(LoadError::Broken)?;
-        self.outgoing = Vec::new();
+        let admit = reading(&rooms.frames);
+        let talk = self.converse(ask, &admit);
+        talk.await.map_err(LoadError::Broken)?;
         let mut message: Incoming<'_> = parse(self.incoming.body()).map_err(LoadError::Broken)?;
         match (message.op, message.failure.take()) {
             (Op::Ready, None) => {
@@ -132,16 +155,10 @@ impl Worker {
         }
     }
 
-    /// Sends code to be checked and waits for the verdict, after which the worker ends.
-    pub(super) async fn check(&mut self, first: &First<'_>) -> io::Result<Checked> {
-        write_frame(&mut self.outgoing, first)?;
-        self.stream.write_all(&self.outgoing).await?;
-        let frame = read_frame(
-            &mut self.stream,
-            &mut self.incoming,
-            &self.zygote.rooms().frames,
-        )
-        .await?;
+    /// Waits for the verdict on code that was sent to be checked, after which the worker ends.
+    pub(super) async fn check(&mut self) -> io::Result<Checked> {
+        let admit = reading(&self.zygote.rooms().frames);
+        let frame = read_frame(&mut self.stream, &mut self.incoming, &admit).await?;
         parse(frame.body)
     }
 
@@ -152,30 +169,33 @@ impl Worker {
         &mut self,
         call: &Call,
         outbound: Option<&Outbound>,
+        allotted: Duration,
     ) -> io::Result<Answer> {
         let _busy = self.zygote.busy();
         self.body.wake();
         write_frame(&mut self.outgoing, &CallFrame::of(call))?;
-        let replies = self.zygote.rooms().replies.clone();
-        let replies = &replies;
-        let ask = |method: String, args: Box<RawValue>, taken| {
+        let rooms = self.zygote.rooms().clone();
+        let rooms = &rooms;
+        let ask = |method: String, args: Box<RawValue>, held| {
             Box::pin(async move {
                 match &*method {
                     "http.request" => {
-                        let _taken: Option<Taken> = taken;
-                        egress::answer(outbound, &call.executable, &args, replies).await
+                        let _held: Option<Held> = held;
+                        egress::answer(outbound, &call.executable, &args, &rooms.replies).await
                     }
                     method => {
-                        // Not held while others are waited for, who may need room themselves.
-                        drop(taken);
-                        let answer = call.host.call(method, &args).await;
-                        answer.map(|value| (value, None))
+                        // What frames are read into is not held while others are waited for, who may need it
+                        // themselves.
+                        let _held = held.filter(|held| held.lasting);
+                        answers::asked(&*call.host, method, &args, &rooms.answers).await
                     }
                 }
             }) as Asked<'_>
         };
+        let until = tokio::time::Instant::now() + allotted / 10 * 9;
+        let admit = move |about, bytes| admitted(call, &rooms.frames, about, bytes, until);
         let journal = Arc::clone(&self.journal);
-        let talk = self.converse(ask);
+        let talk = self.converse(ask, &admit);
         if call.host.follows() {
             following(&journal, &*call.host, talk).await?;
         } else {
@@ -183,7 +203,7 @@ impl Worker {
         }
         let mut message: Incoming<'_> = parse(self.incoming.body())?;
         let result = match message.op {
-            Op::Ready | Op::Host => return Err(invalid("no answer to a call")),
+            Op::Begun | Op::Ready | Op::Host => return Err(invalid("no answer to a call")),
             Op::Result => message.take_result(),
             Op::Failed => match message.failure.take() {
                 Some(failure) => Err(failure.into_failure()),
@@ -196,9 +216,7 @@ impl Worker {
             unfit => unfit,
         };
         self.incoming.trim();
-        if self.outgoing.capacity() > BUFFER_BYTES {
-            self.outgoing = Vec::new();
-        }
+        shrink(&mut self.outgoing);
         Ok(Answer {
             result,
             logs,
@@ -211,16 +229,19 @@ impl Worker {
     /// worker is told so.
     async fn converse<'a>(
         &mut self,
-        ask: impl Fn(String, Box<RawValue>, Option<Taken>) -> Asked<'a>,
+        ask: impl Fn(String, Box<RawValue>, Option<Held>) -> Asked<'a>,
+        admit: &Admit<'_>,
     ) -> io::Result<()> {
         let (mut reader, mut writer) = self.stream.split();
         let mut outgoing = std::mem::take(&mut self.outgoing);
         writer.write_all(&outgoing).await?;
+        // It has them now, and the call may take long.
+        shrink(&mut outgoing);
         let mut under_way = FuturesUnordered::new();
         let mut waiting = HashSet::new();
         loop {
             let frame = {
-                let read = read_frame(&mut reader, &mut self.incoming, &self.zygote.rooms().frames);
+                let read = read_frame(&mut reader, &mut self.incoming, admit);
                 let mut read = std::pin::pin!(read);
                 loop {
                     tokio::select! {
@@ -236,7 +257,11 @@ impl Worker {
             if !frame.asks {
                 break;
             }
-            let taken = frame.taken;
+            if let Some((id, refusal)) = frame.refused {
+                answer(&mut writer, &mut outgoing, id, Err(refusal)).await?;
+                continue;
+            }
+            let held = frame.held;
             let Incoming {
                 id, method, args, ..
             } = parse(frame.body)?;
@@ -249,7 +274,7 @@ impl Worker {
             if !waiting.insert(id) {
                 return Err(invalid("two requests with one number"));
             }
-            let asked = ask(method.into_owned(), args.to_owned(), taken);
+            let asked = ask(method.into_owned(), args.to_owned(), held);
             under_way.push(async move { (id, asked.await) });
             self.incoming.trim();
         }
@@ -303,6 +328,13 @@ impl Drop for Worker {
     }
 }
 
+/// Gives back what a large frame took up.
+fn shrink(outgoing: &mut Vec<u8>) {
+    if outgoing.capacity() > BUFFER_BYTES {
+        *outgoing = Vec::new();
+    }
+}
+
 /// Waits for `talk`, and tells of log lines as they are written meanwhile.
 async fn following<T>(journal: &Journal, host: &dyn HostCalls, talk: impl Future<Output = T>) -> T {
     tokio::pin!(talk);
@@ -322,12 +354,36 @@ async fn following<T>(journal: &Journal, host: &dyn HostCalls, talk: impl Future
     }
 }
 
+/// Room for a large frame. One with a request to the platform has its own until it is answered; it is waited for
+/// as long as there is time for an error.
+fn admitted<'a>(
+    call: &'a Call,
+    frames: &'a Room,
+    about: About,
+    bytes: usize,
+    until: tokio::time::Instant,
+) -> Admitted<'a> {
+    Box::pin(async move {
+        if about == About::Platform {
+            // Once as it comes, and once as what is made of it.
+            let room = call.host.room(2 * bytes);
+            match tokio::time::timeout_at(until, room).await {
+                Ok(Ok(Some(taken))) => return Ok(Ok(Held::lasting(taken))),
+                Ok(Ok(None)) => {}
+                Ok(Err(refusal)) => return Ok(Err(refusal)),
+                Err(_) => return Ok(Err(no_room())),
+            }
+        }
+        Ok(Ok(Held::reading(frames.take(bytes).await?)))
+    })
+}
+
 fn parse<'f, T: Deserialize<'f>>(frame: &'f [u8]) -> io::Result<T> {
     serde_json::from_slice(frame).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The answer to a request, and what it takes up, to be kept as long as it is there.
-type Answered = Result<Written, HostError>;
+pub(super) type Answered = Result<Written, HostError>;
 
 /// An answer that is on its way.
 type Asked<'a> = BoxFuture<'a, Answered>;
@@ -373,6 +429,12 @@ async fn answer(
 fn too_many() -> HostError {
     let most = limits::REQUESTS_AT_ONCE;
     let message = format!("A run may wait for {most} requests at the same time");
+    HostError::new("RATE_LIMITED", 429, message)
+}
+
+fn no_room() -> HostError {
+    let message =
+        "The server has found no room in memory for so large a request; send less at once";
     HostError::new("RATE_LIMITED", 429, message)
 }
 

@@ -2,14 +2,23 @@
 
 use crate::poll::eventually;
 use crate::processes::Process;
-use crate::support::{Python, failure, function, function_of, python, python_with, value};
+use crate::support::{Python, SITE, failure, function, function_of, python, python_with, value};
 use futures_util::future::join_all;
+use rustix::process::Signal;
 use serde_json::json;
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
+use tollgate_core::egress::EgressHosts;
+use tollgate_core::function::{Environment, Source};
 use tollgate_core::invocation::FailureKind;
-use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::ports::runtime::{CheckError, Runtime as _};
 use tollgate_runtimes::LauncherSpec;
+
+/// How long hosts and workers may be silent here.
+const SHORT: Duration = Duration::from_millis(1500);
 
 const PIDS: &str = "import os\ndef main(p): return [os.getpid(), os.getppid()]";
 
@@ -30,7 +39,7 @@ async fn a_lost_zygote_is_replaced() {
     let sleeper = function(SLEEPER);
     let (report, ()) = tokio::join!(python.call(&sleeper, json!({})), async {
         eventually("the sleeper runs", || python.wrote("sleeping")).await;
-        zygote.signal(rustix::process::Signal::KILL);
+        zygote.signal(Signal::KILL);
     });
     let failed = failure(&report);
     // The server's fault, so that it uses no attempt.
@@ -39,6 +48,88 @@ async fn a_lost_zygote_is_replaced() {
     let (_, next) = pair(&python).await;
     assert_ne!(next, zygote);
     python.runtime.health().unwrap();
+}
+
+/// Before the server can have noticed.
+#[tokio::test]
+async fn a_start_whose_host_was_killed_is_made_by_another() {
+    let Some(python) = python() else { return };
+    pair(&python).await;
+    for round in 0..4 {
+        for launcher in python.launchers() {
+            launcher.signal(Signal::KILL);
+        }
+        match round % 2 {
+            0 => drop(value(&python.call(&function(PIDS), json!({})).await)),
+            _ => check(&python).await.unwrap(),
+        }
+    }
+}
+
+const SIMPLE: &str = "def main(params): return 1";
+
+async fn check(python: &Python) -> Result<(), CheckError> {
+    let source = Source::App {
+        environment: Environment::Python,
+        code: SIMPLE.into(),
+    };
+    let hosts = EgressHosts::default();
+    python.runtime.check(SITE, &source, &hosts).await
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_replaced_and_nobody_is_told() {
+    let Some(python) = python_with(|config| config.begin = SHORT) else {
+        return;
+    };
+    for round in 0..2 {
+        let (_, zygote) = pair(&python).await;
+        zygote.signal(Signal::STOP);
+        match round {
+            0 => check(&python).await.unwrap(),
+            _ => drop(value(&python.call(&function(SIMPLE), json!({})).await)),
+        }
+        eventually("the old one is gone", || !zygote.runs()).await;
+    }
+    // The host is well, and the worker that it has kept ready does not begin.
+    let (worker, zygote) = pair(&python).await;
+    let ready = || {
+        let mut below = python.processes();
+        below.retain(|it| it.parent == zygote.pid && *it != worker);
+        below.pop()
+    };
+    eventually("one is kept ready", || ready().is_some()).await;
+    ready().unwrap().signal(Signal::STOP);
+    value(&python.call(&function(SIMPLE), json!({})).await);
+    assert!(zygote.runs());
+}
+
+/// A host that says that it is ready, and then nothing.
+#[tokio::test]
+async fn that_no_host_answers_is_not_the_codes_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let mute = folder.path().join("python");
+    let script = "#!/bin/sh\nprintf '{\"op\":\"ready\",\"python\":\"3\"}' >&0\nexec sleep 600\n";
+    std::fs::write(&mute, script).unwrap();
+    std::fs::set_permissions(&mute, Permissions::from_mode(0o755)).unwrap();
+    let Some(python) = python_with(|config| {
+        config.begin = SHORT;
+        config.sandbox = false;
+        config.python.program = mute;
+    }) else {
+        return;
+    };
+    match check(&python).await.unwrap_err() {
+        CheckError::Unavailable(reason) => {
+            assert!(reason.contains("did not answer"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let probe = function(SIMPLE);
+    let report = python.call_within(&probe, json!({}), SHORT * 20).await;
+    let failed = failure(&report);
+    assert_eq!(failed.kind, FailureKind::Unavailable, "{failed:?}");
+    assert!(failed.message.contains("did not answer"), "{failed:?}");
 }
 
 #[tokio::test]

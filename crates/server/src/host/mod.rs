@@ -21,17 +21,16 @@ use tollgate_core::engine::HostFactory;
 use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
+use tollgate_core::room::Taken;
 use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
 mod answer;
 mod parts;
-mod polling;
 mod secrets;
 
 use self::answer::{collected, read};
 use self::parts::{number, slug, task, username};
-use self::polling::Polling;
 
 /// Makes the functions' side of the API. Holds routes and platform weakly: they hold this.
 pub(crate) struct ApiHosts {
@@ -41,15 +40,11 @@ pub(crate) struct ApiHosts {
 
 impl HostFactory for ApiHosts {
     fn host(&self, actor: Actor, own: OwnApp) -> Arc<dyn HostCalls> {
-        let host = Arc::new(ApiHost {
+        Arc::new(ApiHost {
             routes: Weak::clone(&self.routes),
             platform: Weak::clone(&self.platform),
             actor,
             own,
-        });
-        Arc::new(Polling {
-            host,
-            platform: Weak::clone(&self.platform),
         })
     }
 }
@@ -85,6 +80,11 @@ impl HostCalls for ApiHost {
         let status = response.status();
         let answer = collected(response.into_body()).await?;
         read(status, &answer, asked.only_data)
+    }
+
+    async fn room(&self, bytes: usize) -> Result<Option<Taken>, HostError> {
+        let platform = self.platform.upgrade().ok_or_else(stopping)?;
+        platform.room_for(&self.actor, bytes).await.map_err(refused)
     }
 
     fn redact(&self, report: &mut RunReport) {

@@ -18,6 +18,7 @@ mod e22_slow_clients;
 mod e23_idempotency;
 mod e24_subscribe_race;
 mod e25_noisy_neighbour;
+mod e26_parameters;
 mod e26_replies_and_filters;
 mod e26_server_spending;
 mod history;

@@ -71,6 +71,8 @@ def work(data_bytes, may_fork=True):
     os.close(JOURNAL_FD)
     channel.await_call()
     request, channel.call = channel.call, None
+    # From here on it is the code that takes time.
+    channel.send('{"op":"begun"}')
     bound_memory(data_bytes, request)
     if request["op"] == "check":
         channel.send(encode(check(request["code"])))

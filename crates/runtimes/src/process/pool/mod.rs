@@ -3,17 +3,19 @@
 //! Workers are kept by site and function version and never cross either. The lock is held for
 //! bookkeeping only, never across a wait.
 
+mod begin;
 mod lease;
 mod ledger;
 mod load;
 mod start;
 
+pub(super) use begin::Unbegun;
 pub(super) use lease::Lease;
 
 use self::ledger::{Bounds, Full, Key, Ledger, Order, Ticket, Wish, WorkerId};
 use self::load::Load;
 use super::config::ProcessConfig;
-use super::protocol::Fitness;
+use super::protocol::{First, Fitness};
 use super::worker::Worker;
 use super::zygote::{self, Keeper};
 use parking_lot::Mutex;
@@ -355,10 +357,10 @@ impl Pool {
     }
 
     /// A process for one check of a site's code, outside all books.
-    pub(super) async fn checker(&self, site: SiteId) -> Result<Worker, String> {
-        let zygote = self.keeper.get(site).await?;
+    pub(super) async fn checker(&self, site: SiteId, first: &First<'_>) -> Result<Worker, Unbegun> {
         let number = self.checkers.fetch_add(1, Ordering::Relaxed);
-        Worker::start(zygote, number, limits::MEMORY_MB_DEFAULT).map_err(|error| error.to_string())
+        let worker = self.order(site, number, limits::MEMORY_MB_DEFAULT).await?;
+        self.begin(worker, first).await
     }
 
     /// Kills a worker that is in nobody's hands any more.
@@ -369,8 +371,7 @@ impl Pool {
         let watched = async move {
             let ended = tokio::time::timeout(KILL_LIMIT, exit.wait_for(Option::is_some)).await;
             if ended.is_err() {
-                tracing::error!(zygote.pid = zygote.pid(), "zygote.stuck");
-                zygote.abandon();
+                zygote.give_up_on();
             }
         };
         self.runtime

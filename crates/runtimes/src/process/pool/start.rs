@@ -1,14 +1,14 @@
 //! Starting a worker: from the order to a loaded module, and the watch on the end of its process.
 
 use super::ledger::{Key, WorkerId};
-use super::{Pool, StartFailure};
+use super::{Pool, StartFailure, Unbegun};
 use crate::process::protocol::{Environment, First, Limits};
 use crate::process::worker::{LoadError, Worker};
 use crate::process::zygote::{Exit, ExitWatch};
 use crate::process::{crash, out_of_memory};
 use std::sync::Arc;
 use tollgate_core::function::{Executable, Source};
-use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::invocation::{Failure, FailureKind, LogLine};
 use tollgate_core::limits;
 use tollgate_core::text::span;
 
@@ -33,47 +33,71 @@ impl Pool {
         executable: Arc<Executable>,
     ) {
         let pool = Arc::clone(&self);
-        // Unless there is a process to follow, it goes last: first those who wait are told.
-        let mut booked = Some(Booked { pool, worker });
-        match self.launch(&mut booked, worker, key, &executable).await {
+        // Goes last: first those who wait are told.
+        let booked = Booked { pool, worker };
+        let mut exit = None;
+        match self.launch(&mut exit, worker, key, &executable).await {
             Ok(worker) => self.loaded(worker),
             Err(refused) => self.not_loaded(worker, &refused),
         }
+        if let Some(exit) = exit {
+            let follow = follow(booked, exit);
+            self.runtime
+                .spawn(self.supervisor().watch_passing("worker", follow));
+        }
     }
 
+    /// One host after the other is asked. `exit` is that of the last process, if there was one.
     async fn launch(
         self: &Arc<Self>,
-        booked: &mut Option<Booked>,
+        exit: &mut Option<ExitWatch>,
         number: WorkerId,
         key: Key,
         executable: &Executable,
     ) -> Result<Worker, StartFailure> {
+        let mut asked = 0;
+        loop {
+            asked += 1;
+            let reason = match self.launch_once(exit, number, key, executable).await {
+                Ok(worker) => return Ok(worker),
+                Err(Unstarted::Refused(refused)) => return Err(refused),
+                Err(Unstarted::Lost(reason)) => reason,
+            };
+            if asked >= limits::HOSTS_ASKED || self.books.lock().ledger.is_closed() {
+                return Err(not_started(&reason));
+            }
+            tracing::warn!(worker.id = number, reason, "worker.started_again");
+        }
+    }
+
+    async fn launch_once(
+        self: &Arc<Self>,
+        exit: &mut Option<ExitWatch>,
+        number: WorkerId,
+        key: Key,
+        executable: &Executable,
+    ) -> Result<Worker, Unstarted> {
         let Source::App { code, .. } = &executable.source else {
-            return Err(StartFailure::unavailable("This is not a Python function"));
+            return Err(StartFailure::unavailable("This is not a Python function").into());
         };
         let started = self.clock.monotonic();
-        let broken = |reason: String| {
-            StartFailure::unavailable(format!(
-                "No Python worker could be started: {reason}; see `tollgate doctor`"
-            ))
-        };
-        let zygote = self.keeper.get(key.site).await.map_err(broken)?;
-        let mut worker = Worker::start(zygote, number, executable.memory_mb())
-            .map_err(|error| broken(error.to_string()))?;
-        let follow = follow(booked.take(), worker.exit.clone());
-        self.runtime
-            .spawn(self.supervisor().watch_passing("worker", follow));
+        let memory_mb = executable.memory_mb();
         let first = First::Load {
             code,
             slug: &executable.function_slug,
-            memory_mb: executable.memory_mb(),
+            memory_mb,
             reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
             env: Environment::of(executable),
             limits: Limits::of_engine(),
         };
-        let load = worker.load(&first, executable, self.config.outbound.as_ref());
-        let loaded = tokio::time::timeout(self.config.load, load).await;
-        let refused = match loaded {
+        let of_unbegun = |unbegun| of_unbegun(unbegun, memory_mb);
+        let ordered = self.order(key.site, number, memory_mb).await;
+        let worker = ordered.map_err(of_unbegun)?;
+        *exit = Some(worker.exit.clone());
+        let begun = self.begin(worker, &first).await;
+        let mut worker = begun.map_err(of_unbegun)?;
+        let load = worker.load(executable, self.config.outbound.as_ref());
+        let refused = match tokio::time::timeout(self.config.load, load).await {
             Ok(Ok(pid)) => {
                 let took = self.clock.monotonic().saturating_duration_since(started);
                 tracing::debug!(
@@ -86,14 +110,11 @@ impl Pool {
                 );
                 return Ok(worker);
             }
-            Ok(Err(LoadError::Refused(failure, logs))) => StartFailure { failure, logs },
+            Ok(Err(LoadError::Refused(failure, logs))) => StartFailure { failure, logs }.into(),
             Ok(Err(LoadError::Broken(error))) => {
-                let (exit, logs) = (worker.ended().await, worker.journal().read());
-                tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
-                StartFailure {
-                    failure: died_loading(exit, executable.memory_mb()),
-                    logs,
-                }
+                let unbegun = Unbegun::after(&mut worker).await;
+                tracing::debug!(worker.id = worker.id, %error, ?unbegun, "worker.broken");
+                of_unbegun(unbegun).with_logs(worker.journal().read())
             }
             Err(_) => {
                 let message = format!(
@@ -101,10 +122,10 @@ impl Pool {
                     span(self.config.load)
                 );
                 let failure = Failure::new(FailureKind::Load, message);
-                StartFailure {
+                Unstarted::from(StartFailure {
                     failure,
                     logs: worker.journal().read(),
-                }
+                })
             }
         };
         self.end(&worker, "not loaded");
@@ -112,8 +133,48 @@ impl Pool {
     }
 }
 
+/// Why a start came to nothing.
+enum Unstarted {
+    /// Whoever waits is told.
+    Refused(StartFailure),
+    /// The host was lost or stuck: another one is asked.
+    Lost(String),
+}
+
+impl From<StartFailure> for Unstarted {
+    fn from(refused: StartFailure) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl Unstarted {
+    fn with_logs(mut self, logs: Vec<LogLine>) -> Self {
+        if let Self::Refused(refused) = &mut self {
+            refused.logs = logs;
+        }
+        self
+    }
+}
+
+fn not_started(reason: &str) -> StartFailure {
+    StartFailure::unavailable(format!(
+        "No Python worker could be started: {reason}; see `tollgate doctor`"
+    ))
+}
+
+fn of_unbegun(unbegun: Unbegun, memory_mb: u32) -> Unstarted {
+    match unbegun {
+        Unbegun::Lost(reason) => Unstarted::Lost(reason),
+        Unbegun::NoHost(reason) => not_started(&reason).into(),
+        Unbegun::Ended(exit) => Unstarted::from(StartFailure {
+            failure: died_loading(exit, memory_mb),
+            logs: Vec::new(),
+        }),
+    }
+}
+
 /// Holds a worker's place until it has ended, then takes it off the books.
-async fn follow(booked: Option<Booked>, mut exit: ExitWatch) {
+async fn follow(booked: Booked, mut exit: ExitWatch) {
     // An error means that the zygote is gone, and its workers with it.
     let _ = exit.wait_for(Option::is_some).await;
     drop(booked);
@@ -125,10 +186,6 @@ fn died_loading(exit: Option<Exit>, memory_mb: u32) -> Failure {
         Some(Exit::NotStarted(reason)) => Failure::new(
             FailureKind::Unavailable,
             format!("No Python worker could be started: {reason}"),
-        ),
-        Some(Exit::ZygoteGone) => Failure::new(
-            FailureKind::Unavailable,
-            "No Python worker could be started: the Python host ended",
         ),
         exit => crash(exit.as_ref(), "while it loaded the code", FailureKind::Load),
     }

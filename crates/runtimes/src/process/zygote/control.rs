@@ -4,7 +4,7 @@
 //! What cannot be read, or makes no sense, ends the zygote: there is nothing to guess.
 
 use super::memory::{Bound, Memory};
-use super::start::end_of;
+use super::start::{END_LIMIT, end_of};
 use super::starts::Started;
 use super::{Exit, Population};
 use crate::process::rest::Body;
@@ -22,6 +22,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -109,12 +110,18 @@ impl Control {
         let wanted = tokio::select! {
             wanted = self.send_all(&mut commands) => wanted,
             () = self.receive_all() => false,
+            () = self.population.stuck.notified() => false,
         };
         commands.close();
         let _started = self.started;
         // Closing the socket is the order to end.
         drop(self.socket);
-        let end = end_of(process_end, &self.pid).await;
+        let patience = if self.population.given_up.load(Ordering::SeqCst) {
+            Duration::ZERO
+        } else {
+            END_LIMIT
+        };
+        let end = end_of(process_end, &self.pid, patience).await;
         let workers = self.workers.into_inner().into_values();
         let mut unheard: Vec<_> = workers.map(|worker| worker.exit).collect();
         while let Ok(command) = commands.try_recv() {
@@ -183,6 +190,7 @@ impl Control {
 
     async fn receive_all(&self) {
         while let Ok(Some((message, descriptor))) = receive_with(&self.socket).await {
+            self.population.heard.fetch_add(1, Ordering::SeqCst);
             self.note(message, descriptor);
         }
     }

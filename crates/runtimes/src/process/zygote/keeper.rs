@@ -109,11 +109,13 @@ impl Keeper {
 
     /// The zygote of a site, alive, started if need be.
     ///
-    /// After a failed start the next one waits: 100 ms, doubling up to 10 s.
+    /// After a failed start the next one waits: 100 ms, doubling up to 10 s. One that failed is tried once
+    /// more before anybody is told, unless every further one would fail the same way.
     ///
     /// # Errors
     /// What went wrong, for the operator.
     pub(in crate::process) async fn get(self: &Arc<Self>, site: SiteId) -> Result<Zygote, String> {
+        let mut failed_before = false;
         loop {
             if let Some(zygote) = self.of_site(site) {
                 return Ok(zygote);
@@ -130,7 +132,14 @@ impl Keeper {
                     if self.of_site(site).is_some() || self.has_spare() {
                         continue;
                     }
-                    self.start(&mut failures).await?
+                    match self.start(&mut failures).await {
+                        Ok(zygote) => zygote,
+                        Err(reason) if failed_before || !self.may_start() => return Err(reason),
+                        Err(_) => {
+                            failed_before = true;
+                            continue;
+                        }
+                    }
                 }
             };
             if let Some(zygote) = self.give(site, zygote, losses) {
@@ -321,6 +330,10 @@ impl Keeper {
                 Err(reason)
             }
         }
+    }
+
+    fn may_start(&self) -> bool {
+        self.lasting_trouble().is_none() && !self.starts.is_closed()
     }
 
     /// Why no start can succeed; none while one may.

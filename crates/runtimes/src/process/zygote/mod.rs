@@ -17,13 +17,13 @@ use crate::process::weight::Weight;
 use self::control::Command;
 use super::rest::Body;
 use crate::outbound::reply::ReplyRooms;
-use crate::room::Room;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use tokio::sync::{mpsc, watch};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::{Notify, mpsc, watch};
 use tollgate_core::confinement::Confinement;
 use tollgate_core::limits;
+use tollgate_core::room::Room;
 use tollgate_core::supervise::Supervisor;
 
 /// How a worker process ended.
@@ -51,6 +51,12 @@ struct Population {
     workers: AtomicUsize,
     /// Of these, how many run something.
     busy: AtomicUsize,
+    /// Messages that came from the zygote.
+    heard: AtomicU64,
+    /// It does not do what it is told, and must go.
+    given_up: AtomicBool,
+    /// Told once that is so.
+    stuck: Notify,
 }
 
 /// Something runs below a zygote while this lives.
@@ -67,6 +73,8 @@ impl Drop for Busy {
 pub(super) struct Rooms {
     /// For large frames from workers.
     pub(super) frames: Room,
+    /// For large answers of the platform to them.
+    pub(super) answers: Room,
     /// For large replies of other hosts to them.
     pub(super) replies: ReplyRooms,
 }
@@ -76,6 +84,7 @@ impl Rooms {
     fn new() -> Self {
         Self {
             frames: Room::new(limits::FRAMES_BYTES),
+            answers: Room::new(limits::HOST_ANSWERS_BYTES),
             replies: ReplyRooms::new(),
         }
     }
@@ -84,6 +93,7 @@ impl Rooms {
     fn of_site(&self) -> Self {
         Self {
             frames: self.frames.of_site(),
+            answers: self.answers.of_site(),
             replies: self.replies.of_site(),
         }
     }
@@ -189,7 +199,21 @@ impl Zygote {
 
     /// Whether it can still be used.
     pub(super) fn is_alive(&self) -> bool {
-        !self.commands.is_closed()
+        !self.commands.is_closed() && !self.population.given_up.load(Ordering::SeqCst)
+    }
+
+    /// How many messages have come from it.
+    pub(super) fn heard(&self) -> u64 {
+        self.population.heard.load(Ordering::SeqCst)
+    }
+
+    /// It does not do what it is told: it is killed at once, with its workers, and nobody is given it any
+    /// more. Does not wait.
+    pub(super) fn give_up_on(&self) {
+        if !self.population.given_up.swap(true, Ordering::SeqCst) {
+            tracing::error!(zygote.pid = self.pid(), "zygote.stuck");
+            self.population.stuck.notify_one();
+        }
     }
 
     /// The process id.

@@ -33,7 +33,7 @@ use tollgate_core::time::Clock;
 /// How long a launcher may take until its host is ready.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long a zygote may take to kill its workers and end.
-const END_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const END_LIMIT: Duration = Duration::from_secs(2);
 /// Why nothing is started any more.
 pub(super) const CLOSED: &str = "the runtime is shutting down";
 /// Bytes of the zygote's error output that are kept.
@@ -85,7 +85,7 @@ impl Zygote {
             Ok(ready) => ready,
             Err(NotStarted { reason, lasting }) => {
                 drop(control);
-                let end = end_of(process_end, &pid).await;
+                let end = end_of(process_end, &pid, END_LIMIT).await;
                 let reason = format!("the Python host did not start: {reason} ({end})");
                 return Err(NotStarted { reason, lasting });
             }
@@ -354,9 +354,13 @@ async fn handshake(
 }
 
 /// Waits for the process, whose control socket is closed, and kills it if it does not end.
-pub(super) async fn end_of(process_end: oneshot::Receiver<String>, pid: &AtomicU32) -> String {
+pub(super) async fn end_of(
+    process_end: oneshot::Receiver<String>,
+    pid: &AtomicU32,
+    patience: Duration,
+) -> String {
     let mut process_end = process_end;
-    if let Ok(end) = tokio::time::timeout(END_LIMIT, &mut process_end).await {
+    if let Ok(end) = tokio::time::timeout(patience, &mut process_end).await {
         return end.unwrap_or_default();
     }
     // The thread has not collected the process yet, so the number is still its own.
