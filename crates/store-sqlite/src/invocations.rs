@@ -14,7 +14,7 @@ use tollgate_core::events::EventType;
 use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
 use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Invocation, NewInvocation, OnBehalf, Trigger, UNKNOWN,
+    Completion, Failure, FailureKind, Invocation, OnBehalf, Trigger, UNKNOWN,
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
