@@ -53,8 +53,9 @@ async fn callers_who_wait_do_not_take_the_servers_memory() {
     assert!(refused.count() > 0, "{served} of 150");
     let grown = peak.most().saturating_sub(before);
     println!("{served} served, grew by {} MiB", grown >> 20);
-    let room = (limits::PARAMS_BYTES / 2 + limits::BODIES_BYTES) as u64;
-    assert!(grown < room + GROWTH_BYTES, "{} MiB", grown >> 20);
+    // A body is there up to three times while it is read, and connections and the database have buffers.
+    let room = (limits::PARAMS_BYTES / 2 + 3 * limits::BODIES_BYTES) as u64;
+    assert!(grown < room + 2 * GROWTH_BYTES, "{} MiB", grown >> 20);
     // Small ones are served whatever large ones take.
     api.execute(APP, "child", &json!({"params": {"text": "x"}}))
         .await
