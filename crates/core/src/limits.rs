@@ -14,8 +14,8 @@ pub const BODIES_BYTES: usize = 16 * 1024 * 1024;
 pub const SMALL_BODY_BYTES: usize = 64 * 1024;
 /// Parameters, and requests of functions, up to this size need no room.
 pub const SMALL_PARAMS_BYTES: usize = 16 * 1024;
-/// Memory for larger parameters of runs that somebody outside waits for; those of one site have half. Beyond it
-/// calls are refused.
+/// Memory for larger parameters of runs that somebody outside waits for, in the record and on their way to
+/// whoever runs it; those of one site have half. Beyond it calls are refused.
 pub const PARAMS_BYTES: usize = 64 * 1024 * 1024;
 /// Memory for larger requests of functions until they are answered, as text and as what is made of it, for
 /// each depth of a chain; those of one site have half. Beyond it they wait.

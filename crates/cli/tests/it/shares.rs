@@ -238,8 +238,13 @@ def main(params):
     for number in 0..3 {
         let denied = api.create_user(&format!("u{number}")).await;
         denied.refused(400, "PRE_EVENT_DENIED");
-        let runs = api.runs_of("sibling").await;
-        let newest = runs.iter().map(|run| run["id"].as_i64().unwrap()).max();
+        // It is on record when it has ended, or lasts long enough to be shown.
+        let newest = loop {
+            let runs = api.runs_of("sibling").await;
+            if runs.len() > number {
+                break runs.iter().map(|run| run["id"].as_i64().unwrap()).max();
+            }
+        };
         let run = watch.ended(newest.unwrap()).await;
         assert_eq!(run["state"], "cancelled", "{run}");
         let logs = run["logs"].to_string();
