@@ -8,9 +8,11 @@ use crate::attempts;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::rows::{json, micros, write};
 use rusqlite::{Connection, params};
+use tollgate_core::ids::VersionId;
 use tollgate_core::invocation::{Completion, NewInvocation, Started, Waiter};
 use tollgate_core::json::JsonText;
 use tollgate_core::task::State;
+use tollgate_core::time::Timestamp;
 
 /// A record, open or whole.
 const INSERT: &str = "
@@ -46,15 +48,41 @@ struct WrongSite {
     scope: i64,
 }
 
-/// How a record is born: state, and attempt and fence, which are the same then.
-///
-/// Held runs are at their first attempt. Somebody waits for it: it runs at once. Nobody does: it
-/// stands in its holder's memory until that notes the start.
-fn birth(new: &NewInvocation) -> (State, u32) {
-    match (&new.holder, new.waiter) {
-        (None, _) => (State::Pending, 0),
-        (Some(_), Waiter::Caller) => (State::Running, 1),
-        (Some(_), Waiter::Nobody) => (State::Pending, 1),
+/// How a record stands when it is inserted.
+struct Standing {
+    state: State,
+    /// Attempt and fence, which are the same then.
+    attempt: u32,
+    version: (VersionId, u32),
+    started_at: Option<Timestamp>,
+    changed_at: Timestamp,
+}
+
+impl Standing {
+    /// Held runs are at their first attempt. Somebody waits for it: it runs at once. Nobody does: it
+    /// stands in its holder's memory until that notes the start. Or it has ended by now.
+    fn of(new: &NewInvocation, end: Option<&Completion>) -> Self {
+        if let Some(end) = end {
+            return Self {
+                state: end.state,
+                attempt: end.hold.fence,
+                version: (end.version_id, end.version),
+                started_at: Some(end.started_at),
+                changed_at: end.finished_at,
+            };
+        }
+        let (state, attempt) = match (&new.holder, new.waiter) {
+            (None, _) => (State::Pending, 0),
+            (Some(_), Waiter::Caller) => (State::Running, 1),
+            (Some(_), Waiter::Nobody) => (State::Pending, 1),
+        };
+        Self {
+            state,
+            attempt,
+            version: (new.version_id, new.version),
+            started_at: (state == State::Running).then_some(new.queued_at),
+            changed_at: new.queued_at,
+        }
     }
 }
 
@@ -67,6 +95,15 @@ pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation])
     Ok(())
 }
 
+/// The site of a record, which must be the scope's.
+fn within(scope: Option<i64>, new: &NewInvocation) -> DbResult<i64> {
+    let (id, found) = (new.id.0, new.site_id.0);
+    match scope.filter(|scope| *scope != found) {
+        None => Ok(found),
+        Some(scope) => Err(DbError::bug(WrongSite { id, found, scope })),
+    }
+}
+
 /// Inserts a record unless it is there: as it is born, or with its end. Within `scope`, if given.
 fn insert_record(
     connection: &Connection,
@@ -74,54 +111,35 @@ fn insert_record(
     new: &NewInvocation,
     end: Option<&End>,
 ) -> DbResult<usize> {
-    let (id, site) = (new.id.0, new.site_id.0);
-    if let Some(scope) = scope.filter(|scope| *scope != site) {
-        let found = site;
-        return Err(DbError::bug(WrongSite { id, found, scope }));
-    }
-    let queued_at = new.queued_at.as_micros();
+    let (id, site) = (new.id.0, within(scope, new)?);
     let completion = end.map(|end| &end.completion);
     let failure = completion.and_then(|end| end.failure.as_ref());
     let verdict = completion.and_then(|end| end.verdict.as_ref());
-    let (state, attempt) = match completion {
-        Some(end) => (end.state, end.hold.fence),
-        None => birth(new),
-    };
-    let (version_id, version) = match completion {
-        Some(end) => (end.version_id, end.version),
-        None => (new.version_id, new.version),
-    };
-    let started_at = match completion {
-        Some(end) => Some(end.started_at.as_micros()),
-        None => (state == State::Running).then_some(queued_at),
-    };
-    let ended_at = completion.map(|end| end.finished_at.as_micros());
-    let chain = match new.chain.depth() {
-        0 => None,
-        _ => Some(json(&new.chain)?),
-    };
+    let standing = Standing::of(new, completion);
+    let calls = (new.chain.depth() > 0).then_some(&new.chain);
+    let chain = calls.map(json).transpose()?;
     let mut statement = connection.prepare_cached(INSERT)?;
     let rows = statement.execute(params![
         id,
         site,
         new.task_id.0.as_bytes(),
         new.function_id.0,
-        version_id.0,
-        version,
+        standing.version.0.0,
+        standing.version.1,
         new.event.map(|event| event.as_str()),
         new.event_id.as_ref().map(|id| id.0.as_bytes()),
         new.trigger.as_str(),
         new.waiter.as_str(),
-        state.as_str(),
+        standing.state.as_str(),
         new.holder.as_deref().filter(|_| end.is_none()),
-        attempt,
+        standing.attempt,
         new.max_attempts,
         new.user_id.map(|id| id.0),
         new.chain.depth(),
         micros(new.timeout),
-        queued_at,
-        started_at,
-        ended_at.unwrap_or(queued_at),
+        new.queued_at.as_micros(),
+        standing.started_at.map(|at| at.as_micros()),
+        standing.changed_at.as_micros(),
         new.params.as_str(),
         new.replay_of.map(|id| id.0),
         chain,
@@ -130,7 +148,10 @@ fn insert_record(
         new.behalf.function.map(|id| id.0),
         (new.behalf.from > 0).then_some(new.behalf.from),
         completion.map(|end| end.worker.as_str()),
-        ended_at.filter(|_| state.is_final()),
+        standing
+            .state
+            .is_final()
+            .then(|| standing.changed_at.as_micros()),
         completion
             .and_then(|end| end.due_at)
             .map(|at| at.as_micros()),

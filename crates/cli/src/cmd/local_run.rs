@@ -37,6 +37,8 @@ use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_runtimes::Outbound;
 
+const SECRET_SHOWN: &str = "what --secret holds stands in the shell's history and in the list of processes; --env-file does not";
+
 pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResult {
     let Context { config, terminal } = context;
     let source = Source::read(Path::new(&args.function))?;
@@ -50,9 +52,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         (None, None) => JsonText::from(&json!({})),
     };
     if !args.secret.is_empty() {
-        terminal.warn(
-            "what --secret holds stands in the shell's history and in the list of processes; --env-file does not",
-        );
+        terminal.warn(SECRET_SHOWN);
     }
     let host = Arc::new(LocalHost {
         secrets: secrets(args)?,

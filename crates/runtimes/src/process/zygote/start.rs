@@ -107,13 +107,8 @@ impl Zygote {
             workers: Mutex::default(),
             started,
         };
-        let supervisor = &config.supervisor;
-        Ok(task.in_charge(
-            confinement,
-            (rooms.of_site(), weight),
-            supervisor,
-            process_end,
-        ))
+        let shares = (rooms.of_site(), weight);
+        Ok(task.in_charge(confinement, shares, &config.supervisor, process_end))
     }
 }
 
