@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(5);
 /// The shortest wait that starts another worker: a little less, so that a late look misses none.
 const GROWTH: Duration = Duration::from_millis(4);
 /// The same where every processor is busy: another worker must be worth more than its start costs them.
-const PATIENCE: Duration = Duration::from_millis(40);
+const PATIENCE: Duration = Duration::from_millis(20);
 /// A zygote that has not carried out a kill by then is broken.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 /// Numbers of workers for checks begin here: they are in no books.
