@@ -85,7 +85,7 @@ impl Bench {
         record.id = UserId(user);
         record.profile.username = format!("user{user}");
         record.profile.email = format!("user{user}@example.com");
-        let commit = UserCommit {
+        UserCommit {
             author: None,
             change: UserChange::Create {
                 user: Box::new(record),
@@ -94,8 +94,7 @@ impl Bench {
             completions: vec![self.world.a.whole(&pre, State::Succeeded)],
             invocations: vec![post],
             remember: None,
-        };
-        commit
+        }
     }
 
     pub(crate) fn run_as(&self, id: i64, waiter: Waiter, held: bool) -> NewInvocation {
