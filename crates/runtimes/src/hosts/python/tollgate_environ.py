@@ -21,7 +21,8 @@ class Variable:
     def __init__(self, name):
         self.key = name.encode()
         self.start = self.key + b"="
-        self.memory = ctypes.create_string_buffer(ROOM)
+        # And the end of the text, which a value of full length leaves alone.
+        self.memory = ctypes.create_string_buffer(ROOM + 1)
         # Whether the memory is part of the environment.
         self.placed = False
 
@@ -29,12 +30,12 @@ class Variable:
         """Sets it here, and in what `os.environ` is made of and is compared with."""
         key, value = self.key, text.encode("utf-8", "surrogateescape")
         environ[key] = known[key] = value
-        try:
-            self.memory.value = self.start + value
-        except ValueError:
+        text = self.start + value
+        if len(text) > ROOM:
             put_variable(key, value)
             self.placed = False
             return
+        self.memory.value = text
         if not self.placed:
             put_memory(self.memory)
             self.placed = True

@@ -358,6 +358,8 @@ class Function:
         self.execution.put(execution_id, environ, known)
         who = (user.get("id"), user.get("email")) if user else NOBODY
         if who != self.who:
+            # An exception may come in between: then nobody's are known to be there.
+            self.who = None
             for variable, value in zip(self.of_user, who):
                 variable.put("" if value is None else str(value), environ, known)
             self.who = who

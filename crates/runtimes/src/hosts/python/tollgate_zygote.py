@@ -243,7 +243,8 @@ class Zygote:
                 tollgate_walls.remove_folder(self.folder_of.pop(pid, None))
                 ident = self.id_of.pop(pid, None)
                 if ident is not None:
-                    del self.pid_of[ident]
+                    if self.pid_of.get(ident) == pid:
+                        del self.pid_of[ident]
                     # What shares its process group may have outlived it.
                     with contextlib.suppress(OSError):
                         os.killpg(pid, signal.SIGKILL)

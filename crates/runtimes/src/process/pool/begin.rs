@@ -72,7 +72,8 @@ impl Pool {
         let unbegun = Unbegun::after(&mut worker).await;
         tracing::debug!(worker.id = worker.id, %error, ?unbegun, "worker.broken");
         Err(match unbegun {
-            Unbegun::Ended(None | Some(Exit::Signal(_))) => died(),
+            // Without news of its end it may still be there, and its number is not given to another one.
+            Unbegun::Ended(Some(Exit::Signal(_))) => died(),
             Unbegun::Ended(Some(Exit::Code(code))) if code != EXIT_OUT_OF_MEMORY => died(),
             unbegun => unbegun,
         })
