@@ -53,7 +53,8 @@ struct Standing {
     state: State,
     /// Attempt and fence, which are the same then.
     attempt: u32,
-    version: (VersionId, u32),
+    version_id: VersionId,
+    version: u32,
     started_at: Option<Timestamp>,
     changed_at: Timestamp,
 }
@@ -66,7 +67,8 @@ impl Standing {
             return Self {
                 state: end.state,
                 attempt: end.hold.fence,
-                version: (end.version_id, end.version),
+                version_id: end.version_id,
+                version: end.version,
                 started_at: Some(end.started_at),
                 changed_at: end.finished_at,
             };
@@ -79,7 +81,8 @@ impl Standing {
         Self {
             state,
             attempt,
-            version: (new.version_id, new.version),
+            version_id: new.version_id,
+            version: new.version,
             started_at: (state == State::Running).then_some(new.queued_at),
             changed_at: new.queued_at,
         }
@@ -124,8 +127,8 @@ fn insert_record(
         site,
         new.task_id.0.as_bytes(),
         new.function_id.0,
-        standing.version.0.0,
-        standing.version.1,
+        standing.version_id.0,
+        standing.version,
         new.event.map(|event| event.as_str()),
         new.event_id.as_ref().map(|id| id.0.as_bytes()),
         new.trigger.as_str(),

@@ -3,6 +3,7 @@
 use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
 use crate::ports::dispatch::{FinishedRun, Taken};
 use crate::task::{Attempt, Input, State, Task, retry_delay};
+use std::sync::Arc;
 
 /// The completion of one attempt, decided by [`crate::task`].
 ///
@@ -74,5 +75,17 @@ pub fn completion(
         started_at: finished.started_at,
         finished_at: finished.finished_at,
         due_at,
+    }
+}
+
+/// The same for a run's only attempt, with the record itself: it may not be on disk yet.
+pub(super) fn whole(
+    invocation: &Arc<NewInvocation>,
+    taken: &Taken,
+    finished: FinishedRun,
+) -> Completion {
+    Completion {
+        born: Some(Arc::clone(invocation)),
+        ..completion(invocation, taken, finished, 0)
     }
 }

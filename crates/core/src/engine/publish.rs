@@ -3,10 +3,11 @@
 //! Publishing returns task ids at once; waiting for a PRE event's functions is a separate step.
 //! There is no way to publish from outside the program.
 
+use super::completion::whole;
 use super::response::{PublishResponse, PublishedTask, published, success, unqueued};
 use super::stage::PreStage;
 use super::waited::WaitedRun;
-use super::{Cause, Engine, Occurrence, Passage, Queuer, Subscribed, completion};
+use super::{Cause, Engine, Occurrence, Passage, Queuer, Subscribed};
 use crate::auth::Principal;
 use crate::chain::Link;
 use crate::error::Error;
@@ -218,10 +219,7 @@ impl EventService {
             started_at: now,
             finished_at: now,
         };
-        Completion {
-            born: Some(Arc::new(run.invocation.clone())),
-            ..completion(&run.invocation, &run.taken, finished, 0)
-        }
+        whole(&Arc::new(run.invocation), &run.taken, finished)
     }
 
     /// Refuses an operation whose POST runs the site's queue has no place for. To be asked before

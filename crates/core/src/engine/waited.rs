@@ -7,7 +7,8 @@
 //! by whoever takes the completion, else as cancelled, when the run has ended. A run that goes on for a short
 //! while is waited for by nobody.
 
-use super::{Engine, completion};
+use super::Engine;
+use super::completion::whole;
 use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
 use crate::pause;
 use crate::ports::dispatch::{FinishedRun, RunHandle, Taken, TaskRun};
@@ -152,14 +153,6 @@ impl WaitedRun {
             started_at: self.invocation.queued_at,
             finished_at: self.engine.clock.now(),
         }
-    }
-}
-
-/// The end of a run, with its beginning.
-fn whole(invocation: &Arc<NewInvocation>, taken: &Taken, finished: FinishedRun) -> Completion {
-    Completion {
-        born: Some(Arc::clone(invocation)),
-        ..completion(invocation, taken, finished, 0)
     }
 }
 

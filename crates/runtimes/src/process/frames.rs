@@ -168,10 +168,8 @@ pub(super) async fn read_frame<'b>(
         asks,
         about,
         id,
-    } = tokio::time::timeout(STALL, fill(stream, buffer, head))
+    } = in_time(fill(stream, buffer, head))
         .await
-        .map_err(|_| invalid("a frame stalled"))
-        .and_then(|read| read)
         .and_then(|()| bound_of(&buffer[4..head]))?;
     if length > bound {
         return Err(invalid("a frame is larger than it may be"));
@@ -181,9 +179,7 @@ pub(super) async fn read_frame<'b>(
         match admit(about, length).await? {
             Ok(admitted) => held = Some(admitted),
             Err(refusal) => {
-                tokio::time::timeout(STALL, pass_over(stream, buffer, 4 + length))
-                    .await
-                    .map_err(|_| invalid("a frame stalled"))??;
+                in_time(pass_over(stream, buffer, 4 + length)).await?;
                 let refused = Some((id, refusal));
                 return Ok(Frame {
                     body: &[],
@@ -194,9 +190,7 @@ pub(super) async fn read_frame<'b>(
             }
         }
     }
-    tokio::time::timeout(STALL, fill(stream, buffer, 4 + length))
-        .await
-        .map_err(|_| invalid("a frame stalled"))??;
+    in_time(fill(stream, buffer, 4 + length)).await?;
     inbox.used = 4 + length;
     let body = &inbox.buffer[4..4 + length];
     Ok(Frame {
@@ -205,6 +199,12 @@ pub(super) async fn read_frame<'b>(
         held,
         refused: None,
     })
+}
+
+/// Gives up a frame that stalls.
+async fn in_time<T>(read: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let read = tokio::time::timeout(STALL, read).await;
+    read.unwrap_or_else(|_| Err(invalid("a frame stalled")))
 }
 
 /// Takes what reaches up to `end` off the stream without keeping it.
@@ -268,10 +268,10 @@ fn bound_of(beginning: &[u8]) -> io::Result<Announced> {
         _ => limits::SMALL_FRAME_BYTES,
     };
     let asks = head.op == "host";
-    let about = match head.method {
-        Some("http.request") | None => About::Other,
-        Some(_) if asks => About::Platform,
-        Some(_) => About::Other,
+    let of_platform = |method: &str| method != "http.request";
+    let about = match asks && head.method.is_some_and(of_platform) {
+        true => About::Platform,
+        false => About::Other,
     };
     Ok(Announced {
         bound,
