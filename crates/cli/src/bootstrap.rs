@@ -5,12 +5,12 @@ use crate::access::{AccessError, LocalAccess, SiteAccess, host_of};
 use crate::config::{Config, did_you_mean_one_of};
 use crate::random::OsEntropy;
 use std::net::SocketAddr;
+use tollgate_core::admin::{NewSuperuser, Strength};
 use tollgate_core::auth::{CreateApiKey, Credential, DEFAULT_SITE, Password};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
-use tollgate_core::services::{NewSuperuser, Strength};
 use tollgate_core::site::{Authority, Site};
 
 /// The name of the superuser's key that the command line uses.

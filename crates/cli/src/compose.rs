@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
+use tollgate_core::functions::webhook::SigningKeys;
 use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
@@ -17,7 +18,6 @@ use tollgate_core::site::Authority;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
-use tollgate_core::webhook::SigningKeys;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
     LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,

@@ -3,15 +3,17 @@
 use crate::access::LocalAccess;
 use crate::bootstrap::site;
 use crate::config::Config;
+use tollgate_core::apps::CreateApp;
 use tollgate_core::auth::{DEFAULT_SITE, Principal, SiteAccess};
 use tollgate_core::error::Error;
 use tollgate_core::events::EventType;
-use tollgate_core::function::{Environment, ExecutionMode, FunctionOptions};
+use tollgate_core::functions::{
+    CreateFunction, Environment, ExecutionMode, FunctionOptions, RightsInput,
+};
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
-use tollgate_core::services::{CreateApp, CreateFunction, RightsInput, Subscribe};
 use tollgate_core::site::Authority;
-use tollgate_core::subscriber::SubscriberOptions;
+use tollgate_core::subscribers::{Subscribe, SubscriberOptions};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 
 const APP: &str = "user-management";

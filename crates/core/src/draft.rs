@@ -4,7 +4,7 @@
 //! Must never give a value away about which anything is wrong; it can only be looked at.
 
 use crate::error::Error;
-use crate::users::FieldError;
+use crate::validation::FieldError;
 
 /// What is wrong with a draft so far.
 #[derive(Debug, Clone, Default)]

@@ -2,14 +2,14 @@
 //!
 //! The server maps each variant to a status and an error code in one exhaustive `match`.
 
+use crate::engine::verdict::Refusal;
 use crate::events::{EventType, InvalidEventType};
-use crate::function::CodeError;
+use crate::functions::CodeError;
 use crate::ids::FunctionId;
-use crate::invocation::Invocation;
+use crate::invocations::Invocation;
 use crate::ports::store::{Conflict, StoreError};
-use crate::subscriber::Inactive;
-use crate::users::FieldError;
-use crate::verdict::Refusal;
+use crate::subscribers::Inactive;
+use crate::validation::FieldError;
 use std::time::Duration;
 
 /// Why an operation did not happen.

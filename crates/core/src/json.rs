@@ -7,6 +7,9 @@ use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::sync::Arc;
 
+/// A JSON object.
+pub type Object = serde_json::Map<String, Value>;
+
 /// One JSON value as text. Cloning is cheap.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -3,10 +3,10 @@
 //! This crate decides; it does no I/O. It knows no SQL, HTTP, NATS or processes, reads no ambient
 //! clock and draws no ambient randomness. What it needs from outside stands in [`ports`].
 
-pub mod app;
+pub mod admin;
+pub mod apps;
 pub mod auth;
 pub mod cache;
-pub mod chain;
 pub mod confinement;
 pub mod draft;
 pub mod egress;
@@ -16,10 +16,10 @@ pub mod error;
 pub mod events;
 pub mod failpoint;
 pub mod filter;
-pub mod function;
+pub mod functions;
 pub mod idempotency;
 pub mod ids;
-pub mod invocation;
+pub mod invocations;
 pub mod json;
 pub mod limits;
 pub mod numbers;
@@ -27,18 +27,15 @@ pub mod pause;
 pub mod platform;
 pub mod ports;
 pub mod rate;
-pub mod retention;
 pub mod room;
 pub mod secrets;
-pub mod services;
 pub mod site;
 pub mod strict_json;
-pub mod subscriber;
+pub mod subscribers;
 pub mod supervise;
-pub mod task;
+pub mod tasks;
 pub mod text;
 pub mod time;
 pub mod users;
+pub mod validation;
 pub mod vault;
-pub mod verdict;
-pub mod webhook;

@@ -1,5 +1,7 @@
 //! Everything that a server, the command line or an embedding program uses, put together once.
 
+use crate::admin::AdminService;
+use crate::apps::AppService;
 use crate::auth::{
     Access, Actor, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords,
     Principal, Principals, RoleService,
@@ -7,16 +9,15 @@ use crate::auth::{
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::error::Error;
 use crate::events::Catalogue;
+use crate::functions::FunctionService;
 use crate::idempotency::IdempotencyService;
+use crate::invocations::{DeadLetterService, InvocationService};
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
 use crate::room::Taken;
 use crate::secrets::SecretService;
-use crate::services::{
-    AdminService, AppService, DeadLetterService, FunctionService, InvocationService,
-    SubscriberService,
-};
+use crate::subscribers::SubscriberService;
 use crate::time::Clock;
 use crate::users::{self, UserService};
 use std::sync::Arc;

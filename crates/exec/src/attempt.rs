@@ -11,14 +11,15 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tollgate_core::failpoint::{self, Point};
-use tollgate_core::function::CallContext;
+use tollgate_core::functions::CallContext;
 use tollgate_core::ids::EventId;
-use tollgate_core::invocation::{Failure, FailureKind, Trigger, Waiter};
+use tollgate_core::invocations::Trigger;
 use tollgate_core::limits;
 use tollgate_core::pause::{self, Pauses};
 use tollgate_core::ports::dispatch::{FinishedRun, TaskRun};
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, RunReport, Runtime};
 use tollgate_core::room::Taken;
+use tollgate_core::tasks::{Failure, FailureKind, Waiter};
 use tollgate_core::time::Timestamp;
 
 /// With what a run begins.

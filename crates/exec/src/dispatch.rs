@@ -7,9 +7,9 @@ use crate::turns::{Queued, Room};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tollgate_core::ids::{FunctionId, SiteId};
-use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::ports::dispatch::{CancelOnDrop, Dispatcher, Reservation, RunHandle, TaskRun};
 use tollgate_core::ports::store::Line;
+use tollgate_core::tasks::{Failure, FailureKind};
 
 /// Room for runs that are being written.
 struct Reserved {

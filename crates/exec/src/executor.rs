@@ -1,10 +1,10 @@
 //! The executor: its parts, its start and its stop.
 
 use crate::held::Holdings;
-use crate::recorder::Recorder;
+use crate::recorder::{self, Recorder};
 use crate::running::Running;
 use crate::turns::Turns;
-use crate::{claimer, keeper, queue, recorder, retention};
+use crate::{claimer, keeper, queue, retention};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -12,11 +12,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tollgate_core::entropy::Entropy;
+use tollgate_core::invocations::retention::Retention;
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::Runtimes;
 use tollgate_core::ports::store::{Reason, Recovered, Store, StoreError, SystemStore};
-use tollgate_core::retention::Retention;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::engine::completion;
 use tollgate_core::failpoint::{self, Point};
-use tollgate_core::invocation::{Completion, Failure, FailureKind, NewInvocation, Started};
+use tollgate_core::invocations::{Completion, NewInvocation, Started};
 use tollgate_core::ports::dispatch::{FinishedRun, Taken, TaskRun};
 use tollgate_core::ports::runtime::{RunReport, Runtime};
+use tollgate_core::tasks::{Failure, FailureKind};
 
 /// A run that lasts longer than this is shown as running; shorter ones spare the write.
 const SHOWN_AFTER: Duration = Duration::from_millis(20);

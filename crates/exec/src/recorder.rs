@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tollgate_core::failpoint::{self, Point};
-use tollgate_core::invocation::{Completion, Started};
+use tollgate_core::invocations::{Completion, Started};
 use tollgate_core::limits;
 use tollgate_core::ports::store::StoreError;
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 
 /// Waiting between two tries while the store is away: first, and at most.
 const RETRY_FIRST: Duration = Duration::from_millis(50);

@@ -4,9 +4,9 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
-use tollgate_core::function::Executable;
+use tollgate_core::functions::Executable;
 use tollgate_core::ids::{FunctionId, InvocationId};
-use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::tasks::{Failure, FailureKind};
 
 /// The runs under way.
 #[derive(Default, Clone)]

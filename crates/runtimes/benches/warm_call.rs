@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime as Tokio};
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::function::{CallContext, Environment, Executable, FunctionOptions, Source};
+use tollgate_core::functions::{CallContext, Environment, Executable, FunctionOptions, Source};
 use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, Runtime as _};

@@ -16,19 +16,20 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tollgate_core::egress::EgressHosts;
+use tollgate_core::engine::verdict::refusal_in;
 use tollgate_core::events::{EventType, Phase};
-use tollgate_core::function::{Executable, Source};
+use tollgate_core::functions::webhook::{FindSecrets, WebhookState, signature};
+use tollgate_core::functions::{Executable, Source};
 use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
 use tollgate_core::room::{SiteRooms, Taken};
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::text::span;
 use tollgate_core::time::{Clock, Timestamp};
-use tollgate_core::users::FieldError;
-use tollgate_core::verdict::refusal_in;
-use tollgate_core::webhook::{FindSecrets, WebhookState, signature};
+use tollgate_core::validation::FieldError;
 
 /// How much of a failed answer's body its record keeps.
 const EXCERPT_BYTES: usize = 4096;

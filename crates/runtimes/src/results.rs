@@ -1,6 +1,6 @@
 //! What a result may be, wherever it comes from: JSON that every reader of the engine can read.
 
-use tollgate_core::invocation::{Failure, FailureKind};
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::{limits, numbers};
 
 /// Looks at a result, which is known to be JSON.

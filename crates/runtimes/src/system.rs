@@ -14,13 +14,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::function::{CallContext, Executable, Source};
+use tollgate_core::functions::{CallContext, Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::runtime::{Call, CheckError, HostCalls, RunReport, Runtime};
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 

@@ -17,7 +17,7 @@ use std::error::Error as StdError;
 use tollgate_core::error::Error;
 use tollgate_core::ids::TaskId;
 use tollgate_core::ports::store::{Conflict, StoreError};
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 use utoipa::ToSchema;
 
 /// The word that programs read.

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use tollgate_core::draft::Draft;
 use tollgate_core::text::prefix;
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 use value::{Node, Reader};
 
 /// Most readings of one text: each one finds a fault that the ones before did not get to.

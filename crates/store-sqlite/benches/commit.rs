@@ -8,7 +8,7 @@ mod common;
 use common::{Bench, queued};
 use divan::counter::ItemsCount;
 use std::sync::Arc;
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 use tollgate_testkit::store_contract::World;
 
 /// Operations of one sample.

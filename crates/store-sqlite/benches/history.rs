@@ -9,7 +9,7 @@ mod common;
 
 use common::{Bench, queued};
 use std::time::{Duration, Instant};
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 
 const ENDED: usize = 1_000_000;
 const WAITING: usize = 100_000;
@@ -69,7 +69,7 @@ fn claim(bench: &Bench) -> Duration {
     assert_eq!(claimed.len(), CLAIMED);
     let ends = claimed
         .iter()
-        .map(|it| tollgate_core::invocation::Completion {
+        .map(|it| tollgate_core::invocations::Completion {
             hold: it.taken.hold.clone(),
             ..bench.world.a.end(&it.invocation, 1, State::Succeeded)
         });

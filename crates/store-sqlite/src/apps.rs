@@ -9,7 +9,7 @@ use crate::open::Scoped;
 use crate::rows::{Record, all, count, exists, first, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
-use tollgate_core::app::App;
+use tollgate_core::apps::App;
 use tollgate_core::ids::AppId;
 use tollgate_core::ports::store::{AppStore, Conflict, NewApp, Page, PageRequest, StoreError};
 use tollgate_core::time::Timestamp;

@@ -9,10 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::HashMap;
 use tollgate_core::ids::InvocationId;
-use tollgate_core::invocation::{
-    AttemptRecord, Completion, Failure, FailureKind, LogLine, UNKNOWN,
-};
+use tollgate_core::invocations::{AttemptRecord, Completion, LogLine, UNKNOWN};
 use tollgate_core::limits;
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::time::Timestamp;
 
 /// Numbers of damaged rows must not overflow: what is no integer is refused by the table.

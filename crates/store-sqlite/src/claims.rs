@@ -13,11 +13,11 @@ use std::time::Duration;
 use tollgate_core::events::EventType;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::{EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};
-use tollgate_core::invocation::{Hold, NewInvocation, Trigger, Waiter};
+use tollgate_core::invocations::{Hold, NewInvocation, Trigger};
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Taken;
 use tollgate_core::ports::store::{Claimed, DueLines, Line, Recovered, StoreError};
-use tollgate_core::task::Attempt;
+use tollgate_core::tasks::{Attempt, Waiter};
 use tollgate_core::time::Timestamp;
 
 /// What a run whose caller went away with the server ends with.

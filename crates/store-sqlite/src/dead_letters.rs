@@ -14,7 +14,7 @@ use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::ports::store::{
     DeadLetter, DeadLetterStore, InvocationQuery, OnCommit, Redrive, StoreError,
 };
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 use tollgate_core::time::Timestamp;
 
 const FIND: &str = "SELECT i.id, i.function_id, i.event FROM invocations i";
@@ -140,8 +140,8 @@ mod tests {
     use super::*;
     use crate::migrations;
     use tollgate_core::ids::AppId;
-    use tollgate_core::invocation::FailureKind;
     use tollgate_core::ports::store::Visibility;
+    use tollgate_core::tasks::FailureKind;
     use tollgate_core::users::events::POST_USER_CREATE;
 
     /// However much history there is, only what ended badly is searched, in the order of numbers.

@@ -1,18 +1,17 @@
 //! Functions and their versions. A version is never changed; a deleted function is found by
 //! nothing but the invocation records that show its name.
 
-use crate::apps;
-use crate::author;
 use crate::error::{DbError, DbResult, ensure_rows};
-use crate::idempotency;
 use crate::listing::bounds;
 use crate::open::Scoped;
 use crate::rows::{Record, all, count, first, json, write};
+use crate::{apps, author, idempotency};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use tollgate_core::auth::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
-use tollgate_core::function::{
+use tollgate_core::functions::webhook::SealedSecrets;
+use tollgate_core::functions::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
     VersionEntry,
 };
@@ -22,7 +21,6 @@ use tollgate_core::ports::store::{
 };
 use tollgate_core::time::Timestamp;
 use tollgate_core::vault::Sealed;
-use tollgate_core::webhook::SealedSecrets;
 
 macro_rules! select {
     ($rest:literal) => {

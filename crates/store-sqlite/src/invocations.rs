@@ -1,28 +1,26 @@
 //! Invocation records of one site: writing them, and reading them with the names they show.
 
-use crate::attempts;
 use crate::error::DbResult;
-use crate::idempotency;
 use crate::listing::{Filter, bounds};
 use crate::open::Scoped;
 use crate::queue::{End, complete, insert};
 use crate::rows::{Record, all, count, first, json};
+use crate::{attempts, idempotency};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
 use std::collections::HashMap;
 use tollgate_core::events::EventType;
 use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::{AppId, EventId, FunctionId, InvocationId, TaskId, UserId, VersionId};
-use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Invocation, OnBehalf, Trigger, UNKNOWN,
+use tollgate_core::invocations::{
+    Completion, Invocation, OnBehalf, RecordedVerdict, Trigger, UNKNOWN, VerdictKind,
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
     Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
     Visibility,
 };
-use tollgate_core::task::State;
-use tollgate_core::verdict::{RecordedVerdict, VerdictKind};
+use tollgate_core::tasks::{Failure, FailureKind, State};
 use uuid::Uuid;
 
 /// What may be large is a parameter, so that lists can leave it where it is.

@@ -9,9 +9,9 @@ use crate::error::{DbError, DbResult, ensure_rows};
 use crate::rows::{json, micros, write};
 use rusqlite::{Connection, params};
 use tollgate_core::ids::VersionId;
-use tollgate_core::invocation::{Completion, NewInvocation, Started, Waiter};
+use tollgate_core::invocations::{Completion, NewInvocation, Started};
 use tollgate_core::json::JsonText;
-use tollgate_core::task::State;
+use tollgate_core::tasks::{State, Waiter};
 use tollgate_core::time::Timestamp;
 
 /// A record, open or whole.

@@ -9,9 +9,9 @@ use crate::error::DbResult;
 use crate::rows::{Record, write};
 use rusqlite::{Connection, params};
 use tollgate_core::ids::InvocationId;
+use tollgate_core::invocations::retention::Retention;
 use tollgate_core::limits;
-use tollgate_core::retention::Retention;
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 use tollgate_core::time::Timestamp;
 
 /// Only columns before the large ones, so that no overflow page is read.

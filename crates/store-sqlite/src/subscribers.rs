@@ -1,17 +1,18 @@
 //! Subscribers: which functions an event runs.
 
-use crate::author;
 use crate::error::DbResult;
 use crate::functions::{executable_columns, executable_joins, shared};
-use crate::idempotency;
 use crate::open::Scoped;
 use crate::rows::{Record, all, exists, first, write};
+use crate::{author, idempotency};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::events::EventType;
 use tollgate_core::ids::{AppId, FunctionId, SiteId, SubscriberId};
 use tollgate_core::ports::store::{Conflict, NewSubscriber, StoreError, SubscriberStore};
-use tollgate_core::subscriber::{Inactive, OnTimeout, Subscriber, SubscriberOptions, Subscription};
+use tollgate_core::subscribers::{
+    Inactive, OnTimeout, Subscriber, SubscriberOptions, Subscription,
+};
 use tollgate_core::time::Timestamp;
 
 macro_rules! select {

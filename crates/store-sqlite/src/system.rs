@@ -1,17 +1,13 @@
 //! Queries of no site: sites, credentials before they are verified, the queue across sites.
 
-use crate::claims;
 use crate::error::{DbError, DbResult, ensure_rows};
 use crate::functions::{self, executable_columns, executable_joins, read_executable};
-use crate::grants;
-use crate::idempotency;
 use crate::ids::inserted;
 use crate::open::System;
 use crate::queue::{self, End};
-use crate::retention;
 use crate::rows::{Record, all, exists, first, json, write};
-use crate::subscribers;
 use crate::users::{self, read_columns, user_columns};
+use crate::{claims, grants, idempotency, retention, subscribers};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, ToSql, params};
 use std::sync::Arc;
@@ -19,20 +15,20 @@ use std::time::Duration;
 use tollgate_core::auth::Ceiling;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::events::EventType;
-use tollgate_core::function::Executable;
+use tollgate_core::functions::Executable;
+use tollgate_core::functions::webhook::SealedSecrets;
 use tollgate_core::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
-use tollgate_core::invocation::{Completion, Hold, Started};
+use tollgate_core::invocations::retention::Retention;
+use tollgate_core::invocations::{Completion, Hold, Started};
 use tollgate_core::ports::store::{
     Claimed, Conflict, CredentialOwner, DueLines, Epoch, IdBlock, IdKind, KeyOwner, Line,
     LoginRecord, Recovered, StoreError, Swept, SystemStore, Token, TokenKind,
 };
-use tollgate_core::retention::Retention;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::User;
 use tollgate_core::users::identity::key;
 use tollgate_core::vault::Sealed;
-use tollgate_core::webhook::SealedSecrets;
 
 const SITES: &str = "SELECT id, slug, name, created_at FROM sites ORDER BY id";
 const DOMAINS: &str = "SELECT site_id, domain FROM site_domains ORDER BY site_id, domain";

@@ -1,14 +1,13 @@
 //! The one write of a user: the change, the PRE results and the POST runs, all or nothing.
 
-use crate::author;
 use crate::error::{DbError, DbResult, ensure_rows};
-use crate::idempotency;
 use crate::identities::{self, Names};
 use crate::queue::{End, complete, insert};
 use crate::rows::{first, json, write};
+use crate::{author, idempotency};
 use rusqlite::{Connection, params};
 use tollgate_core::idempotency::{Remember, Remembered};
-use tollgate_core::invocation::NewInvocation;
+use tollgate_core::invocations::NewInvocation;
 use tollgate_core::ports::store::{Author, Conflict, StoreError, UserChange, UserCommit};
 use tollgate_core::text::folded;
 use tollgate_core::users::User;

@@ -9,15 +9,16 @@ use crate::rows::{Record, all, count, first, json, write};
 use crate::user_commit::{Prepared, commit};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
-use tollgate_core::function::Object;
 use tollgate_core::ids::UserId;
+use tollgate_core::json::Object;
 use tollgate_core::ports::store::{
     OnCommit, Page, PageRequest, StoreError, UserCommit, UserOrder, UserQuery, UserStore,
 };
 use tollgate_core::text::folded;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::identity::key;
-use tollgate_core::users::{FieldError, Preferences, PreferencesChange, Profile, User};
+use tollgate_core::users::{Preferences, PreferencesChange, Profile, User};
+use tollgate_core::validation::FieldError;
 
 /// The columns that [`read`] reads.
 macro_rules! user_columns {

@@ -6,10 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::ids::SiteId;
-use tollgate_core::invocation::Waiter;
 use tollgate_core::ports::store::{IdKind, Reason, Store, StoreError};
 use tollgate_core::site::Authority;
-use tollgate_core::task::State;
+use tollgate_core::tasks::{State, Waiter};
 use tollgate_store_sqlite::{DATABASE_FILE, OpenError, SqliteOptions, SqliteStore, migrate};
 use tollgate_testkit::clock::ManualClock;
 use tollgate_testkit::store_contract::{TestStore, World};
@@ -262,7 +261,7 @@ async fn attempts_cost_a_first_success_nothing_and_go_with_their_run() {
     // The newest record stays.
     world.a.run(&function, Waiter::Nobody, None).await;
     let later = world.in_seconds(365 * 24 * 3600);
-    let retention = tollgate_core::retention::Retention::default();
+    let retention = tollgate_core::invocations::retention::Retention::default();
     let swept = world
         .system
         .sweep_invocations(None, 100, retention, later)

@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::{Notify, Semaphore};
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::function::{Executable, Source};
+use tollgate_core::functions::{Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::time::Timestamp;
 
 /// What a function does when it is called.

@@ -8,8 +8,8 @@ use crate::config::did_you_mean_one_of;
 use crate::terminal::plural;
 use crate::{AnyError, CommandResult};
 use serde_json::{Value, json};
-use tollgate_core::invocation::FailureKind;
 use tollgate_core::limits;
+use tollgate_core::tasks::FailureKind;
 
 pub(super) async fn run(context: Context<'_>, command: DeadLetters) -> CommandResult {
     match command {

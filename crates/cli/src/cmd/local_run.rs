@@ -21,20 +21,19 @@ use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::{Catalogue, EventSpec, EventType};
-use tollgate_core::function::{
+use tollgate_core::functions::{
     CallContext, Environment, Executable, FunctionOptions, Network, Source as Code,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::LogLine;
+use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
-use tollgate_core::limits;
-use tollgate_core::platform;
 use tollgate_core::ports::runtime::{
     Call, CheckError, HostCalls, HostError, Remains, RunReport, Runtime as _,
 };
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
+use tollgate_core::{limits, platform};
 use tollgate_runtimes::Outbound;
 
 const SECRET_SHOWN: &str = "what --secret holds stands in the shell's history and in the list of processes; --env-file does not";

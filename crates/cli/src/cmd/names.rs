@@ -3,7 +3,7 @@
 use crate::AnyError;
 use crate::client::{Answer, Client, status};
 use crate::config::did_you_mean_one_of;
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 
 /// So many apps or functions are looked through for a name.
 const MANY: usize = 10_000;

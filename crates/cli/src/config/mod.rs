@@ -19,8 +19,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tollgate_core::auth::PasswordRules;
+use tollgate_core::invocations::retention;
+use tollgate_core::invocations::retention::days;
 use tollgate_core::limits;
-use tollgate_core::retention::{self, days};
 use tollgate_core::site::is_host_name;
 use tollgate_core::vault::VaultKey;
 use tollgate_runtimes::OutboundConfig;
@@ -503,7 +504,7 @@ mod tests {
         assert_eq!(config.python.hosts, limits::HOSTS);
         assert_eq!(
             config.retention.periods(),
-            tollgate_core::retention::Retention::default()
+            tollgate_core::invocations::retention::Retention::default()
         );
         assert_eq!(config.functions.sandbox, Sandbox::On);
         assert_eq!(config.auth.password_rules(), PasswordRules::default());

@@ -2,13 +2,13 @@
 
 use crate::support::folder::Folder;
 use serde_json::Value;
+use tollgate_core::engine::verdict::Verdict;
 use tollgate_core::filter::Filter;
-use tollgate_core::invocation::Failure;
 use tollgate_core::json::JsonText;
 use tollgate_core::platform;
-use tollgate_core::subscriber::OnTimeout;
+use tollgate_core::subscribers::OnTimeout;
+use tollgate_core::tasks::Failure;
 use tollgate_core::users::events::{POST_USER_UPDATE, PRE_USER_CREATE};
-use tollgate_core::verdict::Verdict;
 
 const FUNCTIONS: &str = include_str!("../../../../docs/guide/functions.md");
 const EVENTS: &str = include_str!("../../../../docs/guide/events.md");

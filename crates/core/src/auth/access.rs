@@ -5,7 +5,7 @@
 
 use super::permission::Permission;
 use super::principal::Principal;
-use crate::app::App;
+use crate::apps::App;
 use crate::error::Error;
 use std::marker::PhantomData;
 

@@ -1,8 +1,7 @@
 //! In whose name a run acts: numbers, so that rights are asked anew whenever they are used.
 
-use crate::chain::{Chain, Link};
 use crate::ids::{FunctionId, SiteId, UserId, VersionId};
-use crate::invocation::{NewInvocation, OnBehalf};
+use crate::invocations::{Chain, Link, NewInvocation, OnBehalf};
 
 /// Who a run acts for, and which functions bound what it may do. Made by the engine only.
 #[derive(Debug, Clone)]

@@ -3,11 +3,10 @@
 //! Must never be kept by a run: a ceiling is looked up for each call that a function makes.
 
 use super::permission::{Permission, RoleName, staff_may};
-use crate::function::text_enum;
 use crate::ids::{AppId, FunctionId, UserId};
-use crate::text;
+use crate::text::{self, text_enum};
 use crate::time::Timestamp;
-use crate::users::FieldError;
+use crate::validation::FieldError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

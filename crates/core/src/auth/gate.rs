@@ -11,7 +11,8 @@ use crate::ids::{SiteId, UserId};
 use crate::ports::store::{LoginRecord, Reason, Store};
 use crate::site::TenantScope;
 use crate::time::Clock;
-use crate::users::{FieldError, User};
+use crate::users::User;
+use crate::validation::FieldError;
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -5,7 +5,8 @@
 use super::password::Password;
 use crate::limits;
 use crate::text::folded;
-use crate::users::{FieldError, Profile};
+use crate::users::Profile;
+use crate::validation::FieldError;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -121,7 +122,7 @@ fn likeness(a: &str, b: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::function::Object;
+    use crate::json::Object;
 
     fn account() -> Profile {
         Profile {

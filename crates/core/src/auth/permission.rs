@@ -1,6 +1,6 @@
 //! The one table of rights.
 
-use crate::function::text_enum;
+use crate::text::text_enum;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

@@ -7,14 +7,15 @@
 
 use super::access::{AppAccess, SiteAccess, right};
 use super::{Permission, Principal, Principals, RoleName};
-use crate::app::App;
+use crate::apps::App;
 use crate::draft::Draft;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
 use crate::ports::store::{RoleGrant, ScopedStore, Store, to_the_end};
 use crate::time::{Clock, Timestamp};
-use crate::users::{FieldError, Standing, functions_may_change};
+use crate::users::{Standing, functions_may_change};
+use crate::validation::FieldError;
 use std::sync::Arc;
 
 /// Gives and takes roles.

@@ -2,15 +2,15 @@
 
 use super::Engine;
 use crate::auth::{Actor, ActsAs, Principal};
-use crate::chain::Chain;
 use crate::error::Error;
 use crate::events::EventType;
-use crate::function::Executable;
+use crate::functions::Executable;
 use crate::ids::{EventId, InvocationId, SiteId, UserId};
-use crate::invocation::{NewInvocation, OnBehalf, Trigger, Waiter};
+use crate::invocations::{Chain, NewInvocation, OnBehalf, Trigger};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Taken, TaskRun};
-use crate::subscriber::SubscriberOptions;
+use crate::subscribers::SubscriberOptions;
+use crate::tasks::Waiter;
 use crate::time::Timestamp;
 use crate::users::events::UserParams;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! From a finished run to what is written over its record.
 
-use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
+use crate::invocations::{Completion, NewInvocation};
 use crate::ports::dispatch::{FinishedRun, Taken};
-use crate::task::{Attempt, Input, State, Task, retry_delay};
+use crate::tasks::{Attempt, Failure, FailureKind, Input, State, Task, retry_delay};
 use std::sync::Arc;
 
 /// The completion of one attempt, decided by [`crate::task`].

@@ -4,10 +4,10 @@
 use super::publish::written;
 use super::{Condition, Engine, Occurrence, Passage};
 use crate::auth::Principal;
-use crate::chain::Link;
 use crate::error::Error;
 use crate::events::{Event, EventType};
-use crate::subscriber::{Inactive, Subscriber};
+use crate::invocations::Link;
+use crate::subscribers::{Inactive, Subscriber};
 use std::collections::HashMap;
 
 /// Why a subscription would not run.

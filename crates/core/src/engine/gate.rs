@@ -4,10 +4,10 @@
 
 use crate::events::{EventSpec, EventType};
 use crate::filter::{Activation, Filter};
-use crate::invocation::{Failure, FailureKind};
 use crate::json::JsonText;
 use crate::limits;
-use crate::subscriber::{Inactive, Subscription};
+use crate::subscribers::{Inactive, Subscription};
+use crate::tasks::{Failure, FailureKind};
 use crate::time::Timestamp;
 use std::fmt;
 use std::sync::Arc;

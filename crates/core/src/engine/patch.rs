@@ -2,8 +2,8 @@
 
 use super::proposal::{Proposal, Unsavable};
 use crate::events::EventSpec;
-use crate::invocation::{Failure, FailureKind};
 use crate::json::{JsonText, changes, merge_patch};
+use crate::tasks::{Failure, FailureKind};
 use serde_json::Value;
 
 /// What the engine adds to a function's parameters.

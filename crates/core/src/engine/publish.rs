@@ -9,16 +9,16 @@ use super::stage::PreStage;
 use super::waited::WaitedRun;
 use super::{Cause, Engine, Occurrence, Passage, Queuer, Subscribed};
 use crate::auth::Principal;
-use crate::chain::Link;
 use crate::error::Error;
 use crate::events::{Catalogue, Event, EventSpec, EventType, Phase};
 use crate::failpoint::{self, Point};
-use crate::invocation::{Completion, Failure, NewInvocation, Trigger, Waiter};
+use crate::invocations::{Completion, Link, NewInvocation, Trigger};
 use crate::json::JsonText;
 use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::{NewWork, OnCommit};
-use crate::subscriber::Subscription;
+use crate::subscribers::Subscription;
+use crate::tasks::{Failure, Waiter};
 use std::sync::Arc;
 
 /// A published event: the answer, and for PRE events the runs to wait for.

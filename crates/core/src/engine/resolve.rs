@@ -3,11 +3,12 @@
 use super::Engine;
 use crate::error::Error;
 use crate::events::EventType;
-use crate::function::Executable;
-use crate::invocation::{Failure, FailureKind, InvocationChanged, NewInvocation};
+use crate::functions::Executable;
+use crate::invocations::{InvocationChanged, NewInvocation};
 use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
 use crate::ports::store::Claimed;
-use crate::subscriber::Inactive;
+use crate::subscribers::Inactive;
+use crate::tasks::{Failure, FailureKind};
 use async_trait::async_trait;
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use crate::events::EventType;
 use crate::ids::{FunctionId, InvocationId, TaskId};
-use crate::invocation::NewInvocation;
-use crate::subscriber::Subscription;
+use crate::invocations::NewInvocation;
+use crate::subscribers::Subscription;
 use serde::Serialize;
 
 /// One queued function, as the API document shows it.

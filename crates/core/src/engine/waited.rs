@@ -9,11 +9,12 @@
 
 use super::Engine;
 use super::completion::whole;
-use crate::invocation::{Completion, Failure, FailureKind, NewInvocation};
+use crate::invocations::{Completion, NewInvocation};
 use crate::pause;
 use crate::ports::dispatch::{FinishedRun, RunHandle, Taken, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::ScopedStore;
+use crate::tasks::{Failure, FailureKind};
 use std::sync::Arc;
 
 /// A run under way or ended, not yet recorded.

@@ -5,11 +5,11 @@
 use super::Engine;
 use crate::error::Error;
 use crate::events::Phase;
-use crate::function::{CodeError, Executable};
+use crate::functions::{CodeError, Executable};
 use crate::ids::{FunctionId, SiteId, VersionId};
-use crate::invocation::{Failure, FailureKind};
 use crate::ports::store::StoreError;
 use crate::site::TenantScope;
+use crate::tasks::{Failure, FailureKind};
 use std::sync::Arc;
 
 impl Engine {

@@ -5,11 +5,11 @@
 use super::runtime::{HostCalls, RunReport};
 use super::store::Claimed;
 use crate::events::EventType;
-use crate::function::Executable;
+use crate::functions::Executable;
 use crate::ids::{FunctionId, SiteId};
-use crate::invocation::{Failure, Hold, InvocationChanged, NewInvocation};
+use crate::invocations::{Hold, InvocationChanged, NewInvocation};
 use crate::json::JsonText;
-use crate::task::Attempt;
+use crate::tasks::{Attempt, Failure};
 use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::future::Future;

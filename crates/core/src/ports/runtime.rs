@@ -6,15 +6,16 @@
 
 use crate::confinement::Confinement;
 use crate::egress::EgressHosts;
-use crate::function::{CallContext, CodeError, Environment, Executable, Source};
+use crate::functions::webhook::WebhookState;
+use crate::functions::{CallContext, CodeError, Environment, Executable, Source};
 use crate::ids::{FunctionId, SiteId, VersionId};
-use crate::invocation::{Failure, FailureKind, LogLine};
+use crate::invocations::LogLine;
 use crate::json::JsonText;
 use crate::pause::Pauses;
 use crate::room::Taken;
+use crate::tasks::{Failure, FailureKind};
 use crate::time::Timestamp;
-use crate::users::FieldError;
-use crate::webhook::WebhookState;
+use crate::validation::FieldError;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;

@@ -2,10 +2,10 @@
 
 use super::model::Shown;
 use super::redaction::Told;
-use crate::app::App;
+use crate::apps::App;
 use crate::auth::{Access, AppAccess, Principal, Right, SiteAccess};
 use crate::error::Error;
-use crate::function::Executable;
+use crate::functions::Executable;
 use crate::ids::AppId;
 use crate::ports::runtime::RunReport;
 use crate::site::TenantScope;

@@ -3,7 +3,7 @@
 use super::model::SecretValue;
 use crate::limits;
 use crate::time::Timestamp;
-use crate::users::FieldError;
+use crate::validation::FieldError;
 
 /// A secret to be created.
 #[derive(Debug, Clone)]

@@ -320,7 +320,8 @@ fn collect(value: &Value, found: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invocation::{Failure, FailureKind, LogLine};
+    use crate::invocations::LogLine;
+    use crate::tasks::{Failure, FailureKind};
     use crate::time::Timestamp;
     use crate::vault::Revealed;
     use serde_json::json;

@@ -5,20 +5,19 @@ use super::input::{CreateSecret, UpdateSecret, check_key, check_tags, check_type
 use super::model::{
     NewSecret, SealedSecret, Secret, SecretChange, SecretQuery, SecretValue, Shown,
 };
+use crate::apps::app;
 use crate::auth::{Principal, Right, right};
 use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, SiteId};
-use crate::limits;
 use crate::ports::store::{Conflict, Page, PageRequest};
-use crate::services::{app, check_damaged, check_text};
 use crate::site::TenantScope;
-use crate::text;
 use crate::time::Timestamp;
-use crate::users::FieldError;
+use crate::validation::{FieldError, check_damaged, check_text};
 use crate::vault::{Place, Purpose, Sealed};
+use crate::{limits, text};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

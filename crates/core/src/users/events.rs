@@ -4,8 +4,8 @@
 
 use super::model::{Profile, User};
 use crate::events::{Catalogue, EventSpec, EventType, LifecycleEvent, RegisteredTwice};
-use crate::function::Object;
 use crate::ids::UserId;
+use crate::json::Object;
 use crate::time::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};

@@ -3,8 +3,7 @@
 use super::identity::{kept_email, kept_username};
 use super::model::Profile;
 use crate::auth::{Password, Typed};
-use crate::function::Object;
-use crate::json::ObjectChange;
+use crate::json::{Object, ObjectChange};
 
 /// A user to be created.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ mod service;
 
 pub use input::{CreateUser, UpdateUser};
 pub(crate) use model::is_of_a_username;
-pub use model::{FieldError, Profile, User};
+pub use model::{Profile, User};
 pub use preferences::{Preferences, PreferencesChange};
 pub use proposal::ProposedUser;
 pub(crate) use rights::{Standing, functions_may_change};

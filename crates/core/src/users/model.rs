@@ -1,14 +1,14 @@
 //! What a user is.
 
-use crate::function::Object;
 use crate::ids::UserId;
+use crate::json::Object;
 use crate::time::Timestamp;
 use crate::users::identity;
+use crate::validation::{FieldError, check_object};
 use crate::{limits, text};
 use icu_properties::CodePointSetData;
 use icu_properties::props::XidContinue;
 use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
 use uuid::Uuid;
 
 /// The part of a user that an operation proposes and PRE functions see: everything but identity.
@@ -100,33 +100,6 @@ impl User {
     }
 }
 
-/// One field that does not hold, for the `errors` of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FieldError {
-    /// The field's name; what is within another one follows it after a dot.
-    pub field: Cow<'static, str>,
-    /// What must change.
-    pub message: String,
-    /// Where in the field's text, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
-    /// Where in that line, in characters from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<u32>,
-}
-
-impl FieldError {
-    /// One error.
-    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-            line: None,
-            column: None,
-        }
-    }
-}
-
 impl Profile {
     /// Everything that is wrong with the proposed values; empty means they could be stored. What is as
     /// it was before was judged then, by the rules of that day.
@@ -152,22 +125,6 @@ impl Profile {
             &mut errors,
         );
         errors
-    }
-}
-
-/// Free-form data: its size, and what a database's text cannot hold.
-pub(super) fn check_object(
-    field: &'static str,
-    object: &Object,
-    max_bytes: usize,
-    errors: &mut Vec<FieldError>,
-) {
-    let json = serde_json::to_string(object).unwrap_or_default();
-    if json.len() > max_bytes {
-        let message = format!("Keep it below {} KiB", max_bytes / 1024);
-        errors.push(FieldError::new(field, message));
-    } else if json.contains("\\u0000") {
-        errors.push(FieldError::new(field, "Remove the NUL character"));
     }
 }
 

@@ -2,14 +2,13 @@
 //!
 //! Must never decide about a right or reach a function's rules: it is whatever its owner writes.
 
-use super::model::check_object;
-use super::{FieldError, UserService};
+use super::UserService;
 use crate::auth::Principal;
 use crate::draft::Draft;
 use crate::error::Error;
-use crate::function::Object;
-use crate::json::merge_patch;
+use crate::json::{Object, merge_patch};
 use crate::limits;
+use crate::validation::{FieldError, check_object};
 use serde_json::{Value, json};
 
 /// What somebody has set.

@@ -189,9 +189,9 @@ fn may_change_self(principal: &Principal, before: &User, change: &UpdateUser) ->
 mod tests {
     use super::*;
     use crate::auth::{Actor, ActsAs, FunctionRights, GrantScope};
-    use crate::chain::{Chain, Link};
     use crate::events::LifecycleEvent as _;
     use crate::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
+    use crate::invocations::{Chain, Link};
     use crate::ports::store::RoleGrant;
     use crate::site::TenantScope;
     use crate::time::Timestamp;

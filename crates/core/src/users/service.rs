@@ -9,10 +9,10 @@ use super::events::{
     UserDeleteProposal, UserDeleted, UserParams, UserUpdateProposal, UserUpdated,
 };
 use super::input::{CreateUser, UpdateUser};
-use super::model::{FieldError, Profile, User};
+use super::model::{Profile, User};
 use super::proposal::ProposedUser;
 use super::rights::{may_change, may_set_staff, may_update};
-use crate::app::App;
+use crate::apps::App;
 use crate::auth::{
     Password, PasswordGate, Passwords, Permission, Principal, Principals, SiteAccess, right,
 };
@@ -22,12 +22,12 @@ use crate::error::Error;
 use crate::events::{Event, LifecycleEvent};
 use crate::failpoint::{self, Point};
 use crate::idempotency::Remember;
-use crate::invocation::Completion;
+use crate::invocations::Completion;
 use crate::limits;
 use crate::ports::store::{
     Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
 };
-use crate::services::check_damaged;
+use crate::validation::{FieldError, check_damaged};
 use std::sync::Arc;
 
 /// Operations on users.

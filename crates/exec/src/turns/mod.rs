@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
-use tollgate_core::function::Executable;
+use tollgate_core::functions::Executable;
 use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::TaskRun;

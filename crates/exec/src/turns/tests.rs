@@ -6,11 +6,12 @@ use futures_util::FutureExt as _;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tollgate_core::engine::NobodysHost;
-use tollgate_core::function::{FunctionOptions, Source};
+use tollgate_core::functions::{FunctionOptions, Source};
 use tollgate_core::ids::{AppId, InvocationId, TaskId, VersionId};
-use tollgate_core::invocation::{NewInvocation, Trigger, Waiter};
+use tollgate_core::invocations::{NewInvocation, Trigger};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::dispatch::{Acting, Taken};
+use tollgate_core::tasks::Waiter;
 use tollgate_core::time::Timestamp;
 
 fn executable(site: i64, function: i64, most: Option<u32>) -> Executable {
@@ -58,7 +59,7 @@ fn push(turns: &Turns, executable: Executable) -> bool {
         trigger: Trigger::Api,
         waiter: Waiter::Nobody,
         user_id: Some(tollgate_core::ids::UserId(1)),
-        behalf: tollgate_core::invocation::OnBehalf::default(),
+        behalf: tollgate_core::invocations::OnBehalf::default(),
         chain: Default::default(),
         params: JsonText::null(),
         max_attempts: 1,

@@ -8,16 +8,16 @@ use tokio::sync::Semaphore;
 use tollgate_core::auth::{Principal, right};
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
-use tollgate_core::function::{Function, FunctionOptions};
+use tollgate_core::functions::{Function, FunctionOptions, UpdateFunction};
 use tollgate_core::ids::InvocationId;
-use tollgate_core::invocation::{FailureKind, Invocation, Trigger};
+use tollgate_core::invocations::{
+    DeadLetterFilter, DeadLetterService, Invocation, RedriveMany, RedriveSummary, Trigger,
+    VersionChoice,
+};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{Conflict, PageRequest};
-use tollgate_core::services::{
-    DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, UpdateFunction, VersionChoice,
-};
-use tollgate_core::subscriber::SubscriberOptions;
-use tollgate_core::task::State;
+use tollgate_core::subscribers::SubscriberOptions;
+use tollgate_core::tasks::{FailureKind, State};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 use tollgate_exec::ExecutorConfig;
 use tollgate_testkit::fake_runtime::Behaviour;

@@ -6,14 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tollgate_core::error::Error;
-use tollgate_core::function::FunctionOptions;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::{FunctionOptions, UpdateFunction};
+use tollgate_core::invocations::Call;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Dispatcher as _;
-use tollgate_core::services::Call;
-use tollgate_core::services::UpdateFunction;
-use tollgate_core::task::State;
+use tollgate_core::tasks::{FailureKind, State};
 use tollgate_core::time::Clock as _;
 use tollgate_core::users::UpdateUser;
 use tollgate_core::users::events::{

@@ -6,15 +6,14 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tollgate_core::apps::CreateApp;
 use tollgate_core::auth::SiteAccess;
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::events::EventType;
-use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::store::Conflict;
-use tollgate_core::services::CreateApp;
-use tollgate_core::subscriber::{OnTimeout, SubscriberOptions};
-use tollgate_core::task::State;
+use tollgate_core::subscribers::{OnTimeout, SubscriberOptions};
+use tollgate_core::tasks::{FailureKind, State};
 use tollgate_core::time::Clock as _;
 use tollgate_core::users::UpdateUser;
 use tollgate_core::users::events::{

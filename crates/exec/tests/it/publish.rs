@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tollgate_core::error::Error;
 use tollgate_core::events::{Event, EventType, LifecycleEvent};
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 use tollgate_core::users::ProposedUser;
 use tollgate_core::users::events::{
     POST_USER_CREATE, PRE_USER_CREATE, UserCreateProposal, UserCreated,

@@ -4,6 +4,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tollgate_core::admin::{NewSuperuser, Strength};
+use tollgate_core::apps::CreateApp;
 use tollgate_core::auth::{
     AppAccess, Password, PasswordRules, Principal, Right, SiteAccess, right,
 };
@@ -12,20 +14,19 @@ use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::error::Error;
 use tollgate_core::events::EventType;
-use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Object};
+use tollgate_core::functions::{
+    CreateFunction, Environment, ExecutionMode, Function, FunctionOptions, RightsInput,
+};
 use tollgate_core::ids::FunctionId;
-use tollgate_core::invocation::Invocation;
-use tollgate_core::json::JsonText;
+use tollgate_core::invocations::{Call, Executed, Invocation};
+use tollgate_core::json::{JsonText, Object};
 use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
-use tollgate_core::services::{
-    Call, CreateApp, CreateFunction, Executed, NewSuperuser, RightsInput, Strength, Subscribe,
-};
 use tollgate_core::site::Authority;
-use tollgate_core::subscriber::SubscriberOptions;
-use tollgate_core::task::State;
+use tollgate_core::subscribers::{Subscribe, SubscriberOptions};
+use tollgate_core::tasks::State;
 use tollgate_core::time::Clock;
 use tollgate_core::users::{CreateUser, User};
 use tollgate_core::vault::{Vault, VaultKey};

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tollgate_core::function::{Executable, Network};
+use tollgate_core::functions::{Executable, Network};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::HostError;
 use tollgate_core::text::span;

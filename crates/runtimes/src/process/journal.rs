@@ -9,7 +9,7 @@ use super::protocol::{WireLine, timestamp};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::io;
 use std::os::fd::OwnedFd;
-use tollgate_core::invocation::LogLine;
+use tollgate_core::invocations::LogLine;
 use tollgate_core::{limits, text};
 
 /// Bytes of the log lines, and of each of the two texts after the last end of a line. The host has

@@ -37,11 +37,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tollgate_core::confinement::Confinement;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::function::{CodeError, Executable, Source};
+use tollgate_core::functions::{CodeError, Executable, Source};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::{Failure, FailureKind};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::text::span;
 use tollgate_core::time::Clock;
 

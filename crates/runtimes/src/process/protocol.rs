@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
-use tollgate_core::function::{CallContext, Executable};
-use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::functions::{CallContext, Executable};
+use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::Call;
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::time::Timestamp;
 use tollgate_core::{limits, text};
 

@@ -27,12 +27,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tollgate_core::function::Executable;
-use tollgate_core::invocation::{Failure, LogLine};
+use tollgate_core::functions::Executable;
+use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError};
 use tollgate_core::room::Room;
+use tollgate_core::tasks::Failure;
 
 /// How often a journal is looked at whose lines somebody wants to see at once.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);

@@ -7,11 +7,11 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tollgate_core::function::Executable;
+use tollgate_core::functions::Executable;
+use tollgate_core::functions::webhook::{Circuit, WebhookState};
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
 use tollgate_core::limits;
 use tollgate_core::time::{Clock, Timestamp};
-use tollgate_core::webhook::{Circuit, WebhookState};
 
 /// A new address is a new version, and begins afresh.
 type Key = (SiteId, FunctionId, VersionId);

@@ -1,5 +1,5 @@
 use super::*;
-use tollgate_core::function::{FunctionOptions, Source};
+use tollgate_core::functions::{FunctionOptions, Source};
 use tollgate_core::ids::AppId;
 use tollgate_testkit::clock::ManualClock;
 

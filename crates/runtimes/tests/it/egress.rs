@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::function::{Executable, FunctionOptions, Network};
+use tollgate_core::functions::{Executable, FunctionOptions, Network};
 use tollgate_core::limits;
 use tollgate_core::supervise::Supervisor;
 use tollgate_runtimes::{Interpreter, Outbound, OutboundConfig, ProcessConfig};

@@ -4,10 +4,10 @@ use crate::support::{failure, function, function_with, python, value};
 use serde_json::json;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
-use tollgate_core::function::FunctionOptions;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::FunctionOptions;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::tasks::FailureKind;
 
 macro_rules! python_or_skip {
     () => {

@@ -210,7 +210,7 @@ async fn a_module_that_needs_a_network_it_has_not_says_so_when_it_is_loaded() {
         "import urllib.request\nurllib.request.urlopen('http://example.com/')\ndef main(p): pass";
     let report = python.once(code).await;
     let failed = crate::support::failure(&report);
-    assert_eq!(failed.kind, tollgate_core::invocation::FailureKind::Load);
+    assert_eq!(failed.kind, tollgate_core::tasks::FailureKind::Load);
     assert!(
         failed.message.contains("set its `network` to \"egress\""),
         "{failed:?}"

@@ -12,9 +12,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::function::{Environment, Source};
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::{Environment, Source};
 use tollgate_core::ports::runtime::{CheckError, Runtime as _};
+use tollgate_core::tasks::FailureKind;
 use tollgate_runtimes::LauncherSpec;
 
 /// How long hosts and workers may be silent here.

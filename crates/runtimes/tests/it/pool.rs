@@ -5,9 +5,9 @@ use crate::support::{failure, function, function_with, python, python_with, valu
 use serde_json::json;
 use std::collections::HashSet;
 use std::time::Duration;
-use tollgate_core::function::FunctionOptions;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::FunctionOptions;
 use tollgate_core::ports::runtime::{RunReport, Runtime as _};
+use tollgate_core::tasks::FailureKind;
 
 #[tokio::test]
 async fn slow_calls_get_a_worker_each() {

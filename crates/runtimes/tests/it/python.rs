@@ -3,10 +3,10 @@
 use crate::support::{SITE, failure, function, python, value};
 use serde_json::json;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::function::{CodeError, Environment, Source};
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::{CodeError, Environment, Source};
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::{CheckError, Runtime as _};
+use tollgate_core::tasks::FailureKind;
 
 macro_rules! python_or_skip {
     () => {

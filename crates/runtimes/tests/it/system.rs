@@ -4,9 +4,9 @@ use crate::support::{call, executable, failure, value};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_core::function::Source;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::Source;
 use tollgate_core::ports::runtime::{RunReport, Runtime as _};
+use tollgate_core::tasks::FailureKind;
 use tollgate_core::time::{Clock as _, SystemClock};
 use tollgate_runtimes::SystemRuntime;
 

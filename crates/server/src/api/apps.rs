@@ -13,9 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use tollgate_core::app::App;
+use tollgate_core::apps::{self, App};
 use tollgate_core::auth::right;
-use tollgate_core::services;
 use utoipa::ToSchema;
 
 /// An app to be created.
@@ -37,7 +36,7 @@ pub(crate) async fn create(
     Can(access): Can<right::AppsCreate>,
     Creation(request, once): Creation<CreateApp>,
 ) -> Result<Response, ApiError> {
-    let input = request.map(|app, _| services::CreateApp {
+    let input = request.map(|app, _| apps::CreateApp {
         name: app.name,
         slug: app.slug,
         description: app.description.unwrap_or_default(),
@@ -114,7 +113,7 @@ pub(crate) async fn update(
     let before = access.app();
     target.check(&AppView::from(before.clone()), &mut body)?;
     let must_match = target.must_match();
-    let input = body.map(|app, _| services::UpdateApp {
+    let input = body.map(|app, _| apps::UpdateApp {
         name: app.name,
         description: app.description.map(Option::unwrap_or_default),
         expected: must_match.then_some(before.updated_at),

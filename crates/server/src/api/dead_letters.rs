@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use tollgate_core::draft::{Draft, Faults};
 use tollgate_core::events::Catalogue;
 use tollgate_core::ids::InvocationId;
-use tollgate_core::invocation::FailureKind;
-use tollgate_core::services::{self, DeadLetterFilter, RedriveSummary};
-use tollgate_core::users::FieldError;
+use tollgate_core::invocations::{self, DeadLetterFilter, RedriveSummary};
+use tollgate_core::tasks::FailureKind;
+use tollgate_core::validation::FieldError;
 use utoipa::{IntoParams, ToSchema};
 
 /// Which dead letters are meant.
@@ -198,7 +198,7 @@ pub(crate) async fn redrive_many(
     Json(request): Json<RedriveMany>,
 ) -> Result<Reply<RedriveView>, ApiError> {
     let catalogue = app.platform().events.catalogue();
-    let asked = request.map(|asked, faults| services::RedriveMany {
+    let asked = request.map(|asked, faults| invocations::RedriveMany {
         choice: asked.version.unwrap_or_default().into(),
         all: asked.all.unwrap_or_default(),
         limit: asked.limit,

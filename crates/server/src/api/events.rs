@@ -19,9 +19,8 @@ use tollgate_core::draft::Draft;
 use tollgate_core::error::Error;
 use tollgate_core::events::{EventType, Phase};
 use tollgate_core::ids::{FunctionId, InvocationId};
-use tollgate_core::services::{self, SubscriberPatch};
-use tollgate_core::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
-use tollgate_core::users::FieldError;
+use tollgate_core::subscribers::{self, OnTimeout, Subscriber, SubscriberOptions, SubscriberPatch};
+use tollgate_core::validation::FieldError;
 use utoipa::{IntoParams, ToSchema};
 
 /// The names of all events.
@@ -126,7 +125,7 @@ pub(crate) async fn subscribe(
 ) -> Result<Response, ApiError> {
     let event = event_type(&app, &event)?;
     let function = FunctionId(request.look().function_id);
-    let input = request.map(|asked, _| services::Subscribe {
+    let input = request.map(|asked, _| subscribers::Subscribe {
         function: FunctionId(asked.function_id),
         options: SubscriberOptions {
             priority: asked.priority.unwrap_or_default(),
@@ -470,7 +469,7 @@ pub(crate) async fn explain(
 ) -> Result<EventReply<Explanation>, ApiError> {
     let event = event_type(&app, &event)?;
     let subscribers = &app.platform().subscribers;
-    let asked = request.map(|asked, _| services::Explain {
+    let asked = request.map(|asked, _| subscribers::Explain {
         params: asked.params.map(Value::Object),
         caused_by: asked.caused_by.map(InvocationId),
     });
@@ -492,8 +491,8 @@ struct AppRef {
     slug: String,
 }
 
-impl From<tollgate_core::app::App> for AppRef {
-    fn from(app: tollgate_core::app::App) -> Self {
+impl From<tollgate_core::apps::App> for AppRef {
+    fn from(app: tollgate_core::apps::App) -> Self {
         Self {
             id: app.id.0,
             name: app.name,

@@ -17,12 +17,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tollgate_core::auth::{ActsAs, GrantScope, right};
 use tollgate_core::draft::Faults;
-use tollgate_core::function::{Environment, ExecutionMode, Function, FunctionOptions, Network};
+use tollgate_core::functions::{
+    self, Environment, ExecutionMode, Function, FunctionOptions, HeadersChange, Network,
+    RightsInput,
+};
 use tollgate_core::limits;
-use tollgate_core::services::{self, HeadersChange, RightsInput};
 use tollgate_core::text::prefix;
 use tollgate_core::time::Timestamp;
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 use utoipa::ToSchema;
 
 /// A function to be created.
@@ -72,7 +74,7 @@ pub(crate) struct CreateFunction {
     acts_as: Option<ActsAs>,
 }
 
-impl From<CreateFunction> for services::CreateFunction {
+impl From<CreateFunction> for functions::CreateFunction {
     fn from(request: CreateFunction) -> Self {
         Self {
             name: request.name,
@@ -124,7 +126,7 @@ pub(crate) async fn create(
     once.secret(&app, asker, kept, create, created).await
 }
 
-fn created(created: services::CreatedFunction) -> (StatusCode, axum::Json<FunctionView>) {
+fn created(created: functions::CreatedFunction) -> (StatusCode, axum::Json<FunctionView>) {
     let view = FunctionView::from(created.function).with_secret(created.webhook_secret);
     (StatusCode::CREATED, axum::Json(view))
 }
@@ -252,7 +254,7 @@ impl Updates for UpdateFunction {
 }
 
 impl UpdateFunction {
-    fn input(self, merges: bool, faults: &mut Faults) -> services::UpdateFunction {
+    fn input(self, merges: bool, faults: &mut Faults) -> functions::UpdateFunction {
         let headers = self.headers.map(|values| HeadersChange {
             // Headers that are null as a whole are no headers.
             merges: merges && values.is_some(),
@@ -263,7 +265,7 @@ impl UpdateFunction {
             let field = format!("headers.{}", prefix(name, limits::NAME_CHARS));
             faults.add(FieldError::new(field, "This field may not be null"));
         }
-        services::UpdateFunction {
+        functions::UpdateFunction {
             name: self.name,
             description: self.description.map(Option::unwrap_or_default),
             code: self.code,
@@ -318,7 +320,7 @@ pub(crate) async fn update(
         expected = target.must_match().then_some(function.updated_at);
         target.check(&FunctionView::from(function), &mut body)?;
     }
-    let input = body.map(|function, faults| services::UpdateFunction {
+    let input = body.map(|function, faults| functions::UpdateFunction {
         expected,
         ..function.input(merges, faults)
     });

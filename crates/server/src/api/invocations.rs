@@ -12,7 +12,7 @@ use tollgate_core::error::Error;
 use tollgate_core::events::Catalogue;
 use tollgate_core::ids::{InvocationId, TaskId};
 use tollgate_core::ports::store::InvocationQuery;
-use tollgate_core::task::State as TaskState;
+use tollgate_core::tasks::State as TaskState;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 

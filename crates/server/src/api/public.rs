@@ -13,9 +13,9 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use tollgate_core::error::Error;
 use tollgate_core::ids::TaskId;
-use tollgate_core::invocation::{FailureKind, Invocation};
+use tollgate_core::invocations::{Call, Executed, Invocation};
 use tollgate_core::json::JsonText;
-use tollgate_core::services::{Call, Executed};
+use tollgate_core::tasks::FailureKind;
 use utoipa::ToSchema;
 
 /// What a public call came to.

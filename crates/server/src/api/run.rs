@@ -14,10 +14,9 @@ use serde_json::value::RawValue;
 use tollgate_core::auth::right;
 use tollgate_core::draft::Draft;
 use tollgate_core::ids::InvocationId;
-use tollgate_core::invocation::Invocation;
+use tollgate_core::invocations::{Call, Executed, Invocation, VersionChoice};
 use tollgate_core::json::JsonText;
-use tollgate_core::services::{Call, Executed, VersionChoice};
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 use utoipa::ToSchema;
 
 /// A call of a function.

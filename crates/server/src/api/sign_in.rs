@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_core::auth::{NO_CREDENTIAL, Password, SignIn};
 use tollgate_core::draft::Draft;
 use tollgate_core::error::Error;
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 use utoipa::ToSchema;
 
 /// Name and password; the name under either key.

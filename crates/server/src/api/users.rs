@@ -17,13 +17,12 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 use tollgate_core::auth::{Password, Principal, Typed, right};
 use tollgate_core::draft::{Draft, Faults};
-use tollgate_core::function::Object;
-use tollgate_core::json::ObjectChange;
-use tollgate_core::limits;
+use tollgate_core::json::{Object, ObjectChange};
 use tollgate_core::numbers::{self, Integers};
 use tollgate_core::ports::store::{UserOrder, UserQuery};
-use tollgate_core::strict_json;
-use tollgate_core::users::{self, FieldError, PreferencesChange};
+use tollgate_core::users::{self, PreferencesChange};
+use tollgate_core::validation::FieldError;
+use tollgate_core::{limits, strict_json};
 use utoipa::{IntoParams, ToSchema};
 
 /// A user to be created.

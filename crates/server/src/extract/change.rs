@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tollgate_core::draft::Draft;
 use tollgate_core::time::Timestamp;
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 
 /// New values for something that can be shown.
 pub(crate) trait Updates: DeserializeOwned {

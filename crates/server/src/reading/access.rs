@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::cell::RefCell;
 use tollgate_core::text::did_you_mean;
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 
 /// The fields of an object.
 pub(super) struct Fields<'de, 's> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tollgate_core::function::ExecutionMode;
+use tollgate_core::functions::ExecutionMode;
 use tollgate_core::time::Timestamp;
 
 #[derive(Debug, Deserialize)]

@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::str::FromStr;
 use tollgate_core::numbers::{self, Integers};
-use tollgate_core::users::FieldError;
+use tollgate_core::validation::FieldError;
 
 /// Where a value comes from.
 #[derive(Clone)]

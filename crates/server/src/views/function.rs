@@ -3,9 +3,9 @@
 use crate::words;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use tollgate_core::function::{Function, FunctionVersion, HIDDEN, Source, VersionEntry};
+use tollgate_core::functions::webhook::{Circuit, WebhookState};
+use tollgate_core::functions::{Function, FunctionVersion, HIDDEN, Source, VersionEntry};
 use tollgate_core::time::Timestamp;
-use tollgate_core::webhook::{Circuit, WebhookState};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 

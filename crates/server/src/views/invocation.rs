@@ -5,10 +5,10 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use tollgate_core::ids::{EventId, TaskId};
-use tollgate_core::invocation::{AttemptRecord, Failure, Invocation, LogLine};
+use tollgate_core::invocations::{AttemptRecord, Invocation, LogLine, VerdictKind};
 use tollgate_core::json::JsonText;
+use tollgate_core::tasks::Failure;
 use tollgate_core::time::Timestamp;
-use tollgate_core::verdict::VerdictKind;
 use utoipa::ToSchema;
 
 /// One run of a function.

@@ -4,7 +4,7 @@ use crate::words;
 use serde::Serialize;
 use tollgate_core::engine::{Explained, Hindrance};
 use tollgate_core::events::EventType;
-use tollgate_core::subscriber::{Inactive, Subscriber, SubscriberOptions};
+use tollgate_core::subscribers::{Inactive, Subscriber, SubscriberOptions};
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
 

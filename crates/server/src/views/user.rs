@@ -1,7 +1,7 @@
 //! Users.
 
 use serde::Serialize;
-use tollgate_core::function::Object;
+use tollgate_core::json::Object;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::User;
 use utoipa::ToSchema;

@@ -3,7 +3,7 @@
 use crate::app::{Answer, PASSWORD, TestApp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tollgate_core::task::State;
+use tollgate_core::tasks::State;
 
 const FUNCTIONS: &str = "/api/apps/user-management/functions/";
 const EXECUTE_ASK: &str = "/api/apps/user-management/functions/ask/execute/";

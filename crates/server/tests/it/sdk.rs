@@ -208,7 +208,7 @@ async fn a_function_that_causes_its_own_event_is_stopped() {
         .await
         .ok();
     app.user(&root, "bob", &[]).await;
-    while changes.recv().await.unwrap().state != tollgate_core::task::State::Succeeded {}
+    while changes.recv().await.unwrap().state != tollgate_core::tasks::State::Succeeded {}
     app.get("/api/users/bob-copy/")
         .bearer(&root)
         .send()

@@ -2,7 +2,7 @@
 
 use crate::app::{Answer, TestApp};
 use serde_json::{Value, json};
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::tasks::FailureKind;
 use tollgate_testkit::fake_runtime::Behaviour;
 
 /// What a function does, and what must come of it.

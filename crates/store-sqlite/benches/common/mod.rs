@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tollgate_core::function::Function;
+use tollgate_core::functions::Function;
 use tollgate_core::ids::{InvocationId, TaskId, UserId};
-use tollgate_core::invocation::{NewInvocation, Waiter};
+use tollgate_core::invocations::NewInvocation;
 use tollgate_core::ports::store::{IdKind, Store, UserChange, UserCommit};
-use tollgate_core::task::State;
+use tollgate_core::tasks::{State, Waiter};
 use tollgate_core::users::User;
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 use tollgate_testkit::clock::ManualClock;

@@ -4,7 +4,7 @@
 
 use super::world::assert_conflict;
 use super::{World, everything};
-use tollgate_core::app::App;
+use tollgate_core::apps::App;
 use tollgate_core::ports::store::PageRequest;
 use tollgate_core::users::events::PRE_USER_CREATE;
 

@@ -6,13 +6,12 @@ use super::world::code;
 use super::{World, everything};
 use std::time::Duration;
 use tollgate_core::ids::{InvocationId, UserId};
-use tollgate_core::invocation::{
-    AttemptRecord, Completion, Failure, FailureKind, Hold, Invocation, LogLine, NewInvocation,
-    Waiter,
+use tollgate_core::invocations::{
+    AttemptRecord, Completion, Hold, Invocation, LogLine, NewInvocation,
 };
 use tollgate_core::limits;
 use tollgate_core::ports::store::{InvocationQuery, Redrive};
-use tollgate_core::task::State;
+use tollgate_core::tasks::{Failure, FailureKind, State, Waiter};
 
 async fn read(world: &World, id: InvocationId) -> Invocation {
     world.a.store.invocation(id).await.unwrap().unwrap()

@@ -6,13 +6,12 @@ use super::world::{assert_conflict, create, delete, next, update};
 use super::{World, committed};
 use futures_util::FutureExt as _;
 use tollgate_core::auth::RoleName;
-use tollgate_core::function::Function;
-use tollgate_core::invocation::Waiter;
+use tollgate_core::functions::Function;
 use tollgate_core::ports::store::{
     Author, Conflict, FunctionChange, NewFunction, NewSubscriber, RoleGrant, StoreError, UserCommit,
 };
-use tollgate_core::subscriber::SubscriberOptions;
-use tollgate_core::task::State;
+use tollgate_core::subscribers::SubscriberOptions;
+use tollgate_core::tasks::{State, Waiter};
 use tollgate_core::users::User;
 use tollgate_core::users::events::POST_USER_CREATE;
 

@@ -5,16 +5,13 @@
 use super::world::Tenant;
 use super::{World, committed, everything};
 use std::time::Duration;
-use tollgate_core::chain::{Chain, Link};
 use tollgate_core::events::EventType;
-use tollgate_core::function::Function;
+use tollgate_core::functions::Function;
 use tollgate_core::ids::{InvocationId, UserId, VersionId};
-use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, NewInvocation, OnBehalf, Waiter,
-};
+use tollgate_core::invocations::{Chain, Completion, Link, NewInvocation, OnBehalf};
 use tollgate_core::ports::dispatch::Taken;
 use tollgate_core::ports::store::{InvocationQuery, Redrive, RedriveVersion, Visibility};
-use tollgate_core::task::{Input, State, Task};
+use tollgate_core::tasks::{Failure, FailureKind, Input, State, Task, Waiter};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 
 const ME: Option<&str> = Some("me");

@@ -6,20 +6,20 @@ use super::World;
 use super::world::{Tenant, assert_conflict, create};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tollgate_core::app::App;
-use tollgate_core::function::Function;
+use tollgate_core::apps::App;
+use tollgate_core::functions::Function;
 use tollgate_core::idempotency::{
     Answer, IdempotencyKey, KeyedRequest, Remember, RequestHash, expired_at,
 };
 use tollgate_core::ids::{AppId, UserId};
-use tollgate_core::invocation::{Invocation, Waiter};
+use tollgate_core::invocations::Invocation;
 use tollgate_core::limits::IDEMPOTENCY_TTL;
 use tollgate_core::ports::store::{
     ApiKey, Conflict, NewApiKey, NewApp, NewFunction, NewSubscriber, NewWork, StoreError,
     StoredAnswer, UserCommit,
 };
-use tollgate_core::subscriber::{Subscriber, SubscriberOptions};
-use tollgate_core::task::State;
+use tollgate_core::subscribers::{Subscriber, SubscriberOptions};
+use tollgate_core::tasks::{State, Waiter};
 use tollgate_core::users::User;
 use tollgate_core::users::events::{POST_USER_CREATE, POST_USER_UPDATE};
 

@@ -5,14 +5,13 @@
 use super::{World, committed, everything};
 use std::time::Duration;
 use tollgate_core::ids::{InvocationId, TaskId, UserId};
-use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, NewInvocation, OnBehalf, Waiter,
+use tollgate_core::invocations::{
+    Completion, NewInvocation, OnBehalf, RecordedVerdict, VerdictKind,
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest, Visibility};
-use tollgate_core::task::State;
+use tollgate_core::tasks::{Failure, FailureKind, State, Waiter};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
-use tollgate_core::verdict::{RecordedVerdict, VerdictKind};
 
 const ME: Option<&str> = Some("me");
 

@@ -8,16 +8,16 @@ use super::credentials::{grant, key, token};
 use super::secrets::new as secret;
 use super::world::{assert_conflict, code, create, delete, next, update};
 use super::{World, everything};
-use tollgate_core::app::App;
+use tollgate_core::apps::App;
 use tollgate_core::events::EventType;
-use tollgate_core::function::Function;
-use tollgate_core::invocation::{NewInvocation, Waiter};
+use tollgate_core::functions::Function;
+use tollgate_core::invocations::NewInvocation;
 use tollgate_core::ports::store::{
     Epoch, FunctionChange, InvocationQuery, NewWork, StoreError, UserCommit, UserQuery,
 };
 use tollgate_core::secrets::SecretChange;
-use tollgate_core::subscriber::SubscriberOptions;
-use tollgate_core::task::State;
+use tollgate_core::subscribers::SubscriberOptions;
+use tollgate_core::tasks::{State, Waiter};
 use tollgate_core::users::events::{POST_USER_DELETE, PRE_USER_CREATE};
 
 const EVENT: EventType = PRE_USER_CREATE;

@@ -7,13 +7,13 @@ use crate::entropy::SeededEntropy;
 use std::collections::HashSet;
 use std::time::Duration;
 use tollgate_core::entropy::Entropy;
-use tollgate_core::function::Function;
+use tollgate_core::functions::Function;
 use tollgate_core::ids::InvocationId;
-use tollgate_core::invocation::{Completion, FailureKind, Hold, NewInvocation, Started, Waiter};
+use tollgate_core::invocations::{Completion, Hold, NewInvocation, Started};
 use tollgate_core::limits;
 use tollgate_core::ports::dispatch::Taken;
 use tollgate_core::ports::store::{Claimed, Line, Recovered};
-use tollgate_core::task::{Attempt, Input, State, Task};
+use tollgate_core::tasks::{Attempt, FailureKind, Input, State, Task, Waiter};
 use tollgate_core::time::Timestamp;
 
 const ME: Option<&str> = Some("me");

@@ -6,10 +6,10 @@ use super::World;
 use super::credentials::token;
 use std::time::Duration;
 use tollgate_core::ids::InvocationId;
-use tollgate_core::invocation::{NewInvocation, Waiter};
+use tollgate_core::invocations::NewInvocation;
+use tollgate_core::invocations::retention::{Retention, days};
 use tollgate_core::ports::store::{Epoch, IdKind, Swept};
-use tollgate_core::retention::{Retention, days};
-use tollgate_core::task::State;
+use tollgate_core::tasks::{State, Waiter};
 
 const ME: Option<&str> = Some("me");
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -5,10 +5,10 @@
 use super::World;
 use super::world::{assert_conflict, code};
 use tollgate_core::events::EventType;
-use tollgate_core::function::Function;
+use tollgate_core::functions::Function;
 use tollgate_core::ids::{AppId, FunctionId};
 use tollgate_core::ports::store::{Conflict, FunctionChange, NewSubscriber, StoreError};
-use tollgate_core::subscriber::{Inactive, OnTimeout, SubscriberOptions};
+use tollgate_core::subscribers::{Inactive, OnTimeout, SubscriberOptions};
 use tollgate_core::users::events::{
     POST_USER_CREATE, POST_USER_DELETE, PRE_USER_CREATE, PRE_USER_DELETE,
 };

@@ -7,27 +7,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tollgate_core::app::App;
+use tollgate_core::apps::App;
 use tollgate_core::auth::FunctionRights;
-use tollgate_core::chain::{Chain, Link};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::EventType;
-use tollgate_core::function::{
-    Environment, ExecutionMode, Function, FunctionOptions, Object, Source,
-};
+use tollgate_core::functions::{Environment, ExecutionMode, Function, FunctionOptions, Source};
 use tollgate_core::ids::{AppId, EventId, InvocationId, SiteId, UserId};
-use tollgate_core::invocation::{
-    Completion, Failure, FailureKind, Hold, LogLine, NewInvocation, OnBehalf, Started, Trigger,
-    Waiter,
+use tollgate_core::invocations::{
+    Chain, Completion, Hold, Link, LogLine, NewInvocation, OnBehalf, Started, Trigger,
 };
-use tollgate_core::json::JsonText;
+use tollgate_core::json::{JsonText, Object};
 use tollgate_core::ports::store::{
     Claimed, IdKind, NewApp, NewFunction, NewSubscriber, NewWork, OnCommit, PageRequest, Reason,
     ScopedStore, Store, StoreError, SystemStore, UserChange, UserCommit,
 };
 use tollgate_core::site::{Authority, Site};
-use tollgate_core::subscriber::{Subscriber, SubscriberOptions};
-use tollgate_core::task::State;
+use tollgate_core::subscribers::{Subscriber, SubscriberOptions};
+use tollgate_core::tasks::{Failure, FailureKind, State, Waiter};
 use tollgate_core::time::{Clock, Timestamp};
 use tollgate_core::users::events::POST_USER_CREATE;
 use tollgate_core::users::{Profile, User};

@@ -3,12 +3,14 @@
 use super::system::{Epoch, Token};
 use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::auth::RoleName;
-use crate::function::{Object, text_enum};
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
-use crate::invocation::{Completion, NewInvocation};
+use crate::invocations::{Completion, NewInvocation};
+use crate::json::Object;
+use crate::text::text_enum;
 use crate::time::Timestamp;
-use crate::users::{FieldError, Preferences, PreferencesChange, User};
+use crate::users::{Preferences, PreferencesChange, User};
+use crate::validation::FieldError;
 use async_trait::async_trait;
 use std::fmt;
 use uuid::Uuid;

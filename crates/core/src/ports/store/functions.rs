@@ -1,16 +1,16 @@
 //! Apps, functions with their versions, and subscribers of one site.
 
 use super::{Author, Page, PageRequest, StoreError};
-use crate::app::App;
+use crate::apps::App;
 use crate::auth::FunctionRights;
 use crate::events::EventType;
-use crate::function::{
+use crate::functions::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
     VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::{AppId, FunctionId, VersionId};
-use crate::subscriber::{Subscriber, SubscriberOptions, Subscription};
+use crate::subscribers::{Subscriber, SubscriberOptions, Subscription};
 use crate::time::Timestamp;
 use crate::vault::Sealed;
 use async_trait::async_trait;

@@ -4,8 +4,8 @@ use super::{OnCommit, Page, PageRequest, StoreError};
 use crate::events::EventType;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, InvocationId, TaskId, UserId};
-use crate::invocation::{Completion, FailureKind, Invocation, NewInvocation};
-use crate::task::State;
+use crate::invocations::{Completion, Invocation, NewInvocation};
+use crate::tasks::{FailureKind, State};
 use async_trait::async_trait;
 
 /// Which invocations to list, newest first.

@@ -6,16 +6,17 @@ use super::{IdBlock, IdKind, StoreError};
 use crate::auth::Ceiling;
 use crate::egress::EgressHosts;
 use crate::events::EventType;
-use crate::function::{Executable, text_enum};
+use crate::functions::Executable;
+use crate::functions::webhook::SealedSecrets;
 use crate::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
-use crate::invocation::{Completion, Hold, NewInvocation, Started};
+use crate::invocations::retention::Retention;
+use crate::invocations::{Completion, Hold, NewInvocation, Started};
 use crate::ports::dispatch::Taken;
-use crate::retention::Retention;
 use crate::site::Site;
+use crate::text::text_enum;
 use crate::time::Timestamp;
 use crate::users::User;
 use crate::vault::Sealed;
-use crate::webhook::SealedSecrets;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -275,7 +276,7 @@ pub trait SystemStore: Send + Sync {
         function: FunctionId,
     ) -> Result<Option<SealedSecrets>, StoreError>;
 
-    /// Marks a subscription because the webhook of `version` is gone, see [`crate::subscriber::Inactive`].
+    /// Marks a subscription because the webhook of `version` is gone, see [`crate::subscribers::Inactive`].
     /// False when it is marked or off already, or another version of the function is the active one.
     async fn subscription_gone(
         &self,

@@ -26,11 +26,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tollgate_core::failpoint::{self, Point};
-use tollgate_core::function::Executable;
+use tollgate_core::functions::Executable;
 use tollgate_core::ids::{FunctionId, SiteId, VersionId};
-use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::invocations::LogLine;
 use tollgate_core::limits;
 use tollgate_core::supervise::Supervisor;
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::time::Clock;
 
 /// How often queues are looked at.

@@ -7,9 +7,10 @@ use crate::process::worker::{LoadError, Worker};
 use crate::process::zygote::{Exit, ExitWatch};
 use crate::process::{crash, out_of_memory};
 use std::sync::Arc;
-use tollgate_core::function::{Executable, Source};
-use tollgate_core::invocation::{Failure, FailureKind, LogLine};
+use tollgate_core::functions::{Executable, Source};
+use tollgate_core::invocations::LogLine;
 use tollgate_core::limits;
+use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::text::span;
 
 /// Keeps one process in the books until it is known to have ended.

@@ -2,7 +2,7 @@
 
 use crate::support::{failure, function, python};
 use serde_json::json;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::tasks::FailureKind;
 
 /// What is raised, and the message of the failure.
 const RAISED: &[(&str, &str, &str)] = &[

@@ -4,8 +4,8 @@ use crate::support::{call, failure, function, python, value};
 use serde_json::json;
 use std::time::Duration;
 use tollgate_core::ids::TaskId;
-use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::tasks::FailureKind;
 
 const FIRST: &str = "\
 import _thread, ctypes, faulthandler, os, signal, sys, threading, time

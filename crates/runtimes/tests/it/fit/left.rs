@@ -2,9 +2,9 @@
 
 use crate::support::{Python, failure, function, function_with, python, value};
 use serde_json::{Value, json};
-use tollgate_core::function::FunctionOptions;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::FunctionOptions;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::tasks::FailureKind;
 
 /// A kind of thing that is left behind, code that looks whether it is there and leaves it, and what
 /// each call must find.

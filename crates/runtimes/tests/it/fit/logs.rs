@@ -3,7 +3,8 @@
 use crate::support::{failure, function, python, value};
 use serde_json::json;
 use std::time::Duration;
-use tollgate_core::invocation::{FailureKind, LogLine};
+use tollgate_core::invocations::LogLine;
+use tollgate_core::tasks::FailureKind;
 
 fn lines(logs: &[LogLine]) -> Vec<(&str, &str)> {
     logs.iter()

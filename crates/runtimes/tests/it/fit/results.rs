@@ -2,8 +2,8 @@
 
 use crate::support::{failure, function, python, value};
 use serde_json::json;
-use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::runtime::{RunReport, Runtime as _};
+use tollgate_core::tasks::FailureKind;
 
 const FIRST: &str = "\
 import dataclasses, datetime, decimal, enum, pathlib, types, uuid, collections

@@ -3,7 +3,7 @@
 use super::{behind, without_namespaces};
 use crate::support::{Python, failure, function, skipped, value};
 use serde_json::json;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::tasks::FailureKind;
 
 const CALLS: &str = include_str!("make_calls.py");
 const OLD_CALLS: &str = include_str!("make_old_calls.py");

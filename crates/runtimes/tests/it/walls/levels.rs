@@ -7,8 +7,8 @@ use crate::support::{failure, function, python_with, skipped, value};
 use serde_json::json;
 use std::path::Path;
 use tollgate_core::confinement::{Confinement, Wall};
-use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::tasks::FailureKind;
 use tollgate_runtimes::{Interpreter, LauncherSpec};
 
 /// What functions commonly do must work at every level.

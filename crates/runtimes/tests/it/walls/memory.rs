@@ -5,10 +5,10 @@ use crate::poll::eventually;
 use crate::support::{Python, failure, function, function_with, value};
 use serde_json::json;
 use tollgate_core::confinement::Wall;
-use tollgate_core::function::FunctionOptions;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::FunctionOptions;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::tasks::FailureKind;
 use tollgate_runtimes::ProcessConfig;
 
 const SERVER_GROWTH_BYTES: usize = 50 << 20;
@@ -62,7 +62,7 @@ async fn both_ways() -> Vec<Python> {
     ways
 }
 
-fn with_memory(code: &str, memory_mb: u32) -> std::sync::Arc<tollgate_core::function::Executable> {
+fn with_memory(code: &str, memory_mb: u32) -> std::sync::Arc<tollgate_core::functions::Executable> {
     let options = FunctionOptions {
         memory_mb: Some(memory_mb),
         ..FunctionOptions::default()

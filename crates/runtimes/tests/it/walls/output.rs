@@ -4,10 +4,10 @@ use super::behind;
 use crate::support::{failure, function, function_with, value};
 use serde_json::json;
 use std::time::Duration;
-use tollgate_core::function::FunctionOptions;
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::functions::FunctionOptions;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::tasks::FailureKind;
 
 /// Descriptors of this process, which is the server here.
 fn descriptors() -> usize {

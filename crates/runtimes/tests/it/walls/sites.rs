@@ -6,8 +6,8 @@ use crate::processes::Process;
 use crate::support::{Python, failure, function, function_of, python, python_with, value};
 use serde_json::{Value, json};
 use std::time::Duration;
-use tollgate_core::invocation::FailureKind;
 use tollgate_core::ports::runtime::Runtime as _;
+use tollgate_core::tasks::FailureKind;
 
 /// What a process inherits from the one that it was forked from: where its code lies, and how it hashes.
 const INHERITED: &str = "def main(p): return [id(None), hash('tollgate')]";

@@ -3,7 +3,7 @@
 use crate::app::TestApp;
 use crate::snapshots::assert_answer;
 use serde_json::{Value, json};
-use tollgate_core::invocation::FailureKind;
+use tollgate_core::tasks::FailureKind;
 use tollgate_testkit::fake_runtime::Behaviour;
 
 const FUNCTIONS: &str = "/api/apps/user-management/functions/";

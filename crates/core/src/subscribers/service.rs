@@ -1,23 +1,22 @@
 //! Subscribing functions to events.
 
-use super::invocations::visible;
-use crate::app::App;
+use crate::apps::{self, App};
 use crate::auth::{Permission, Principal};
-use crate::chain::Link;
 use crate::draft::{Draft, Faults};
 use crate::engine::{Engine, Explained, Hindrance, in_order};
 use crate::error::Error;
 use crate::events::{EventSpec, EventType, InvalidEventType, Phase};
-use crate::function::Function;
+use crate::functions::Function;
 use crate::idempotency::Remember;
 use crate::ids::{FunctionId, InvocationId};
+use crate::invocations::{Link, visible};
 use crate::json::merge_patch;
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
-use crate::subscriber::{OnTimeout, Subscriber, SubscriberOptions};
+use crate::subscribers::{OnTimeout, Subscriber, SubscriberOptions};
 use crate::text::prefix;
 use crate::time::Timestamp;
-use crate::users::FieldError;
+use crate::validation::{self, FieldError};
 use serde_json::Value;
 use std::future::Future;
 use std::sync::Arc;
@@ -191,7 +190,7 @@ impl SubscriberService {
             ("on_timeout", patch.on_timeout.is_some()),
             ("max_attempts", patch.max_attempts.is_some()),
         ];
-        super::check_damaged(&before.damaged, &fields, &mut errors);
+        validation::check_damaged(&before.damaged, &fields, &mut errors);
         let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
         check(spec, &options, found.as_ref(), &mut errors);
@@ -279,7 +278,7 @@ impl SubscriberService {
         app_slug: &str,
         event: EventType,
     ) -> Result<(App, Vec<Subscriber>), Error> {
-        let app = super::app(&self.engine, principal, app_slug).await?;
+        let app = apps::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
         let subscribers = store.list_subscribers(event, Some(app.id)).await?;
         let subscribers = subscribers.into_iter();
@@ -296,7 +295,7 @@ impl SubscriberService {
         principal: &Principal,
         app_slug: &str,
     ) -> Result<(App, Vec<(EventType, usize)>), Error> {
-        let app = super::app(&self.engine, principal, app_slug).await?;
+        let app = apps::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
         let mut counts = Vec::with_capacity(self.engine.catalogue.specs().len());
         for event in self.engine.catalogue.types() {
@@ -506,15 +505,15 @@ fn check(
     function: Option<&Function>,
     errors: &mut Vec<FieldError>,
 ) {
-    super::check_timeout(options.timeout_seconds, errors);
+    validation::check_timeout(options.timeout_seconds, errors);
     let (field, most) = ("max_attempts", limits::MAX_ATTEMPTS_MAX);
-    super::check_range(field, options.max_attempts, 1, most, errors);
+    validation::check_range(field, options.max_attempts, 1, most, errors);
     if spec.event.phase() == Phase::Post && options.on_timeout == OnTimeout::Allow {
         let message = "Only PRE events have it; a POST function that times out is tried again";
         errors.push(FieldError::new("on_timeout", message));
     }
     let own = options.filter.as_deref();
-    super::check_filter("filter", own, Some(spec), errors);
+    validation::check_filter("filter", own, Some(spec), errors);
     let functions = function.and_then(|it| it.options.filter_conditions.as_deref());
-    super::check_filter("filter_conditions", functions, Some(spec), errors);
+    validation::check_filter("filter_conditions", functions, Some(spec), errors);
 }

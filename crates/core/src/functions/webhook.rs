@@ -4,7 +4,7 @@
 
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::function::Executable;
+use crate::functions::Executable;
 use crate::ids::{AppId, SiteId};
 use crate::ports::store::{Reason, Store};
 use crate::time::{Clock, Timestamp};

@@ -3,7 +3,7 @@
 //! Must never let go of a dead letter, or of anything that has not ended.
 
 use crate::limits;
-use crate::task::State;
+use crate::tasks::State;
 use crate::time::Timestamp;
 use std::time::Duration;
 

@@ -1,12 +1,12 @@
 //! What a PRE function decided, as a closed type, and how the stage's decisions add up.
 
 use crate::events::EventType;
-use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
-use crate::invocation::{Failure, FailureKind};
+use crate::invocations::{RecordedVerdict, VerdictKind};
 use crate::json::JsonText;
 use crate::numbers::{self, Integers};
-use crate::subscriber::OnTimeout;
+use crate::subscribers::OnTimeout;
+use crate::tasks::{Failure, FailureKind};
 use crate::{limits, strict_json, text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -29,48 +29,6 @@ pub enum Verdict {
     },
     /// No: the function broke.
     Broken(Failure),
-}
-
-/// The same without its contents, for the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VerdictKind {
-    /// Go on, unchanged.
-    Allow,
-    /// Go on, with changes.
-    Enrich,
-    /// The function said no.
-    Deny,
-    /// The function broke.
-    Broken,
-}
-
-text_enum!(VerdictKind {
-    Allow => "allow",
-    Enrich => "enrich",
-    Deny => "deny",
-    Broken => "broken",
-});
-
-impl VerdictKind {
-    /// The word that people and programs are shown.
-    pub const fn shown(self) -> &'static str {
-        match self {
-            Self::Allow => "allowed",
-            Self::Enrich => "enriched",
-            Self::Deny => "denied",
-            Self::Broken => "broken",
-        }
-    }
-}
-
-/// A verdict as its run's record keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedVerdict {
-    /// Which of the four it is.
-    pub kind: VerdictKind,
-    /// The reason of a denial, cut to [`limits::VERDICT_MESSAGE_BYTES`].
-    pub message: Option<String>,
 }
 
 /// The keys of a returned object that mean something; the rest is the function's own business.

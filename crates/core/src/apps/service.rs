@@ -1,14 +1,15 @@
 //! Apps: create, list, change, delete, and entering one with a right.
 
-use super::{check_damaged, check_texts, slug};
-use crate::app::App;
+use super::App;
 use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
 use crate::draft::Draft;
 use crate::engine::{Engine, deleted};
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ports::store::{Conflict, NewApp, Page, PageRequest, StoreError, to_the_end};
+use crate::text;
 use crate::time::Timestamp;
+use crate::validation::{check_damaged, check_texts, slug};
 use std::sync::Arc;
 
 /// An app to be created.
@@ -91,7 +92,7 @@ impl AppService {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn get(&self, principal: &Principal, slug: &str) -> Result<App, Error> {
-        super::app(&self.engine, principal, slug).await
+        app(&self.engine, principal, slug).await
     }
 
     /// Finds an app and checks the right `R` in it.
@@ -175,4 +176,10 @@ impl AppService {
         });
         Ok(deleted.await?)
     }
+}
+
+/// An app of the caller's site.
+pub(crate) async fn app(engine: &Engine, principal: &Principal, slug: &str) -> Result<App, Error> {
+    let app = engine.scoped(principal.scope()).app(slug).await?;
+    app.ok_or_else(|| Error::NotFound(format!("App '{}'", text::prefix(slug, 64))))
 }

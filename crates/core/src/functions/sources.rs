@@ -1,12 +1,11 @@
 //! What a function runs, made of what was given for it: code, or an address with headers, whichever
 //! its mode has, and the limits around it. What its mode does not have is refused.
 
-use super::{check_filter, check_range, check_timeout};
-use crate::function::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
+use crate::functions::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
 use crate::limits;
 use crate::rate::Rate;
 use crate::text::prefix;
-use crate::users::FieldError;
+use crate::validation::{FieldError, check_filter, check_range, check_timeout};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// New headers of a proxy function. Names differ by more than case.

@@ -2,13 +2,13 @@
 
 use super::grants::{RightsInput, may_change_what_runs, may_replace};
 use super::sources::{Given, HeadersChange, check_options, source};
-use super::{check_damaged, check_filter, check_texts, slug};
 use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
-use crate::function::{
+use crate::functions::webhook::{FunctionRow, SigningSecret, WebhookState};
+use crate::functions::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
     Source, VersionEntry,
 };
@@ -19,9 +19,8 @@ use crate::ports::runtime::CheckError;
 use crate::ports::store::{Conflict, FunctionChange, NewFunction, Page, PageRequest, to_the_end};
 use crate::site::TenantScope;
 use crate::time::Timestamp;
-use crate::users::FieldError;
+use crate::validation::{FieldError, check_damaged, check_filter, check_texts, slug};
 use crate::vault::Sealed;
-use crate::webhook::{FunctionRow, SigningSecret, WebhookState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;

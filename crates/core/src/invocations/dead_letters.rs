@@ -1,24 +1,23 @@
 //! Dead letters: runs that nobody waited for and whose every attempt failed. They are kept until
 //! somebody redrives or discards them.
 
-use super::invocations::{shown, shown_page, visible};
-use super::readable_by;
+use super::visible::{readable_by, shown, shown_page, visible};
 use crate::auth::{Permission, Principal};
 use crate::draft::Draft;
 use crate::engine::{Engine, Queuer, on_behalf, redrive_limits};
 use crate::error::Error;
 use crate::events::EventType;
-use crate::function::text_enum;
 use crate::ids::{FunctionId, InvocationId, UserId};
-use crate::invocation::{FailureKind, Invocation, InvocationChanged, OnBehalf};
+use crate::invocations::{Invocation, InvocationChanged, OnBehalf};
 use crate::limits;
 use crate::ports::store::{
     Conflict, DeadLetter, InvocationQuery, Page, PageRequest, Redrive, RedriveVersion, Visibility,
     to_the_end,
 };
 use crate::site::TenantScope;
-use crate::task::State;
-use crate::users::FieldError;
+use crate::tasks::{FailureKind, State};
+use crate::text::text_enum;
+use crate::validation::FieldError;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;

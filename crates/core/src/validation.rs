@@ -1,64 +1,45 @@
-//! Operations on apps, functions, subscribers, invocations and dead letters. Users have their own folder.
+//! Checking what people send: one message for each field that does not hold.
+//!
+//! Must never look anything up: what others have is for services to ask.
 
-mod admin;
-mod apps;
-mod dead_letters;
-mod functions;
-mod grants;
-mod invocations;
-mod sources;
-mod subscribers;
-mod watched;
-
-pub use admin::{AdminService, NewSuperuser, Strength};
-pub use apps::{AppService, CreateApp, UpdateApp};
-pub use dead_letters::{
-    DeadLetterFilter, DeadLetterService, RedriveMany, RedriveSummary, VersionChoice,
-};
-pub use functions::{
-    CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
-};
-pub use grants::RightsInput;
-pub use invocations::{Call, Executed, InvocationService};
-pub use sources::HeadersChange;
-pub use subscribers::{Explain, Subscribe, SubscriberPatch, SubscriberService};
-
-use crate::app::App;
-use crate::auth::{Permission, Principal};
 use crate::draft::Faults;
-use crate::engine::Engine;
 use crate::error::Error;
 use crate::events::EventSpec;
 use crate::filter::Filter;
-use crate::ids::AppId;
-use crate::ports::store::Visibility;
-use crate::users::FieldError;
+use crate::json::Object;
 use crate::{limits, text};
+use serde::Serialize;
+use std::borrow::Cow;
 
-/// An app of the caller's site.
-pub(crate) async fn app(engine: &Engine, principal: &Principal, slug: &str) -> Result<App, Error> {
-    let app = engine.scoped(principal.scope()).app(slug).await?;
-    app.ok_or_else(|| Error::NotFound(format!("App '{}'", text::prefix(slug, 64))))
+/// One field that does not hold, for the `errors` of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field's name; what is within another one follows it after a dot.
+    pub field: Cow<'static, str>,
+    /// What must change.
+    pub message: String,
+    /// Where in the field's text, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Where in that line, in characters from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
 }
 
-/// Which records a reader of invocations sees: one's own, and those of the apps in which a role says
-/// so. None means all.
-fn readable_by(principal: &Principal) -> Option<Visibility> {
-    let right = Permission::InvocationsRead;
-    (!principal.may(right, None)).then(|| Visibility {
-        user: principal.user_id(),
-        own_in: own_in(principal),
-        apps: principal.apps_with(right),
-    })
-}
-
-/// The app to which a function's view of its caller's own runs is confined.
-fn own_in(principal: &Principal) -> Option<AppId> {
-    principal.ceilings().last().map(|ceiling| ceiling.app)
+impl FieldError {
+    /// One error.
+    pub fn new(field: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+            line: None,
+            column: None,
+        }
+    }
 }
 
 /// The slug to use: the given one if it is well-formed, else one made of the name.
-fn slug(
+pub(crate) fn slug(
     given: Option<String>,
     name: &str,
     faults: &Faults,
@@ -126,7 +107,7 @@ fn check_chars(
 }
 
 /// Name and description of an app or function, where they are new.
-fn check_texts(
+pub(crate) fn check_texts(
     (name, description): (&str, &str),
     before: Option<(&str, &str)>,
     errors: &mut Vec<FieldError>,
@@ -150,7 +131,7 @@ pub(crate) fn check_name(name: &str, errors: &mut Vec<FieldError>) {
 }
 
 /// A time limit of a function or subscription.
-fn check_timeout(seconds: Option<f64>, errors: &mut Vec<FieldError>) {
+pub(crate) fn check_timeout(seconds: Option<f64>, errors: &mut Vec<FieldError>) {
     let (least, most) = (limits::TIMEOUT_MIN, limits::TIMEOUT_MAX);
     let (least, most) = (least.as_secs_f64(), most.as_secs_f64());
     if seconds.is_some_and(|it| !(it >= least && it <= most)) {
@@ -160,7 +141,7 @@ fn check_timeout(seconds: Option<f64>, errors: &mut Vec<FieldError>) {
 }
 
 /// A filter, for `event` or before it is known.
-fn check_filter(
+pub(crate) fn check_filter(
     field: &'static str,
     filter: Option<&str>,
     event: Option<&EventSpec>,
@@ -180,7 +161,7 @@ fn check_filter(
     }
 }
 
-fn check_range(
+pub(crate) fn check_range(
     field: &'static str,
     value: Option<u32>,
     min: u32,
@@ -212,5 +193,21 @@ pub(crate) fn refuse(errors: Vec<FieldError>) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::Validation(errors))
+    }
+}
+
+/// Free-form data: its size, and what a database's text cannot hold.
+pub(crate) fn check_object(
+    field: &'static str,
+    object: &Object,
+    max_bytes: usize,
+    errors: &mut Vec<FieldError>,
+) {
+    let json = serde_json::to_string(object).unwrap_or_default();
+    if json.len() > max_bytes {
+        let message = format!("Keep it below {} KiB", max_bytes / 1024);
+        errors.push(FieldError::new(field, message));
+    } else if json.contains("\\u0000") {
+        errors.push(FieldError::new(field, "Remove the NUL character"));
     }
 }

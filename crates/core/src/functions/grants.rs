@@ -5,10 +5,10 @@
 
 use crate::auth::{ActsAs, FunctionRights, GrantScope, Granted, Permission, Principal};
 use crate::error::Error;
-use crate::function::{Function, FunctionOptions};
+use crate::functions::{Function, FunctionOptions};
 use crate::ids::AppId;
 use crate::time::Timestamp;
-use crate::users::FieldError;
+use crate::validation::FieldError;
 
 /// What a function is to declare; what is none stays as it is.
 #[derive(Debug, Clone, Default)]

@@ -8,18 +8,18 @@ use crate::egress::EgressHosts;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::events::Phase;
-use crate::function::Object;
 use crate::ids::{SiteId, UserId};
-use crate::limits;
+use crate::json::Object;
 use crate::ports::store::{
     Conflict, PageRequest, Reason, ScopedStore, StoreError, UserChange, UserCommit, UserQuery,
     to_the_end,
 };
 use crate::site::{Authority, Site, is_host_name};
-use crate::text;
 use crate::users::identity::{kept_email, kept_username};
-use crate::users::{FieldError, Profile, UpdateUser, User, is_of_a_username};
+use crate::users::{Profile, UpdateUser, User, is_of_a_username};
+use crate::validation::{self, FieldError};
 use crate::vault::{Place, Purpose};
+use crate::{limits, text};
 use std::sync::Arc;
 
 /// What becomes of a superuser's password that is easily guessed.
@@ -127,12 +127,12 @@ impl AdminService {
         domains: Vec<String>,
     ) -> Result<Site, Error> {
         let mut errors = Vec::new();
-        let slug = super::slug(Some(slug.to_owned()), slug, &Faults::default(), &mut errors);
+        let slug = validation::slug(Some(slug.to_owned()), slug, &Faults::default(), &mut errors);
         let domains = domains
             .iter()
             .map(|domain| host(domain, &mut errors))
             .collect();
-        super::refuse(errors)?;
+        validation::refuse(errors)?;
         let site = Site {
             id: SiteId(0),
             name: slug.clone(),
@@ -161,7 +161,7 @@ impl AdminService {
     ) -> Result<String, Error> {
         let mut errors = Vec::new();
         let domain = host(domain, &mut errors);
-        super::refuse(errors)?;
+        validation::refuse(errors)?;
         let system = self.engine.store.system(Reason::Administer);
         system.add_site_domain(site.id, &domain).await?;
         Ok(domain)
@@ -271,7 +271,7 @@ impl AdminService {
                 tracing::warn!(problem, "the superuser's password is weak: {problem}");
             }),
         }
-        super::refuse(errors)?;
+        validation::refuse(errors)?;
         let password_hash = Some(self.passwords.hash(password).await?);
         let user = self.engine.new_user(profile, true).await?;
         let change = UserChange::Create {
@@ -298,7 +298,7 @@ impl AdminService {
         let before = store.user(id).await?;
         let before = before.ok_or_else(|| Error::NotFound(format!("User {id}")))?;
         let profile = change.applied_to(&before.profile);
-        super::refuse(profile.check(Some(&before.profile)))?;
+        validation::refuse(profile.check(Some(&before.profile)))?;
         let user = User {
             profile,
             updated_at: self.engine.clock.now(),
@@ -330,7 +330,7 @@ impl AdminService {
         let user = record
             .ok_or_else(|| Error::NotFound(format!("User '{login}'")))?
             .user;
-        super::refuse(self.passwords.check(&password, &user.profile))?;
+        validation::refuse(self.passwords.check(&password, &user.profile))?;
         let password_hash = Some(self.passwords.hash(password).await?);
         let now = self.engine.clock.now();
         let user = User {

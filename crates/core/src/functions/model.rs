@@ -6,9 +6,9 @@ use crate::auth::{ActsAs, FunctionRights};
 use crate::egress::EgressHosts;
 use crate::ids::{AppId, FunctionId, SiteId, VersionId};
 use crate::limits;
+use crate::text::text_enum;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -48,32 +48,6 @@ pub enum Network {
     /// The outside, through the server's guarded client.
     Egress,
 }
-
-macro_rules! text_enum {
-    ($name:ident { $($variant:ident => $text:literal),+ $(,)? }) => {
-        impl $name {
-            /// All of them, in their order.
-            pub const ALL: [Self; [$($text),+].len()] = [$(Self::$variant),+];
-
-            /// The word used in SQL and on the wire.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-
-            /// The value of a stored or received word.
-            pub fn from_text(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
-pub(crate) use text_enum;
 
 text_enum!(ExecutionMode { App => "app", Proxy => "proxy", System => "system" });
 text_enum!(Environment { Python => "python", Node => "node" });
@@ -302,6 +276,3 @@ pub struct CallContext {
     /// The event's id, when an event caused the call.
     pub event_id: Option<crate::ids::EventId>,
 }
-
-/// Input for a JSON value that users may send either as an object or as a string holding one.
-pub type Object = serde_json::Map<String, Value>;

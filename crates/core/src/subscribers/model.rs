@@ -3,8 +3,9 @@
 //! The rule of the API document: a function subscribes at most once to each event type.
 
 use crate::events::{EventType, Phase};
-use crate::function::{Executable, text_enum};
+use crate::functions::Executable;
 use crate::ids::{AppId, FunctionId, SubscriberId};
+use crate::text::text_enum;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;

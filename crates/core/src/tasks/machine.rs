@@ -18,12 +18,23 @@
 //! A taken task is pending until its worker notes that it has begun. Short runs end without that
 //! note: every input for `running` is one for a taken `pending` as well.
 
-use crate::function::text_enum;
-use crate::invocation::{FailureKind, Waiter};
+use super::FailureKind;
+use crate::text::text_enum;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
+
+/// Who waits for a run, which decides what happens to it when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Waiter {
+    /// A caller: PRE and synchronous calls. Without the caller the run has no purpose.
+    Caller,
+    /// Nobody: POST and queued calls. They run until they have ended.
+    Nobody,
+}
+
+text_enum!(Waiter { Caller => "caller", Nobody => "nobody" });
 
 /// Where an invocation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -353,5 +364,5 @@ pub fn retry_delay(attempt: u32, random: u64, asked: Option<Duration>) -> Durati
 }
 
 #[cfg(test)]
-#[path = "task_tests.rs"]
+#[path = "machine_tests.rs"]
 mod tests;

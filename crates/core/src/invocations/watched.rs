@@ -8,11 +8,10 @@ use crate::auth::{Actor, Principal};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::InvocationId;
-use crate::invocation::{Invocation, InvocationChanged};
-use crate::limits;
-use crate::pause;
+use crate::invocations::{Invocation, InvocationChanged};
 use crate::ports::store::{InvocationQuery, Page, PageRequest, ScopedStore};
-use crate::task::State;
+use crate::tasks::State;
+use crate::{limits, pause};
 use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError};
 
