@@ -11,8 +11,7 @@ use crate::events::Phase;
 use crate::ids::{SiteId, UserId};
 use crate::json::Object;
 use crate::ports::store::{
-    Conflict, PageRequest, Reason, ScopedStore, StoreError, UserChange, UserCommit, UserQuery,
-    to_the_end,
+    Conflict, PageRequest, Reason, ScopedStore, StoreError, UserChange, UserQuery, Work, to_the_end,
 };
 use crate::site::{Authority, Site, is_host_name};
 use crate::users::identity::{kept_email, kept_username};
@@ -379,20 +378,17 @@ impl AdminService {
         site: &Site,
         change: UserChange,
     ) -> Result<(), Error> {
-        let commit = UserCommit {
-            author: None,
-            change,
-            completions: Vec::new(),
-            invocations: Vec::new(),
-            remember: None,
-        };
         let (store, principals) = (
             self.engine.scoped(authority.scope(site.id)),
             Arc::clone(&self.principals),
         );
-        let (site, user) = (site.id, commit.change.user_id());
+        let (site, user) = (site.id, change.user().id);
+        let work = Work {
+            change: Some(store.user_change(change, None)?),
+            ..Work::default()
+        };
         let written = to_the_end(async move {
-            let committed = store.commit_user(commit, Box::new(|| {})).await;
+            let committed = store.commit(work).await;
             principals.invalidate(site, user);
             committed
         });

@@ -2,7 +2,7 @@
 //! records how they ended.
 //!
 //! The store's rows are the queue; what is held in memory here is only a faster way to them. This
-//! crate decides nothing about states: [`tollgate_core::task`] does.
+//! crate decides nothing about states: [`tollgate_core::tasks`] does.
 
 mod attempt;
 mod claimer;

@@ -1,6 +1,6 @@
 //! Deletes what is over: now and then, a few rows at a time, with pauses for everybody else.
 //!
-//! What is over is [`tollgate_core::retention`]'s decision. This loop must never matter to a run:
+//! What is over is [`tollgate_core::invocations::retention`]'s decision. This loop must never matter to a run:
 //! whatever goes wrong here is logged and tried again at the next pass.
 
 use crate::executor::{Executor, Shared};

@@ -397,7 +397,9 @@ fn of_store(error: StoreError) -> ApiError {
             .retry_after(1)
             .caused_by(cause)
         }
-        StoreError::Corrupt { .. } | StoreError::Failed(_) => ApiError::internal(cause),
+        StoreError::Refused | StoreError::Corrupt { .. } | StoreError::Failed(_) => {
+            ApiError::internal(cause)
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use common::{Bench, queued};
 use divan::counter::ItemsCount;
 use std::sync::Arc;
 use tollgate_core::tasks::State;
+use tollgate_testkit::store_contract::Alone;
 use tollgate_testkit::store_contract::World;
 
 /// Operations of one sample.

@@ -10,6 +10,7 @@ mod common;
 use common::{Bench, queued};
 use std::time::{Duration, Instant};
 use tollgate_core::tasks::State;
+use tollgate_testkit::store_contract::Alone;
 
 const ENDED: usize = 1_000_000;
 const WAITING: usize = 100_000;

@@ -7,11 +7,12 @@ use crate::ids::inserted;
 use crate::open::Scoped;
 use crate::retention;
 use crate::rows::{Record, all, write};
+use crate::work;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::ids::{ApiKeyId, UserId};
 use tollgate_core::ports::store::{
-    ApiKey, Conflict, CredentialStore, Epoch, NewApiKey, RoleGrant, StoreError, Token,
+    ApiKey, Change, Conflict, CredentialStore, Epoch, Made, NewApiKey, RoleGrant, StoreError, Token,
 };
 use tollgate_core::time::Timestamp;
 use uuid::Uuid;
@@ -153,29 +154,19 @@ impl CredentialStore for Scoped {
             .look_up(|connection| grants::of_user(connection, self.site(), user, now))
     }
 
-    async fn assign_roles(
+    fn roles_assigned(
         &self,
         users: Vec<UserId>,
         grants: Vec<RoleGrant>,
         now: Timestamp,
-    ) -> Result<u64, StoreError> {
+    ) -> (Change, Made<u64>) {
         let site = self.site();
-        self.inner
-            .writer
-            .write(move |connection| grants::assign(connection, site, &users, &grants, now))
-            .await
+        work::making(move |connection| grants::assign(connection, site, &users, &grants, now))
     }
 
-    async fn revoke_roles(
-        &self,
-        users: Vec<UserId>,
-        grants: Vec<RoleGrant>,
-    ) -> Result<u64, StoreError> {
+    fn roles_revoked(&self, users: Vec<UserId>, grants: Vec<RoleGrant>) -> (Change, Made<u64>) {
         let site = self.site();
-        self.inner
-            .writer
-            .write(move |connection| grants::revoke(connection, site, &users, &grants))
-            .await
+        work::making(move |connection| grants::revoke(connection, site, &users, &grants))
     }
 
     async fn insert_api_key(&self, key: NewApiKey) -> Result<ApiKey, StoreError> {
@@ -233,12 +224,9 @@ impl CredentialStore for Scoped {
             .await
     }
 
-    async fn insert_token(&self, token: Token, epoch: Epoch) -> Result<(), StoreError> {
+    fn signed_in(&self, token: Token, epoch: Epoch) -> Change {
         let site = self.site();
-        self.inner
-            .writer
-            .write(move |connection| sign_in(connection, site, &token, epoch))
-            .await
+        work::change(move |connection| sign_in(connection, site, &token, epoch))
     }
 
     async fn exchange_token(&self, used: String, next: Token) -> Result<bool, StoreError> {
@@ -249,17 +237,14 @@ impl CredentialStore for Scoped {
             .await
     }
 
-    async fn end_family(
+    fn family_ended(
         &self,
         user: UserId,
         family: Uuid,
         now: Timestamp,
         forget_at: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Change {
         let (site, times) = (self.site(), (now, forget_at));
-        self.inner
-            .writer
-            .write(move |connection| end_family(connection, site, user, family, times))
-            .await
+        work::change(move |connection| end_family(connection, site, user, family, times))
     }
 }

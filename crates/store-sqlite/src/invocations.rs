@@ -3,7 +3,7 @@
 use crate::error::DbResult;
 use crate::listing::{Filter, bounds};
 use crate::open::Scoped;
-use crate::queue::{End, complete, insert};
+use crate::queue::{End, complete};
 use crate::rows::{Record, all, count, first, json};
 use crate::{attempts, idempotency};
 use async_trait::async_trait;
@@ -17,8 +17,8 @@ use tollgate_core::invocations::{
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{
-    Conflict, InvocationQuery, InvocationStore, NewWork, OnCommit, Page, PageRequest, StoreError,
-    Visibility,
+    Conflict, InvocationQuery, InvocationStore, OnCommit, Page, PageRequest, StoreError,
+    Visibility, Work,
 };
 use tollgate_core::tasks::{Failure, FailureKind, State};
 use uuid::Uuid;
@@ -330,7 +330,7 @@ fn list(
 }
 
 /// Stores the answer that shows a record as it stands in this transaction.
-fn keep_record(
+pub(crate) fn keep_record(
     connection: &Connection,
     site: i64,
     remember: &Remember<Invocation>,
@@ -342,27 +342,8 @@ fn keep_record(
 
 #[async_trait]
 impl InvocationStore for Scoped {
-    async fn insert_invocations(&self, work: NewWork) -> Result<(), StoreError> {
-        let site = self.site();
-        let NewWork {
-            invocations,
-            completions,
-            on_commit,
-            remember,
-        } = work;
-        let ends = End::prepare(completions)?;
-        self.inner
-            .writer
-            .write_then(Some(on_commit), move |connection| {
-                idempotency::check(connection, site, remember.as_ref())?;
-                insert(connection, site, &invocations)?;
-                complete(connection, Some(site), &ends)?;
-                if let (Some(remember), [asked, ..]) = (&remember, &*invocations) {
-                    keep_record(connection, site, remember, asked.id)?;
-                }
-                Ok(())
-            })
-            .await
+    async fn commit(&self, work: Work) -> Result<(), StoreError> {
+        self.write_work(work).await
     }
 
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError> {

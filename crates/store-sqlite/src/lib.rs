@@ -31,8 +31,9 @@ mod rows;
 mod secrets;
 mod subscribers;
 mod system;
-mod user_commit;
+mod user_change;
 mod users;
+mod work;
 mod writer;
 
 pub use backup::BackupError;
@@ -40,6 +41,7 @@ pub use error::OpenError;
 pub use identities::{SharedName, shared_names};
 pub use migrations::migrate;
 pub use open::{SqliteOptions, SqliteStore, WriterStats};
+pub use work::host_change;
 
 /// The database's file within the data folder.
 pub const DATABASE_FILE: &str = "tollgate.db";

@@ -1,4 +1,4 @@
-//! Reading users. Changing them is [`crate::user_commit`]'s business.
+//! Reading users. Changing them is [`crate::user_change`]'s business.
 
 use crate::error::DbResult;
 use crate::grants;
@@ -6,13 +6,14 @@ use crate::identities::Names;
 use crate::listing::{Filter, bounds};
 use crate::open::Scoped;
 use crate::rows::{Record, all, count, first, json, write};
-use crate::user_commit::{Prepared, commit};
+use crate::user_change;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, params_from_iter};
+use tollgate_core::idempotency::Remember;
 use tollgate_core::ids::UserId;
 use tollgate_core::json::Object;
 use tollgate_core::ports::store::{
-    OnCommit, Page, PageRequest, StoreError, UserCommit, UserOrder, UserQuery, UserStore,
+    Change, Page, PageRequest, StoreError, UserChange, UserOrder, UserQuery, UserStore,
 };
 use tollgate_core::text::folded;
 use tollgate_core::time::Timestamp;
@@ -278,18 +279,11 @@ impl UserStore for Scoped {
             .await
     }
 
-    async fn commit_user(
+    fn user_change(
         &self,
-        user_commit: UserCommit,
-        on_commit: OnCommit,
-    ) -> Result<(), StoreError> {
-        let site = self.site();
-        let prepared = Prepared::new(user_commit)?;
-        self.inner
-            .writer
-            .write_then(Some(on_commit), move |connection| {
-                commit(connection, site, &prepared)
-            })
-            .await
+        change: UserChange,
+        remember: Option<Remember<User>>,
+    ) -> Result<Change, StoreError> {
+        user_change::prepared(self.site(), change, remember)
     }
 }

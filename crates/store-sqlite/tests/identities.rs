@@ -8,12 +8,11 @@ use rusqlite::params;
 use std::path::Path;
 use std::sync::Arc;
 use tollgate_core::ids::{SiteId, UserId};
-use tollgate_core::ports::store::{
-    Conflict, Reason, ScopedStore, Store, StoreError, UserChange, UserCommit,
-};
+use tollgate_core::ports::store::{Conflict, Reason, ScopedStore, Store, StoreError, UserChange};
 use tollgate_core::site::Authority;
 use tollgate_core::users::User;
 use tollgate_store_sqlite::{SharedName, SqliteOptions, SqliteStore, shared_names};
+use tollgate_testkit::store_contract::{Alone, UserCommit};
 
 /// Number, username, address, deleted.
 const PEOPLE: [(i64, &str, &str, bool); 13] = [

@@ -10,7 +10,9 @@ use super::service::{BAD_CREDENTIAL, SignIn, WRONG_LOGIN};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
-use crate::ports::store::{Conflict, Epoch, Reason, StoreError, Token, TokenKind, to_the_end};
+use crate::ports::store::{
+    Conflict, Epoch, Reason, StoreError, Token, TokenKind, Work, to_the_end,
+};
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
@@ -254,7 +256,12 @@ impl AuthService {
 
     async fn note_sign_in(&self, site: &Site, token: Token, epoch: Epoch) -> Result<(), Error> {
         let user = token.user_id;
-        match self.scoped(site).insert_token(token, epoch).await {
+        let store = self.scoped(site);
+        let work = Work {
+            change: Some(store.signed_in(token, epoch)),
+            ..Work::default()
+        };
+        match store.commit(work).await {
             Ok(()) => {}
             // The password was changed, or the account closed, while the old one was checked.
             Err(StoreError::Conflict(Conflict::Gone)) => {
@@ -273,7 +280,11 @@ impl AuthService {
         let (site, now) = (site.id, self.clock.now());
         let forget_at = now.plus(limits::ACCESS_TOKEN_TTL + MARGIN);
         let ended = to_the_end(async move {
-            let ended = store.end_family(user, family, now, forget_at).await;
+            let work = Work {
+                change: Some(store.family_ended(user, family, now, forget_at)),
+                ..Work::default()
+            };
+            let ended = store.commit(work).await;
             principals.invalidate(site, user);
             ended
         });

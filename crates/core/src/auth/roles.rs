@@ -12,7 +12,7 @@ use crate::draft::Draft;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
-use crate::ports::store::{RoleGrant, ScopedStore, Store, to_the_end};
+use crate::ports::store::{RoleGrant, ScopedStore, Store, Work, to_the_end};
 use crate::time::{Clock, Timestamp};
 use crate::users::{Standing, functions_may_change};
 use crate::validation::FieldError;
@@ -81,7 +81,13 @@ impl RoleService {
         }
         let principals = Arc::clone(&self.principals);
         let assigned = to_the_end(async move {
-            let changed = store.assign_roles(users.clone(), grants, now).await?;
+            let (change, made) = store.roles_assigned(users.clone(), grants, now);
+            let work = Work {
+                change: Some(change),
+                ..Work::default()
+            };
+            store.commit(work).await?;
+            let changed = made.take().unwrap_or_default();
             users
                 .iter()
                 .for_each(|user| principals.invalidate(scope.site_id(), *user));
@@ -105,7 +111,13 @@ impl RoleService {
         draft.checked(errors)?;
         let principals = Arc::clone(&self.principals);
         let revoked = to_the_end(async move {
-            let removed = store.revoke_roles(users.clone(), grants).await?;
+            let (change, made) = store.roles_revoked(users.clone(), grants);
+            let work = Work {
+                change: Some(change),
+                ..Work::default()
+            };
+            store.commit(work).await?;
+            let removed = made.take().unwrap_or_default();
             users
                 .iter()
                 .for_each(|user| principals.invalidate(scope.site_id(), *user));

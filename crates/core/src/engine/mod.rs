@@ -10,6 +10,7 @@ mod explain;
 mod gate;
 mod host;
 mod ids;
+mod operation;
 mod params;
 mod patch;
 mod proposal;
@@ -31,6 +32,7 @@ pub use explain::{Explained, Hindrance};
 pub use gate::Condition;
 pub(crate) use gate::{Gate, Occurrence, Passage, Subscribed};
 pub use host::{HostFactory, NobodysHost};
+pub use operation::Saving;
 #[cfg(test)]
 pub(crate) use patch::enrich;
 pub use proposal::{Proposal, Unsavable};
@@ -38,7 +40,7 @@ pub use publish::{EventService, Prepared, Publication};
 pub use resolve::QueueCoordinator;
 pub(crate) use resolve::{deleted, switched_off};
 pub use response::{PublishResponse, PublishedTask};
-pub use stage::{Agreement, PreStage};
+pub use stage::{Agreement, PreStage, Verdicts};
 pub(crate) use waited::WaitedRun;
 
 use crate::auth::{Actor, Ceiling, Principals};

@@ -16,7 +16,7 @@ use crate::invocations::{Completion, Link, NewInvocation, Trigger};
 use crate::json::JsonText;
 use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
-use crate::ports::store::{NewWork, OnCommit};
+use crate::ports::store::{OnCommit, Work};
 use crate::subscribers::Subscription;
 use crate::tasks::{Failure, Waiter};
 use std::sync::Arc;
@@ -52,7 +52,7 @@ struct Member {
 /// Publishes events.
 #[derive(Clone)]
 pub struct EventService {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
 }
 
 impl EventService {
@@ -82,16 +82,13 @@ impl EventService {
                 let is_any = !prepared.tasks.is_empty();
                 let response = success(event.event_type(), prepared.tasks);
                 if is_any {
-                    let work = NewWork {
-                        invocations: prepared.invocations,
-                        completions: prepared.completions,
+                    let work = Work {
+                        births: prepared.invocations,
+                        ends: prepared.completions,
                         on_commit: prepared.on_commit,
-                        remember: None,
+                        ..Work::default()
                     };
-                    self.engine
-                        .scoped(principal.scope())
-                        .insert_invocations(work)
-                        .await?;
+                    self.engine.scoped(principal.scope()).commit(work).await?;
                 }
                 Ok(Publication {
                     response,

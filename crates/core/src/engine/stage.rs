@@ -53,17 +53,25 @@ impl Member {
 pub struct Agreement<P> {
     /// What was proposed, with all patches applied.
     pub proposal: P,
-    members: Vec<Member>,
+    /// The results, to be written with it.
+    pub verdicts: Verdicts,
 }
 
-impl<P> Agreement<P> {
-    /// The results to be written with the change. Call it when the write is certain to follow.
-    pub fn take_completions(&mut self) -> Vec<Completion> {
+/// Results of functions that agreed. Dropping them puts them on record alone.
+#[derive(Default)]
+pub struct Verdicts(Vec<Member>);
+
+impl Verdicts {
+    /// Those of a second stage of the same operation.
+    pub fn join(&mut self, next: Self) {
+        self.0.extend(next.0);
+    }
+
+    /// What is to be written. Call it when the write is certain to follow.
+    pub(super) fn take_completions(&mut self) -> Vec<Completion> {
         let ended = "The stage had already ended";
-        self.members
-            .iter_mut()
-            .map(|member| member.take_completion(ended))
-            .collect()
+        let members = self.0.iter_mut();
+        members.map(|it| it.take_completion(ended)).collect()
     }
 }
 
@@ -148,7 +156,7 @@ impl PreStage {
         }
         Ok(Agreement {
             proposal,
-            members: self.members,
+            verdicts: Verdicts(self.members),
         })
     }
 

@@ -13,7 +13,7 @@ use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use crate::invocations::{Completion, Invocation, InvocationChanged, Link, OnBehalf, Trigger};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Reservation, TaskRun};
-use crate::ports::store::{InvocationQuery, NewWork, Page, PageRequest, ScopedStore, to_the_end};
+use crate::ports::store::{InvocationQuery, Page, PageRequest, ScopedStore, Work, to_the_end};
 use crate::site::TenantScope;
 use crate::tasks::{FailureKind, State, Waiter};
 use std::sync::Arc;
@@ -370,7 +370,7 @@ impl InvocationService {
         if reservation.granted(0) {
             run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
         }
-        let invocations = vec![run.invocation.clone()];
+        let births = vec![run.invocation.clone()];
         let on_commit = Box::new(move || {
             if run.invocation.holder.is_some() {
                 Reservation::submit(reservation, vec![run]);
@@ -379,11 +379,11 @@ impl InvocationService {
             }
         });
         store
-            .insert_invocations(NewWork {
-                invocations,
-                completions: Vec::new(),
+            .commit(Work {
+                births,
                 on_commit,
                 remember,
+                ..Work::default()
             })
             .await?;
         Ok(Executed {

@@ -17,16 +17,12 @@ use crate::auth::{
     Password, PasswordGate, Passwords, Permission, Principal, Principals, SiteAccess, right,
 };
 use crate::draft::Draft;
-use crate::engine::{Agreement, Engine, EventService};
+use crate::engine::{Engine, EventService, Saving, Verdicts};
 use crate::error::Error;
-use crate::events::{Event, LifecycleEvent};
-use crate::failpoint::{self, Point};
+use crate::events::Event;
 use crate::idempotency::Remember;
-use crate::invocations::Completion;
 use crate::limits;
-use crate::ports::store::{
-    Conflict, Page, PageRequest, UserChange, UserCommit, UserQuery, to_the_end,
-};
+use crate::ports::store::{Conflict, Page, PageRequest, UserChange, UserQuery};
 use crate::validation::{FieldError, check_damaged};
 use std::sync::Arc;
 
@@ -82,14 +78,15 @@ impl UserService {
         self.events.admit(POST_USER_CREATE, principal).await?;
         let pre = UserCreateProposal(profile.clone());
         let proposed = ProposedUser::new(profile);
-        let agreement = self.ask(pre, proposed, principal).await?;
+        let pre = Event::of(pre);
+        let mut agreement = self.events.ask(&pre, proposed, principal).await?;
 
         let password_hash = self.hash(input.password).await?;
-        let now = self.engine.still(access).await.and_then(|now| {
-            may_set_staff(now.principal(), false, input.is_staff)?;
-            Ok(now)
+        let verdicts = &mut agreement.verdicts;
+        let now = self.events.still(access, verdicts, |now| {
+            may_set_staff(now.principal(), false, input.is_staff).map(|()| now)
         });
-        let (agreement, now) = self.still(principal, agreement, now).await?;
+        let now = now.await?;
         let principal = now.principal();
         let user = self
             .engine
@@ -100,8 +97,13 @@ impl UserService {
             user: Box::new(user.clone()),
             password_hash,
         };
-        let change = Change { change, remember };
-        self.commit(change, agreement, &post, principal).await?;
+        let saved = Saved {
+            change,
+            verdicts: agreement.verdicts,
+            post,
+            remember,
+        };
+        self.save(saved, principal).await?;
         Ok(user)
     }
 
@@ -143,14 +145,17 @@ impl UserService {
         };
         self.events.admit(POST_USER_UPDATE, principal).await?;
         let proposed = ProposedUser::of(before.clone(), proposed);
-        let agreement = self.ask(pre, proposed, principal).await?;
+        let pre = Event::of(pre);
+        let mut agreement = self.events.ask(&pre, proposed, principal).await?;
 
         let password_hash = self.hash(input.password.clone()).await?;
         // The account itself is the one that was looked at: a change of it, or of its roles, raises the
         // revision, and the write is refused.
-        let now = self.engine.still(principal).await;
-        let now = now.and_then(|now| may_update(&now, &before, &input).map(|()| now));
-        let (agreement, principal) = self.still(principal, agreement, now).await?;
+        let verdicts = &mut agreement.verdicts;
+        let now = self.events.still(principal, verdicts, |now| {
+            may_update(&now, &before, &input).map(|()| now)
+        });
+        let principal = now.await?;
 
         let user = User {
             profile: agreement.proposal.profile.clone(),
@@ -167,8 +172,13 @@ impl UserService {
             user: Box::new(user.clone()),
             password_hash,
         };
-        self.commit(change.into(), agreement, &post, &principal)
-            .await?;
+        let saved = Saved {
+            change,
+            verdicts: agreement.verdicts,
+            post,
+            remember: None,
+        };
+        self.save(saved, &principal).await?;
         Ok(user)
     }
 
@@ -196,10 +206,13 @@ impl UserService {
         let pre = UserDeleteProposal(UserParams::from(&before));
         self.events.admit(POST_USER_DELETE, principal).await?;
         let proposed = ProposedUser::of(before.clone(), before.profile.clone());
-        let agreement = self.ask(pre, proposed, principal).await?;
-        let now = self.engine.still(principal).await;
-        let now = now.and_then(|now| may_change(&now, &before).map(|()| now));
-        let (agreement, principal) = self.still(principal, agreement, now).await?;
+        let pre = Event::of(pre);
+        let mut agreement = self.events.ask(&pre, proposed, principal).await?;
+        let verdicts = &mut agreement.verdicts;
+        let now = self.events.still(principal, verdicts, |now| {
+            may_change(&now, &before).map(|()| now)
+        });
+        let principal = now.await?;
 
         let user = User {
             is_deleted: true,
@@ -211,8 +224,13 @@ impl UserService {
         let change = UserChange::Delete {
             user: Box::new(user),
         };
-        self.commit(change.into(), agreement, &post, &principal)
-            .await
+        let saved = Saved {
+            change,
+            verdicts: agreement.verdicts,
+            post,
+            remember: None,
+        };
+        self.save(saved, &principal).await
     }
 
     /// One user: oneself, or others with the permission `users.read`.
@@ -279,41 +297,6 @@ impl UserService {
         found.ok_or_else(|| Error::NotFound("User".to_owned()))
     }
 
-    /// Publishes the PRE event and waits until every function has agreed.
-    async fn ask(
-        &self,
-        pre: impl LifecycleEvent,
-        proposed: ProposedUser,
-        principal: &Principal,
-    ) -> Result<Agreement<ProposedUser>, Error> {
-        let event = Event::of(pre);
-        let publication = self.events.publish_event(&event, principal).await?;
-        match publication.stage {
-            Some(stage) => stage.decide(proposed).await,
-            None => Err(Error::Internal(
-                "a PRE event was published without a stage".to_owned(),
-            )),
-        }
-    }
-
-    /// Goes on if whoever asks still may. If not, the functions did run, and nothing is saved.
-    async fn still<T>(
-        &self,
-        principal: &Principal,
-        mut agreement: Agreement<ProposedUser>,
-        may: Result<T, Error>,
-    ) -> Result<(Agreement<ProposedUser>, T), Error> {
-        match may {
-            Ok(now) => Ok((agreement, now)),
-            Err(error) => {
-                let store = self.engine.scoped(principal.scope());
-                let completions = unsaved(agreement.take_completions());
-                self.engine.complete_or_later(&store, completions).await;
-                Err(error)
-            }
-        }
-    }
-
     /// Everything that is wrong with what is proposed.
     fn errors_in(
         &self,
@@ -335,71 +318,37 @@ impl UserService {
         }
     }
 
-    /// One transaction for everything. From here on it goes to the end, whatever becomes of the
-    /// caller. When it loses against another change, the PRE results are still put on record.
-    async fn commit(
+    /// Saves what was agreed to, and forgets what memory keeps of the account.
+    async fn save(
         &self,
-        Change { change, remember }: Change,
-        mut agreement: Agreement<ProposedUser>,
-        post: &Event,
+        Saved {
+            change,
+            verdicts,
+            post,
+            remember,
+        }: Saved,
         principal: &Principal,
     ) -> Result<(), Error> {
-        failpoint::hit(Point::PreAgreed);
         let store = self.engine.scoped(principal.scope());
-        let prepared = self.events.prepare(post, principal).await?;
-        let (engine, principals) = (Arc::clone(&self.engine), Arc::clone(&self.principals));
-        let (site, author) = (principal.scope().site_id(), principal.author());
-        let written = to_the_end(async move {
-            let user = change.user_id();
-            let completions = agreement.take_completions();
-            let kept = unsaved(completions.clone());
-            let completions = [completions, prepared.completions].concat();
-            let changes: Vec<_> = completions.iter().map(Completion::change).collect();
-            let commit = UserCommit {
-                author,
-                change,
-                completions,
-                invocations: prepared.invocations,
-                remember,
-            };
-            let committed = store.commit_user(commit, prepared.on_commit).await;
-            principals.invalidate(site, user);
-            match &committed {
-                Ok(()) => changes.into_iter().for_each(|it| engine.tell_watchers(it)),
-                Err(_) if kept.is_empty() => {}
-                // The functions did run, whatever became of the change.
-                Err(_) => engine.complete_or_later(&store, kept).await,
-            }
-            committed
-        });
-        written.await?;
-        failpoint::hit(Point::ReplyBefore);
-        Ok(())
+        let (site, user) = (principal.scope().site_id(), change.user().id);
+        let principals = Arc::clone(&self.principals);
+        let saving = Saving {
+            change: store.user_change(change, remember)?,
+            posts: vec![post],
+            verdicts,
+            afterwards: Box::new(move || principals.invalidate(site, user)),
+        };
+        self.events.save(saving, principal).await
     }
 }
 
-/// Results of functions that agreed to what is not saved: they changed nothing.
-fn unsaved(completions: Vec<Completion>) -> Vec<Completion> {
-    let completions = completions.into_iter();
-    completions
-        .map(|completion| Completion {
-            changes: None,
-            ..completion
-        })
-        .collect()
-}
-
-/// A change, and the wish that the answer to its request be stored with it.
-struct Change {
+/// What is written of an operation on a user.
+struct Saved {
     change: UserChange,
+    verdicts: Verdicts,
+    post: Event,
+    /// The answer of the request that creates the user.
     remember: Option<Remember<User>>,
-}
-
-impl From<UserChange> for Change {
-    fn from(change: UserChange) -> Self {
-        let remember = None;
-        Self { change, remember }
-    }
 }
 
 /// What was decided on another revision is not written; the write itself names the one that was read.

@@ -7,11 +7,12 @@ use tokio::runtime::Runtime;
 use tollgate_core::functions::Function;
 use tollgate_core::ids::{InvocationId, TaskId, UserId};
 use tollgate_core::invocations::NewInvocation;
-use tollgate_core::ports::store::{IdKind, Store, UserChange, UserCommit};
+use tollgate_core::ports::store::{IdKind, Store, UserChange};
 use tollgate_core::tasks::{State, Waiter};
 use tollgate_core::users::User;
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore};
 use tollgate_testkit::clock::ManualClock;
+use tollgate_testkit::store_contract::UserCommit;
 use tollgate_testkit::store_contract::{TestStore, World};
 
 /// A store with a function, a user to copy and a run to copy.

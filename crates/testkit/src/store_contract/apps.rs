@@ -2,6 +2,7 @@
 #![expect(clippy::missing_panics_doc, reason = "every case is a test")]
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
+use super::alone::Alone;
 use super::world::assert_conflict;
 use super::{World, everything};
 use tollgate_core::apps::App;

@@ -2,13 +2,14 @@
 #![expect(clippy::missing_panics_doc, reason = "every case is a test")]
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
+use super::alone::{Alone, UserCommit};
 use super::world::{assert_conflict, create, delete, next, update};
 use super::{World, committed};
 use futures_util::FutureExt as _;
 use tollgate_core::auth::RoleName;
 use tollgate_core::functions::Function;
 use tollgate_core::ports::store::{
-    Author, Conflict, FunctionChange, NewFunction, NewSubscriber, RoleGrant, StoreError, UserCommit,
+    Author, Conflict, FunctionChange, NewFunction, NewSubscriber, RoleGrant, StoreError,
 };
 use tollgate_core::subscribers::SubscriberOptions;
 use tollgate_core::tasks::{State, Waiter};

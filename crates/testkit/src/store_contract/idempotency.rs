@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
 use super::World;
+use super::alone::{Alone, UserCommit};
 use super::world::{Tenant, assert_conflict, create};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -15,8 +16,7 @@ use tollgate_core::ids::{AppId, UserId};
 use tollgate_core::invocations::Invocation;
 use tollgate_core::limits::IDEMPOTENCY_TTL;
 use tollgate_core::ports::store::{
-    ApiKey, Conflict, NewApiKey, NewApp, NewFunction, NewSubscriber, NewWork, StoreError,
-    StoredAnswer, UserCommit,
+    ApiKey, Conflict, NewApiKey, NewApp, NewFunction, NewSubscriber, StoreError, StoredAnswer, Work,
 };
 use tollgate_core::subscribers::{Subscriber, SubscriberOptions};
 use tollgate_core::tasks::{State, Waiter};
@@ -153,13 +153,14 @@ async fn write_user(world: &World, function: &Function, text: &str, name: &str) 
 
 async fn write_run(world: &World, function: &Function, text: &str) -> Done {
     let run = world.a.new_run(function, Waiter::Nobody, None).await;
-    let work = NewWork {
-        invocations: vec![run.clone()],
-        completions: Vec::new(),
+    let work = Work {
+        births: vec![run.clone()],
+        ends: Vec::new(),
         on_commit: Box::new(|| {}),
         remember: Some(remember(world, text, show_run)),
+        ..Work::default()
     };
-    let made = world.a.store.insert_invocations(work).await;
+    let made = world.a.store.commit(work).await;
     let recorded = world.a.store.invocation(run.id).await.unwrap();
     assert_eq!(recorded.is_some(), made.is_ok());
     (json!([run.id, function.slug, "pending"]), made)

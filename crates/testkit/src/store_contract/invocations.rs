@@ -9,7 +9,7 @@ use tollgate_core::invocations::{
     Completion, NewInvocation, OnBehalf, RecordedVerdict, VerdictKind,
 };
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::store::{InvocationQuery, NewWork, PageRequest, Visibility};
+use tollgate_core::ports::store::{InvocationQuery, PageRequest, Visibility, Work};
 use tollgate_core::tasks::{Failure, FailureKind, State, Waiter};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 
@@ -25,13 +25,14 @@ pub async fn a_record_is_read_as_written(world: World) {
         ..world.a.new_run(&function, Waiter::Nobody, None).await
     };
     let (on_commit, heard) = committed();
-    let work = NewWork {
-        invocations: vec![new.clone()],
-        completions: Vec::new(),
+    let work = Work {
+        births: vec![new.clone()],
+        ends: Vec::new(),
         on_commit,
         remember: None,
+        ..Work::default()
     };
-    world.a.store.insert_invocations(work).await.unwrap();
+    world.a.store.commit(work).await.unwrap();
     heard.await.unwrap();
     let record = world.a.store.invocation(new.id).await.unwrap().unwrap();
     assert_eq!(
@@ -148,13 +149,14 @@ pub async fn a_run_may_be_written_with_its_end(world: World) {
     let function = world.a.some_function().await;
     let new = world.a.new_run(&function, Waiter::Nobody, Some("me")).await;
     let end = world.a.end(&new, 1, State::Dead);
-    let work = NewWork {
-        invocations: vec![new.clone()],
-        completions: vec![end.clone()],
+    let work = Work {
+        births: vec![new.clone()],
+        ends: vec![end.clone()],
         on_commit: Box::new(|| {}),
         remember: None,
+        ..Work::default()
     };
-    world.a.store.insert_invocations(work).await.unwrap();
+    world.a.store.commit(work).await.unwrap();
     assert_eq!(world.a.standing(&new).await, (State::Dead, 1));
     let record = world.a.store.invocation(new.id).await.unwrap().unwrap();
     assert_eq!(record.failure, end.failure);

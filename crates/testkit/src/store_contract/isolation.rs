@@ -4,6 +4,7 @@
 #![expect(clippy::missing_panics_doc, reason = "every case is a test")]
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
+use super::alone::{Alone, UserCommit};
 use super::credentials::{grant, key, token};
 use super::secrets::new as secret;
 use super::world::{assert_conflict, code, create, delete, next, update};
@@ -13,7 +14,7 @@ use tollgate_core::events::EventType;
 use tollgate_core::functions::Function;
 use tollgate_core::invocations::NewInvocation;
 use tollgate_core::ports::store::{
-    Epoch, FunctionChange, InvocationQuery, NewWork, StoreError, UserCommit, UserQuery,
+    Epoch, FunctionChange, InvocationQuery, StoreError, UserQuery, Work,
 };
 use tollgate_core::secrets::SecretChange;
 use tollgate_core::subscribers::SubscriberOptions;
@@ -297,16 +298,11 @@ pub async fn invocations_of_another_site_are_out_of_reach(world: World) {
 
     // A record of another site is refused with all that came with it.
     let foreign = world.a.new_run(&function, Waiter::Nobody, None).await;
-    let work = NewWork {
-        invocations: vec![foreign.clone()],
-        completions: Vec::new(),
-        on_commit: Box::new(|| {}),
-        remember: None,
+    let work = Work {
+        births: vec![foreign.clone()],
+        ..Work::default()
     };
-    assert!(matches!(
-        b.insert_invocations(work).await,
-        Err(StoreError::Failed(_))
-    ));
+    assert!(matches!(b.commit(work).await, Err(StoreError::Failed(_))));
     let mut smuggled = world.a.whole(&foreign, State::Succeeded);
     assert_eq!(b.complete(vec![smuggled.clone()]).await.unwrap(), [false]);
     smuggled.site_id = world.b.site.id;

@@ -4,6 +4,7 @@
 //! [`store_contract!`](crate::store_contract!), which makes one test of each case. A case may ask
 //! only for what the port promises, never for how one store happens to do it.
 
+mod alone;
 pub mod apps;
 pub mod attempts;
 pub mod commits;
@@ -21,6 +22,7 @@ pub mod subscribers;
 pub mod users;
 mod world;
 
+pub use alone::{Alone, UserCommit};
 pub use world::{Tenant, TestStore, World, committed, everything};
 
 /// Names every case once: as a plain function that runs all of them, and as a macro that makes a

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "every case is a test")]
 
 use super::World;
+use super::alone::Alone;
 use super::credentials::token;
 use std::time::Duration;
 use tollgate_core::ids::InvocationId;

@@ -1,5 +1,6 @@
 //! Two sites in an empty store, and short ways to fill them.
 
+use super::alone::{Alone, UserCommit};
 use crate::clock::ManualClock;
 use crate::entropy::SeededEntropy;
 use std::any::Any;
@@ -18,8 +19,8 @@ use tollgate_core::invocations::{
 };
 use tollgate_core::json::{JsonText, Object};
 use tollgate_core::ports::store::{
-    Claimed, IdKind, NewApp, NewFunction, NewSubscriber, NewWork, OnCommit, PageRequest, Reason,
-    ScopedStore, Store, StoreError, SystemStore, UserChange, UserCommit,
+    Claimed, IdKind, NewApp, NewFunction, NewSubscriber, OnCommit, PageRequest, Reason,
+    ScopedStore, Store, StoreError, SystemStore, UserChange, Work,
 };
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::subscribers::{Subscriber, SubscriberOptions};
@@ -385,16 +386,14 @@ impl Tenant {
 
     /// Records runs.
     pub async fn record(&self, invocations: Vec<NewInvocation>) {
-        let work = NewWork {
-            invocations,
-            completions: Vec::new(),
+        let work = Work {
+            births: invocations,
+            ends: Vec::new(),
             on_commit: Box::new(|| {}),
             remember: None,
+            ..Work::default()
         };
-        self.store
-            .insert_invocations(work)
-            .await
-            .expect("runs can be recorded");
+        self.store.commit(work).await.expect("runs can be recorded");
     }
 
     /// Where a run stands: state and attempt.

@@ -1,11 +1,10 @@
 //! Users, roles and credentials of one site.
 
 use super::system::{Epoch, Token};
-use super::{OnCommit, Page, PageRequest, StoreError};
+use super::{Change, Made, Page, PageRequest, StoreError};
 use crate::auth::RoleName;
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
-use crate::invocations::{Completion, NewInvocation};
 use crate::json::Object;
 use crate::text::text_enum;
 use crate::time::Timestamp;
@@ -23,22 +22,6 @@ pub struct Author {
     pub user: UserId,
     /// Its revision.
     pub revision: i64,
-}
-
-/// A change of one user with everything that must be written with it or not at all.
-#[derive(Debug, Clone)]
-pub struct UserCommit {
-    /// Whose right it takes; none for the program's own.
-    pub author: Option<Author>,
-    /// The change.
-    pub change: UserChange,
-    /// The results of the PRE functions that agreed to it, and the ends of those POST runs that must
-    /// not begin.
-    pub completions: Vec<Completion>,
-    /// The POST runs that it causes.
-    pub invocations: Vec<NewInvocation>,
-    /// The answer of the request that creates the user; not looked at for other changes.
-    pub remember: Option<Remember<User>>,
 }
 
 /// A change of one user.
@@ -67,12 +50,10 @@ pub enum UserChange {
 }
 
 impl UserChange {
-    /// Whom it concerns.
-    pub fn user_id(&self) -> UserId {
+    /// The record as it will stand.
+    pub const fn user(&self) -> &User {
         match self {
-            Self::Create { user, .. } | Self::Update { user, .. } | Self::Delete { user } => {
-                user.id
-            }
+            Self::Create { user, .. } | Self::Update { user, .. } | Self::Delete { user } => user,
         }
     }
 }
@@ -161,12 +142,16 @@ pub trait UserStore: Send + Sync {
         page: PageRequest,
     ) -> Result<Page<User>, StoreError>;
 
-    /// Writes a change with its PRE results and POST runs in one transaction.
+    /// A change of one user, for a unit of work, with the answer of the request that creates the user.
     ///
     /// # Errors
-    /// [`super::Conflict`] when uniqueness or the revision does not hold; nothing is written then,
-    /// the completions excepted: they must be written by a call of their own.
-    async fn commit_user(&self, commit: UserCommit, on_commit: OnCommit) -> Result<(), StoreError>;
+    /// When it has no JSON. [`super::Conflict`] comes from the unit, when uniqueness or the revision does not hold;
+    /// nothing is written then.
+    fn user_change(
+        &self,
+        change: UserChange,
+        remember: Option<Remember<User>>,
+    ) -> Result<Change, StoreError>;
 }
 
 /// A role given to a user.
@@ -229,22 +214,18 @@ pub trait CredentialStore: Send + Sync {
     async fn role_grants(&self, user: UserId, now: Timestamp)
     -> Result<Vec<RoleGrant>, StoreError>;
 
-    /// Gives every role to every user; one held already gets the new end. Returns how many pairs. The
+    /// Gives every role to every user; one held already gets the new end. Makes how many pairs. The
     /// revision of each of these users grows, so that nothing is written that was decided before.
-    async fn assign_roles(
+    fn roles_assigned(
         &self,
         users: Vec<UserId>,
         grants: Vec<RoleGrant>,
         now: Timestamp,
-    ) -> Result<u64, StoreError>;
+    ) -> (Change, Made<u64>);
 
-    /// Takes every role from every user. Returns how many pairs were removed. The revision of whoever
+    /// Takes every role from every user. Makes how many pairs were removed. The revision of whoever
     /// had one grows.
-    async fn revoke_roles(
-        &self,
-        users: Vec<UserId>,
-        grants: Vec<RoleGrant>,
-    ) -> Result<u64, StoreError>;
+    fn roles_revoked(&self, users: Vec<UserId>, grants: Vec<RoleGrant>) -> (Change, Made<u64>);
 
     /// Stores an API key.
     async fn insert_api_key(&self, key: NewApiKey) -> Result<ApiKey, StoreError>;
@@ -271,8 +252,8 @@ pub trait CredentialStore: Send + Sync {
     ///
     /// # Errors
     /// [`super::Conflict::Gone`] when the user is deleted or not active, or `epoch` is not the user's
-    /// any more: the password that was checked may have been changed since.
-    async fn insert_token(&self, token: Token, epoch: Epoch) -> Result<(), StoreError>;
+    /// any more: the password that was checked may have been changed since. They come from the unit of work.
+    fn signed_in(&self, token: Token, epoch: Epoch) -> Change;
 
     /// Ends the refresh token with the hash `used` and stores `next` in its place, or does neither:
     /// false when there is none, or it has ended. It is remembered as used until it would have
@@ -281,11 +262,11 @@ pub trait CredentialStore: Send + Sync {
 
     /// Ends all sessions and refresh tokens that came from one sign-in, and until `forget_at` lists
     /// it in [`super::CredentialOwner::ended_families`].
-    async fn end_family(
+    fn family_ended(
         &self,
         user: UserId,
         family: Uuid,
         now: Timestamp,
         forget_at: Timestamp,
-    ) -> Result<(), StoreError>;
+    ) -> Change;
 }

@@ -1,10 +1,10 @@
 //! Invocation records of one site.
 
-use super::{OnCommit, Page, PageRequest, StoreError};
+use super::{OnCommit, Page, PageRequest, StoreError, Work};
 use crate::events::EventType;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, InvocationId, TaskId, UserId};
-use crate::invocations::{Completion, Invocation, NewInvocation};
+use crate::invocations::{Completion, Invocation};
 use crate::tasks::{FailureKind, State};
 use async_trait::async_trait;
 
@@ -38,23 +38,15 @@ pub struct Visibility {
     pub apps: Vec<AppId>,
 }
 
-/// Runs to be recorded, and what is signalled once they are on disk.
-pub struct NewWork {
-    /// The records.
-    pub invocations: Vec<NewInvocation>,
-    /// The records of those that must not begin.
-    pub completions: Vec<Completion>,
-    /// Runs after the commit.
-    pub on_commit: OnCommit,
-    /// The answer of the request that asks for the first of them.
-    pub remember: Option<Remember<Invocation>>,
-}
-
 /// Invocation records.
 #[async_trait]
 pub trait InvocationStore: Send + Sync {
-    /// Writes new records and waits for the disk.
-    async fn insert_invocations(&self, work: NewWork) -> Result<(), StoreError>;
+    /// Writes a unit of work and waits for the disk.
+    ///
+    /// # Errors
+    /// [`super::Conflict`] when what it rests on does not hold, [`StoreError::Refused`] when the host's change says so.
+    /// Nothing is written then.
+    async fn commit(&self, work: Work) -> Result<(), StoreError>;
 
     /// Writes ends of attempts, with the records that are not there yet, and waits for the disk. One flag
     /// each: false when the record had already ended, or has another hold, and was left alone.

@@ -18,22 +18,24 @@ mod idempotency;
 mod invocations;
 mod secrets;
 mod system;
+mod work;
 
 pub use accounts::{
-    ApiKey, Author, CredentialStore, NewApiKey, RoleGrant, UserChange, UserCommit, UserOrder,
-    UserQuery, UserStore,
+    ApiKey, Author, CredentialStore, NewApiKey, RoleGrant, UserChange, UserOrder, UserQuery,
+    UserStore,
 };
 pub use dead_letters::{DeadLetter, DeadLetterStore, Redrive, RedriveVersion};
 pub use functions::{
     AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
 };
 pub use idempotency::{IdempotencyStore, StoredAnswer};
-pub use invocations::{InvocationQuery, InvocationStore, NewWork, Visibility};
+pub use invocations::{InvocationQuery, InvocationStore, Visibility};
 pub use secrets::SecretStore;
 pub use system::{
     Claimed, CredentialOwner, DueLines, Epoch, KeyOwner, Line, LoginRecord, Recovered, Swept,
     SystemStore, Token, TokenKind,
 };
+pub use work::{Change, Made, Work};
 
 use crate::site::TenantScope;
 use std::error::Error as StdError;
@@ -114,6 +116,9 @@ pub enum StoreError {
     /// Something else already stands there, or the record changed meanwhile.
     #[error("{0}")]
     Conflict(Conflict),
+    /// The host's own change was not made, for a reason of its own.
+    #[error("the change was refused by whoever makes it")]
+    Refused,
     /// Stored data does not parse: a bug or a damaged file.
     #[error("{table}.{column} of row {row} holds a value that cannot be read")]
     Corrupt {

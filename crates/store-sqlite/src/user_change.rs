@@ -1,14 +1,13 @@
-//! The one write of a user: the change, the PRE results and the POST runs, all or nothing.
+//! Changes of one user, as parts of a unit of work.
 
 use crate::error::{DbError, DbResult, ensure_rows};
+use crate::idempotency;
 use crate::identities::{self, Names};
-use crate::queue::{End, complete, insert};
 use crate::rows::{first, json, write};
-use crate::{author, idempotency};
+use crate::work;
 use rusqlite::{Connection, params};
 use tollgate_core::idempotency::{Remember, Remembered};
-use tollgate_core::invocations::NewInvocation;
-use tollgate_core::ports::store::{Author, Conflict, StoreError, UserChange, UserCommit};
+use tollgate_core::ports::store::{Change, Conflict, StoreError, UserChange};
 use tollgate_core::text::folded;
 use tollgate_core::users::User;
 
@@ -31,97 +30,77 @@ const END_TOKENS: &str = "
     UPDATE tokens SET ended_at = ?3 WHERE site_id = ?1 AND user_id = ?2 AND ended_at IS NULL";
 const DELETE_KEYS: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id = ?2";
 
-/// A commit whose texts were made on the caller's thread.
-pub(crate) struct Prepared {
-    author: Option<Author>,
+/// A change whose texts were made on the caller's thread.
+struct Prepared {
     change: UserChange,
     names: Names,
     username_key: String,
     email_key: String,
     name_key: String,
     attributes: String,
-    ends: Vec<End>,
-    invocations: Vec<NewInvocation>,
     remember: Option<Remember<User>>,
     remembered: Option<Remembered>,
 }
 
+/// A change of a user in this site, for a unit of work.
+pub(crate) fn prepared(
+    site: i64,
+    change: UserChange,
+    remember: Option<Remember<User>>,
+) -> Result<Change, StoreError> {
+    let prepared = Prepared::new(change, remember)?;
+    Ok(work::change(move |connection| {
+        write_change(connection, site, &prepared)
+    }))
+}
+
 impl Prepared {
-    pub(crate) fn new(commit: UserCommit) -> DbResult<Self> {
-        let user = user_of(&commit.change);
+    fn new(change: UserChange, remember: Option<Remember<User>>) -> DbResult<Self> {
+        let user = change.user();
         let profile = &user.profile;
         let finish = |remember: &Remember<User>| remember.finish(user).map_err(DbError::bug);
         Ok(Self {
-            remembered: commit.remember.as_ref().map(finish).transpose()?,
+            remembered: remember.as_ref().map(finish).transpose()?,
             names: Names::new(&profile.username, &profile.email),
             username_key: folded(&profile.username),
             email_key: folded(&profile.email),
             name_key: folded(&format!("{} {}", profile.first_name, profile.last_name)),
             attributes: json(&profile.attributes)?,
-            author: commit.author,
-            change: commit.change,
-            ends: End::prepare(commit.completions)?,
-            invocations: commit.invocations,
-            remember: commit.remember,
+            change,
+            remember,
         })
     }
 }
 
-fn user_of(change: &UserChange) -> &User {
-    match change {
-        UserChange::Create { user, .. }
-        | UserChange::Update { user, .. }
-        | UserChange::Delete { user } => user,
-    }
-}
-
-/// Writes a commit within the writer's transaction.
-pub(crate) fn commit(connection: &Connection, site: i64, prepared: &Prepared) -> DbResult<()> {
+fn write_change(connection: &Connection, site: i64, prepared: &Prepared) -> DbResult<()> {
     match &prepared.change {
         UserChange::Create {
             user,
             password_hash,
         } => {
             idempotency::check(connection, site, prepared.remember.as_ref())?;
-            author::check(connection, site, prepared.author)?;
             create(connection, site, prepared, user, password_hash.as_deref())?;
             if let Some(remembered) = &prepared.remembered {
                 idempotency::insert(connection, site, remembered)?;
             }
+            Ok(())
         }
         UserChange::Update {
             user,
             password_hash,
         } => {
-            author::check(connection, site, prepared.author)?;
-            update(
-                connection,
-                site,
-                prepared,
-                user,
-                password_hash.as_deref(),
-                false,
-            )?;
-            if ends_tokens(user, password_hash.as_deref()) {
-                end_tokens(connection, site, user)?;
+            let hash = password_hash.as_deref();
+            update(connection, site, prepared, user, hash, false)?;
+            match ends_tokens(user, hash) {
+                true => end_tokens(connection, site, user),
+                false => Ok(()),
             }
         }
         UserChange::Delete { user } => {
-            author::check(connection, site, prepared.author)?;
             update(connection, site, prepared, user, None, true)?;
-            end_credentials(connection, site, user)?;
+            end_credentials(connection, site, user)
         }
     }
-    insert(connection, site, &prepared.invocations)?;
-    // The verdicts are what the change rests on. A run that is not this server's any more was ended
-    // by someone else, so that what it answered does not count.
-    let written = complete(connection, Some(site), &prepared.ends)?;
-    if written.iter().all(|written| *written) {
-        return Ok(());
-    }
-    Err(DbError::Store(StoreError::Unavailable(Box::new(
-        VerdictsLost,
-    ))))
 }
 
 fn create(
@@ -161,11 +140,6 @@ fn create(
     }
     Ok(())
 }
-
-/// Another process has taken this one for dead and ended its runs.
-#[derive(Debug, thiserror::Error)]
-#[error("the verdicts were ended by another process meanwhile; the change was not written")]
-struct VerdictsLost;
 
 #[derive(Debug, thiserror::Error)]
 #[error("user number {0} is in use: it was not taken from a reserved block")]
