@@ -27,6 +27,7 @@ pub mod pause;
 pub mod platform;
 pub mod ports;
 pub mod rate;
+pub mod request;
 pub mod room;
 pub mod secrets;
 pub mod site;

@@ -391,3 +391,15 @@ pub const EVENT_NAME_BYTES: usize = 64;
 /// Names of event types that one process reads from storage beside those that it registers; a record of
 /// one more cannot be read.
 pub const EVENT_NAMES: usize = 10_000;
+
+/// Bytes of a client's `User-Agent` that events show.
+pub const USER_AGENT_BYTES: usize = 512;
+
+/// Bytes of an `Accept-Language` header that are read.
+pub const ACCEPT_LANGUAGE_BYTES: usize = 1024;
+
+/// Bytes of JSON of a refusal's `user_message`.
+pub const USER_MESSAGE_BYTES: usize = 32 * 1024;
+
+/// Languages of a refusal's `user_message`.
+pub const USER_MESSAGE_LANGUAGES: usize = 64;

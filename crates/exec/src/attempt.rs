@@ -209,6 +209,7 @@ fn call(shared: &Shared, run: TaskRun) -> Call {
             .plus(deadline.saturating_duration_since(now)),
         event: invocation.event,
         event_id: invocation.event_id,
+        request: invocation.request,
     };
     Call {
         executable,

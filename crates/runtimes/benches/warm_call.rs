@@ -119,6 +119,7 @@ fn call(executable: &Arc<Executable>) -> Call {
             deadline: SystemClock.now(),
             event: Some(PRE_USER_CREATE),
             event_id: None,
+            request: None,
         },
         timeout: Duration::from_secs(30),
         deadline: None,

@@ -170,6 +170,8 @@ struct Payload<'a> {
     kind: &'a str,
     timestamp: Timestamp,
     event_id: Option<EventId>,
+    /// The request that caused it; none when the program or a function did.
+    request: Option<&'a JsonText>,
     data: &'a JsonText,
 }
 
@@ -312,6 +314,7 @@ impl ProxyRuntime {
                 .map_or("function.execute", EventType::as_str),
             timestamp: call.caused_at,
             event_id: call.context.event_id,
+            request: call.context.request.as_ref(),
             data: &call.params,
         };
         let body = serde_json::to_vec(&payload)

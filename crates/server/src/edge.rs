@@ -4,6 +4,7 @@
 //! Must never log a header's value, a query string or a body: credentials travel in all three.
 
 use crate::error::{ApiError, Cause, Code};
+use crate::extract::RequestId;
 use crate::head;
 use crate::metrics;
 use crate::state::AppState;
@@ -24,9 +25,14 @@ const REQUEST_ID_BYTES: usize = 128;
 const NO_ROUTE: &str = "none";
 
 /// The outermost layer of the router.
-pub(crate) async fn edge(State(app): State<AppState>, request: Request, next: Next) -> Response {
+pub(crate) async fn edge(
+    State(app): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let began = app.clock().monotonic();
     let id = request_id(&request, &app);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();

@@ -112,6 +112,9 @@ pub(crate) struct ErrorBody {
     /// More for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
+    /// What an end user is to read of a refusal, in the language that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_message: Option<String>,
     /// One entry for each field or function that is to blame.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<Object>>)]
@@ -157,6 +160,7 @@ impl ApiError {
             code,
             message: message.into(),
             detail: None,
+            user_message: None,
             errors: None,
             data: None,
             task_id: None,
@@ -334,7 +338,9 @@ impl From<Error> for ApiError {
                 } else {
                     Code::PreEventDenied
                 };
-                Self::new(S::BAD_REQUEST, code, message).errors(json!(refusal.by))
+                let mut error = Self::new(S::BAD_REQUEST, code, message).errors(json!(refusal.by));
+                error.0.body.user_message = refusal.by.into_iter().find_map(|it| it.user_message);
+                error
             }
             Error::FunctionFailed(invocation) => {
                 let mut error = Self::new(S::BAD_REQUEST, Code::FunctionFailed, message);

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 use tollgate_core::events::{EventSpec, Phase};
 use tollgate_core::platform;
+use tollgate_core::request::RequestInfo;
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, PathItemBuilder,
 };
@@ -32,6 +33,7 @@ fn delivery(spec: &EventSpec) -> PathItem {
             "type": event.as_str(),
             "timestamp": "2025-01-15T10:30:00.000000Z",
             "event_id": "01900000-0000-7000-8000-000000000002",
+            "request": RequestInfo::sample(),
             "data": spec.sample(),
         })));
     let body = RequestBodyBuilder::new()
@@ -79,11 +81,12 @@ fn headers() -> [Parameter; 3] {
 fn payload(spec: &EventSpec) -> Value {
     json!({
         "type": "object",
-        "required": ["type", "timestamp", "event_id", "data"],
+        "required": ["type", "timestamp", "event_id", "request", "data"],
         "properties": {
             "type": {"type": "string", "enum": [spec.event.as_str()]},
             "timestamp": {"type": "string", "format": "date-time"},
             "event_id": {"type": "string", "format": "uuid"},
+            "request": RequestInfo::inline_schema(),
             "data": spec.inline_schema(),
         },
     })

@@ -61,7 +61,7 @@ pub(crate) const NEXT_SITE: &str = concat!(
 );
 pub(crate) const DUE: &str = concat!(
     "SELECT id, site_id, task_id, function_id, version_id, version, event, event_id, trigger, ",
-    "waiter, user_id, chain, params, max_attempts, timeout_us, queued_at, replay_of, pinned, ",
+    "waiter, user_id, chain, params, request, max_attempts, timeout_us, queued_at, replay_of, pinned, ",
     "asker_id, acting_function_id, acting_from, attempt, uncounted, fence FROM invocations WHERE ",
     waiting!(),
     " AND site_id = ?1 AND function_id = ?2 AND COALESCE(due_at, queued_at) <= ?3 ",
@@ -222,6 +222,7 @@ fn read(row: &Row<'_>, holder: &Arc<str>) -> DbResult<Claimed> {
         user_id: row.get::<Option<i64>>("user_id")?.map(UserId),
         chain: row.json_opt("chain")?.unwrap_or_default(),
         params: row.json_text("params")?,
+        request: row.json_text_opt("request")?,
         max_attempts: row.u32("max_attempts")?,
         timeout: row.span("timeout_us")?,
         queued_at: row.time("queued_at")?,

@@ -51,6 +51,7 @@ const MIGRATIONS: &[Migration] = &[
         then: Some(identities::without_final_dots),
         ..migration!(13, "0013", "activations")
     },
+    migration!(14, "0014", "requests"),
 ];
 
 const CREATE_TABLE: &str = "

@@ -21,10 +21,10 @@ const INSERT: &str = "
         timeout_us, queued_at, started_at, updated_at, params, replay_of, fence, chain, pinned,
         asker_id, acting_function_id, acting_from, worker, finished_at, due_at, log_count,
         failure_kind, failure_message, failure_retry_after_us, result, changes, failure_traceback,
-        logs, verdict, verdict_message, uncounted)
+        logs, verdict, verdict_message, uncounted, request)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
         ?20, ?21, ?22, ?13, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36,
-        ?37, ?38, ?39, ?40, ?41) ON CONFLICT (id) DO NOTHING";
+        ?37, ?38, ?39, ?40, ?41, ?42) ON CONFLICT (id) DO NOTHING";
 const COMPLETE: &str = "
     UPDATE invocations SET state = ?4, holder = NULL, worker = ?5, started_at = ?6,
         finished_at = ?7, due_at = ?8, updated_at = ?9, log_count = ?10, failure_kind = ?11,
@@ -173,6 +173,7 @@ fn insert_record(
         verdict.map(|verdict| verdict.kind.as_str()),
         verdict.and_then(|verdict| verdict.message.as_deref()),
         completion.is_some_and(|end| end.uncounted),
+        new.request.as_ref().map(JsonText::as_str),
     ])?;
     Ok(rows)
 }

@@ -361,6 +361,7 @@ impl Planned<'_> {
             deadline: now.plus(timeout),
             event: self.event,
             event_id: self.event.map(|_| entropy.event_id(now)),
+            request: None,
         };
         Call {
             executable,

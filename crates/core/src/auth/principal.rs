@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::ids::{AppId, FunctionId, SiteId, UserId};
 use crate::invocations::{Chain, OnBehalf};
 use crate::ports::store::{Author, RoleGrant};
+use crate::request::RequestInfo;
 use crate::site::{Authority, TenantScope};
 use crate::users::User;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Principal {
     /// The credential that was verified; none for what acts with the program's own right.
     proof: Option<Proof>,
     chain: Chain,
+    /// The request that was made; none for what no request stands behind.
+    request: Option<Arc<RequestInfo>>,
     /// None for whoever asks from outside.
     within: Option<Arc<Within>>,
 }
@@ -47,6 +50,7 @@ impl Principal {
             grants: grants.into(),
             proof: None,
             chain: Chain::default(),
+            request: None,
             within: None,
         }
     }
@@ -88,6 +92,7 @@ impl Principal {
             grants,
             proof: None,
             chain: actor.chain.clone(),
+            request: None,
             within: Some(Arc::new(within)),
         }
     }
@@ -122,11 +127,31 @@ impl Principal {
         })
     }
 
+    /// The same caller, by this request.
+    #[must_use]
+    pub fn by_request(mut self, request: Arc<RequestInfo>) -> Self {
+        self.request = Some(request);
+        self
+    }
+
+    /// The request that stands behind what this caller does, if one does.
+    pub fn request(&self) -> Option<&RequestInfo> {
+        self.request.as_deref()
+    }
+
     /// The same caller, as if at the end of this chain.
     #[must_use]
-    pub(crate) fn at_end_of(mut self, chain: Chain) -> Self {
-        self.chain = chain;
-        self
+    pub(crate) fn at_end_of(self, chain: Chain) -> Self {
+        Self { chain, ..self }
+    }
+
+    /// The same caller where `other` stands: by the same request, at the end of the same chain.
+    #[must_use]
+    pub(crate) fn in_place_of(self, other: &Self) -> Self {
+        Self {
+            request: other.request.clone(),
+            ..self.at_end_of(other.chain.clone())
+        }
     }
 
     /// The functions that stand between this caller and the request from outside.

@@ -30,6 +30,8 @@ pub(crate) struct Cause<'a> {
     pub(crate) behalf: OnBehalf,
     pub(crate) chain: Chain,
     pub(crate) params: JsonText,
+    /// The request that stands behind it.
+    pub(crate) request: Option<JsonText>,
     pub(crate) replay_of: Option<InvocationId>,
     /// Every attempt runs the version that it is born with.
     pub(crate) pinned: bool,
@@ -61,6 +63,7 @@ impl Engine {
             behalf: on_behalf(&executable, cause.behalf),
             chain: cause.chain,
             params: cause.params,
+            request: cause.request,
             max_attempts: match cause.waiter {
                 // A caller is told of the first failure.
                 Waiter::Caller => 1,

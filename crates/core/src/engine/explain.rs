@@ -7,6 +7,7 @@ use crate::auth::Principal;
 use crate::error::Error;
 use crate::events::{Event, EventType};
 use crate::invocations::Link;
+use crate::request::RequestInfo;
 use crate::subscribers::{Inactive, Subscriber};
 use std::collections::HashMap;
 
@@ -105,6 +106,7 @@ impl Engine {
         let occurrence = Occurrence {
             event: event_type,
             params: params.clone(),
+            request: principal.request().and_then(RequestInfo::written),
             user,
             at: now,
         };

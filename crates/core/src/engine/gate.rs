@@ -130,6 +130,7 @@ impl Subscribed {
 pub(crate) struct Occurrence {
     pub(crate) event: EventType,
     pub(crate) params: JsonText,
+    pub(crate) request: Option<JsonText>,
     pub(crate) user: Option<JsonText>,
     pub(crate) at: Timestamp,
 }
@@ -137,13 +138,14 @@ pub(crate) struct Occurrence {
 impl Occurrence {
     fn activation(&self) -> Activation {
         let params = self.params.to_value();
-        Activation::new(self.event, params, self.user.as_ref(), self.at)
+        let request = self.request.as_ref();
+        Activation::new(self.event, params, request, self.user.as_ref(), self.at)
     }
 
     /// Bytes that its filters look at.
     fn size(&self) -> usize {
-        let user = self.user.as_ref();
-        self.params.as_str().len() + user.map_or(0, |user| user.as_str().len())
+        let beside = [&self.request, &self.user].into_iter().flatten();
+        self.params.as_str().len() + beside.map(|it| it.as_str().len()).sum::<usize>()
     }
 }
 

@@ -72,7 +72,7 @@ impl Engine {
         }
         let found = self.principals.again(principal).await?;
         let found = found.ok_or(Error::Unauthenticated(BAD_CREDENTIAL))?;
-        Ok(found.at_end_of(principal.chain().clone()))
+        Ok(found.in_place_of(principal))
     }
 
     /// What a function may do now; with `version`, as that version. None when it was deleted.

@@ -19,6 +19,7 @@ mod resolve;
 mod response;
 mod stage;
 mod strangers;
+mod user_message;
 pub mod verdict;
 mod waited;
 mod workers;
@@ -41,6 +42,7 @@ pub use resolve::QueueCoordinator;
 pub(crate) use resolve::{deleted, switched_off};
 pub use response::{PublishResponse, PublishedTask};
 pub use stage::{Agreement, PreStage, Verdicts};
+pub use user_message::UserMessage;
 pub(crate) use waited::WaitedRun;
 
 use crate::auth::{Actor, Ceiling, Principals};

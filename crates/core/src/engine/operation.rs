@@ -115,7 +115,12 @@ impl EventService {
     }
 
     /// Adds the runs of a POST event to a unit of work.
-    async fn add(&self, post: &Event, principal: &Principal, work: &mut Work) -> Result<(), Error> {
+    pub(super) async fn add(
+        &self,
+        post: &Event,
+        principal: &Principal,
+        work: &mut Work,
+    ) -> Result<(), Error> {
         let prepared = self.prepare(post, principal).await?;
         work.births.extend(prepared.invocations);
         work.ends.extend(prepared.completions);
@@ -137,7 +142,7 @@ fn both(first: OnCommit, next: OnCommit) -> OnCommit {
 
 impl Engine {
     /// Writes a unit with the ends of the runs that agreed to it, and tells those who watch.
-    async fn write(
+    pub(super) async fn write(
         self: &Arc<Self>,
         store: &Arc<dyn ScopedStore>,
         mut work: Work,

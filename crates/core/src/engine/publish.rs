@@ -17,6 +17,7 @@ use crate::json::JsonText;
 use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::{OnCommit, Work};
+use crate::request::RequestInfo;
 use crate::subscribers::Subscription;
 use crate::tasks::{Failure, Waiter};
 use std::sync::Arc;
@@ -110,6 +111,9 @@ impl EventService {
         let store = engine.scoped(principal.scope());
         let deadline = engine.clock.monotonic() + engine.settings.pre_budget;
         let members = self.members(event, principal, Waiter::Caller).await?;
+        if let Some(denied) = spec.denied().filter(|_| !members.is_empty()) {
+            self.admit(denied, principal).await?;
+        }
         let mut started = Vec::with_capacity(members.len());
         for Member {
             subscription,
@@ -139,7 +143,7 @@ impl EventService {
                     .collect(),
             ),
         };
-        let stage = PreStage::new(spec, Arc::clone(engine), store, started);
+        let stage = PreStage::new(spec, self.clone(), store, principal.clone(), started);
         Ok(Publication {
             response,
             stage: Some(stage),
@@ -252,10 +256,12 @@ impl EventService {
         }
         let params = written(event)?;
         let user_data = Engine::user_data(principal);
+        let request = principal.request().and_then(RequestInfo::written);
         let at = engine.clock.now();
         let occurrence = Occurrence {
             event: event_type,
             params: params.clone(),
+            request: request.clone(),
             user: user_data.clone(),
             at,
         };
@@ -279,6 +285,7 @@ impl EventService {
                 behalf: principal.behalf(),
                 chain: principal.chain().clone(),
                 params: params.clone(),
+                request: request.clone(),
                 replay_of: None,
                 pinned: false,
                 at,

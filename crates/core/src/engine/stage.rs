@@ -3,17 +3,20 @@
 use super::Engine;
 use super::patch::enrich;
 use super::proposal::Proposal;
+use super::publish::EventService;
 use super::verdict::{Refusal, RefusedBy, Verdict};
 use super::waited::WaitedRun;
+use crate::auth::Principal;
 use crate::error::Error;
-use crate::events::EventSpec;
+use crate::events::{Denial, DeniedBy, Event, EventSpec};
 use crate::functions::Executable;
 use crate::invocations::{Completion, RecordedVerdict};
 use crate::json::JsonText;
 use crate::numbers::{self, Inexact, Integers};
-use crate::ports::store::ScopedStore;
+use crate::ports::store::{ScopedStore, Work};
 use crate::subscribers::Subscription;
 use crate::tasks::{Failure, FailureKind};
+use crate::{limits, text};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,8 +26,10 @@ use std::sync::Arc;
 /// The functions of one PRE event, under way, in the order in which their patches apply.
 pub struct PreStage {
     spec: EventSpec,
-    engine: Arc<Engine>,
+    events: EventService,
     store: Arc<dyn ScopedStore>,
+    /// Who wants it.
+    principal: Principal,
     members: Vec<Member>,
 }
 
@@ -111,11 +116,36 @@ fn cannot_be_kept(function_name: &str, inexact: &Inexact) -> Failure {
     Failure::new(FailureKind::Enrichment, message)
 }
 
+/// Writes the results that are there, with the runs of whoever wants to be told of the refusal.
+async fn record_refusal(
+    events: &EventService,
+    store: &Arc<dyn ScopedStore>,
+    principal: &Principal,
+    denied: Option<Event>,
+    ends: Vec<Completion>,
+) {
+    let mut work = Work::default();
+    if let Some(denied) = denied
+        && let Err(error) = events.add(&denied, principal, &mut work).await
+    {
+        // The operation is refused, whatever becomes of what follows.
+        let event = denied.event_type();
+        tracing::warn!(%error, %event, "a refusal is told to nobody");
+    }
+    let engine = &events.engine;
+    if work.births.is_empty() && work.ends.is_empty() {
+        engine.complete_or_later(store, ends).await;
+    } else if let Err(error) = engine.write(store, work, ends).await {
+        tracing::error!(%error, "a refusal could not be told");
+    }
+}
+
 impl PreStage {
     pub(super) fn new(
         spec: EventSpec,
-        engine: Arc<Engine>,
+        events: EventService,
         store: Arc<dyn ScopedStore>,
+        principal: Principal,
         runs: impl IntoIterator<Item = (Subscription, WaitedRun)>,
     ) -> Self {
         let members = runs
@@ -131,8 +161,9 @@ impl PreStage {
             .collect();
         Self {
             spec,
-            engine,
+            events,
             store,
+            principal,
             members,
         }
     }
@@ -201,7 +232,7 @@ impl PreStage {
         for (index, member) in self.members.iter_mut().enumerate() {
             if let Some(patch) = &member.patch {
                 let executable = &member.subscription.executable;
-                let refusal = refusal(&self.engine, executable, proposal).await?;
+                let refusal = refusal(&self.events.engine, executable, proposal).await?;
                 let (name, refusal) = (&executable.function_name, refusal.as_deref());
                 let given = &member.run.invocation().params;
                 let changes = match &member.inexact {
@@ -235,22 +266,72 @@ impl PreStage {
                 member.run.let_go(&reason);
             }
         }
-        self.engine
-            .complete_or_later(&self.store, completions)
-            .await;
+        let denied = self.denied(index, &verdict);
+        let Self {
+            spec,
+            events,
+            store,
+            principal,
+            members: _,
+        } = self;
+        record_refusal(&events, &store, &principal, denied, completions).await;
         Error::PreStage(Box::new(Refusal {
-            event: self.spec.event,
+            event: spec.event,
             broken,
             by: vec![by],
         }))
+    }
+
+    /// What tells of the refusal, if the event has such a type.
+    fn denied(&self, index: usize, verdict: &Verdict) -> Option<Event> {
+        let denied = self.spec.denied()?;
+        let run = self.members[index].run.invocation();
+        let by = self.refused_by(index, verdict);
+        let (message, user_message) = match verdict {
+            Verdict::Deny {
+                message,
+                user_message,
+                ..
+            } => (message.clone(), user_message.as_ref()),
+            _ => (by.message, None),
+        };
+        let denial = Denial {
+            event: self.spec.event.as_str().to_owned(),
+            event_id: run.event_id,
+            params: run.params.clone(),
+            refused_by: DeniedBy {
+                function_id: by.function_id,
+                function_name: by.function_name,
+                function_slug: by.function_slug,
+                task_id: by.task_id,
+                invocation_id: by.invocation_id,
+                kind: by.kind.to_owned(),
+                message: text::prefix(&message, limits::VERDICT_MESSAGE_BYTES).to_owned(),
+                user_message: user_message.and_then(|it| serde_json::to_value(it).ok()),
+            },
+        };
+        let params = JsonText::of(&denial).ok()?;
+        Some(Event::written(denied, params))
     }
 
     fn refused_by(&self, index: usize, verdict: &Verdict) -> RefusedBy {
         let Member {
             subscription, run, ..
         } = &self.members[index];
+        let mut told = None;
         let (kind, message, fields) = match verdict {
-            Verdict::Deny { message, errors } => ("denied", message.clone(), errors.clone()),
+            Verdict::Deny {
+                message,
+                errors,
+                user_message,
+            } => {
+                let request = self.principal.request();
+                let languages = request.map_or(&[][..], |request| &request.languages);
+                let text = user_message.as_ref().map(|it| it.in_language(languages));
+                told = text.map(str::to_owned);
+                let message = told.clone().unwrap_or_else(|| message.clone());
+                ("denied", message, errors.clone())
+            }
             Verdict::Broken(failure) => (failure.kind.as_str(), failure.message.clone(), None),
             Verdict::Allow | Verdict::Enrich(_) => {
                 (FailureKind::Cancelled.as_str(), String::new(), None)
@@ -265,6 +346,7 @@ impl PreStage {
             invocation_id: run.invocation().id,
             kind,
             message,
+            user_message: told,
             fields,
         }
     }

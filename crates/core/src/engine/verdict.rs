@@ -1,5 +1,6 @@
 //! What a PRE function decided, as a closed type, and how the stage's decisions add up.
 
+use super::user_message::UserMessage;
 use crate::events::EventType;
 use crate::ids::{FunctionId, InvocationId, SubscriberId, TaskId};
 use crate::invocations::{RecordedVerdict, VerdictKind};
@@ -26,6 +27,8 @@ pub enum Verdict {
         message: String,
         /// Its reasons per field, as it gave them.
         errors: Option<JsonText>,
+        /// What the end user reads instead of the reason.
+        user_message: Option<UserMessage>,
     },
     /// No: the function broke.
     Broken(Failure),
@@ -42,6 +45,8 @@ struct Returned<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow)]
     errors: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user_message: Option<&'a RawValue>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
 }
@@ -104,7 +109,11 @@ impl Verdict {
                 .unwrap_or_else(|| "The function gave no reason".to_owned());
             let errors = object.errors.filter(|raw| raw.get() != "null");
             let errors = errors.map(|raw| JsonText::from(raw.to_owned()));
-            return Self::Deny { message, errors };
+            return Self::Deny {
+                message,
+                errors,
+                user_message: object.user_message.and_then(UserMessage::of),
+            };
         }
         let params = object.params.map(RawValue::get);
         if let Some(params) = params
@@ -177,8 +186,11 @@ pub struct RefusedBy {
     pub invocation_id: InvocationId,
     /// `"denied"`, or the kind of failure.
     pub kind: &'static str,
-    /// The function's reason.
+    /// What the end user is told, else the function's reason.
     pub message: String,
+    /// The same, where the function gave something for end users to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_message: Option<String>,
     /// The function's reasons per field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fields: Option<JsonText>,
@@ -247,6 +259,7 @@ mod tests {
         let deny = |message: &str| Verdict::Deny {
             message: message.into(),
             errors: None,
+            user_message: None,
         };
         assert_eq!(
             verdict(r#"{"success": false, "error": "bad"}"#),

@@ -4,6 +4,7 @@
 //! once, by the feature that publishes it; routes, filters and the command line ask here and nowhere else.
 //! A name from outside is looked up and must never be kept.
 
+use super::denial::{Announcement, Denial};
 use super::names::NAMES;
 use super::{Event, EventType, LifecycleEvent};
 use crate::text;
@@ -11,6 +12,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 use std::collections::HashMap;
+
+/// When what tells of a refusal is triggered.
+const REFUSED: &str = "After a function refused what was announced, or failed; nothing was saved.";
 
 /// One entry of the catalogue.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +25,8 @@ pub struct EventSpec {
     pub description: &'static str,
     /// The fields that a PRE function may change.
     pub enrichable: &'static [&'static str],
+    /// What tells of its refusal, if it can be refused.
+    denied: Option<fn() -> EventSpec>,
     sample: fn() -> Event,
     read: fn(&Value) -> Result<Event, serde_json::Error>,
     schema: fn(SchemaGenerator) -> Schema,
@@ -33,10 +39,24 @@ impl EventSpec {
             event: E::TYPE,
             description,
             enrichable: &[],
+            denied: None,
             sample: || Event::of(E::sample()),
             read: |params| E::deserialize(params).map(Event::of),
             schema: SchemaGenerator::into_root_schema_for::<E>,
         }
+    }
+
+    /// The PRE event that carries `E`, with the POST event that tells of its refusal.
+    pub const fn announcing<E: Announcement>(description: &'static str) -> Self {
+        Self {
+            denied: Some(|| Self::of::<Denial<E>>(REFUSED)),
+            ..Self::of::<E>(description)
+        }
+    }
+
+    /// The event that tells of its refusal, if it can be refused.
+    pub fn denied(&self) -> Option<EventType> {
+        self.denied.map(|spec| spec().event)
     }
 
     /// The same, with fields that a PRE function may change.
@@ -98,26 +118,34 @@ pub struct InvalidEventType {
 #[error("the event type {0} is registered twice")]
 pub struct RegisteredTwice(pub EventType);
 
-/// All event types that this program publishes, in the order in which they were registered.
+/// All event types that this program publishes, in the order in which they were registered; those that tell of
+/// refusals stand behind the others, in the same order.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     specs: Vec<EventSpec>,
+    /// How many of them tell of no refusal.
+    before_denials: usize,
     places: HashMap<&'static str, usize>,
 }
 
 impl Catalogue {
-    /// Adds an event type at the end.
+    /// Adds an event type, and what tells of its refusal.
     ///
     /// # Errors
-    /// When its name is taken.
+    /// When its name is taken, or that of its refusal.
     pub fn register(&mut self, spec: EventSpec) -> Result<(), RegisteredTwice> {
-        let name = spec.event.as_str();
-        if self.places.contains_key(name) {
-            return Err(RegisteredTwice(spec.event));
+        let denied = spec.denied.map(|denied| denied());
+        for new in std::iter::once(&spec).chain(&denied) {
+            if self.places.contains_key(new.event.as_str()) {
+                return Err(RegisteredTwice(new.event));
+            }
+            NAMES.declare(new.event);
         }
-        NAMES.declare(spec.event);
-        self.places.insert(name, self.specs.len());
-        self.specs.push(spec);
+        self.specs.insert(self.before_denials, spec);
+        self.before_denials += 1;
+        self.specs.extend(denied);
+        let places = self.specs.iter().enumerate();
+        self.places = places.map(|(at, it)| (it.event.as_str(), at)).collect();
         Ok(())
     }
 

@@ -43,6 +43,15 @@ impl<E: LifecycleEvent> Parameters for E {
     }
 }
 
+/// Parameters that stand as JSON already.
+struct Written(JsonText);
+
+impl Parameters for Written {
+    fn written(&self) -> Result<JsonText, serde_json::Error> {
+        Ok(self.0.clone())
+    }
+}
+
 impl Event {
     /// The event that these parameters belong to. Those that come from outside are read by
     /// [`EventSpec::read`](super::EventSpec::read).
@@ -50,6 +59,14 @@ impl Event {
         Self {
             event: E::TYPE,
             params: Arc::new(params),
+        }
+    }
+
+    /// An event whose parameters were written before, and are this type's.
+    pub(crate) fn written(event: EventType, params: JsonText) -> Self {
+        Self {
+            event,
+            params: Arc::new(Written(params)),
         }
     }
 

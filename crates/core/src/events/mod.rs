@@ -5,11 +5,13 @@
 //! once ([`Catalogue`]).
 
 mod catalogue;
+mod denial;
 mod event_type;
 mod lifecycle;
 mod names;
 
 pub use catalogue::{Catalogue, EventSpec, InvalidEventType, RegisteredTwice};
+pub use denial::{Announcement, Denial, DeniedBy};
 pub use event_type::{EventType, Name, Phase};
 pub use lifecycle::{Event, LifecycleEvent};
 pub use names::NameError;

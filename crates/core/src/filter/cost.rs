@@ -25,6 +25,7 @@ const CALL_STEPS: u64 = 8;
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) params: Json,
+    pub(super) request: Json,
     pub(super) user: Json,
 }
 
@@ -32,6 +33,7 @@ impl Given {
     /// Nothing: what a filter costs at least.
     pub(super) const NOTHING: Self = Self {
         params: Json::Null,
+        request: Json::Null,
         user: Json::Null,
     };
 }
@@ -162,6 +164,7 @@ impl<'g> Walk<'g> {
         match of {
             Seen::Event => match name {
                 "params" => Seen::Json(&self.given.params),
+                "request" => Seen::Json(&self.given.request),
                 "previous" => Seen::Json(self.given.params.get("previous").unwrap_or(&NULL)),
                 _ => Seen::AtMost(Size::ONE),
             },
@@ -263,8 +266,11 @@ impl<'g> Walk<'g> {
     fn size(&mut self, seen: Seen<'g>) -> Size {
         match seen {
             Seen::Event => Size {
-                weight: self.weight(&self.given.params).saturating_mul(2),
-                items: 3,
+                weight: self
+                    .weight(&self.given.params)
+                    .saturating_mul(2)
+                    .saturating_add(self.weight(&self.given.request)),
+                items: 4,
             },
             Seen::Json(json) => Size {
                 weight: self.weight(json),

@@ -1,9 +1,10 @@
 //! The types that the check of a filter knows, and where they come from: the event's JSON Schema.
 
 use crate::events::EventSpec;
+use crate::request::RequestInfo;
 use crate::users::events::UserParams;
-use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,12 +125,17 @@ pub(super) fn event(event: Option<&EventSpec>) -> Kind {
         }
     }
     fields.insert("params".to_owned(), params);
+    fields.insert("request".to_owned(), of_type::<RequestInfo>());
     Kind::Record(Arc::new(fields))
 }
 
 /// The name that a filter calls `user`.
 pub(super) fn user() -> Kind {
+    of_type::<UserParams>()
+}
+
+fn of_type<T: JsonSchema>() -> Kind {
     let generator = SchemaGenerator::new(SchemaSettings::draft2020_12());
-    let schema = generator.into_root_schema_for::<UserParams>().to_value();
+    let schema = generator.into_root_schema_for::<T>().to_value();
     Kind::of_schema(&schema, &schema)
 }

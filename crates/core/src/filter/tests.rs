@@ -4,6 +4,7 @@ use super::*;
 use crate::events::{EventSpec, EventType};
 use crate::json::JsonText;
 use crate::platform;
+use crate::request::RequestInfo;
 use crate::time::Timestamp;
 use crate::users::events::{POST_USER_CREATE, PRE_USER_CREATE, PRE_USER_UPDATE, UserParams};
 use serde_json::{Value as Json, json};
@@ -24,7 +25,11 @@ fn activation(change: Json) -> Activation {
     let user = spec(POST_USER_CREATE).sample();
     let user: UserParams = serde_json::from_value(user).unwrap();
     let now = Timestamp::from_micros(1_736_937_000_000_000);
-    Activation::new(event, params, Some(&JsonText::of(&user).unwrap()), now)
+    let (request, user) = (
+        RequestInfo::sample().written(),
+        JsonText::of(&user).unwrap(),
+    );
+    Activation::new(event, params, request.as_ref(), Some(&user), now)
 }
 
 #[test]
@@ -38,6 +43,12 @@ fn what_holds_and_what_does_not() {
         ("event.params.first_name != event.previous.first_name", true),
         ("event.params.email != event.params.previous.email", false),
         ("event.params.id == 123", true),
+        (
+            "event.request != null && event.request.ip == '203.0.113.7'",
+            true,
+        ),
+        ("event.request.credential_kind == 'api_key'", false),
+        ("event.request.host == 'example.com'", true),
         ("event.params.id > 1.5 && event.params.id % 2 == 1", true),
         ("event.params.attributes.plan == 'pro'", true),
         ("event.params['attributes']['seats'] >= 5", true),

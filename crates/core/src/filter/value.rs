@@ -16,8 +16,14 @@ use std::sync::Arc;
 pub struct Activation(Option<(Context<'static, 'static>, Given)>);
 
 impl Activation {
-    /// For an event of this type with these parameters, caused by `user` at `now`.
-    pub fn new(event: EventType, params: Json, user: Option<&JsonText>, now: Timestamp) -> Self {
+    /// For an event of this type with these parameters, caused by `request` of `user` at `now`.
+    pub fn new(
+        event: EventType,
+        params: Json,
+        request: Option<&JsonText>,
+        user: Option<&JsonText>,
+        now: Timestamp,
+    ) -> Self {
         let mut size = Size::default();
         if !size.fits(&params) {
             return Self(None);
@@ -25,6 +31,7 @@ impl Activation {
         let mut context = Context::with_env(Arc::clone(&super::LANGUAGE));
         let given = Given {
             params,
+            request: request.map_or(Json::Null, JsonText::to_value),
             user: user.map_or(Json::Null, JsonText::to_value),
         };
         let params = of_json(&given.params);
@@ -35,6 +42,7 @@ impl Activation {
             fields.insert(key("previous"), previous.clone());
         }
         fields.insert(key("params"), params);
+        fields.insert(key("request"), of_json(&given.request));
         context.add_variable_from_value("event", map(fields));
         context.add_variable_from_value("user", of_json(&given.user));
         context.add_variable_from_value("time", moment(now));

@@ -275,4 +275,6 @@ pub struct CallContext {
     pub event: Option<crate::events::EventType>,
     /// The event's id, when an event caused the call.
     pub event_id: Option<crate::ids::EventId>,
+    /// The request that caused the call; none when the program or a function did.
+    pub request: Option<crate::json::JsonText>,
 }

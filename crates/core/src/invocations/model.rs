@@ -110,6 +110,8 @@ pub struct NewInvocation {
     pub chain: Chain,
     /// What the function is given, before `__function__`.
     pub params: JsonText,
+    /// The request that stands behind it, see [`crate::request::RequestInfo`].
+    pub request: Option<JsonText>,
     /// Most attempts.
     pub max_attempts: u32,
     /// Time limit of one attempt.
@@ -174,6 +176,8 @@ pub struct Invocation {
     pub acting_function_slug: Option<String>,
     /// What the function was given.
     pub params: JsonText,
+    /// The request that stands behind it.
+    pub request: Option<JsonText>,
     /// What it returned.
     pub result: Option<JsonText>,
     /// Why it gave no result.

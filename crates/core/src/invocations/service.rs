@@ -14,6 +14,7 @@ use crate::invocations::{Completion, Invocation, InvocationChanged, Link, OnBeha
 use crate::json::JsonText;
 use crate::ports::dispatch::{Reservation, TaskRun};
 use crate::ports::store::{InvocationQuery, Page, PageRequest, ScopedStore, Work, to_the_end};
+use crate::request::RequestInfo;
 use crate::site::TenantScope;
 use crate::tasks::{FailureKind, State, Waiter};
 use std::sync::Arc;
@@ -56,6 +57,8 @@ struct Origin {
     user: Option<UserId>,
     event: Option<EventType>,
     event_id: Option<EventId>,
+    /// The request that caused that one.
+    request: Option<JsonText>,
     /// The version to run; none for the active one.
     version: Option<VersionId>,
 }
@@ -70,6 +73,7 @@ pub struct InvocationService {
 struct Caller<'a> {
     scope: TenantScope,
     principal: Option<&'a Principal>,
+    request: Option<&'a RequestInfo>,
 }
 
 impl<'a> From<&'a Principal> for Caller<'a> {
@@ -77,6 +81,7 @@ impl<'a> From<&'a Principal> for Caller<'a> {
         Self {
             scope: principal.scope(),
             principal: Some(principal),
+            request: principal.request(),
         }
     }
 }
@@ -147,9 +152,9 @@ impl InvocationService {
     pub async fn execute_public(
         &self,
         site: SiteId,
-        app_slug: &str,
-        slug: &str,
+        (app_slug, slug): (&str, &str),
         call: Call,
+        request: Option<Arc<RequestInfo>>,
     ) -> Result<Executed, Error> {
         let scope = TenantScope::verified(site);
         let store = self.engine.scoped(scope);
@@ -163,6 +168,7 @@ impl InvocationService {
         let caller = Caller {
             scope,
             principal: None,
+            request: request.as_deref(),
         };
         let target = Target {
             slug: slug.to_owned(),
@@ -215,6 +221,7 @@ impl InvocationService {
                 user: found.user_id,
                 event: found.event,
                 event_id: found.event_id,
+                request: found.request,
                 version: (choice == VersionChoice::Own).then_some(found.version_id),
             }),
         };
@@ -281,6 +288,11 @@ impl InvocationService {
         };
         let _admitted = self.admit(&caller, &function, waiter).await?;
         let (user, user_data, behalf) = self.causer(&caller, origin.as_ref()).await?;
+        let request = match &origin {
+            // What an event's filters and functions saw is seen again.
+            Some(origin) => origin.request.clone(),
+            None => caller.request.and_then(RequestInfo::written),
+        };
         let cause = Cause {
             trigger: origin.as_ref().map_or(Trigger::Api, |_| Trigger::Replay),
             event: origin.as_ref().and_then(Origin::event),
@@ -291,6 +303,7 @@ impl InvocationService {
             behalf,
             chain,
             params: call.params,
+            request,
             replay_of: origin.as_ref().map(|origin| origin.of),
             pinned: version.is_some(),
             at: self.engine.clock.now(),

@@ -1,6 +1,6 @@
 //! Which records somebody may see, and how much of them.
 
-use super::{AttemptRecord, Invocation, Trigger};
+use super::{AttemptRecord, Invocation, RecordedVerdict, Trigger, VerdictKind};
 use crate::auth::{Permission, Principal};
 use crate::error::Error;
 use crate::ids::AppId;
@@ -8,6 +8,8 @@ use crate::json::JsonText;
 use crate::ports::store::Page;
 use crate::ports::store::Visibility;
 use crate::tasks::{Failure, FailureKind};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// Which records a reader of invocations sees: one's own, and those of the apps in which a role says
 /// so. None means all.
@@ -52,6 +54,7 @@ pub(super) fn shown(principal: &Principal, mut invocation: Invocation) -> Invoca
     if principal.may(Permission::InvocationsRead, Some(invocation.app_id)) {
         return invocation;
     }
+    without_reason(&mut invocation);
     let gave_it = invocation.trigger == Trigger::Api
         && invocation.chain.depth() == 0
         && invocation.user_id == principal.user_id();
@@ -61,6 +64,7 @@ pub(super) fn shown(principal: &Principal, mut invocation: Invocation) -> Invoca
             true => invocation.params,
             false => JsonText::from(&serde_json::json!({})),
         },
+        request: invocation.request.filter(|_| gave_it),
         failure: invocation.failure.map(without_traceback),
         logs: Vec::new(),
         worker: None,
@@ -74,6 +78,27 @@ pub(super) fn shown(principal: &Principal, mut invocation: Invocation) -> Invoca
             })
             .collect(),
         ..invocation
+    }
+}
+
+/// Where a function had something for end users to read, its reason is for the log.
+fn without_reason(invocation: &mut Invocation) {
+    #[derive(Deserialize, Serialize)]
+    struct Told<'a> {
+        #[serde(borrow)]
+        success: &'a RawValue,
+        #[serde(borrow)]
+        user_message: &'a RawValue,
+    }
+    let denied = |it: &RecordedVerdict| it.kind == VerdictKind::Deny;
+    let Some(verdict) = invocation.verdict.as_mut().filter(|it| denied(it)) else {
+        return;
+    };
+    let result = invocation.result.as_ref();
+    let told = result.and_then(|result| result.read::<Told<'_>>().ok());
+    if let Some(told) = told.filter(|told| told.user_message.get() != "null") {
+        verdict.message = None;
+        invocation.result = JsonText::of(&told).ok();
     }
 }
 

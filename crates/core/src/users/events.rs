@@ -3,7 +3,9 @@
 //! Must never carry a password, or what users set for themselves.
 
 use super::model::{Profile, User};
-use crate::events::{Catalogue, EventSpec, EventType, LifecycleEvent, RegisteredTwice};
+use crate::events::{
+    Announcement, Catalogue, EventSpec, EventType, LifecycleEvent, RegisteredTwice,
+};
 use crate::ids::UserId;
 use crate::json::Object;
 use crate::time::Timestamp;
@@ -25,6 +27,12 @@ crate::event_types! {
     pub PRE_USER_DELETE,
     /// After a user was deleted.
     pub POST_USER_DELETE,
+    /// After the creation of a user was refused.
+    pub POST_USER_CREATE_DENIED,
+    /// After the change of a user was refused.
+    pub POST_USER_UPDATE_DENIED,
+    /// After the deletion of a user was refused.
+    pub POST_USER_DELETE_DENIED,
 }
 
 /// What functions may change of a proposed user: not who it is, nor what it may do.
@@ -45,11 +53,11 @@ pub fn register(catalogue: &mut Catalogue) -> Result<(), RegisteredTwice> {
     let pre_update = "Before a user is changed. Every subscriber must agree.";
     let pre_delete = "Before a user is deleted. Every subscriber must agree.";
     let specs = [
-        EventSpec::of::<UserCreateProposal>(pre_create).with_enrichable(PROFILE_FIELDS),
+        EventSpec::announcing::<UserCreateProposal>(pre_create).with_enrichable(PROFILE_FIELDS),
         EventSpec::of::<UserCreated>("After a user was created."),
-        EventSpec::of::<UserUpdateProposal>(pre_update).with_enrichable(PROFILE_FIELDS),
+        EventSpec::announcing::<UserUpdateProposal>(pre_update).with_enrichable(PROFILE_FIELDS),
         EventSpec::of::<UserUpdated>("After a user was changed."),
-        EventSpec::of::<UserDeleteProposal>(pre_delete),
+        EventSpec::announcing::<UserDeleteProposal>(pre_delete),
         EventSpec::of::<UserDeleted>("After a user was deleted."),
     ];
     specs
@@ -200,6 +208,10 @@ described_by! {
     UserDeleted: UserParams,
 }
 
+impl Announcement for UserCreateProposal {
+    const DENIED: EventType = POST_USER_CREATE_DENIED;
+}
+
 impl LifecycleEvent for UserCreateProposal {
     const TYPE: EventType = PRE_USER_CREATE;
 
@@ -214,6 +226,10 @@ impl LifecycleEvent for UserCreated {
     fn sample() -> Self {
         Self(UserParams::from(&sample_user()))
     }
+}
+
+impl Announcement for UserUpdateProposal {
+    const DENIED: EventType = POST_USER_UPDATE_DENIED;
 }
 
 impl LifecycleEvent for UserUpdateProposal {
@@ -240,6 +256,10 @@ impl LifecycleEvent for UserUpdated {
             previous: sample_previous(&user),
         }
     }
+}
+
+impl Announcement for UserDeleteProposal {
+    const DENIED: EventType = POST_USER_DELETE_DENIED;
 }
 
 impl LifecycleEvent for UserDeleteProposal {

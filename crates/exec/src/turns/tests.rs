@@ -62,6 +62,7 @@ fn push(turns: &Turns, executable: Executable) -> bool {
         behalf: tollgate_core::invocations::OnBehalf::default(),
         chain: Default::default(),
         params: JsonText::null(),
+        request: None,
         max_attempts: 1,
         timeout: Duration::from_secs(1),
         holder: None,

@@ -273,7 +273,12 @@ async fn part_of_the_queue_is_for_events_only() {
     let site = world.admin.scope().site_id();
     let strangers = || {
         let invocations = &world.platform.invocations;
-        invocations.execute_public(site, APP, "after", call(JsonText::null(), Some(true)))
+        invocations.execute_public(
+            site,
+            (APP, "after"),
+            call(JsonText::null(), Some(true)),
+            None,
+        )
     };
     for _ in 0..4 {
         strangers().await.unwrap();

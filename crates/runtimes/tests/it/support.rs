@@ -214,6 +214,7 @@ pub(crate) fn call(executable: &Arc<Executable>, params: &Value, deadline: Insta
             deadline: SystemClock.now(),
             event: Some(PRE_USER_CREATE),
             event_id: None,
+            request: None,
         },
         timeout: executable.timeout(),
         deadline: Some(deadline),

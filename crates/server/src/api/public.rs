@@ -5,7 +5,7 @@
 
 use super::run::{Execute, returned};
 use crate::error::{ApiError, Code};
-use crate::extract::{AtSite, Creation, Path};
+use crate::extract::{About, AtSite, Creation, Path};
 use crate::state::AppState;
 use crate::words;
 use axum::extract::State;
@@ -50,6 +50,7 @@ pub(crate) struct PublicReply {
 pub(crate) async fn execute_public(
     State(app): State<AppState>,
     AtSite(site): AtSite,
+    About(about): About,
     Path((app_slug, slug)): Path<(String, String)>,
     Creation(request, once): Creation<Execute>,
 ) -> Result<(StatusCode, axum::Json<PublicReply>), ApiError> {
@@ -67,7 +68,7 @@ pub(crate) async fn execute_public(
     };
     let invocations = &app.platform().invocations;
     let executed = invocations
-        .execute_public(site.id, &app_slug, &slug, call)
+        .execute_public(site.id, (&app_slug, &slug), call, Some(about))
         .await;
     let Executed { invocation, queued } = executed.map_err(told)?;
     let (status, message) = match queued {

@@ -1,6 +1,7 @@
 //! Who makes a request, and the rights that the route asks for.
 
 use super::Query;
+use super::request_info::About;
 use super::site::AtSite;
 use crate::error::ApiError;
 use crate::state::AppState;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use tollgate_core::auth::{AppAccess, Credential, NO_CREDENTIAL, Principal, Right, SiteAccess};
 use tollgate_core::error::Error;
 use tollgate_core::ids::SiteId;
+use tollgate_core::request::CredentialKind;
 use tollgate_core::secrets::TierAccess;
 use tollgate_core::site::Site;
 use utoipa::IntoParams;
@@ -30,7 +32,9 @@ impl FromRequestParts<AppState> for Caller {
             return Ok(Self(principal.clone()));
         }
         let AtSite(site) = AtSite::from_request_parts(parts, app).await?;
-        verify(&parts.headers, &site, app).await.map(Self)
+        let principal = verify(&parts.headers, &site, app).await?;
+        let Ok(About(request)) = About::from_request_parts(parts, app).await;
+        Ok(Self(principal.by_request(request)))
     }
 }
 
@@ -89,6 +93,15 @@ fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
         }
     }
     session_token(headers).map(Credential::Session)
+}
+
+/// What kind of credential a request carries.
+pub(super) fn credential_kind(headers: &HeaderMap) -> Option<CredentialKind> {
+    credential(headers).map(|credential| match credential {
+        Credential::Bearer(_) => CredentialKind::Jwt,
+        Credential::ApiKey(_) => CredentialKind::ApiKey,
+        Credential::Session(_) => CredentialKind::Session,
+    })
 }
 
 /// The session token of a request.

@@ -10,6 +10,7 @@ mod creation;
 mod json;
 mod page;
 mod query;
+mod request_info;
 mod site;
 
 pub(crate) use caller::{Caller, Can, InApp, InTier, StayingCaller, TierQuery, session_token};
@@ -19,6 +20,7 @@ pub(crate) use creation::Creation;
 pub(crate) use json::{Json, given, set};
 pub(crate) use page::{Flag, PageQuery, Paging};
 pub(crate) use query::{Query, QueryNames, known};
+pub(crate) use request_info::{About, RequestId};
 pub(crate) use site::{AtSite, ClientAddress, PeerAddress};
 
 use crate::error::ApiError;

@@ -19,17 +19,16 @@ impl FromRequestParts<AppState> for AtSite {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
-        // An absolute request target wins over the header (RFC 9112, section 3.2.2).
-        let host = match parts.uri.host() {
-            Some(host) => host,
-            None => parts
-                .headers
-                .get(HOST)
-                .and_then(|host| host.to_str().ok())
-                .unwrap_or(""),
-        };
+        let host = host_name(parts);
         Ok(Self(app.platform().auth.sites().site(host).await?))
     }
+}
+
+/// The host that was asked for; empty if none was named. An absolute request target wins over the header
+/// (RFC 9112, section 3.2.2).
+pub(super) fn host_name(parts: &Parts) -> &str {
+    let header = || parts.headers.get(HOST)?.to_str().ok();
+    parts.uri.host().or_else(header).unwrap_or_default()
 }
 
 /// The other end of the connection; set by the server for every request.

@@ -82,6 +82,9 @@ pub(crate) struct InvocationView {
     /// What it changed of the proposed record: by dotted path, each with `from` and `to`.
     #[schema(value_type = Option<Object>)]
     changes: Option<JsonText>,
+    /// The request that caused it; none when the program or a function did.
+    #[schema(value_type = Option<Object>)]
+    request: Option<JsonText>,
     /// For a replay: the run that it repeats.
     replay_of: Option<i64>,
     /// How often it was redriven as a dead letter.
@@ -278,6 +281,7 @@ impl InvocationView {
             attempts: attempts.collect(),
             verdict,
             changes: invocation.changes,
+            request: invocation.request,
             replay_of: invocation.replay_of.map(|of| of.0),
             redrives: invocation.redrives,
             redriven_at: invocation.redriven_at,

@@ -78,7 +78,7 @@ async fn made(
 }
 
 #[async_trait]
-impl Alone for dyn ScopedStore {
+impl Alone for dyn ScopedStore + '_ {
     async fn commit_user(&self, commit: UserCommit, on_commit: OnCommit) -> Result<(), StoreError> {
         let work = Work {
             author: commit.author,

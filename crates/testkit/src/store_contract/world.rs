@@ -363,6 +363,7 @@ impl Tenant {
             behalf: OnBehalf::default(),
             chain: Chain::new(vec![Link(function.id, None)]),
             params: JsonText::parse("{\"n\": 1}".to_owned()).expect("JSON"),
+            request: None,
             max_attempts: 3,
             timeout: Duration::from_millis(2500),
             holder: holder.map(Into::into),

@@ -1,0 +1,81 @@
+//! `POST_<X>_DENIED`: a refusal is an event itself. Who was refused what, by which function, and why.
+
+use super::{EventType, LifecycleEvent};
+use crate::ids::{EventId, FunctionId, InvocationId, TaskId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What a PRE event carries, and what tells of its refusal.
+pub trait Announcement: LifecycleEvent {
+    /// The event that follows when a function did not agree.
+    const DENIED: EventType;
+}
+
+/// What tells of a refused `E`: nothing of it was saved.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{E}Denied")]
+pub struct Denial<E> {
+    /// The event that was refused.
+    pub event: String,
+    /// That event's id.
+    #[schemars(with = "Option<String>")]
+    pub event_id: Option<EventId>,
+    /// What was proposed, as the functions were given it.
+    pub params: E,
+    /// The function that did not agree.
+    pub refused_by: DeniedBy,
+}
+
+/// A function that did not agree.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct DeniedBy {
+    /// Its number.
+    pub function_id: FunctionId,
+    /// Its name.
+    pub function_name: String,
+    /// Its slug.
+    pub function_slug: String,
+    /// Its run.
+    #[schemars(with = "String")]
+    pub task_id: TaskId,
+    /// Its run's record.
+    pub invocation_id: InvocationId,
+    /// `"denied"`, or the kind of failure.
+    pub kind: String,
+    /// Why, for the log.
+    pub message: String,
+    /// What the end user was told instead: a text, or texts by language.
+    pub user_message: Option<Value>,
+}
+
+impl DeniedBy {
+    fn sample() -> Self {
+        Self {
+            function_id: FunctionId(17),
+            function_name: "Validate User Data".to_owned(),
+            function_slug: "validate-user-data".to_owned(),
+            task_id: TaskId(Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0004)),
+            invocation_id: InvocationId(42),
+            kind: "denied".to_owned(),
+            message: "blocked.example is on the list".to_owned(),
+            user_message: Some("Please use another e-mail address".into()),
+        }
+    }
+}
+
+impl<E: Announcement> LifecycleEvent for Denial<E> {
+    const TYPE: EventType = E::DENIED;
+
+    fn sample() -> Self {
+        Self {
+            event: E::TYPE.as_str().to_owned(),
+            event_id: Some(EventId(Uuid::from_u128(
+                0x0190_0000_0000_7000_8000_0000_0000_0002,
+            ))),
+            params: E::sample(),
+            refused_by: DeniedBy::sample(),
+        }
+    }
+}
