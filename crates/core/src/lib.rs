@@ -28,6 +28,7 @@ pub mod platform;
 pub mod ports;
 pub mod rate;
 pub mod request;
+pub mod roles;
 pub mod room;
 pub mod secrets;
 pub mod site;

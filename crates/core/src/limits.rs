@@ -403,3 +403,7 @@ pub const USER_MESSAGE_BYTES: usize = 32 * 1024;
 
 /// Languages of a refusal's `user_message`.
 pub const USER_MESSAGE_LANGUAGES: usize = 64;
+
+/// Bytes of JSON that functions may add to the tokens of a sign-in. Both tokens carry them, and must stay within
+/// [`CREDENTIAL_BYTES`].
+pub const CLAIMS_BYTES: usize = 2 * 1024;

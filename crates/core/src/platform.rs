@@ -3,8 +3,8 @@
 use crate::admin::AdminService;
 use crate::apps::AppService;
 use crate::auth::{
-    Access, Actor, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords,
-    Principal, Principals, RoleService,
+    self, Access, Actor, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords,
+    Principal, Principals,
 };
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::error::Error;
@@ -15,6 +15,7 @@ use crate::invocations::{DeadLetterService, InvocationService};
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
+use crate::roles::{self, RoleService};
 use crate::room::Taken;
 use crate::secrets::SecretService;
 use crate::subscribers::SubscriberService;
@@ -26,7 +27,15 @@ use std::sync::Arc;
 /// its own behind them.
 pub fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::default();
-    users::events::register(&mut catalogue).expect("the platform's own names differ");
+    let features = [
+        users::events::register,
+        auth::events::register,
+        users::password::register,
+        roles::events::register,
+    ];
+    for register in features {
+        register(&mut catalogue).expect("the platform's own names differ");
+    }
     catalogue
 }
 
@@ -95,7 +104,9 @@ impl Platform {
         let engine = Engine::new(parts, Arc::clone(&principals));
         let gate = PasswordGate::new(Arc::clone(&store), &clock, Arc::clone(&passwords));
         let gate = Arc::new(gate);
+        let events = EventService::new(Arc::clone(&engine));
         let auth = AuthService::new(AuthParts {
+            events: events.clone(),
             store: Arc::clone(&store),
             clock: Arc::clone(&clock),
             entropy,
@@ -106,11 +117,7 @@ impl Platform {
         });
         Arc::new(Self {
             auth,
-            roles: RoleService::new(
-                Arc::clone(&store),
-                Arc::clone(&clock),
-                Arc::clone(&principals),
-            ),
+            roles: RoleService::new(Arc::clone(&engine), Arc::clone(&principals)),
             users: UserService::new(
                 Arc::clone(&engine),
                 Arc::clone(&passwords),
@@ -124,7 +131,7 @@ impl Platform {
             invocations: InvocationService::new(Arc::clone(&engine)),
             dead_letters: DeadLetterService::new(Arc::clone(&engine)),
             idempotency: IdempotencyService::new(Arc::clone(&store), Arc::clone(&clock)),
-            events: EventService::new(Arc::clone(&engine)),
+            events,
             admin: AdminService::new(Arc::clone(&engine), passwords, principals),
             store,
             runtimes,

@@ -5,14 +5,14 @@
 
 use super::AuthService;
 use super::credentials::hash;
+use super::events::AddedClaims;
 use super::jwt::{Origin, TokenType, Verified};
-use super::service::{BAD_CREDENTIAL, SignIn, WRONG_LOGIN};
+use super::service::BAD_CREDENTIAL;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
-use crate::ports::store::{
-    Conflict, Epoch, Reason, StoreError, Token, TokenKind, Work, to_the_end,
-};
+use crate::ports::store::{Change, Epoch, Reason, ScopedStore, Token, TokenKind, Work, to_the_end};
+use crate::request::RequestInfo;
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
@@ -47,40 +47,6 @@ pub struct Session {
 }
 
 impl AuthService {
-    /// Signs in for a pair of tokens.
-    ///
-    /// # Errors
-    /// [`Error::Unauthenticated`], [`Error::RateLimited`].
-    pub async fn sign_in(&self, site: &Site, sign_in: SignIn<'_>) -> Result<TokenPair, Error> {
-        let (user, epoch) = self.check_password(site, sign_in).await?;
-        let now = self.clock.now();
-        let origin = self.origin(user.id, epoch, now);
-        let ids = (self.entropy.uuid_v7(now), self.entropy.uuid_v7(now));
-        let (pair, token) = self.pair(site, origin, ids, now)?;
-        self.note_sign_in(site, token, epoch).await?;
-        Ok(pair)
-    }
-
-    /// Signs in for a session.
-    ///
-    /// # Errors
-    /// [`Error::Unauthenticated`], [`Error::RateLimited`].
-    pub async fn open_session(&self, site: &Site, sign_in: SignIn<'_>) -> Result<Session, Error> {
-        let (mut user, epoch) = self.check_password(site, sign_in).await?;
-        let now = self.clock.now();
-        let origin = self.origin(user.id, epoch, now);
-        let access = self.access(site, origin, self.entropy.uuid_v7(now), now)?;
-        let session = self.entropy.secret();
-        let token = stored(origin, TokenKind::Session, hash(&session), now);
-        self.note_sign_in(site, token, epoch).await?;
-        user.last_login = Some(now);
-        Ok(Session {
-            user,
-            access,
-            session,
-        })
-    }
-
     /// Exchanges a refresh token for a new pair; the old one ends.
     ///
     /// For a moment after that it gives the same pair again ([`limits::REFRESH_GRACE`]). A token that
@@ -112,7 +78,7 @@ impl AuthService {
         };
         if verified.origin.epoch == owner.epoch {
             let ids = self.tokens.successors(verified.id);
-            let (pair, next) = self.pair(site, origin, ids, now)?;
+            let (pair, next) = self.pair(site, origin, &verified.claims, ids, now)?;
             if self
                 .scoped(site)
                 .exchange_token(used.hash.clone(), next)
@@ -120,7 +86,8 @@ impl AuthService {
             {
                 return Ok(pair);
             }
-            if let Some(pair) = self.given_before(site, origin, ids, &used.hash).await? {
+            let again = (origin, &verified.claims);
+            if let Some(pair) = self.given_before(site, again, ids, &used.hash).await? {
                 return Ok(pair);
             }
         }
@@ -135,7 +102,7 @@ impl AuthService {
     async fn given_before(
         &self,
         site: &Site,
-        origin: Origin,
+        (origin, claims): (Origin, &AddedClaims),
         ids: (Uuid, Uuid),
         used: &str,
     ) -> Result<Option<TokenPair>, Error> {
@@ -148,7 +115,7 @@ impl AuthService {
         if now.since(at).max(at.since(now)) > limits::REFRESH_GRACE {
             return Ok(None);
         }
-        let (pair, next) = self.pair(site, origin, ids, at)?;
+        let (pair, next) = self.pair(site, origin, claims, ids, at)?;
         let next = self
             .stored_token(site, &next.hash, TokenKind::Refresh)
             .await?;
@@ -172,21 +139,27 @@ impl AuthService {
         site: &Site,
         refresh: &str,
         address: Option<IpAddr>,
+        request: Arc<RequestInfo>,
     ) -> Result<(), Error> {
         let (_, token) = self.refresh_token(site, refresh, address).await?;
-        self.end_family(site, token.user_id, token.family).await
+        self.sign_out(site, &token, request).await
     }
 
     /// Ends a session, with its access tokens.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when there is no such session.
-    pub async fn close_session(&self, site: &Site, session: &str) -> Result<(), Error> {
+    pub async fn close_session(
+        &self,
+        site: &Site,
+        session: &str,
+        request: Arc<RequestInfo>,
+    ) -> Result<(), Error> {
         let session = self
             .stored_token(site, &hash(session), TokenKind::Session)
             .await?;
         match session.filter(|session| session.ended_at.is_none()) {
-            Some(session) => self.end_family(site, session.user_id, session.family).await,
+            Some(session) => self.sign_out(site, &session, request).await,
             None => Err(Error::Unauthenticated(BAD_CREDENTIAL)),
         }
     }
@@ -217,7 +190,7 @@ impl AuthService {
     }
 
     /// A new sign-in.
-    fn origin(&self, user: UserId, epoch: Epoch, now: Timestamp) -> Origin {
+    pub(super) fn origin(&self, user: UserId, epoch: Epoch, now: Timestamp) -> Origin {
         Origin {
             user,
             family: self.entropy.uuid_v7(now),
@@ -226,73 +199,74 @@ impl AuthService {
     }
 
     /// A pair with these ids, and what is stored of it. The same arguments give the same pair.
-    fn pair(
+    pub(super) fn pair(
         &self,
         site: &Site,
         origin: Origin,
+        claims: &AddedClaims,
         (id, access): (Uuid, Uuid),
         now: Timestamp,
     ) -> Result<(TokenPair, Token), Error> {
         let kind = (TokenType::Refresh, limits::REFRESH_TOKEN_TTL);
-        let refresh = self.tokens.issue(site, origin, kind, id, now);
+        let refresh = self.tokens.issue(site, (origin, claims), kind, id, now);
         let refresh = refresh.ok_or_else(not_signed)?;
-        let access = self.access(site, origin, access, now)?;
+        let access = self.access(site, origin, claims, access, now)?;
         let token = stored(origin, TokenKind::Refresh, hash(&id.to_string()), now);
         Ok((TokenPair { access, refresh }, token))
     }
 
-    fn access(
+    pub(super) fn access(
         &self,
         site: &Site,
         origin: Origin,
+        claims: &AddedClaims,
         id: Uuid,
         now: Timestamp,
     ) -> Result<String, Error> {
         let kind = (TokenType::Access, limits::ACCESS_TOKEN_TTL);
         self.tokens
-            .issue(site, origin, kind, id, now)
+            .issue(site, (origin, claims), kind, id, now)
             .ok_or_else(not_signed)
     }
 
-    async fn note_sign_in(&self, site: &Site, token: Token, epoch: Epoch) -> Result<(), Error> {
-        let user = token.user_id;
-        let store = self.scoped(site);
+    /// Goes to the end, whatever becomes of the caller: a thief must not stop it by hanging up.
+    pub(super) async fn end_family(
+        &self,
+        site: &Site,
+        user: UserId,
+        family: Uuid,
+    ) -> Result<(), Error> {
+        let (store, principals) = (self.scoped(site), Arc::clone(&self.principals));
         let work = Work {
-            change: Some(store.signed_in(token, epoch)),
+            change: Some(self.family_ended(&*store, user, family)),
             ..Work::default()
         };
-        match store.commit(work).await {
-            Ok(()) => {}
-            // The password was changed, or the account closed, while the old one was checked.
-            Err(StoreError::Conflict(Conflict::Gone)) => {
-                return Err(Error::Unauthenticated(WRONG_LOGIN));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        // `last_login` changed.
-        self.principals.invalidate(site.id, user);
-        Ok(())
-    }
-
-    /// Goes to the end, whatever becomes of the caller: a thief must not stop it by hanging up.
-    async fn end_family(&self, site: &Site, user: UserId, family: Uuid) -> Result<(), Error> {
-        let (store, principals) = (self.scoped(site), Arc::clone(&self.principals));
-        let (site, now) = (site.id, self.clock.now());
-        let forget_at = now.plus(limits::ACCESS_TOKEN_TTL + MARGIN);
+        let site = site.id;
         let ended = to_the_end(async move {
-            let work = Work {
-                change: Some(store.family_ended(user, family, now, forget_at)),
-                ..Work::default()
-            };
             let ended = store.commit(work).await;
             principals.invalidate(site, user);
             ended
         });
         Ok(ended.await?)
     }
+
+    pub(super) fn family_ended(
+        &self,
+        store: &dyn ScopedStore,
+        user: UserId,
+        family: Uuid,
+    ) -> Change {
+        let now = self.clock.now();
+        store.family_ended(
+            user,
+            family,
+            now,
+            now.plus(limits::ACCESS_TOKEN_TTL + MARGIN),
+        )
+    }
 }
 
-fn stored(origin: Origin, kind: TokenKind, hash: String, now: Timestamp) -> Token {
+pub(super) fn stored(origin: Origin, kind: TokenKind, hash: String, now: Timestamp) -> Token {
     let ttl = match kind {
         TokenKind::Session => limits::SESSION_TTL,
         TokenKind::Refresh => limits::REFRESH_TOKEN_TTL,

@@ -3,6 +3,7 @@
 //! Must never accept a token whose algorithm, issuer, audience, type or time is not the one asked
 //! for, and never read the ambient clock: the caller says what time it is.
 
+use super::events::AddedClaims;
 use crate::ids::UserId;
 use crate::ports::store::Epoch;
 use crate::site::Site;
@@ -48,7 +49,7 @@ pub(super) enum TokenType {
     Refresh,
 }
 
-/// Every claim is required.
+/// Every claim is required, unless it says otherwise.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     iss: String,
@@ -60,6 +61,9 @@ struct Claims {
     ver: Epoch,
     iat: i64,
     exp: i64,
+    /// What functions added; the only claim that may be absent.
+    #[serde(default, skip_serializing_if = "AddedClaims::is_empty")]
+    claims: AddedClaims,
 }
 
 /// Where a token comes from, and what ends it before its time.
@@ -74,12 +78,14 @@ pub(crate) struct Origin {
 }
 
 /// What a verified token says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verified {
     /// Its own id.
     pub(super) id: Uuid,
     /// Where it comes from.
     pub(super) origin: Origin,
+    /// What functions added at the sign-in.
+    pub(super) claims: AddedClaims,
 }
 
 /// Signs and verifies tokens.
@@ -135,7 +141,7 @@ impl Tokens {
     pub(super) fn issue(
         &self,
         site: &Site,
-        origin: Origin,
+        (origin, claims): (Origin, &AddedClaims),
         kind: (TokenType, Duration),
         id: Uuid,
         now: Timestamp,
@@ -151,6 +157,7 @@ impl Tokens {
             ver: origin.epoch,
             iat: now.as_seconds(),
             exp: now.plus(ttl).as_seconds(),
+            claims: claims.clone(),
         };
         jsonwebtoken::encode(&self.header, &claims, &self.sign).ok()
     }
@@ -179,6 +186,7 @@ impl Tokens {
         fits.then_some(Verified {
             id: claims.jti,
             origin,
+            claims: claims.claims,
         })
     }
 }
@@ -212,7 +220,13 @@ mod tests {
     fn token(tokens: &Tokens) -> String {
         let kind = (TokenType::Access, ACCESS_TOKEN_TTL);
         tokens
-            .issue(&site("a"), ORIGIN, kind, Uuid::from_u128(9), NOW)
+            .issue(
+                &site("a"),
+                (ORIGIN, &AddedClaims::default()),
+                kind,
+                Uuid::from_u128(9),
+                NOW,
+            )
             .unwrap()
     }
 
@@ -229,6 +243,7 @@ mod tests {
         let good = Some(Verified {
             id: Uuid::from_u128(9),
             origin: ORIGIN,
+            claims: AddedClaims::default(),
         });
         let access = TokenType::Access;
         assert_eq!(tokens.verify(&token, &site("a"), access, NOW), good);

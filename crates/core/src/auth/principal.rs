@@ -55,6 +55,19 @@ impl Principal {
         }
     }
 
+    /// Nobody who is signed in, for what happens before a sign-in. Only for this crate's verification code.
+    pub(super) fn nobody(scope: TenantScope) -> Self {
+        Self {
+            scope,
+            user: None,
+            grants: Arc::default(),
+            proof: None,
+            chain: Chain::default(),
+            request: None,
+            within: None,
+        }
+    }
+
     /// For embedders and the command line, which act with the program's own right.
     pub fn by_authority(
         authority: &Authority,

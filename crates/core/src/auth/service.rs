@@ -4,17 +4,18 @@
 
 use super::attempts::Exchanges;
 use super::credentials::{Credential, hash};
-use super::gate::{PasswordGate, Typed};
+use super::gate::PasswordGate;
 use super::jwt::{JwtKeys, TokenType, Tokens};
 use super::password::Password;
 use super::{Principal, Principals, Proof, SiteDirectory};
+use crate::engine::EventService;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits;
-use crate::ports::store::{Epoch, KeyOwner, Reason, ScopedStore, Store, Token, TokenKind};
+use crate::ports::store::{KeyOwner, Reason, ScopedStore, Store, Token, TokenKind};
+use crate::request::RequestInfo;
 use crate::site::{Site, TenantScope};
 use crate::time::{Clock, Timestamp};
-use crate::users::User;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct AuthParts {
     pub base_domain: Option<String>,
     /// Shared with whoever else compares passwords.
     pub gate: Arc<PasswordGate>,
+    /// Publishes what happens.
+    pub events: EventService,
     /// Shared with whoever changes users and roles.
     pub principals: Arc<Principals>,
 }
@@ -49,7 +52,8 @@ pub struct AuthService {
     pub(super) principals: Arc<Principals>,
     pub(super) tokens: Tokens,
     pub(super) exchanges: Exchanges,
-    gate: Arc<PasswordGate>,
+    pub(super) gate: Arc<PasswordGate>,
+    pub(super) events: EventService,
     sites: SiteDirectory,
 }
 
@@ -62,6 +66,8 @@ pub struct SignIn<'a> {
     pub password: Password,
     /// The client's address, where one is known.
     pub address: Option<IpAddr>,
+    /// The request, for events.
+    pub request: Arc<RequestInfo>,
 }
 
 impl AuthService {
@@ -74,6 +80,7 @@ impl AuthService {
             jwt_keys,
             base_domain,
             gate,
+            events,
             principals,
         } = parts;
         let base_domain = base_domain.as_deref();
@@ -85,6 +92,7 @@ impl AuthService {
             clock,
             entropy,
             gate,
+            events,
             principals,
         }
     }
@@ -152,23 +160,6 @@ impl AuthService {
                 "the use of an API key could not be noted");
         }
         self.principals.keys().noted(hash);
-    }
-
-    /// The account whose password this is.
-    pub(super) async fn check_password(
-        &self,
-        site: &Site,
-        sign_in: SignIn<'_>,
-    ) -> Result<(User, Epoch), Error> {
-        let SignIn {
-            login,
-            password,
-            address,
-        } = sign_in;
-        let typed = Typed { password, address };
-        let record = self.gate.sign_in(site.id, login, typed).await?;
-        let record = record.ok_or(Error::Unauthenticated(WRONG_LOGIN))?;
-        Ok((record.user, record.epoch))
     }
 
     /// A stored token that has not expired, ended or not.

@@ -36,7 +36,7 @@ pub use host::{HostFactory, NobodysHost};
 pub use operation::Saving;
 #[cfg(test)]
 pub(crate) use patch::enrich;
-pub use proposal::{Proposal, Unsavable};
+pub use proposal::{Fixed, Proposal, Unsavable};
 pub use publish::{EventService, Prepared, Publication};
 pub use resolve::QueueCoordinator;
 pub(crate) use resolve::{deleted, switched_off};

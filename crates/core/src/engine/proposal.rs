@@ -35,6 +35,32 @@ pub trait Proposal: Sized + Send + Sync {
     fn refusal(&self, ceiling: &Ceiling) -> Option<String>;
 }
 
+/// What no function changes: it is agreed to or refused as it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fixed;
+
+impl Proposal for Fixed {
+    fn values(&self) -> Result<Value, serde_json::Error> {
+        Ok(Value::Object(serde_json::Map::new()))
+    }
+
+    fn patched(&self, _: &Value) -> Result<Self, Unsavable> {
+        Ok(Self)
+    }
+
+    async fn settle(&mut self, _: &dyn ScopedStore) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn is_protected(&self) -> bool {
+        false
+    }
+
+    fn refusal(&self, _: &Ceiling) -> Option<String> {
+        None
+    }
+}
+
 /// Why patched values cannot be saved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]

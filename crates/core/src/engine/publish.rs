@@ -223,6 +223,19 @@ impl EventService {
         whole(&Arc::new(run.invocation), &run.taken, finished)
     }
 
+    /// Whether anything runs when this event is published, as far as no condition is asked.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_subscribed(
+        &self,
+        event: EventType,
+        principal: &Principal,
+    ) -> Result<bool, Error> {
+        let subscriptions = self.engine.subscriptions(principal.scope(), event).await?;
+        Ok(!subscriptions.is_empty())
+    }
+
     /// Refuses an operation whose POST runs the site's queue has no place for. To be asked before
     /// the operation begins: after it the runs are written in any case.
     ///

@@ -289,6 +289,11 @@ fn sample_previous(user: &User) -> Profile {
     }
 }
 
+/// The sample's user, for events that name one.
+pub(crate) fn sample_params() -> UserParams {
+    UserParams::from(&sample_user())
+}
+
 fn sample_user() -> User {
     let joined = Timestamp::from_micros(1_736_937_000_000_000);
     let mut attributes = Object::new();

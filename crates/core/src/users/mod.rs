@@ -4,6 +4,7 @@ pub mod events;
 pub mod identity;
 mod input;
 mod model;
+pub mod password;
 mod preferences;
 mod proposal;
 mod rights;

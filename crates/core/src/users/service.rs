@@ -10,6 +10,7 @@ use super::events::{
 };
 use super::input::{CreateUser, UpdateUser};
 use super::model::{Profile, User};
+use super::password::{POST_PASSWORD_CHANGE, PasswordChangeProposal, PasswordChanged};
 use super::proposal::ProposedUser;
 use super::rights::{may_change, may_set_staff, may_update};
 use crate::apps::App;
@@ -17,7 +18,7 @@ use crate::auth::{
     Password, PasswordGate, Passwords, Permission, Principal, Principals, SiteAccess, right,
 };
 use crate::draft::Draft;
-use crate::engine::{Engine, EventService, Saving, Verdicts};
+use crate::engine::{Engine, EventService, Fixed, Saving, Verdicts};
 use crate::error::Error;
 use crate::events::Event;
 use crate::idempotency::Remember;
@@ -100,7 +101,7 @@ impl UserService {
         let saved = Saved {
             change,
             verdicts: agreement.verdicts,
-            post,
+            posts: vec![post],
             remember,
         };
         self.save(saved, principal).await?;
@@ -147,6 +148,11 @@ impl UserService {
         let proposed = ProposedUser::of(before.clone(), proposed);
         let pre = Event::of(pre);
         let mut agreement = self.events.ask(&pre, proposed, principal).await?;
+        let sets_password = input.password.is_some();
+        if sets_password {
+            let of_password = self.ask_for_password(&before, is_self, principal).await?;
+            agreement.verdicts.join(of_password);
+        }
 
         let password_hash = self.hash(input.password.clone()).await?;
         // The account itself is the one that was looked at: a change of it, or of its roles, raises the
@@ -164,10 +170,16 @@ impl UserService {
             damaged: Vec::new(),
             ..before.clone()
         };
-        let post = Event::of(UserUpdated {
-            user: UserParams::from(&user),
-            previous: before.profile,
+        let params = UserParams::from(&user);
+        let changed = sets_password.then(|| PasswordChanged {
+            user: params.clone(),
+            by_owner: is_self,
         });
+        let updated = UserUpdated {
+            user: params,
+            previous: before.profile,
+        };
+        let posts = [Some(Event::of(updated)), changed.map(Event::of)];
         let change = UserChange::Update {
             user: Box::new(user.clone()),
             password_hash,
@@ -175,11 +187,27 @@ impl UserService {
         let saved = Saved {
             change,
             verdicts: agreement.verdicts,
-            post,
+            posts: posts.into_iter().flatten().collect(),
             remember: None,
         };
         self.save(saved, &principal).await?;
         Ok(user)
+    }
+
+    /// Asks the functions that look at changes of passwords.
+    async fn ask_for_password(
+        &self,
+        user: &User,
+        by_owner: bool,
+        principal: &Principal,
+    ) -> Result<Verdicts, Error> {
+        self.events.admit(POST_PASSWORD_CHANGE, principal).await?;
+        let pre = Event::of(PasswordChangeProposal {
+            user: UserParams::from(user),
+            by_owner,
+        });
+        let agreement = self.events.ask(&pre, Fixed, principal).await?;
+        Ok(agreement.verdicts)
     }
 
     /// Deletes a user: the record is kept, marked, and found by no one; its credentials end. With a
@@ -227,7 +255,7 @@ impl UserService {
         let saved = Saved {
             change,
             verdicts: agreement.verdicts,
-            post,
+            posts: vec![post],
             remember: None,
         };
         self.save(saved, &principal).await
@@ -324,7 +352,7 @@ impl UserService {
         Saved {
             change,
             verdicts,
-            post,
+            posts,
             remember,
         }: Saved,
         principal: &Principal,
@@ -334,7 +362,7 @@ impl UserService {
         let principals = Arc::clone(&self.principals);
         let saving = Saving {
             change: store.user_change(change, remember)?,
-            posts: vec![post],
+            posts,
             verdicts,
             afterwards: Box::new(move || principals.invalidate(site, user)),
         };
@@ -346,7 +374,7 @@ impl UserService {
 struct Saved {
     change: UserChange,
     verdicts: Verdicts,
-    post: Event,
+    posts: Vec<Event>,
     /// The answer of the request that creates the user.
     remember: Option<Remember<User>>,
 }

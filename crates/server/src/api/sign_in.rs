@@ -1,7 +1,7 @@
 //! Signing in: sessions and tokens, in the shapes that existing clients read.
 
 use crate::error::ApiError;
-use crate::extract::{AtSite, ClientAddress, Json, session_token};
+use crate::extract::{About, AtSite, ClientAddress, Json, session_token};
 use crate::state::AppState;
 use crate::views::UserView;
 use axum::extract::State;
@@ -37,11 +37,12 @@ impl Login {
         login.map(str::trim).filter(|login| !login.is_empty())
     }
 
-    fn sign_in(&self, ClientAddress(address): ClientAddress) -> SignIn<'_> {
+    fn sign_in(&self, ClientAddress(address): ClientAddress, About(request): About) -> SignIn<'_> {
         SignIn {
             login: self.login().unwrap_or_default(),
             password: Password::new(self.password.as_str()),
             address,
+            request,
         }
     }
 }
@@ -76,13 +77,14 @@ pub(crate) async fn open_session(
     State(app): State<AppState>,
     AtSite(site): AtSite,
     address: ClientAddress,
+    about: About,
     Json(login): Json<Login>,
 ) -> Result<axum::Json<SessionReply>, ApiError> {
     let login = Login::checked(login)?;
     let session = app
         .platform()
         .auth
-        .open_session(&site, login.sign_in(address))
+        .open_session(&site, login.sign_in(address, about))
         .await?;
     Ok(axum::Json(SessionReply {
         status: 200,
@@ -110,10 +112,14 @@ pub(crate) struct SessionEnded {
 pub(crate) async fn close_session(
     State(app): State<AppState>,
     AtSite(site): AtSite,
+    About(request): About,
     headers: HeaderMap,
 ) -> Result<axum::Json<SessionEnded>, ApiError> {
     let token = session_token(&headers).ok_or(Error::Unauthenticated(NO_CREDENTIAL))?;
-    app.platform().auth.close_session(&site, token).await?;
+    app.platform()
+        .auth
+        .close_session(&site, token, request)
+        .await?;
     let meta = SessionMeta {
         is_authenticated: false,
         access_token: None,
@@ -139,13 +145,14 @@ pub(crate) async fn token(
     State(app): State<AppState>,
     AtSite(site): AtSite,
     address: ClientAddress,
+    about: About,
     Json(login): Json<Login>,
 ) -> Result<axum::Json<TokenReply>, ApiError> {
     let login = Login::checked(login)?;
     let pair = app
         .platform()
         .auth
-        .sign_in(&site, login.sign_in(address))
+        .sign_in(&site, login.sign_in(address, about))
         .await?;
     Ok(axum::Json(TokenReply {
         access: pair.access,
@@ -190,12 +197,13 @@ pub(crate) async fn blacklist(
     State(app): State<AppState>,
     AtSite(site): AtSite,
     ClientAddress(address): ClientAddress,
+    About(about): About,
     Json(request): Json<Refresh>,
 ) -> Result<axum::Json<crate::envelope::Nothing>, ApiError> {
     let Refresh { refresh } = request.whole()?;
     app.platform()
         .auth
-        .blacklist(&site, &refresh, address)
+        .blacklist(&site, &refresh, address, about)
         .await?;
     Ok(axum::Json(crate::envelope::Nothing {}))
 }

@@ -3,7 +3,7 @@
 use crate::words;
 use serde::Serialize;
 use tollgate_core::apps::App;
-use tollgate_core::auth::AppRole;
+use tollgate_core::roles::AppRole;
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;
 
