@@ -101,7 +101,7 @@ impl Platform {
         let runtimes = parts.runtimes.clone();
         let passwords = Arc::new(Passwords::new(Arc::clone(&entropy), password_rules));
         let principals = Arc::new(Principals::new(Arc::clone(&store), Arc::clone(&clock)));
-        let engine = Engine::new(parts, Arc::clone(&principals));
+        let engine = Engine::new(parts, Arc::clone(&principals) as _);
         let gate = PasswordGate::new(Arc::clone(&store), &clock, Arc::clone(&passwords));
         let gate = Arc::new(gate);
         let events = EventService::new(Arc::clone(&engine));

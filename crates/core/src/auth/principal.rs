@@ -4,13 +4,16 @@ use super::ceiling::{Ceiling, of_every_function};
 use super::permission::{Permission, staff_may};
 use super::service::NO_CREDENTIAL;
 use super::{Actor, Proof};
+use crate::engine::HostActor;
 use crate::error::Error;
 use crate::ids::{AppId, FunctionId, SiteId, UserId};
 use crate::invocations::{Chain, OnBehalf};
+use crate::json::JsonText;
 use crate::ports::store::{Author, RoleGrant};
 use crate::request::RequestInfo;
 use crate::site::{Authority, TenantScope};
 use crate::users::User;
+use crate::users::events::UserParams;
 use std::sync::Arc;
 
 /// A user whose credential was verified, with the roles that count now; or a function during one
@@ -18,8 +21,10 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Principal {
     scope: TenantScope,
-    /// None when a function acts for nobody who is signed in.
+    /// None when nobody acts who has an account.
     user: Option<Arc<User>>,
+    /// Somebody whom the embedding program knows.
+    host: Option<Arc<HostActor>>,
     grants: Arc<[RoleGrant]>,
     /// The credential that was verified; none for what acts with the program's own right.
     proof: Option<Proof>,
@@ -47,6 +52,7 @@ impl Principal {
         Self {
             scope,
             user: Some(Arc::new(user)),
+            host: None,
             grants: grants.into(),
             proof: None,
             chain: Chain::default(),
@@ -60,11 +66,20 @@ impl Principal {
         Self {
             scope,
             user: None,
+            host: None,
             grants: Arc::default(),
             proof: None,
             chain: Chain::default(),
             request: None,
             within: None,
+        }
+    }
+
+    /// Somebody whom the embedding program knows, who acts with what it says of them.
+    pub fn of_host(authority: &Authority, site: SiteId, actor: Arc<HostActor>) -> Self {
+        Self {
+            host: Some(actor),
+            ..Self::nobody(authority.scope(site))
         }
     }
 
@@ -90,9 +105,9 @@ impl Principal {
         let first = ceilings.iter().rposition(own_right);
         // What stands before a function that acts by its own right says nothing about it.
         ceilings.drain(..first.unwrap_or(0));
-        let (user, grants) = match caller {
-            Some(caller) => (caller.user, caller.grants),
-            None => (None, Arc::default()),
+        let (user, host, grants) = match caller {
+            Some(caller) => (caller.user, caller.host, caller.grants),
+            None => (None, None, Arc::default()),
         };
         let within = Within {
             ceilings,
@@ -102,6 +117,7 @@ impl Principal {
         Self {
             scope: TenantScope::verified(actor.site),
             user,
+            host,
             grants,
             proof: None,
             chain: actor.chain.clone(),
@@ -184,7 +200,17 @@ impl Principal {
 
     /// The number of whoever acts.
     pub fn user_id(&self) -> Option<UserId> {
-        self.user.as_ref().map(|user| user.id)
+        let of_host = || self.host.as_ref()?.id;
+        self.user.as_ref().map(|user| user.id).or_else(of_host)
+    }
+
+    /// What functions are told of whoever acts: `user_data`.
+    pub(crate) fn data(&self) -> Option<JsonText> {
+        match (&self.user, &self.host) {
+            (Some(user), _) => JsonText::of(&UserParams::from(&**user)).ok(),
+            (None, Some(host)) => host.data.clone(),
+            (None, None) => None,
+        }
     }
 
     /// Who acts, for what is somebody's own.
@@ -243,6 +269,9 @@ impl Principal {
     pub(crate) fn whoever_acts_may(&self, permission: Permission, app: Option<AppId>) -> bool {
         if self.own_right().is_some() {
             return true;
+        }
+        if let Some(host) = &self.host {
+            return host.rights.may(permission, app);
         }
         let Some(user) = self.user() else {
             // Nobody adds nothing to what every function may.

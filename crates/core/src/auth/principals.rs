@@ -8,11 +8,14 @@ use super::jwt::Origin;
 use super::kept::{Found, Kept};
 use super::keys::Keys;
 use super::{Principal, Proof};
+use crate::engine::Callers;
 use crate::ids::{SiteId, UserId};
+use crate::json::JsonText;
 use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, Token, TokenKind};
 use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
-use crate::users::User;
+use crate::users::events::UserParams;
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +59,7 @@ impl Principals {
     /// The active user with this number, with the roles that count now.
     ///
     /// Only for code that has verified a credential, or acts for a user who had one.
-    pub(crate) async fn of(
+    pub(super) async fn active(
         &self,
         site: SiteId,
         user: UserId,
@@ -64,21 +67,7 @@ impl Principals {
         Ok(self.known(site, user).await?.map(|known| known.principal))
     }
 
-    /// The record of whoever caused a run, who may have been switched off since. It gives no right.
-    pub(crate) async fn cause(
-        &self,
-        site: SiteId,
-        user: UserId,
-    ) -> Result<Option<User>, StoreError> {
-        if let Some(principal) = self.of(site, user).await? {
-            return Ok(principal.user().cloned());
-        }
-        let system = self.store.system(Reason::Authenticate);
-        let owner = system.owner(site, user, self.clock.now()).await?;
-        Ok(owner.map(|owner| owner.user))
-    }
-
-    /// As [`Self::of`] for whoever came with an access token; none when it has been ended.
+    /// As [`Self::active`] for whoever came with an access token; none when it has been ended.
     pub(super) async fn with_token(
         &self,
         site: SiteId,
@@ -89,32 +78,6 @@ impl Principals {
             |known: &Known| known.epoch == origin.epoch && !known.ended.contains(&origin.family);
         let known = known.filter(lives);
         Ok(known.map(|known| known.principal.proved_by(Proof::Token(origin))))
-    }
-
-    /// The same caller with the rights that count now; none when what proved them holds no more. Only
-    /// for callers who are no function.
-    pub(crate) async fn again(
-        &self,
-        principal: &Principal,
-    ) -> Result<Option<Principal>, StoreError> {
-        let Some(proof) = principal.proof() else {
-            return Ok(Some(principal.clone()));
-        };
-        let site = principal.scope().site_id();
-        let user = match proof {
-            Proof::Token(origin) => return self.with_token(site, *origin).await,
-            Proof::Key(hash) => self.keys.owner(site, hash).await?.map(|owner| owner.user),
-            Proof::Session(hash) => {
-                let system = self.store.system(Reason::Authenticate);
-                let token = system.token(site, hash).await?;
-                let open = |it: &Token| it.is_open(TokenKind::Session, self.clock.now());
-                let token = token.filter(open);
-                token.map(|token| token.user_id)
-            }
-        };
-        let Some(user) = user else { return Ok(None) };
-        let found = self.of(site, user).await?;
-        Ok(found.map(|found| found.proved_by(proof.clone())))
     }
 
     async fn known(&self, site: SiteId, user: UserId) -> Result<Option<Known>, StoreError> {
@@ -151,6 +114,44 @@ impl Principals {
     /// Something changed that many users' roles hang on, for example an app was deleted.
     pub fn invalidate_site(&self, site: SiteId) {
         self.kept.lock().drop_where(|(of, _), _| *of == site);
+    }
+}
+
+#[async_trait]
+impl Callers for Principals {
+    async fn of(&self, site: SiteId, user: UserId) -> Result<Option<Principal>, StoreError> {
+        self.active(site, user).await
+    }
+
+    async fn data(&self, site: SiteId, user: UserId) -> Result<Option<JsonText>, StoreError> {
+        if let Some(principal) = self.active(site, user).await? {
+            return Ok(principal.data());
+        }
+        let system = self.store.system(Reason::Authenticate);
+        let owner = system.owner(site, user, self.clock.now()).await?;
+        let data = owner.map(|owner| JsonText::of(&UserParams::from(&owner.user)));
+        Ok(data.and_then(Result::ok))
+    }
+
+    async fn again(&self, principal: &Principal) -> Result<Option<Principal>, StoreError> {
+        let Some(proof) = principal.proof() else {
+            return Ok(Some(principal.clone()));
+        };
+        let site = principal.scope().site_id();
+        let user = match proof {
+            Proof::Token(origin) => return self.with_token(site, *origin).await,
+            Proof::Key(hash) => self.keys.owner(site, hash).await?.map(|owner| owner.user),
+            Proof::Session(hash) => {
+                let system = self.store.system(Reason::Authenticate);
+                let token = system.token(site, hash).await?;
+                let open = |it: &Token| it.is_open(TokenKind::Session, self.clock.now());
+                let token = token.filter(open);
+                token.map(|token| token.user_id)
+            }
+        };
+        let Some(user) = user else { return Ok(None) };
+        let found = self.active(site, user).await?;
+        Ok(found.map(|found| found.proved_by(proof.clone())))
     }
 }
 

@@ -145,7 +145,7 @@ impl AuthService {
             }
         };
         let Some(user) = user else { return Err(bad) };
-        let found = self.principals.of(site.id, user).await?;
+        let found = self.principals.active(site.id, user).await?;
         Ok(found.ok_or(bad)?.proved_by(proof))
     }
 

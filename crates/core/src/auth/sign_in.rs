@@ -16,9 +16,7 @@ use crate::engine::{Agreement, Saving, Verdicts};
 use crate::error::Error;
 use crate::events::{Event, LifecycleEvent};
 use crate::ids::UserId;
-use crate::ports::store::{
-    Change, Conflict, Epoch, Reason, StoreError, Token, TokenKind,
-};
+use crate::ports::store::{Change, Conflict, Epoch, Reason, StoreError, Token, TokenKind};
 use crate::request::RequestInfo;
 use crate::site::{Site, TenantScope};
 use crate::users::User;
@@ -91,7 +89,7 @@ impl AuthService {
             return Err(Error::Unauthenticated(WRONG_LOGIN));
         };
         let wrong = || Error::Unauthenticated(WRONG_LOGIN);
-        let principal = self.principals.of(site.id, record.user.id).await?;
+        let principal = self.principals.active(site.id, record.user.id).await?;
         let principal = principal.ok_or_else(wrong)?.by_request(request);
         self.events.admit(POST_LOGIN, &principal).await?;
         let claims = AddedClaims::default();
@@ -197,7 +195,7 @@ impl AuthService {
     ) -> Result<(), Error> {
         let user = token.user_id;
         let change = self.family_ended(&*self.scoped(site), user, token.family);
-        let principal = self.principals.of(site.id, user).await?;
+        let principal = self.principals.active(site.id, user).await?;
         let (Some(principal), kind) = (principal, kind_of(token)) else {
             // An account that is closed has nothing open, and nobody to tell of.
             return self.end_family(site, user, token.family).await;

@@ -12,7 +12,6 @@ use crate::ports::dispatch::{Acting, Taken, TaskRun};
 use crate::subscribers::SubscriberOptions;
 use crate::tasks::Waiter;
 use crate::time::Timestamp;
-use crate::users::events::UserParams;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,7 +85,7 @@ impl Engine {
 
     /// `user_data` of the runs that `principal` causes.
     pub(crate) fn user_data(principal: &Principal) -> Option<JsonText> {
-        JsonText::of(&UserParams::from(principal.user()?)).ok()
+        principal.data()
     }
 
     /// `user_data` of a run that this user caused, whatever became of them since.
@@ -96,8 +95,7 @@ impl Engine {
         user: Option<UserId>,
     ) -> Result<Option<JsonText>, Error> {
         let Some(user) = user else { return Ok(None) };
-        let user = self.principals.cause(site, user).await?;
-        Ok(user.and_then(|user| JsonText::of(&UserParams::from(&user)).ok()))
+        Ok(self.callers.data(site, user).await?)
     }
 
     /// In whose name a run acts. Nothing is looked up: that is for the calls that it makes.

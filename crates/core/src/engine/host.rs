@@ -47,7 +47,7 @@ impl Engine {
         }
         let caller = match actor.user {
             None => None,
-            Some(user) => self.principals.of(actor.site, user).await?,
+            Some(user) => self.callers.of(actor.site, user).await?,
         };
         let is_gone = actor.user.is_some() && caller.is_none();
         let principal = Principal::of_function(caller, actor, ceilings);
@@ -70,7 +70,7 @@ impl Engine {
         if let Some(actor) = principal.actor() {
             return self.principal_of(actor).await;
         }
-        let found = self.principals.again(principal).await?;
+        let found = self.callers.again(principal).await?;
         let found = found.ok_or(Error::Unauthenticated(BAD_CREDENTIAL))?;
         Ok(found.in_place_of(principal))
     }

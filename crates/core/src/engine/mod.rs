@@ -5,6 +5,7 @@
 
 mod backlog;
 mod birth;
+mod callers;
 mod completion;
 mod explain;
 mod gate;
@@ -27,6 +28,7 @@ mod workers;
 use backlog::Backlogs;
 pub(crate) use backlog::Queuer;
 pub(crate) use birth::{Cause, on_behalf, redrive_limits};
+pub use callers::{Callers, HostActor, Rights};
 pub use completion::completion;
 pub(crate) use explain::in_order;
 pub use explain::{Explained, Hindrance};
@@ -45,7 +47,7 @@ pub use stage::{Agreement, PreStage, Verdicts};
 pub use user_message::UserMessage;
 pub(crate) use waited::WaitedRun;
 
-use crate::auth::{Actor, Ceiling, Principals};
+use crate::auth::{Actor, Ceiling};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
@@ -133,7 +135,7 @@ pub struct Engine {
     pub(crate) rates: Rates,
     pub(crate) strangers: Strangers,
     pub(crate) params: ParamsRooms,
-    principals: Arc<Principals>,
+    callers: Arc<dyn Callers>,
     told: Arc<Told>,
     stopping: AtomicBool,
     pub(crate) gate: Gate,
@@ -160,7 +162,7 @@ impl Engine {
     }
 
     /// Puts the parts together.
-    pub fn new(parts: Parts, principals: Arc<Principals>) -> Arc<Self> {
+    pub fn new(parts: Parts, callers: Arc<dyn Callers>) -> Arc<Self> {
         let rates = Rates::new(Arc::clone(&parts.clock));
         Arc::new(Self {
             store: parts.store,
@@ -183,7 +185,7 @@ impl Engine {
             rates,
             strangers: Strangers::default(),
             params: ParamsRooms::default(),
-            principals,
+            callers,
             told: Arc::default(),
             stopping: AtomicBool::new(false),
             gate: Gate::default(),
