@@ -2,7 +2,7 @@
 
 use super::{EventType, LifecycleEvent};
 use crate::ids::{EventId, FunctionId, InvocationId, TaskId};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -15,9 +15,10 @@ pub trait Announcement: LifecycleEvent {
 
 /// What tells of a refused `E`: nothing of it was saved.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "{E}Denied")]
+#[schemars(rename = "{E}Denied", bound = "E: Announcement")]
 pub struct Denial<E> {
     /// The event that was refused.
+    #[schemars(schema_with = "name_of::<E>")]
     pub event: String,
     /// That event's id.
     #[schemars(with = "Option<String>")]
@@ -47,7 +48,16 @@ pub struct DeniedBy {
     /// Why, for the log.
     pub message: String,
     /// What the end user was told instead: a text, or texts by language.
+    #[schemars(schema_with = "texts")]
     pub user_message: Option<Value>,
+}
+
+fn name_of<E: Announcement>(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({"type": "string", "enum": [E::TYPE]})
+}
+
+fn texts(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({"type": ["string", "object", "null"]})
 }
 
 impl DeniedBy {

@@ -213,7 +213,7 @@ const REFUSED: &[(&str, u32, u32, &str)] = &[
         "event.parms.email == 'x'",
         1,
         6,
-        "there is params, previous, type",
+        "there is params, previous, request, type",
     ),
     (
         "true &&\n  usr.is_staff",
