@@ -124,7 +124,7 @@ impl Platform {
                 gate,
                 Arc::clone(&principals),
             ),
-            apps: AppService::new(Arc::clone(&engine), Arc::clone(&principals)),
+            apps: AppService::new(Arc::clone(&engine)),
             functions: FunctionService::new(Arc::clone(&engine)),
             subscribers: SubscriberService::new(Arc::clone(&engine)),
             secrets: SecretService::new(Arc::clone(&engine)),

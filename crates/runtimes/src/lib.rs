@@ -5,19 +5,30 @@
 //! started, and user code never runs in this process. This crate knows no SQL and no HTTP server,
 //! and decides nothing about retries or verdicts.
 
+#[cfg(feature = "webhooks")]
+#[cfg_attr(
+    not(feature = "python"),
+    expect(dead_code, reason = "a part of it is for workers")
+)]
 mod outbound;
+#[cfg(feature = "python")]
 mod process;
+#[cfg(feature = "webhooks")]
 mod proxy;
+#[cfg(feature = "webhooks")]
 mod results;
 mod system;
 
+#[cfg(feature = "webhooks")]
 pub use outbound::{
     HeaderError, Outbound, OutboundConfig, OutboundError, OutboundStartError, Reach, Refusal,
     Reply, Request, Target, Trouble, header_map,
 };
+#[cfg(feature = "python")]
 pub use process::{
     DiscoverError, Interpreter, LAUNCH_ARG, LauncherSpec, ProcessConfig, PythonRuntime, StartError,
     launch_if_asked, launcher_main,
 };
+#[cfg(feature = "webhooks")]
 pub use proxy::ProxyRuntime;
 pub use system::{SystemCall, SystemRuntime};

@@ -1,7 +1,7 @@
 //! Apps: create, list, change, delete, and entering one with a right.
 
 use super::App;
-use crate::auth::{AppAccess, Principal, Principals, Right, SiteAccess, right};
+use crate::auth::{AppAccess, Principal, Right, SiteAccess, right};
 use crate::draft::Draft;
 use crate::engine::{Engine, deleted};
 use crate::error::Error;
@@ -38,13 +38,12 @@ pub struct UpdateApp {
 #[derive(Clone)]
 pub struct AppService {
     engine: Arc<Engine>,
-    principals: Arc<Principals>,
 }
 
 impl AppService {
     /// A service around `engine`.
-    pub fn new(engine: Arc<Engine>, principals: Arc<Principals>) -> Self {
-        Self { engine, principals }
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
     }
 
     /// Creates an app.
@@ -162,7 +161,7 @@ impl AppService {
             offset: 0,
         };
         let functions = store.list_functions(access.app().id, page).await?.items;
-        let (engine, principals) = (Arc::clone(&self.engine), Arc::clone(&self.principals));
+        let engine = Arc::clone(&self.engine);
         let app = access.app().id;
         let deleted = to_the_end(async move {
             let was_there = store.delete_app(app, engine.clock.now(), expected).await?;
@@ -171,7 +170,7 @@ impl AppService {
             }
             let functions = functions.into_iter().map(|it| it.id);
             engine.functions_stopped(scope.site_id(), functions, &deleted());
-            principals.invalidate_site(scope.site_id());
+            engine.callers.site_changed(scope.site_id());
             Ok(())
         });
         Ok(deleted.await?)

@@ -233,7 +233,9 @@ impl Principal {
 
     /// Whether this may do what only superusers may. A function never does.
     pub fn is_superuser(&self) -> bool {
-        !self.is_function() && self.user().is_some_and(|user| user.is_superuser)
+        let operator = || self.host.as_ref().is_some_and(|it| it.rights.is_operator());
+        let superuser = || self.user().is_some_and(|user| user.is_superuser);
+        !self.is_function() && (superuser() || operator())
     }
 
     /// In whose name a run acts that this principal causes.

@@ -110,11 +110,6 @@ impl Principals {
     pub fn invalidate(&self, site: SiteId, user: UserId) {
         self.kept.lock().drop_one(&(site, user));
     }
-
-    /// Something changed that many users' roles hang on, for example an app was deleted.
-    pub fn invalidate_site(&self, site: SiteId) {
-        self.kept.lock().drop_where(|(of, _), _| *of == site);
-    }
 }
 
 #[async_trait]
@@ -152,6 +147,10 @@ impl Callers for Principals {
         let Some(user) = user else { return Ok(None) };
         let found = self.active(site, user).await?;
         Ok(found.map(|found| found.proved_by(proof.clone())))
+    }
+
+    fn site_changed(&self, site: SiteId) {
+        self.kept.lock().drop_where(|(of, _), _| *of == site);
     }
 }
 

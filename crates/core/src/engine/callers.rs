@@ -19,12 +19,20 @@ pub trait Callers: Send + Sync {
     /// The same caller with the rights that count now; none when what proved them holds no more. Only for callers
     /// who are no function.
     async fn again(&self, principal: &Principal) -> Result<Option<Principal>, StoreError>;
+
+    /// Something changed in a site that many people's rights hang on, for example an app was deleted.
+    fn site_changed(&self, _site: SiteId) {}
 }
 
 /// What somebody may do whom an embedding program knows.
 pub trait Rights: fmt::Debug + Send + Sync {
     /// Whether they may do this in `app`, or in the whole site when `app` is none.
     fn may(&self, permission: Permission, app: Option<AppId>) -> bool;
+
+    /// Whether they are who runs the program, and may offer its own functions.
+    fn is_operator(&self) -> bool {
+        false
+    }
 }
 
 /// Somebody whom an embedding program knows, and this one has no account of.

@@ -135,7 +135,7 @@ pub struct Engine {
     pub(crate) rates: Rates,
     pub(crate) strangers: Strangers,
     pub(crate) params: ParamsRooms,
-    callers: Arc<dyn Callers>,
+    pub(crate) callers: Arc<dyn Callers>,
     told: Arc<Told>,
     stopping: AtomicBool,
     pub(crate) gate: Gate,

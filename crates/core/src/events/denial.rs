@@ -2,6 +2,7 @@
 
 use super::{EventType, LifecycleEvent};
 use crate::ids::{EventId, FunctionId, InvocationId, TaskId};
+use crate::tasks::FailureKind;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +12,14 @@ use uuid::Uuid;
 pub trait Announcement: LifecycleEvent {
     /// The event that follows when a function did not agree.
     const DENIED: EventType;
+
+    /// Why these values cannot be saved, if they cannot. Asked of what a function has changed.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What tells of a refused `E`: nothing of it was saved.
@@ -44,6 +53,7 @@ pub struct DeniedBy {
     /// Its run's record.
     pub invocation_id: InvocationId,
     /// `"denied"`, or the kind of failure.
+    #[schemars(schema_with = "kinds")]
     pub kind: String,
     /// Why, for the log.
     pub message: String,
@@ -54,6 +64,16 @@ pub struct DeniedBy {
 
 fn name_of<E: Announcement>(_: &mut SchemaGenerator) -> Schema {
     schemars::json_schema!({"type": "string", "enum": [E::TYPE]})
+}
+
+fn kinds(_: &mut SchemaGenerator) -> Schema {
+    let failures = FailureKind::ALL
+        .into_iter()
+        .filter(|kind| kind.is_of_pre_runs());
+    let kinds: Vec<_> = std::iter::once("denied")
+        .chain(failures.map(FailureKind::as_str))
+        .collect();
+    schemars::json_schema!({"type": "string", "enum": kinds})
 }
 
 fn texts(_: &mut SchemaGenerator) -> Schema {

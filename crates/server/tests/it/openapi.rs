@@ -192,6 +192,10 @@ fn what_is_one_of_some_words_says_which() {
             return;
         }
         let words = words(schema).unwrap_or_else(|| panic!("{name}: {schema}"));
+        // What tells of a refusal names the one event that was refused.
+        if name == "event" && words.len() == 1 {
+            return;
+        }
         assert!(
             some.iter().all(|it| words.contains(it)),
             "{name}: {words:?}"
