@@ -6,6 +6,7 @@ use crate::auth::{
 };
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::error::Error;
+use crate::event_types::{EventTypeService, OwnEventService};
 use crate::events::Catalogue;
 use crate::idempotency::IdempotencyService;
 use crate::ports::dispatch::Coordinator;
@@ -65,6 +66,10 @@ pub struct Platform {
     pub idempotency: IdempotencyService,
     /// Publishing.
     pub events: EventService,
+    /// Event types of apps.
+    pub event_types: EventTypeService,
+    /// Publishing by functions.
+    pub own_events: OwnEventService,
     /// What only the program itself may do.
     pub admin: AdminService,
     /// The store, for health checks.
@@ -124,6 +129,8 @@ impl Platform {
             dead_letters: DeadLetterService::new(Arc::clone(&engine)),
             idempotency: IdempotencyService::new(Arc::clone(&store), Arc::clone(&clock)),
             events: EventService::new(Arc::clone(&engine)),
+            event_types: EventTypeService::new(Arc::clone(&engine)),
+            own_events: OwnEventService::new(Arc::clone(&engine)),
             admin: AdminService::new(Arc::clone(&engine), passwords, principals),
             store,
             runtimes,

@@ -51,6 +51,7 @@ const MIGRATIONS: &[Migration] = &[
         then: Some(identities::without_final_dots),
         ..migration!(13, "0013", "activations")
     },
+    migration!(15, "0015", "event_types"),
 ];
 
 const CREATE_TABLE: &str = "

@@ -2,6 +2,7 @@
 
 use crate::author;
 use crate::error::DbResult;
+use crate::event_types;
 use crate::functions::{executable_columns, executable_joins, shared};
 use crate::idempotency;
 use crate::open::Scoped;
@@ -185,6 +186,9 @@ fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<S
     author::check(connection, site, new.author)?;
     if !exists(connection, FUNCTION, params![site, new.function_id.0])? {
         return Err(Conflict::Gone.into());
+    }
+    if let Some(app) = new.declared_by {
+        event_types::expect(connection, site, app, new.event)?;
     }
     let options = &new.options;
     let values = params![

@@ -43,6 +43,15 @@ impl<E: LifecycleEvent> Parameters for E {
     }
 }
 
+/// Parameters of an app's own type, which its schema accepts.
+struct Accepted(JsonText);
+
+impl Parameters for Accepted {
+    fn written(&self) -> Result<JsonText, serde_json::Error> {
+        Ok(self.0.clone())
+    }
+}
+
 impl Event {
     /// The event that these parameters belong to. Those that come from outside are read by
     /// [`EventSpec::read`](super::EventSpec::read).
@@ -50,6 +59,14 @@ impl Event {
         Self {
             event: E::TYPE,
             params: Arc::new(params),
+        }
+    }
+
+    /// An event of a type that an app has declared, whose schema accepts these parameters.
+    pub(super) fn accepted(event: EventType, params: JsonText) -> Self {
+        Self {
+            event,
+            params: Arc::new(Accepted(params)),
         }
     }
 

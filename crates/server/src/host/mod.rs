@@ -2,7 +2,7 @@
 //! the rights that count at that moment: the function's, and those of whoever it acts for.
 //!
 //! Must never keep rights between two calls, nor give a function more than it has declared, the
-//! secrets of its own app excepted.
+//! secrets and event types of its own app excepted.
 
 use crate::error::ApiError;
 use axum::Router;
@@ -26,6 +26,7 @@ use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
 mod answer;
+mod events;
 mod parts;
 mod secrets;
 
@@ -62,6 +63,11 @@ impl HostCalls for ApiHost {
         let platform = self.platform.upgrade().ok_or_else(stopping)?;
         if method.starts_with("secrets.") {
             let answer = secrets::answer(&platform, &self.own, method, object(args)?).await?;
+            return raw(&answer);
+        }
+        if method == "events.publish" {
+            let asked = object(args)?;
+            let answer = events::publish(&platform, &self.actor, &self.own, asked).await?;
             return raw(&answer);
         }
         let asked = translate(method, object(args)?)?;
