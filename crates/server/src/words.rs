@@ -74,7 +74,10 @@ words! {
 
 /// An event type: the platform's, or one that an app declares. So the names cannot all be told.
 pub(crate) fn event() -> Object {
-    let types: Vec<_> = platform::catalogue().types().map(EventType::as_str).collect();
+    let types: Vec<_> = platform::catalogue()
+        .types()
+        .map(EventType::as_str)
+        .collect();
     let text = format!(
         "{}, or an event type that an app of the site has declared",
         types.join(", ")
@@ -94,7 +97,9 @@ pub(crate) fn own_event() -> Object {
         .schema_type(Type::String)
         .pattern(Some("^POST_[A-Z0-9_]+$"))
         .max_length(Some(limits::EVENT_NAME_BYTES))
-        .description(Some("POST_, then capitals, digits and _; unique in the site"))
+        .description(Some(
+            "POST_, then capitals, digits and _; unique in the site",
+        ))
         .build()
 }
 

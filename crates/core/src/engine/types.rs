@@ -5,8 +5,8 @@
 
 use super::Engine;
 use crate::error::Error;
-use crate::events::{Event, EventSpec, EventType};
 use crate::events::own::Fault;
+use crate::events::{Event, EventSpec, EventType};
 use crate::ids::{AppId, SiteId};
 use crate::json::JsonText;
 use crate::limits;

@@ -56,11 +56,7 @@ pub(super) fn check_name(name: &str, catalogue: &Catalogue, errors: &mut Vec<Fie
 }
 
 /// Schema and sample, as far as nothing is known to be wrong with each. It may take a while.
-pub(super) fn check_shape(
-    schema: &JsonText,
-    sample: &JsonText,
-    known: &Faults,
-) -> Vec<FieldError> {
+pub(super) fn check_shape(schema: &JsonText, sample: &JsonText, known: &Faults) -> Vec<FieldError> {
     let of = |field: &'static str, faults: Vec<Fault>| {
         let faults = faults.into_iter().map(move |fault| fault.of(field));
         faults.collect::<Vec<_>>()

@@ -57,7 +57,8 @@ impl OwnEventService {
     async fn own_type(&self, own: &OwnApp, name: &str) -> Result<EventSpec, Error> {
         let shown = text::prefix(name, limits::EVENT_NAME_BYTES);
         if self.engine.catalogue.get(name).is_some() {
-            let message = format!("'{shown}' is the platform's own event type: nobody else publishes it");
+            let message =
+                format!("'{shown}' is the platform's own event type: nobody else publishes it");
             return Err(Error::Forbidden(message));
         }
         if Phase::of_name(name) == Some(Phase::Pre) {

@@ -124,7 +124,10 @@ impl EventTypeService {
         let (mut errors, look) = (Vec::new(), draft.look());
         let fields = [
             ("description", look.description.is_some()),
-            ("params_schema", look.params_schema.is_some() && !look.merges),
+            (
+                "params_schema",
+                look.params_schema.is_some() && !look.merges,
+            ),
             ("sample", look.sample.is_some() && !look.merges),
         ];
         check_damaged(&own.damaged, &fields, &mut errors);

@@ -100,12 +100,14 @@ impl Kind {
             Some("array") => Self::List(Box::new(Self::of_schema(&schema["items"], root))),
             // An app's own schema may say in other places, too, which fields there are.
             Some("object") => match schema["properties"].as_object() {
-                Some(fields) if !has(&FIELDS_ELSEWHERE) && !is_open(schema) => Self::Record(Arc::new(
-                    fields
-                        .iter()
-                        .map(|(name, schema)| (name.clone(), Self::of_schema(schema, root)))
-                        .collect(),
-                )),
+                Some(fields) if !has(&FIELDS_ELSEWHERE) && !is_open(schema) => {
+                    Self::Record(Arc::new(
+                        fields
+                            .iter()
+                            .map(|(name, schema)| (name.clone(), Self::of_schema(schema, root)))
+                            .collect(),
+                    ))
+                }
                 _ => Self::Map(Box::new(Self::Any)),
             },
             // Several types, as for what may be null.

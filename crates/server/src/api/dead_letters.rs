@@ -81,9 +81,7 @@ async fn named(
     };
     match app.platform().events.named(caller, name).await {
         Ok(spec) => Ok(Ok(Some(spec.event))),
-        Err(Error::InvalidEventType(error)) => {
-            Ok(Err(FieldError::new("event", error.to_string())))
-        }
+        Err(Error::InvalidEventType(error)) => Ok(Err(FieldError::new("event", error.to_string()))),
         Err(other) => Err(other.into()),
     }
 }

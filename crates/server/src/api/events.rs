@@ -596,10 +596,6 @@ pub(crate) async fn app_event(
 }
 
 /// The type of this name in the caller's site.
-async fn event_type(
-    app: &AppState,
-    caller: &Principal,
-    name: &str,
-) -> Result<EventType, ApiError> {
+async fn event_type(app: &AppState, caller: &Principal, name: &str) -> Result<EventType, ApiError> {
     Ok(app.platform().events.named(caller, name).await?.event)
 }

@@ -65,10 +65,9 @@ impl HostCalls for ApiHost {
             let answer = secrets::answer(&platform, &self.own, method, object(args)?).await?;
             return raw(&answer);
         }
-        if method == "events.publish" {
-            let asked = object(args)?;
-            let answer = events::publish(&platform, &self.actor, &self.own, asked).await?;
-            return raw(&answer);
+        if method.starts_with("events.") {
+            let who = (&self.actor, &self.own);
+            return raw(&events::answer(&platform, who, method, args).await?);
         }
         let asked = translate(method, object(args)?)?;
         let principal = platform.principal_of(&self.actor).await.map_err(refused)?;

@@ -74,7 +74,7 @@ async fn no_command_passes_a_control_on() {
     let server = Server::start().await;
     hostile_data(&server).await;
     let folder = &server.folder;
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 24] = [
         &["app", "list"],
         &["app", "show", "nasty"],
         &["function", "list"],
@@ -96,6 +96,16 @@ async fn no_command_passes_a_control_on() {
         &["function", "run", "says.py", "--params", r#"{"fail":true}"#],
         &["function", "deploy", "says.py", "--app", "nasty"],
         &["events", "list"],
+        &[
+            "events",
+            "declare",
+            "POST_X",
+            "--app",
+            "nasty",
+            "--schema",
+            r#"{"type":"\u001b[2J"}"#,
+        ],
+        &["events", "undeclare", "POST_\u{9b}31m", "--app", "nasty"],
         &["events", "explain", "PRE_USER_CREATE"],
         &["invocations", "list"],
         &["invocations", "show", "1"],

@@ -80,8 +80,7 @@ impl Checker {
     pub(super) fn check(&self, params: &Value) -> Result<(), Vec<Fault>> {
         let steps = self.steps(params);
         if steps > limits::EVENT_CHECK_STEPS {
-            let message =
-                "With so many values the check would take too long; publish less at once, or make the schema \
+            let message = "With so many values the check would take too long; publish less at once, or make the schema \
                  simpler";
             return Err(vec![Fault::new("", message)]);
         }
@@ -115,19 +114,13 @@ impl Checker {
 /// A fault of parameters.
 fn of(error: &ValidationError<'_>) -> Fault {
     let message = error.masked_with("this value").to_string();
-    Fault::new(
-        path(error.instance_path()),
-        prefix(&message, MESSAGE_BYTES),
-    )
+    Fault::new(path(error.instance_path()), prefix(&message, MESSAGE_BYTES))
 }
 
 /// A fault of a schema: what stands in it may be shown.
 fn of_schema(error: &ValidationError<'_>) -> Fault {
     let message = error.to_string();
-    Fault::new(
-        path(error.instance_path()),
-        prefix(&message, MESSAGE_BYTES),
-    )
+    Fault::new(path(error.instance_path()), prefix(&message, MESSAGE_BYTES))
 }
 
 fn path(location: &Location) -> String {

@@ -81,7 +81,7 @@ impl<T> ScopedStore for T where
         + CredentialStore
         + IdempotencyStore
         + SecretStore
-    + EventTypeStore
+        + EventTypeStore
 {
 }
 
