@@ -275,7 +275,7 @@ pub(crate) enum Secret {
 
 /// An event type of an app.
 #[derive(Debug, Args)]
-pub(crate) struct Declare {
+pub(crate) struct DeclaredType {
     /// Its name: POST_, then capitals, digits and "_"
     pub(crate) event: String,
     /// The app, whose functions publish it
@@ -338,7 +338,7 @@ pub(crate) enum Events {
     /// Declare an event type that functions of an app publish, or change one
     Declare {
         #[command(flatten)]
-        declare: Declare,
+        declare: DeclaredType,
         #[command(flatten)]
         remote: Remote,
     },

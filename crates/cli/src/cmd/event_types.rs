@@ -4,7 +4,7 @@ use super::Context;
 use super::names::{self, segment};
 use super::params::object;
 use crate::CommandResult;
-use crate::args::{Declare, Remote};
+use crate::args::{DeclaredType, Remote};
 use crate::client::{Client, status};
 use reqwest::Method;
 use serde::Serialize;
@@ -29,7 +29,7 @@ fn types(app: &str) -> String {
 /// Declares a type, or changes the one that there is.
 pub(super) async fn declare(
     context: Context<'_>,
-    asked: &Declare,
+    asked: &DeclaredType,
     remote: &Remote,
 ) -> CommandResult {
     let sample = asked.sample.as_deref();

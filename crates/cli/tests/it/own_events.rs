@@ -8,6 +8,14 @@ use crate::support::watch::Watch;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+const GUIDE: &str = include_str!("../../../../docs/guide/own-events.md");
+
+/// The part of the guide after the `nth` of these marks, up to an end.
+fn part(mark: &str, nth: usize, end: &str) -> &'static str {
+    let rest = GUIDE.split(mark).nth(nth).unwrap();
+    rest.split(end).next().unwrap()
+}
+
 /// Publishes what it is given, and returns what it is answered or told.
 const PUBLISHER: &str = "\
 def main(params, user_data, sdk_client):
@@ -124,5 +132,36 @@ async fn what_was_published_survives_the_kill() {
         "{run}"
     );
     assert_eq!(run["event"], "POST_ORDER_PLACED");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_guides_example_does_what_the_guide_says() {
+    let folder = Arc::new(Folder::new());
+    let server = Server::without_walls(&folder).await;
+    let api = &server.api;
+    api.app("shop").await;
+    api.app("mail").await;
+    let declared: Value = serde_json::from_str(part("-d '", 1, "'\n")).unwrap();
+    api.post("/api/apps/shop/event-types/", &declared)
+        .await
+        .ok();
+    let publisher = part("```python\n", 1, "```");
+    api.function("shop", "checkout", publisher, &json!({}))
+        .await;
+    let receiver = part("```python\n", 2, "```");
+    let id = api.function("mail", "receipt", receiver, &json!({})).await;
+    let mut subscription: Value = serde_json::from_str(part("-d '", 2, "'\n")).unwrap();
+    subscription["function_id"] = json!(id);
+    api.post(
+        "/api/cloud/events/POST_ORDER_PLACED/subscribe/",
+        &subscription,
+    )
+    .await
+    .ok();
+    for (total, subscribers) in [(99, 0), (101, 1)] {
+        let said = publish(&server, &json!({"id": "o-7", "total": total})).await;
+        assert_eq!(said["subscribers"], subscribers, "{said}");
+    }
     server.stop().await;
 }

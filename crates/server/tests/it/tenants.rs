@@ -299,10 +299,6 @@ async fn a_credential_of_one_site_is_worth_nothing_on_another() {
     let app = TestApp::new().await;
     let root = app.root().await;
     let stranger = app.other_site().await;
-    let own =
-        json!({"name": "POST_ORDER_PLACED", "params_schema": {"type": "object"}, "sample": {}});
-    let declared = app.post(&format!("{APP}event-types/"), &own).bearer(root);
-    declared.send().await.ok();
     let key = app
         .post("/api/cloud/auth/api-keys/", &json!({"name": "k"}))
         .bearer(&root);

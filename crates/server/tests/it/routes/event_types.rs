@@ -77,7 +77,12 @@ async fn a_type_is_declared_shown_changed_and_deleted() {
         (&list["total"], &list["data"][0]["name"]),
         (&json!(1), &data["name"])
     );
+}
 
+#[tokio::test]
+async fn a_type_is_changed_as_it_was_seen_and_deleted() {
+    let (app, root) = app().await;
+    declare(&app, &root, &order()).await.ok();
     let seen = app.get(ORDER).bearer(&root).send().await;
     let tag = seen.header("etag").to_owned();
     let again = app.get(ORDER).bearer(&root).header("if-none-match", &tag);
@@ -292,7 +297,13 @@ async fn the_catalogue_lists_own_types_behind_the_platforms() {
     let platforms = app.get("/api/cloud/events/PRE_USER_CREATE/").bearer(&plain);
     let platforms = platforms.send().await.ok();
     assert!(!platforms["data"].as_object().unwrap().contains_key("app"));
+}
 
+#[tokio::test]
+async fn an_unknown_name_lists_own_types_and_apps_count_them() {
+    let (app, root) = app().await;
+    declare(&app, &root, &order()).await.ok();
+    let plain = app.user(&root, "plain", &[]).await;
     let unknown = app
         .get("/api/cloud/events/POST_NONE/")
         .bearer(&plain)
@@ -304,12 +315,12 @@ async fn the_catalogue_lists_own_types_behind_the_platforms() {
         "{message}"
     );
     assert!(
-        message.ends_with("POST_B, POST_Z, POST_ORDER_PLACED"),
+        message.ends_with("POST_USER_DELETE, POST_ORDER_PLACED"),
         "{message}"
     );
 
     let of_app = app
-        .get("/api/apps/alpha/events/")
+        .get("/api/apps/user-management/events/")
         .bearer(&plain)
         .send()
         .await
