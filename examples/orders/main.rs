@@ -115,8 +115,8 @@ async fn open(folder: &str) -> Result<Tollgate, Box<dyn std::error::Error>> {
         .sqlite(folder)
         .event::<OrderProposal>()
         .event::<OrderPlaced>()
-        .function(price)
-        .function(receipt)
+        .function(price())
+        .function(receipt())
         .python(Python::default())
         .start()
         .await?;
@@ -133,14 +133,14 @@ async fn open(folder: &str) -> Result<Tollgate, Box<dyn std::error::Error>> {
         priority: -1,
         ..SubscriberOptions::default()
     };
-    let id = app.system(price).await?;
+    let id = app.system(price()).await?;
     tollgate.subscribe::<OrderProposal>(id, first).await?;
     let id = app.python("limit", LIMIT).await?;
     let options = SubscriberOptions::default();
     tollgate
         .subscribe::<OrderProposal>(id, options.clone())
         .await?;
-    let id = app.system(receipt).await?;
+    let id = app.system(receipt()).await?;
     tollgate.subscribe::<OrderPlaced>(id, options).await?;
     Ok(tollgate)
 }

@@ -13,6 +13,7 @@ pub mod egress;
 pub mod engine;
 pub mod entropy;
 pub mod error;
+pub mod event_types;
 pub mod events;
 pub mod failpoint;
 pub mod filter;

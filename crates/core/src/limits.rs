@@ -389,8 +389,36 @@ pub const REPLY_HEADERS: usize = 100;
 /// Longest name of an event type.
 pub const EVENT_NAME_BYTES: usize = 64;
 /// Names of event types that one process reads from storage beside those that it registers; a record of
-/// one more cannot be read.
-pub const EVENT_NAMES: usize = 10_000;
+/// one more cannot be read. As many as 200 sites may ever declare.
+pub const EVENT_NAMES: usize = 200 * EVENT_NAMES_PER_SITE;
+/// Names of event types that the apps of one site may ever declare, those of deleted types included: a process
+/// keeps each for its life.
+pub const EVENT_NAMES_PER_SITE: usize = 500;
+/// Event types of one app.
+pub const EVENT_TYPES_PER_APP: usize = 100;
+/// Types of all sites that one process keeps in memory, with what checks their parameters.
+pub const EVENT_TYPES_IN_MEMORY: usize = 256;
+/// Largest JSON Schema of an app's own event type, and its largest sample.
+pub const EVENT_SCHEMA_BYTES: usize = 16 * 1024;
+/// Schemas in such a schema, each counted as often as references lead to it, and lists, texts and numbers in
+/// them; what stands beside `unevaluatedProperties` or `unevaluatedItems` is looked at several times and counts so.
+pub const EVENT_SCHEMA_NODES: u64 = 10_000;
+/// Deepest nesting of such a schema, its references followed.
+pub const EVENT_SCHEMA_DEPTH: usize = JSON_DEPTH;
+/// Largest compiled pattern of such a schema.
+pub const EVENT_PATTERN_BYTES: usize = FILTER_PATTERN_BYTES;
+/// Largest parameters that a function publishes.
+pub const EVENT_PARAMS_BYTES: usize = 64 * 1024;
+/// Most steps of one check of parameters: schemas times values, texts counted by their length.
+pub const EVENT_CHECK_STEPS: u64 = 10_000_000;
+/// Most steps for which a check that fails tells all faults, and not the first one.
+pub const EVENT_CHECK_STEPS_TOLD: u64 = 100_000;
+/// Most steps of a check on a thread that serves others.
+pub const EVENT_CHECK_STEPS_INLINE: u64 = 4_000;
+/// Longer checks that are made at the same time.
+pub const EVENT_CHECKS_AT_ONCE: usize = 2;
+/// Faults of parameters that are told.
+pub const EVENT_FAULTS: usize = 100;
 
 /// Bytes of a client's `User-Agent` that events show.
 pub const USER_AGENT_BYTES: usize = 512;

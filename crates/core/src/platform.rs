@@ -8,6 +8,7 @@ use crate::auth::{
 };
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::error::Error;
+use crate::event_types::{EventTypeService, OwnEventService};
 use crate::events::Catalogue;
 use crate::functions::FunctionService;
 use crate::idempotency::IdempotencyService;
@@ -20,7 +21,8 @@ use crate::room::Taken;
 use crate::secrets::SecretService;
 use crate::subscribers::SubscriberService;
 use crate::time::Clock;
-use crate::users::{self, UserService};
+use crate::users;
+use crate::users::UserService;
 use std::sync::Arc;
 
 /// The event types of the platform itself, in the order of the API's list. An embedding program registers
@@ -75,6 +77,10 @@ pub struct Platform {
     pub idempotency: IdempotencyService,
     /// Publishing.
     pub events: EventService,
+    /// Event types of apps.
+    pub event_types: EventTypeService,
+    /// Publishing by functions.
+    pub own_events: OwnEventService,
     /// What only the program itself may do.
     pub admin: AdminService,
     /// The store, for health checks.
@@ -132,6 +138,8 @@ impl Platform {
             dead_letters: DeadLetterService::new(Arc::clone(&engine)),
             idempotency: IdempotencyService::new(Arc::clone(&store), Arc::clone(&clock)),
             events,
+            event_types: EventTypeService::new(Arc::clone(&engine)),
+            own_events: OwnEventService::new(Arc::clone(&engine)),
             admin: AdminService::new(Arc::clone(&engine), passwords, principals),
             store,
             runtimes,

@@ -379,7 +379,10 @@ fn of_conflict(conflict: Conflict) -> ApiError {
         Conflict::Email => by_field("email"),
         Conflict::Slug => by_field("slug"),
         Conflict::Secret => by_field("key"),
+        Conflict::EventType | Conflict::EventTypes | Conflict::EventNames => by_field("name"),
         Conflict::Subscription
+        | Conflict::Subscribed(_)
+        | Conflict::NoEventType
         | Conflict::Site
         | Conflict::IdempotencyKey
         | Conflict::Changed

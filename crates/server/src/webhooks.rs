@@ -47,7 +47,7 @@ fn delivery(spec: &EventSpec) -> PathItem {
         .tag("webhooks")
         .operation_id(Some(format!("webhook_{}", event.as_str().to_lowercase())))
         .summary(Some(event.as_str()))
-        .description(Some(spec.description))
+        .description(Some(spec.description()))
         .parameters(Some(headers()))
         .request_body(Some(body.build()))
         .response("2XX", ResponseBuilder::new().description(taken).build())

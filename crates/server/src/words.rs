@@ -9,6 +9,7 @@ use tollgate_core::events::EventType;
 use tollgate_core::functions::webhook::Circuit;
 use tollgate_core::functions::{Environment, ExecutionMode, Network};
 use tollgate_core::invocations::{LOG_LEVELS, LOGGERS, Trigger, VerdictKind};
+use tollgate_core::limits;
 use tollgate_core::platform;
 use tollgate_core::ports::store::UserOrder;
 use tollgate_core::subscribers::OnTimeout;
@@ -70,12 +71,41 @@ words! {
     wall wall_or_null Wall,
 }
 
+/// An event type: the platform's, or one that an app declares. So the names cannot all be told.
 pub(crate) fn event() -> Object {
-    one_of(platform::catalogue().types().map(EventType::as_str))
+    let types: Vec<_> = platform::catalogue()
+        .types()
+        .map(EventType::as_str)
+        .collect();
+    let text = format!(
+        "{}, or an event type that an app of the site has declared",
+        types.join(", ")
+    );
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^(PRE|POST)_[A-Z0-9_]+$"))
+        .max_length(Some(limits::EVENT_NAME_BYTES))
+        .description(Some(text))
+        .examples(types.first().copied())
+        .build()
+}
+
+/// The name of a type that an app declares.
+pub(crate) fn own_event() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^POST_[A-Z0-9_]+$"))
+        .max_length(Some(limits::EVENT_NAME_BYTES))
+        .description(Some(
+            "POST_, then capitals, digits and _; unique in the site",
+        ))
+        .build()
 }
 
 pub(crate) fn event_or_null() -> Object {
-    or_null(event())
+    let mut event = event();
+    event.schema_type = SchemaType::from_iter([Type::String, Type::Null]);
+    event
 }
 
 pub(crate) fn phase() -> Object {

@@ -1,6 +1,7 @@
 //! Apps. Deleted ones are kept, because their functions' names are, and found by nothing.
 
 use crate::error::DbResult;
+use crate::event_types;
 use crate::functions::delete_functions;
 use crate::idempotency;
 use crate::ids::inserted;
@@ -127,6 +128,7 @@ fn delete(
     if write(connection, DELETE, params![site, id.0, now.as_micros()])? == 0 {
         return Ok(false);
     }
+    event_types::delete_of(connection, site, id)?;
     write(connection, DELETE_SUBSCRIBERS, params![site, id.0])?;
     write(
         connection,

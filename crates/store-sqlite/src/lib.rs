@@ -12,6 +12,7 @@ mod claims;
 mod credentials;
 mod dead_letters;
 mod error;
+mod event_types;
 pub mod folder;
 mod functions;
 mod grants;

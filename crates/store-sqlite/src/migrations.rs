@@ -52,6 +52,7 @@ const MIGRATIONS: &[Migration] = &[
         ..migration!(13, "0013", "activations")
     },
     migration!(14, "0014", "requests"),
+    migration!(15, "0015", "event_types"),
 ];
 
 const CREATE_TABLE: &str = "

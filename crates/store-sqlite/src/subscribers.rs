@@ -1,6 +1,7 @@
 //! Subscribers: which functions an event runs.
 
 use crate::error::DbResult;
+use crate::event_types;
 use crate::functions::{executable_columns, executable_joins, shared};
 use crate::open::Scoped;
 use crate::rows::{Record, all, exists, first, write};
@@ -186,6 +187,9 @@ fn insert(connection: &Connection, site: i64, new: &NewSubscriber) -> DbResult<S
     author::check(connection, site, new.author)?;
     if !exists(connection, FUNCTION, params![site, new.function_id.0])? {
         return Err(Conflict::Gone.into());
+    }
+    if let Some(app) = new.declared_by {
+        event_types::expect(connection, site, app, new.event)?;
     }
     let options = &new.options;
     let values = params![

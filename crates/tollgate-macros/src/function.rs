@@ -24,10 +24,9 @@ pub(crate) fn expand(arguments: &TokenStream, item: &ItemFn) -> Result<TokenStre
     body.attrs.retain(|it| !it.path().is_ident("doc"));
     Ok(quote! {
         #(#about)*
-        #[allow(non_upper_case_globals)]
-        #visible const #name: ::tollgate::SystemFunction = {
+        #visible fn #name() -> ::tollgate::SystemFunction {
             #body
             ::tollgate::SystemFunction::new(#slug, |call| ::std::boxed::Box::pin(#inner(call)))
-        };
+        }
     })
 }

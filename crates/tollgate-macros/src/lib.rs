@@ -37,13 +37,14 @@ pub fn derive_lifecycle_event(input: TokenStream) -> TokenStream {
         .into()
 }
 
-/// Makes an `async fn(SystemCall) -> Result<Value, String>` a system function, registered under its name with dashes.
+/// Makes an `async fn(SystemCall) -> Result<Value, String>` one that gives a system function, registered under its name
+/// with dashes.
 ///
 /// ```ignore
 /// #[tollgate::function]
 /// async fn check_stock(call: SystemCall) -> Result<Value, String> { … }
 ///
-/// Tollgate::builder().function(check_stock);
+/// Tollgate::builder().function(check_stock());
 /// ```
 #[proc_macro_attribute]
 pub fn function(arguments: TokenStream, item: TokenStream) -> TokenStream {

@@ -133,7 +133,7 @@ impl Builder {
         let folder = self.folder.clone().ok_or(StartError::NoDatabase)?;
         let mut catalogue = Catalogue::default();
         for spec in &self.events {
-            catalogue.register(*spec)?;
+            catalogue.register(spec.clone())?;
         }
         folder::secure(&folder)?;
         let supervisor = Supervisor::default();

@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// Secrets of the site and of apps
     #[command(subcommand)]
     Secret(Secret),
-    /// Event types and their subscribers
+    /// Event types, those of apps among them, and their subscribers
     #[command(subcommand)]
     Events(Events),
     /// What ran
@@ -273,6 +273,25 @@ pub(crate) enum Secret {
     },
 }
 
+/// An event type of an app.
+#[derive(Debug, Args)]
+pub(crate) struct DeclaredType {
+    /// Its name: POST_, then capitals, digits and "_"
+    pub(crate) event: String,
+    /// The app, whose functions publish it
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) app: String,
+    /// JSON Schema of its parameters: a file, or the schema itself
+    #[arg(long, value_name = "FILE|JSON")]
+    pub(crate) schema: String,
+    /// Parameters that the schema accepts: a file, or the object itself [default: what is declared already, else {}]
+    #[arg(long, value_name = "FILE|JSON")]
+    pub(crate) sample: Option<String>,
+    /// When it is published
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Events {
     /// All event types and how many functions subscribe to each
@@ -313,6 +332,23 @@ pub(crate) enum Events {
         /// Whether events run it; "true" switches on what a webhook's 410 switched off
         #[arg(long, value_name = "BOOL")]
         active: Option<bool>,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Declare an event type that functions of an app publish, or change one
+    Declare {
+        #[command(flatten)]
+        declare: DeclaredType,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Delete an event type of an app, to which nothing is subscribed any more
+    Undeclare {
+        /// Its name
+        event: String,
+        /// The app
+        #[arg(long, value_name = "SLUG")]
+        app: String,
         #[command(flatten)]
         remote: Remote,
     },

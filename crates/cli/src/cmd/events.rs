@@ -2,6 +2,7 @@
 
 use super::Context;
 use super::deploy::{self, Outcome, number_or_none};
+use super::event_types;
 use super::names::{self, segment};
 use super::params::params;
 use crate::CommandResult;
@@ -45,6 +46,12 @@ pub(super) async fn run(context: Context<'_>, command: Events) -> CommandResult 
             };
             let options = given(&options, timeout.as_deref(), attempts.as_deref(), active)?;
             asked.subscribe(context, options, &remote).await
+        }
+        Events::Declare { declare, remote } => {
+            event_types::declare(context, &declare, &remote).await
+        }
+        Events::Undeclare { event, app, remote } => {
+            event_types::undeclare(context, &event, &app, &remote).await
         }
         Events::Unsubscribe {
             event,
@@ -161,12 +168,13 @@ async fn list(context: Context<'_>, remote: &Remote) -> CommandResult {
         context.terminal.json(&rows)?;
         return Ok(());
     }
-    let mut table = Table::new(["EVENT", "SUBSCRIBED", "DESCRIPTION"]);
+    let mut table = Table::new(["EVENT", "APP", "SUBSCRIBED", "DESCRIPTION"]);
     for row in rows.iter().map(|row| &row.value) {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         let count = row["total_subscribers"].as_u64().unwrap_or_default();
         table.row([
             Cell::styled(text("event"), style::STRONG),
+            text("app").into(),
             plural(count, "subscriber").into(),
             text("description").into(),
         ]);

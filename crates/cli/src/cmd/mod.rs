@@ -7,6 +7,7 @@ mod bench;
 mod dead_letters;
 mod deploy;
 mod doctor;
+mod event_types;
 mod events;
 mod function;
 mod function_run;

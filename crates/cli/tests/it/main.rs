@@ -13,6 +13,7 @@ mod house;
 mod kill;
 mod official_client;
 mod openapi_document;
+mod own_events;
 mod redaction;
 mod secrets;
 mod shares;

@@ -145,7 +145,8 @@ impl AppService {
         Ok(written.await?)
     }
 
-    /// Deletes an app with its functions, their subscriptions and its roles; running functions end.
+    /// Deletes an app with its functions, their subscriptions, its roles, its event types and all subscriptions
+    /// to them; running functions end.
     ///
     /// # Errors
     /// An app that was last changed at another time than `expected`, or is gone where that is asked.
@@ -169,6 +170,7 @@ impl AppService {
                 return Err(StoreError::Conflict(Conflict::Gone));
             }
             let functions = functions.into_iter().map(|it| it.id);
+            engine.event_types_changed(scope.site_id());
             engine.functions_stopped(scope.site_id(), functions, &deleted());
             engine.callers.site_changed(scope.site_id());
             Ok(())

@@ -39,6 +39,23 @@ impl Engine {
     /// [`Error::Unauthenticated`] when whoever it acts for is gone; [`Error::Forbidden`] when one of
     /// its functions is.
     pub(crate) async fn principal_of(&self, actor: &Actor) -> Result<Principal, Error> {
+        let (principal, is_gone) = self.acts_for(actor).await?;
+        if is_gone && principal.behalf().function.is_none() {
+            return Err(Error::Unauthenticated(GONE));
+        }
+        Ok(principal)
+    }
+
+    /// The same for what takes nobody's right: whoever it acts for may be gone, and is nobody then.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when one of its functions is gone.
+    pub(crate) async fn publisher(&self, actor: &Actor) -> Result<Principal, Error> {
+        Ok(self.acts_for(actor).await?.0)
+    }
+
+    /// A run's principal, and whether whoever it acts for is gone.
+    async fn acts_for(&self, actor: &Actor) -> Result<(Principal, bool), Error> {
         let mut ceilings = Vec::new();
         for (function, version) in actor.bounds() {
             let ceiling = self.ceiling(actor.site, function, version).await?;
@@ -50,11 +67,7 @@ impl Engine {
             Some(user) => self.callers.of(actor.site, user).await?,
         };
         let is_gone = actor.user.is_some() && caller.is_none();
-        let principal = Principal::of_function(caller, actor, ceilings);
-        if is_gone && principal.behalf().function.is_none() {
-            return Err(Error::Unauthenticated(GONE));
-        }
-        Ok(principal)
+        Ok((Principal::of_function(caller, actor, ceilings), is_gone))
     }
 
     /// The same access, if it is still held: for what is done after a wait.

@@ -20,6 +20,7 @@ mod resolve;
 mod response;
 mod stage;
 mod strangers;
+mod types;
 mod user_message;
 pub mod verdict;
 mod waited;
@@ -51,7 +52,7 @@ use crate::auth::{Actor, Ceiling};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
-use crate::events::{Catalogue, EventType};
+use crate::events::{Catalogue, EventSpec, EventType};
 use crate::functions::Executable;
 use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocations::{Completion, InvocationChanged};
@@ -111,6 +112,7 @@ impl Default for Settings {
 }
 
 type Subscriptions = Arc<[Subscribed]>;
+type OwnTypes = Cache<(SiteId, Box<str>), EventSpec>;
 type Ceilings = Cache<(SiteId, FunctionId, Option<VersionId>), Option<Arc<Ceiling>>>;
 
 /// The shared heart of all services.
@@ -125,6 +127,8 @@ pub struct Engine {
     pub(crate) settings: Settings,
     user_ids: IdSource,
     pub(crate) invocation_ids: IdSource,
+    own_types: OwnTypes,
+    checks: types::Checks,
     subscriptions: Cache<(SiteId, EventType), Subscriptions>,
     versions: Cache<(SiteId, VersionId), Option<Arc<Executable>>>,
     ceilings: Ceilings,
@@ -175,6 +179,8 @@ impl Engine {
             settings: parts.settings,
             user_ids: IdSource::new(IdKind::User),
             invocation_ids: IdSource::new(IdKind::Invocation),
+            own_types: Cache::new(crate::limits::EVENT_TYPES_IN_MEMORY),
+            checks: types::Checks::default(),
             subscriptions: Cache::new(CACHED),
             versions: Cache::new(CACHED),
             ceilings: Cache::new(CACHED),
@@ -283,7 +289,7 @@ impl Engine {
     ) -> Result<Subscriptions, Error> {
         let load = async {
             let stored = self.scoped(scope).subscriptions(event).await?;
-            let spec = self.catalogue.find(event.as_str()).ok().copied();
+            let spec = self.find_event(scope, event.as_str()).await?;
             let compile = move || {
                 let compiled = stored.into_iter();
                 compiled

@@ -107,7 +107,7 @@ impl EventService {
         failpoint::hit(Point::PreBefore);
         let engine = &self.engine;
         let event_type = event.event_type();
-        let spec = *self.spec(event_type)?;
+        let spec = self.spec(event_type, principal).await?;
         let store = engine.scoped(principal.scope());
         let deadline = engine.clock.monotonic() + engine.settings.pre_budget;
         let members = self.members(event, principal, Waiter::Caller).await?;
@@ -155,7 +155,7 @@ impl EventService {
     /// # Errors
     /// As [`Self::publish_event`].
     pub async fn prepare(&self, event: &Event, principal: &Principal) -> Result<Prepared, Error> {
-        self.spec(event.event_type())?;
+        self.spec(event.event_type(), principal).await?;
         let members = self.members(event, principal, Waiter::Nobody).await?;
         if members.is_empty() {
             return Ok(Prepared {
@@ -201,13 +201,31 @@ impl EventService {
         })
     }
 
-    /// What stands behind an event that the program itself publishes.
-    fn spec(&self, event: EventType) -> Result<&EventSpec, Error> {
-        let found = self.engine.catalogue.find(event.as_str());
-        found.map_err(|_| Error::Internal(format!("{event} is published and not registered")))
+    /// What stands behind an event that is published.
+    async fn spec(&self, event: EventType, principal: &Principal) -> Result<EventSpec, Error> {
+        let scope = principal.scope();
+        let found = self.engine.find_event(scope, event.as_str()).await?;
+        found.ok_or_else(|| Error::Internal(format!("{event} is published and not registered")))
     }
 
-    /// The event types that can be published.
+    /// The type with this name in the caller's site: one of the program's, or one that an app declares.
+    ///
+    /// # Errors
+    /// [`Error::InvalidEventType`], which lists the names that there are.
+    pub async fn named(&self, principal: &Principal, name: &str) -> Result<EventSpec, Error> {
+        self.engine.event_named(principal.scope(), name).await
+    }
+
+    /// Every type of the caller's site: the program's in their order, then the site's own by app slug, then
+    /// name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn types(&self, principal: &Principal) -> Result<Vec<EventType>, Error> {
+        self.engine.event_types(principal.scope()).await
+    }
+
+    /// The event types that the program publishes.
     pub fn catalogue(&self) -> &Catalogue {
         &self.engine.catalogue
     }

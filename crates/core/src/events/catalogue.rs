@@ -1,35 +1,48 @@
 //! The catalogue: what each event type is, carries and lets functions change.
 //!
 //! The Rust types are the source; JSON Schema and sample are derived from them. Each type is registered
-//! once, by the feature that publishes it; routes, filters and the command line ask here and nowhere else.
-//! A name from outside is looked up and must never be kept.
+//! once, by the feature that publishes it; types that apps declare are no part of it and are asked for by
+//! site (`Engine::event_named`). A name from outside is looked up and must never be kept.
 
 use super::denial::{Announcement, Denial};
 use super::names::NAMES;
+use super::own::{Declared, OwnType};
 use super::{Event, EventType, LifecycleEvent};
+use crate::json::JsonText;
 use crate::text;
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// When what tells of a refusal is triggered.
 const REFUSED: &str = "After a function refused what was announced, or failed; nothing was saved.";
 
-/// One entry of the catalogue.
-#[derive(Debug, Clone, Copy)]
+/// What an event type is: one that the program publishes, or one that an app has declared. Cloning is cheap.
+#[derive(Debug, Clone)]
 pub struct EventSpec {
     /// The event type.
     pub event: EventType,
-    /// When it is triggered, for people.
-    pub description: &'static str,
     /// The fields that a PRE function may change.
     pub enrichable: &'static [&'static str],
     /// What tells of its refusal, if it can be refused.
     denied: Option<fn() -> EventSpec>,
-    sample: fn() -> Event,
-    read: fn(&Value) -> Result<Event, serde_json::Error>,
-    schema: fn(SchemaGenerator) -> Schema,
+    origin: Origin,
+}
+
+/// Where a type comes from.
+#[derive(Debug, Clone)]
+enum Origin {
+    /// The program publishes it.
+    Program {
+        description: &'static str,
+        sample: fn() -> Event,
+        read: fn(&Value) -> Result<Event, serde_json::Error>,
+        schema: fn(SchemaGenerator) -> Schema,
+    },
+    /// An app has declared it.
+    App(Arc<Declared>),
 }
 
 impl EventSpec {
@@ -37,17 +50,29 @@ impl EventSpec {
     pub const fn of<E: LifecycleEvent>(description: &'static str) -> Self {
         Self {
             event: E::TYPE,
-            description,
             enrichable: &[],
             denied: None,
-            sample: || Event::of(E::sample()),
-            read: |params| E::deserialize(params).map(Event::of),
-            schema: SchemaGenerator::into_root_schema_for::<E>,
+            origin: Origin::Program {
+                description,
+                sample: || Event::of(E::sample()),
+                read: |params| E::deserialize(params).map(Event::of),
+                schema: SchemaGenerator::into_root_schema_for::<E>,
+            },
+        }
+    }
+
+    /// A type that an app has declared. Its functions change nothing: nobody waits for them.
+    pub fn declared(own: OwnType) -> Self {
+        Self {
+            event: own.event,
+            enrichable: &[],
+            denied: None,
+            origin: Origin::App(Arc::new(Declared::new(own))),
         }
     }
 
     /// The PRE event that carries `E`, with the POST event that tells of its refusal.
-    pub const fn announcing<E: Announcement>(description: &'static str) -> Self {
+    pub fn announcing<E: Announcement>(description: &'static str) -> Self {
         Self {
             denied: Some(|| Self::of::<Denial<E>>(REFUSED)),
             ..Self::of::<E>(description)
@@ -61,8 +86,24 @@ impl EventSpec {
 
     /// The same, with fields that a PRE function may change.
     #[must_use]
-    pub const fn with_enrichable(self, enrichable: &'static [&'static str]) -> Self {
+    pub fn with_enrichable(self, enrichable: &'static [&'static str]) -> Self {
         Self { enrichable, ..self }
+    }
+
+    /// What stands behind a type that an app has declared; none for the program's.
+    pub fn own(&self) -> Option<&Declared> {
+        match &self.origin {
+            Origin::Program { .. } => None,
+            Origin::App(declared) => Some(declared),
+        }
+    }
+
+    /// When it is triggered, for people.
+    pub fn description(&self) -> &str {
+        match &self.origin {
+            Origin::Program { description, .. } => description,
+            Origin::App(declared) => &declared.own_type().description,
+        }
     }
 
     /// JSON Schema (draft 2020-12) of the parameters.
@@ -70,7 +111,15 @@ impl EventSpec {
         self.schema_with(SchemaSettings::draft2020_12())
     }
 
-    /// The same in one piece, to stand within another document.
+    /// The same as text: an app's as it was declared.
+    pub fn schema_text(&self) -> JsonText {
+        match &self.origin {
+            Origin::Program { .. } => JsonText::from(&self.schema()),
+            Origin::App(declared) => declared.own_type().params_schema.clone(),
+        }
+    }
+
+    /// The schema of a type of the program in one piece, to stand within another document.
     pub fn inline_schema(&self) -> Value {
         self.schema_with(SchemaSettings::draft2020_12().with(|settings| {
             settings.inline_subschemas = true;
@@ -79,12 +128,18 @@ impl EventSpec {
     }
 
     fn schema_with(&self, settings: SchemaSettings) -> Value {
-        (self.schema)(SchemaGenerator::new(settings)).to_value()
+        match &self.origin {
+            Origin::Program { schema, .. } => schema(SchemaGenerator::new(settings)).to_value(),
+            Origin::App(declared) => declared.own_type().params_schema.to_value(),
+        }
     }
 
     /// An event with made-up but valid parameters.
     pub fn sample_event(&self) -> Event {
-        (self.sample)()
+        match &self.origin {
+            Origin::Program { sample, .. } => sample(),
+            Origin::App(declared) => declared.sample_event(),
+        }
     }
 
     /// The sample's parameters.
@@ -94,12 +149,22 @@ impl EventSpec {
         params.map_or(Value::Null, |params| params.to_value())
     }
 
-    /// The event with these parameters, which came from outside.
+    /// The same as text: an app's as it was declared.
+    pub fn sample_text(&self) -> JsonText {
+        let params = self.sample_event().params();
+        params.unwrap_or_else(|_| JsonText::null())
+    }
+
+    /// The event with these parameters, which came from outside. Those of an app's type are checked here and
+    /// now: see [`Declared::is_quick`].
     ///
     /// # Errors
     /// When they are not this event's parameters.
     pub fn read(&self, params: &Value) -> Result<Event, serde_json::Error> {
-        (self.read)(params)
+        match &self.origin {
+            Origin::Program { read, .. } => read(params),
+            Origin::App(declared) => declared.read(params),
+        }
     }
 }
 
@@ -109,7 +174,7 @@ impl EventSpec {
 pub struct InvalidEventType {
     /// The name that was given.
     pub name: String,
-    /// The names that are known.
+    /// The names that are known: the program's, then the site's own.
     pub known: Vec<&'static str>,
 }
 
@@ -164,12 +229,23 @@ impl Catalogue {
     /// # Errors
     /// [`InvalidEventType`], which lists the names that there are.
     pub fn find(&self, name: &str) -> Result<&EventSpec, InvalidEventType> {
-        let place = self.places.get(name);
-        let found = place.and_then(|place| self.specs.get(*place));
-        found.ok_or_else(|| InvalidEventType {
+        let found = self.get(name);
+        found.ok_or_else(|| self.unknown(name, &[]))
+    }
+
+    /// The entry of this name, if there is one.
+    pub fn get(&self, name: &str) -> Option<&EventSpec> {
+        let place = self.places.get(name)?;
+        self.specs.get(*place)
+    }
+
+    /// What is said of a name that neither stands here nor is one of the site's `own`.
+    pub fn unknown(&self, name: &str, own: &[EventType]) -> InvalidEventType {
+        let known = self.types().chain(own.iter().copied());
+        InvalidEventType {
             name: text::prefix(name, 100).to_owned(),
-            known: self.types().map(EventType::as_str).collect(),
-        })
+            known: known.map(EventType::as_str).collect(),
+        }
     }
 }
 
@@ -218,14 +294,14 @@ mod tests {
         let mut catalogue = Catalogue::default();
         let pre = EventSpec::of::<OrderShipProposal>("Before an order is shipped.");
         let post = EventSpec::of::<OrderShipped>("After an order was shipped.");
-        catalogue
-            .register(pre.with_enrichable(&["weight"]))
-            .unwrap();
-        catalogue.register(post).unwrap();
+        let enriched = pre.clone().with_enrichable(&["weight"]);
+        catalogue.register(enriched).unwrap();
+        catalogue.register(post.clone()).unwrap();
         for spec in [pre, post] {
+            let event = spec.event;
             let twice = catalogue.register(spec).unwrap_err();
-            assert_eq!(twice, RegisteredTwice(spec.event));
-            let told = format!("the event type {} is registered twice", spec.event);
+            assert_eq!(twice, RegisteredTwice(event));
+            let told = format!("the event type {event} is registered twice");
             assert_eq!(twice.to_string(), told);
         }
         let types: Vec<_> = catalogue.types().collect();

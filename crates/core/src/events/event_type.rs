@@ -23,6 +23,13 @@ pub enum Phase {
     Post,
 }
 
+impl Phase {
+    /// The phase of what looks like an event's name; none if it does not. Nothing is kept of it.
+    pub const fn of_name(name: &str) -> Option<Self> {
+        phase_of(name)
+    }
+}
+
 /// The phase of what looks like an event's name: `PRE_` or `POST_`, then capitals, digits and `_`.
 const fn phase_of(name: &str) -> Option<Phase> {
     let bytes = name.as_bytes();
@@ -92,6 +99,11 @@ impl EventType {
     /// What does not look like an event's name, and more names than [`limits::EVENT_NAMES`].
     pub fn stored(name: &str) -> Result<Self, NameError> {
         names::NAMES.stored(name)
+    }
+
+    /// Whether [`Self::stored`] has room for this name, or knows it. It is not kept.
+    pub fn has_room(name: &str) -> bool {
+        names::NAMES.has_room(name)
     }
 
     /// The name used in paths, SQL and parameters.

@@ -53,6 +53,12 @@ impl Names {
         self.known.write().handles.insert(event.as_str(), event);
     }
 
+    /// Whether the name is known, or one more can be read.
+    pub(super) fn has_room(&self, name: &str) -> bool {
+        let known = self.known.read();
+        known.read < self.most || known.handles.contains_key(name)
+    }
+
     /// The handle of a name that was stored.
     pub(super) fn stored(&self, name: &str) -> Result<EventType, NameError> {
         if let Some(event) = self.known.read().handles.get(name) {
@@ -93,6 +99,7 @@ mod tests {
         let told = "'PRE_THING_KEEP' is one event name more than the 2 that a process reads";
         assert_eq!(error.to_string(), told);
         assert_eq!(names.known.read().handles.len(), 2);
+        assert!(names.has_room("PRE_ONE") && !names.has_room("PRE_THING_KEEP"));
         names.declare(PRE_THING_KEEP);
         assert_eq!(names.stored("PRE_THING_KEEP"), Ok(PRE_THING_KEEP));
         assert_eq!(names.stored("PRE_ONE"), Ok(first));

@@ -1,4 +1,7 @@
 //! The types that the check of a filter knows, and where they come from: the event's JSON Schema.
+//!
+//! Follows references: must only be given schemas that the program derives, or that were measured
+//! (`events::own`).
 
 use crate::events::EventSpec;
 use crate::request::RequestInfo;
@@ -80,7 +83,11 @@ impl Kind {
 
     /// The kind that a JSON Schema describes.
     fn of_schema(schema: &Value, root: &Value) -> Self {
+        let has = |keywords: &[&str]| keywords.iter().any(|it| schema.get(it).is_some());
         if let Some(name) = schema["$ref"].as_str() {
+            if has(&["properties", "items"]) || has(&FIELDS_ELSEWHERE) {
+                return Self::Any;
+            }
             let at = name.trim_start_matches('#');
             return root
                 .pointer(at)
@@ -92,19 +99,43 @@ impl Kind {
             Some("number") => Self::Double,
             Some("string") => Self::Text,
             Some("array") => Self::List(Box::new(Self::of_schema(&schema["items"], root))),
+            // An app's own schema may say in other places, too, which fields there are.
             Some("object") => match schema["properties"].as_object() {
-                Some(fields) => Self::Record(Arc::new(
-                    fields
-                        .iter()
-                        .map(|(name, schema)| (name.clone(), Self::of_schema(schema, root)))
-                        .collect(),
-                )),
-                None => Self::Map(Box::new(Self::Any)),
+                Some(fields) if !has(&FIELDS_ELSEWHERE) && !is_open(schema) => {
+                    Self::Record(Arc::new(
+                        fields
+                            .iter()
+                            .map(|(name, schema)| (name.clone(), Self::of_schema(schema, root)))
+                            .collect(),
+                    ))
+                }
+                _ => Self::Map(Box::new(Self::Any)),
             },
             // Several types, as for what may be null.
             Some(_) | None => Self::Any,
         }
     }
+}
+
+/// Keywords beside `properties` that may name further fields.
+const FIELDS_ELSEWHERE: [&str; 6] = [
+    "allOf",
+    "anyOf",
+    "dependentSchemas",
+    "if",
+    "oneOf",
+    "patternProperties",
+];
+
+/// Whether a schema says that there are fields which it does not name.
+fn is_open(schema: &Value) -> bool {
+    let others = [
+        &schema["additionalProperties"],
+        &schema["unevaluatedProperties"],
+    ];
+    others
+        .iter()
+        .any(|it| it.is_object() || it.as_bool() == Some(true))
 }
 
 /// The name that a filter calls `event`.

@@ -10,7 +10,8 @@ use crate::users::events::{POST_USER_CREATE, PRE_USER_CREATE, PRE_USER_UPDATE, U
 use serde_json::{Value as Json, json};
 
 fn spec(event: EventType) -> EventSpec {
-    *platform::catalogue().find(event.as_str()).unwrap()
+    let catalogue = platform::catalogue();
+    catalogue.find(event.as_str()).unwrap().clone()
 }
 
 fn compiled(text: &str) -> Result<Filter, FilterError> {

@@ -454,9 +454,10 @@ impl FunctionService {
         }
         // They must hold for every event that the function is subscribed to already.
         let store = self.engine.scoped(scope);
-        for spec in self.engine.catalogue.specs() {
-            if store.subscriber(spec.event, function.id).await?.is_some() {
-                check_filter(field, conditions, Some(spec), errors);
+        for event in self.engine.event_types(scope).await? {
+            if store.subscriber(event, function.id).await?.is_some() {
+                let spec = self.engine.find_event(scope, event.as_str()).await?;
+                check_filter(field, conditions, spec.as_ref(), errors);
             }
         }
         Ok(())

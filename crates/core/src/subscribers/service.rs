@@ -5,12 +5,13 @@ use crate::auth::{Permission, Principal};
 use crate::draft::{Draft, Faults};
 use crate::engine::{Engine, Explained, Hindrance, in_order};
 use crate::error::Error;
-use crate::events::{EventSpec, EventType, InvalidEventType, Phase};
+use crate::events::own::Fault;
+use crate::events::{Event, EventSpec, EventType, Phase};
 use crate::functions::Function;
 use crate::idempotency::Remember;
 use crate::ids::{FunctionId, InvocationId};
 use crate::invocations::{Link, visible};
-use crate::json::merge_patch;
+use crate::json::{JsonText, merge_patch};
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
 use crate::subscribers::{OnTimeout, Subscriber, SubscriberOptions};
@@ -18,6 +19,7 @@ use crate::text::prefix;
 use crate::time::Timestamp;
 use crate::validation::{self, FieldError};
 use serde_json::Value;
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -82,7 +84,8 @@ impl SubscriberService {
         Self { engine }
     }
 
-    /// Subscribes a function. Needs `events.subscribe` on the function's app.
+    /// Subscribes a function. Needs `events.subscribe` on the function's app, and for an event type of another
+    /// app `invocations.read` there: what its events carry is what that app's runs show.
     ///
     /// # Errors
     /// [`Error::FunctionDoesNotExist`], [`Error::Forbidden`], [`Error::AlreadySubscribed`], or
@@ -94,13 +97,16 @@ impl SubscriberService {
         draft: Draft<Subscribe>,
         remember: Option<Remember<Subscriber>>,
     ) -> Result<Subscriber, Error> {
-        let spec = self.spec(event)?;
+        let spec = &self.spec(principal, event).await?;
         let function = draft.look().function;
         let (found, mut errors) = if draft.faults().concern("function_id") {
             (None, Vec::new())
         } else {
             self.found(principal, function, draft.faults()).await?
         };
+        if let Some(found) = &found {
+            may_know(principal, spec, found)?;
+        }
         check(spec, &draft.look().options, found.as_ref(), &mut errors);
         let options = draft.checked(errors)?.options;
         let found = found.ok_or(Error::FunctionDoesNotExist(function))?;
@@ -114,11 +120,12 @@ impl SubscriberService {
         self.load(principal, event, &found).await?;
         // Loading takes its time: what counts are the rights of now.
         let now = self.engine.still(principal).await?;
-        self.permitted(&now, function).await?;
+        may_know(&now, spec, &self.permitted(&now, function).await?)?;
         let created_at = self.engine.clock.now();
         let new = NewSubscriber {
             author: now.author(),
             event,
+            declared_by: spec.own().map(|declared| declared.own_type().app),
             function_id: function,
             options,
             created_at,
@@ -139,6 +146,10 @@ impl SubscriberService {
             Err(StoreError::Conflict(Conflict::Gone)) => {
                 return Err(Error::FunctionDoesNotExist(function));
             }
+            Err(StoreError::Conflict(Conflict::NoEventType)) => {
+                let scope = principal.scope();
+                return Err(self.engine.no_such_event(scope, event.as_str()).await);
+            }
             Err(other) => return Err(other.into()),
         };
         self.settle(principal, event, function).await;
@@ -152,9 +163,11 @@ impl SubscriberService {
     pub async fn may_subscribe(
         &self,
         principal: &Principal,
+        event: EventType,
         function: FunctionId,
     ) -> Result<(), Error> {
-        self.permitted(principal, function).await.map(drop)
+        let function = self.permitted(principal, function).await?;
+        may_know(principal, &self.spec(principal, event).await?, &function)
     }
 
     /// Changes the options of a subscription, or switches it on or off.
@@ -168,7 +181,7 @@ impl SubscriberService {
         function: FunctionId,
         draft: Draft<SubscriberPatch>,
     ) -> Result<Subscriber, Error> {
-        let spec = self.spec(event)?;
+        let spec = &self.spec(principal, event).await?;
         let (found, mut errors) = self.found(principal, function, draft.faults()).await?;
         if found.is_none() {
             let options = draft.look().clone();
@@ -212,13 +225,19 @@ impl SubscriberService {
     ///
     /// # Errors
     /// [`Error::Validation`], [`Error::InvalidEventType`].
-    pub fn check(&self, event: EventType, draft: Draft<SubscriberPatch>) -> Result<(), Error> {
+    pub async fn check(
+        &self,
+        principal: &Principal,
+        event: EventType,
+        draft: Draft<SubscriberPatch>,
+    ) -> Result<(), Error> {
         let options = draft
             .look()
             .clone()
             .applied_to(SubscriberOptions::default());
         let mut errors = Vec::new();
-        check(self.spec(event)?, &options, None, &mut errors);
+        let spec = self.spec(principal, event).await?;
+        check(&spec, &options, None, &mut errors);
         draft.checked(errors).map(drop)
     }
 
@@ -294,16 +313,18 @@ impl SubscriberService {
         &self,
         principal: &Principal,
         app_slug: &str,
-    ) -> Result<(App, Vec<(EventType, usize)>), Error> {
+    ) -> Result<(App, Vec<(EventType, u64)>), Error> {
         let app = apps::app(&self.engine, principal, app_slug).await?;
         let store = self.engine.scoped(principal.scope());
-        let mut counts = Vec::with_capacity(self.engine.catalogue.specs().len());
-        for event in self.engine.catalogue.types() {
-            counts.push((
-                event,
-                store.list_subscribers(event, Some(app.id)).await?.len(),
-            ));
-        }
+        let counted: HashMap<_, _> = store
+            .subscriber_counts(Some(app.id))
+            .await?
+            .into_iter()
+            .collect();
+        let types = self.engine.event_types(principal.scope()).await?;
+        let count = |event| counted.get(&event).copied().unwrap_or_default();
+        let counts = types.into_iter().map(|event| (event, count(event)));
+        let counts = counts.collect();
         Ok((app, counts))
     }
 
@@ -333,18 +354,8 @@ impl SubscriberService {
         event: EventType,
         draft: Draft<Explain>,
     ) -> Result<Vec<Explained>, Error> {
-        let spec = self.spec(event)?;
-        let mut sample = spec.sample();
-        if let Some(params) = &draft.look().params {
-            merge_patch(&mut sample, params);
-        }
-        let read = if sample.to_string().len() > limits::ATTRIBUTES_BYTES * 2 {
-            let message = "These values are larger than any such event's";
-            Err(vec![FieldError::new("params", message)])
-        } else {
-            let params = draft.look().params.as_ref();
-            spec.read(&sample).map_err(|_| unreadable(spec, params))
-        };
+        let spec = &self.spec(principal, event).await?;
+        let read = self.given(spec, draft.look().params.as_ref()).await?;
         let (given, asked) = match read {
             Ok(given) => (given, draft.whole()?),
             Err(found) => return Err(Error::Validation(draft.faults_with(found))),
@@ -372,9 +383,32 @@ impl SubscriberService {
         Ok(explained)
     }
 
+    /// The event that these parameters make of the sample.
+    async fn given(
+        &self,
+        spec: &EventSpec,
+        params: Option<&Value>,
+    ) -> Result<Result<Event, Vec<FieldError>>, Error> {
+        let mut sample = spec.sample();
+        if let Some(params) = params {
+            merge_patch(&mut sample, params);
+        }
+        if spec.own().is_some() {
+            let accepted = self.engine.accept(spec, JsonText::from(&sample)).await?;
+            let faults = |faults: Vec<Fault>| faults.into_iter().map(|it| it.of("params"));
+            return Ok(accepted.map_err(|found| faults(found).collect()));
+        }
+        if sample.to_string().len() > limits::ATTRIBUTES_BYTES * 2 {
+            let message = "These values are larger than any such event's";
+            return Ok(Err(vec![FieldError::new("params", message)]));
+        }
+        Ok(spec.read(&sample).map_err(|_| unreadable(spec, params)))
+    }
+
     /// What stands behind an event that can be subscribed.
-    fn spec(&self, event: EventType) -> Result<&EventSpec, InvalidEventType> {
-        self.engine.catalogue.find(event.as_str())
+    async fn spec(&self, principal: &Principal, event: EventType) -> Result<EventSpec, Error> {
+        let scope = principal.scope();
+        self.engine.event_named(scope, event.as_str()).await
     }
 
     /// The function to be subscribed. Where there is none and other things are wrong, it is one of them.
@@ -446,6 +480,17 @@ impl SubscriberService {
             let scope = principal.scope();
             self.engine.settle_workers(scope, function).await;
         }
+    }
+}
+
+/// Whether `principal` may let the function know what events of this type carry: of another app's type, whoever
+/// may read that app's runs.
+fn may_know(principal: &Principal, spec: &EventSpec, function: &Function) -> Result<(), Error> {
+    match spec.own().map(|declared| declared.own_type().app) {
+        Some(app) if app != function.app_id => {
+            principal.require(Permission::InvocationsRead, Some(app))
+        }
+        _ => Ok(()),
     }
 }
 

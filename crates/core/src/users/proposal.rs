@@ -95,9 +95,8 @@ mod tests {
     use serde_json::json;
 
     fn spec() -> EventSpec {
-        *platform::catalogue()
-            .find(PRE_USER_CREATE.as_str())
-            .unwrap()
+        let catalogue = platform::catalogue();
+        catalogue.find(PRE_USER_CREATE.as_str()).unwrap().clone()
     }
 
     fn proposed() -> Profile {

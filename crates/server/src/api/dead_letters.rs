@@ -9,8 +9,10 @@ use crate::views::InvocationView;
 use crate::words;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use tollgate_core::auth::Principal;
 use tollgate_core::draft::{Draft, Faults};
-use tollgate_core::events::Catalogue;
+use tollgate_core::error::Error;
+use tollgate_core::events::EventType;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocations::{self, DeadLetterFilter, RedriveSummary};
 use tollgate_core::tasks::FailureKind;
@@ -35,16 +37,25 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// What a query means.
-    fn checked(self, catalogue: &Catalogue) -> Result<DeadLetterFilter, ApiError> {
-        let draft = Draft::from(self).map(|it, faults| it.read(catalogue, faults));
+    async fn checked(
+        self,
+        app: &AppState,
+        caller: &Principal,
+    ) -> Result<DeadLetterFilter, ApiError> {
+        let event = named(app, caller, self.event.as_deref()).await?;
+        let draft = Draft::from(self).map(|it, faults| it.read(event, faults));
         Ok(draft.whole()?)
     }
 
-    fn read(self, catalogue: &Catalogue, faults: &mut Faults) -> DeadLetterFilter {
-        let event = self.event.and_then(|name| {
-            let found = catalogue.find(&name);
-            let wrong = |error| faults.add(FieldError::new("event", format!("{error}")));
-            found.map(|spec| spec.event).map_err(wrong).ok()
+    /// `event` is what became of the event's name.
+    fn read(
+        self,
+        event: Result<Option<EventType>, FieldError>,
+        faults: &mut Faults,
+    ) -> DeadLetterFilter {
+        let event = event.unwrap_or_else(|fault| {
+            faults.add(fault);
+            None
         });
         let kind = self.kind.and_then(|word| {
             let read = kind(&word);
@@ -56,6 +67,22 @@ impl Filter {
             kind,
             app_slug: self.app,
         }
+    }
+}
+
+/// The event type of this name in the caller's site, or what is wrong with the name.
+async fn named(
+    app: &AppState,
+    caller: &Principal,
+    name: Option<&str>,
+) -> Result<Result<Option<EventType>, FieldError>, ApiError> {
+    let Some(name) = name else {
+        return Ok(Ok(None));
+    };
+    match app.platform().events.named(caller, name).await {
+        Ok(spec) => Ok(Ok(Some(spec.event))),
+        Err(Error::InvalidEventType(error)) => Ok(Err(FieldError::new("event", error.to_string()))),
+        Err(other) => Err(other.into()),
     }
 }
 
@@ -83,7 +110,7 @@ pub(crate) async fn list(
     Paging(page): Paging,
 ) -> Result<ListReply<InvocationView>, ApiError> {
     let dead_letters = &app.platform().dead_letters;
-    let filter = filter.checked(app.platform().events.catalogue())?;
+    let filter = filter.checked(&app, &caller).await?;
     let page = dead_letters.list(&caller, filter, page).await?;
     let letters = page.items.into_iter().map(InvocationView::of).collect();
     Ok(ListReply::new(
@@ -197,7 +224,7 @@ pub(crate) async fn redrive_many(
     Caller(caller): Caller,
     Json(request): Json<RedriveMany>,
 ) -> Result<Reply<RedriveView>, ApiError> {
-    let catalogue = app.platform().events.catalogue();
+    let event = named(&app, &caller, request.look().event.as_deref()).await?;
     let asked = request.map(|asked, faults| invocations::RedriveMany {
         choice: asked.version.unwrap_or_default().into(),
         all: asked.all.unwrap_or_default(),
@@ -208,7 +235,7 @@ pub(crate) async fn redrive_many(
             kind: asked.kind,
             app: asked.app,
         }
-        .read(catalogue, faults),
+        .read(event, faults),
     });
     let dead_letters = &app.platform().dead_letters;
     let summary = dead_letters.redrive_many(&caller, asked).await?;

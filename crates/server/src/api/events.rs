@@ -15,15 +15,17 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tollgate_core::auth::Principal;
 use tollgate_core::draft::Draft;
 use tollgate_core::error::Error;
 use tollgate_core::events::{EventType, Phase};
 use tollgate_core::ids::{FunctionId, InvocationId};
+use tollgate_core::json::JsonText;
 use tollgate_core::subscribers::{self, OnTimeout, Subscriber, SubscriberOptions, SubscriberPatch};
 use tollgate_core::validation::FieldError;
 use utoipa::{IntoParams, ToSchema};
 
-/// The names of all events.
+/// The names of all events: the platform's, then those that apps declare, by app and name.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Events {
     #[schema(schema_with = event_list)]
@@ -37,10 +39,14 @@ fn event_list() -> utoipa::openapi::schema::Array {
 /// List All Events
 #[utoipa::path(get, path = "/api/cloud/events/", tag = "events", operation_id = "events_list",
     responses((status = OK, body = EventReply<Events>), ApiError))]
-pub(crate) async fn list(State(app): State<AppState>, _: Caller) -> EventReply<Events> {
-    let types = app.platform().events.catalogue().types();
-    let events = types.map(EventType::as_str).collect();
-    EventReply::new("Events retrieved successfully", Events { events })
+pub(crate) async fn list(
+    State(app): State<AppState>,
+    Caller(caller): Caller,
+) -> Result<EventReply<Events>, ApiError> {
+    let types = app.platform().events.types(&caller).await?;
+    let events = types.into_iter().map(EventType::as_str).collect();
+    let events = Events { events };
+    Ok(EventReply::new("Events retrieved successfully", events))
 }
 
 /// One entry of the catalogue.
@@ -52,17 +58,19 @@ pub(crate) struct EventDetails {
     #[schema(schema_with = words::phase)]
     phase: Phase,
     blocking: bool,
-    #[schema(value_type = String)]
-    description: &'static str,
+    description: String,
     /// JSON Schema of the parameters.
     #[schema(value_type = Object)]
-    params_schema: Value,
+    params_schema: JsonText,
     #[schema(value_type = Object)]
-    sample: Value,
+    sample: JsonText,
     /// What a PRE function may change.
     #[schema(value_type = Vec<String>)]
     enrichable: &'static [&'static str],
     total_subscribers: usize,
+    /// The app that has declared it. Absent for the platform's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<String>,
 }
 
 /// Event Details
@@ -74,19 +82,19 @@ pub(crate) async fn details(
     Caller(caller): Caller,
     Path(event): Path<String>,
 ) -> Result<EventReply<EventDetails>, ApiError> {
-    let catalogue = app.platform().events.catalogue();
-    let spec = catalogue.find(&event).map_err(Error::from)?;
+    let spec = app.platform().events.named(&caller, &event).await?;
     let event = spec.event;
     let total_subscribers = app.platform().subscribers.total(&caller, event).await?;
     let details = EventDetails {
         event: event.as_str(),
         phase: event.phase(),
         blocking: event.phase() == Phase::Pre,
-        description: spec.description,
-        params_schema: spec.schema(),
-        sample: spec.sample(),
+        description: spec.description().to_owned(),
+        params_schema: spec.schema_text(),
+        sample: spec.sample_text(),
         enrichable: spec.enrichable,
         total_subscribers,
+        app: spec.own().map(|it| it.own_type().app_slug.clone()),
     };
     Ok(EventReply::new(
         format!("Event '{event}' details retrieved successfully"),
@@ -123,7 +131,7 @@ pub(crate) async fn subscribe(
     Path(event): Path<String>,
     Creation(request, once): Creation<Subscribe>,
 ) -> Result<Response, ApiError> {
-    let event = event_type(&app, &event)?;
+    let event = event_type(&app, &caller, &event).await?;
     let function = FunctionId(request.look().function_id);
     let input = request.map(|asked, _| subscribers::Subscribe {
         function: FunctionId(asked.function_id),
@@ -139,7 +147,7 @@ pub(crate) async fn subscribe(
     let subscribe = |remember| subscribers.subscribe(&caller, event, input, remember);
     let may = async {
         let now = app.platform().still(&caller).await?;
-        subscribers.may_subscribe(&now, function).await
+        subscribers.may_subscribe(&now, event, function).await
     };
     once.answer(&app, Asker::who(&caller, may), subscribed, subscribe)
         .await
@@ -172,7 +180,7 @@ pub(crate) async fn subscription(
     Query(of): Query<OfFunction>,
     conditions: Conditions,
 ) -> Result<Response, ApiError> {
-    let event = event_type(&app, &event)?;
+    let event = event_type(&app, &caller, &event).await?;
     let function = FunctionId(of.function_id);
     let subscribers = &app.platform().subscribers;
     let view = SubscriberView::from(subscribers.get(&caller, event, function).await?);
@@ -342,13 +350,14 @@ pub(crate) async fn change_subscription(
         mut body, target, ..
     }: Change<ChangeSubscription>,
 ) -> Result<Response, ApiError> {
-    let event = event_type(&app, &event)?;
+    let event = event_type(&app, &caller, &event).await?;
     let subscribers = &app.platform().subscribers;
     let Some(function) = ChangeSubscription::of(&mut body) else {
         // Its options are checked as far as that goes without it.
         let nested = body.look().nested();
-        let unmet = subscribers.check(event, body.map(|it, _| it.patch()));
+        let unmet = subscribers.check(&caller, event, body.map(|it, _| it.patch()));
         let unmet = unmet
+            .await
             .err()
             .unwrap_or(Error::NotFound("Function".to_owned()));
         return Err(named(unmet, &nested).into());
@@ -416,7 +425,7 @@ pub(crate) async fn unsubscribe(
     conditions: Conditions,
     Json(request): Json<Unsubscribe>,
 ) -> Result<EventReply<Nothing>, ApiError> {
-    let event = event_type(&app, &event)?;
+    let event = event_type(&app, &caller, &event).await?;
     let function = FunctionId(request.whole()?.function_id);
     let subscribers = &app.platform().subscribers;
     let mut expected = None;
@@ -467,7 +476,7 @@ pub(crate) async fn explain(
     Path(event): Path<String>,
     Json(request): Json<Explain>,
 ) -> Result<EventReply<Explanation>, ApiError> {
-    let event = event_type(&app, &event)?;
+    let event = event_type(&app, &caller, &event).await?;
     let subscribers = &app.platform().subscribers;
     let asked = request.map(|asked, _| subscribers::Explain {
         params: asked.params.map(Value::Object),
@@ -512,7 +521,7 @@ pub(crate) struct AppEvents {
 struct AppEventCount {
     #[schema(schema_with = words::event)]
     event: &'static str,
-    total_subscribers: usize,
+    total_subscribers: u64,
 }
 
 /// List App Events
@@ -564,7 +573,7 @@ pub(crate) async fn app_event(
     Caller(caller): Caller,
     Path((slug, event)): Path<(String, String)>,
 ) -> Result<EventReply<AppEvent>, ApiError> {
-    let event = event_type(&app, &event)?;
+    let event = event_type(&app, &caller, &event).await?;
     let (found, subscribers) = app
         .platform()
         .subscribers
@@ -585,7 +594,7 @@ pub(crate) async fn app_event(
     ))
 }
 
-fn event_type(app: &AppState, name: &str) -> Result<EventType, ApiError> {
-    let found = app.platform().events.catalogue().find(name);
-    Ok(found.map_err(Error::from)?.event)
+/// The type of this name in the caller's site.
+async fn event_type(app: &AppState, caller: &Principal, name: &str) -> Result<EventType, ApiError> {
+    Ok(app.platform().events.named(caller, name).await?.event)
 }

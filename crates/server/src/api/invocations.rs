@@ -8,8 +8,7 @@ use crate::views::{InvocationView, TaskResultView};
 use crate::words;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tollgate_core::error::Error;
-use tollgate_core::events::Catalogue;
+use tollgate_core::auth::Principal;
 use tollgate_core::ids::{InvocationId, TaskId};
 use tollgate_core::ports::store::InvocationQuery;
 use tollgate_core::tasks::State as TaskState;
@@ -36,9 +35,11 @@ pub(crate) struct InvocationFilter {
 }
 
 impl InvocationFilter {
-    fn query(self, catalogue: &Catalogue) -> Result<InvocationQuery, ApiError> {
-        let event = self.event.map(|name| catalogue.find(&name)).transpose();
-        let event = event.map_err(Error::from)?.map(|spec| spec.event);
+    async fn query(self, app: &AppState, caller: &Principal) -> Result<InvocationQuery, ApiError> {
+        let event = match &self.event {
+            Some(name) => Some(app.platform().events.named(caller, name).await?.event),
+            None => None,
+        };
         let states = match self.status {
             Some(word) => states(&word)?,
             None => Vec::new(),
@@ -79,7 +80,7 @@ pub(crate) async fn list(
     Query(filter): Query<InvocationFilter>,
     Paging(page): Paging,
 ) -> Result<ListReply<InvocationView>, ApiError> {
-    let query = filter.query(app.platform().events.catalogue())?;
+    let query = filter.query(&app, &caller).await?;
     let page = app
         .platform()
         .invocations

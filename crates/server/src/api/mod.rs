@@ -4,6 +4,7 @@ mod api_keys;
 mod apps;
 mod assets;
 mod dead_letters;
+mod event_types;
 mod events;
 mod functions;
 mod health;
@@ -40,12 +41,13 @@ pub(crate) fn documented() -> OpenApiRouter<AppState> {
 
 /// The bodies in which what was shown can be sent back, by their names in the document, and what of that
 /// nobody can change.
-pub(crate) fn sent_back() -> [(Cow<'static, str>, &'static [&'static str]); 5] {
+pub(crate) fn sent_back() -> [(Cow<'static, str>, &'static [&'static str]); 6] {
     fn of<T: Updates + ToSchema>() -> (Cow<'static, str>, &'static [&'static str]) {
         (T::name(), T::READ_ONLY)
     }
     [
         of::<apps::UpdateApp>(),
+        of::<event_types::UpdateEventType>(),
         of::<events::ChangeSubscription>(),
         of::<functions::UpdateFunction>(),
         of::<secrets::UpdateSecret>(),
@@ -72,6 +74,13 @@ fn events() -> OpenApiRouter<AppState> {
         .routes(routes!(events::explain))
         .routes(routes!(events::app_events))
         .routes(routes!(events::app_event))
+        .routes(routes!(event_types::create, event_types::list))
+        .routes(routes!(
+            event_types::get,
+            event_types::replace,
+            event_types::update,
+            event_types::delete
+        ))
 }
 
 fn apps() -> OpenApiRouter<AppState> {

@@ -75,14 +75,30 @@ impl Target {
         view: &V,
         body: &mut Draft<T>,
     ) -> Result<(), ApiError> {
-        self.conditions.check(view)?;
+        self.check_both(view, view, body)
+    }
+
+    /// The same where the tag is made of less than what is shown.
+    ///
+    /// # Errors
+    /// 412.
+    pub(crate) fn check_both<V: Serialize, T>(
+        &self,
+        tagged: &V,
+        view: &V,
+        body: &mut Draft<T>,
+    ) -> Result<(), ApiError> {
+        self.conditions.check(tagged)?;
         let view = serde_json::to_value(view)
             .map_err(|error| ApiError::internal(format!("a view: {error}")))?;
         let differs = |(name, given): (&String, &Value)| {
             let current = view.get(name).unwrap_or(&Value::Null);
             let is_state = name == "webhook_state" && view["execution_mode"] == "proxy";
+            // Who is subscribed changes by itself, too.
+            let is_count = name == "total_subscribers" && given.is_u64();
             let same = same(given, current)
                 || was(name, given, current)
+                || is_count
                 // How a webhook does changes by itself.
                 || (is_state && given.is_object());
             let message = "This field cannot be changed; leave it out, or send it as it is";

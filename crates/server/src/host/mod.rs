@@ -2,7 +2,7 @@
 //! the rights that count at that moment: the function's, and those of whoever it acts for.
 //!
 //! Must never keep rights between two calls, nor give a function more than it has declared, the
-//! secrets of its own app excepted.
+//! secrets and event types of its own app excepted.
 
 use crate::error::ApiError;
 use axum::Router;
@@ -26,6 +26,7 @@ use tollgate_core::secrets::OwnApp;
 use tower::ServiceExt as _;
 
 mod answer;
+mod events;
 mod parts;
 mod secrets;
 
@@ -63,6 +64,10 @@ impl HostCalls for ApiHost {
         if method.starts_with("secrets.") {
             let answer = secrets::answer(&platform, &self.own, method, object(args)?).await?;
             return raw(&answer);
+        }
+        if method.starts_with("events.") {
+            let who = (&self.actor, &self.own);
+            return raw(&events::answer(&platform, who, method, args).await?);
         }
         let asked = translate(method, object(args)?)?;
         let principal = platform.principal_of(&self.actor).await.map_err(refused)?;

@@ -2,6 +2,7 @@
 //! not reach clients by accident. Field order is the contract's.
 
 mod app;
+mod event_type;
 mod function;
 mod invocation;
 mod secret;
@@ -9,6 +10,7 @@ mod subscriber;
 mod user;
 
 pub(crate) use app::{AppRoleView, AppView};
+pub(crate) use event_type::EventTypeView;
 pub(crate) use function::{FunctionView, VersionEntryView, VersionView};
 pub(crate) use invocation::{InvocationOnly, InvocationView, TaskResultView};
 pub(crate) use secret::SecretView;

@@ -10,6 +10,7 @@ mod hostile;
 mod idempotency;
 mod official_client;
 mod openapi;
+mod own_events;
 mod public;
 mod requests;
 mod rights;

@@ -114,6 +114,7 @@ fn rows(elsewhere: &Value) -> Vec<Row> {
         ),
         ("secrets.get", json!({"key": "OWN"}), None),
         ("secrets.list", json!({}), None),
+        ("events.publish", json!({"name": "POST_ORDER_PLACED"}), None),
     ]
 }
 
@@ -122,6 +123,7 @@ fn methods() -> BTreeSet<String> {
     let sources = [
         include_str!("../../src/host/mod.rs"),
         include_str!("../../src/host/secrets.rs"),
+        include_str!("../../src/host/events.rs"),
     ];
     let arms = sources.iter().flat_map(|source| source.lines());
     let arms = arms.filter_map(|line| {
@@ -148,6 +150,10 @@ async fn every_method_takes_the_functions_permission_and_its_callers_right() {
     let body = json!({"key": "OWN", "value": "v"});
     let secret = app.post("/api/secrets/?app=user-management", &body);
     secret.bearer(&root).send().await.ok();
+    let own =
+        json!({"name": "POST_ORDER_PLACED", "params_schema": {"type": "object"}, "sample": {}});
+    let declared = app.post("/api/apps/user-management/event-types/", &own);
+    declared.bearer(&root).send().await.ok();
     for username in ["target", "spare", "other"] {
         app.user(&root, username, &[]).await;
     }

@@ -26,6 +26,12 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "Aroles/", ""),
     ("GET", "Aevents/", ""),
     ("GET", "Aevents/PRE_USER_CREATE/", ""),
+    ("GET", "Aevent-types/", ""),
+    ("POST", "Aevent-types/", r#"{"name":"POST_X","params_schema":{"type":"object"},"sample":{}}"#),
+    ("GET", "Aevent-types/POST_ORDER_PLACED/", ""),
+    ("PUT", "Aevent-types/POST_ORDER_PLACED/", r#"{"description":"x"}"#),
+    ("PATCH", "Aevent-types/POST_ORDER_PLACED/", r#"{"description":"x"}"#),
+    ("DELETE", "Aevent-types/POST_ORDER_PLACED/", ""),
     ("POST", "/api/cloud/events/PRE_USER_CREATE/unsubscribe/", r#"{"function_id":{function}}"#),
     ("GET", "/api/secrets/?app=user-management", ""),
     ("POST", "/api/secrets/?app=user-management", r#"{"key":"K","value":"v"}"#),
@@ -54,7 +60,8 @@ const ROUTES: &[(&str, &str, &str)] = &[
     ("DELETE", "/api/cloud/auth/api-keys/", r#"{"id":{key}}"#),
 ];
 
-/// Operations that name nothing which belongs to a site: the catalogue of events is the same for all.
+/// Operations that name nothing which belongs to a site: the platform's own events are the same for all. What
+/// apps declare has a test beside its routes.
 const OF_NO_SITE: &[&str] = &["events_get", "events_explain"];
 /// Operations whose answer for another site's things has a test of its own below.
 const ELSEWHERE: &[&str] = &[
@@ -103,6 +110,10 @@ async fn furnish(app: &TestApp, root: &str) -> Vec<(&'static str, String)> {
         let body = json!({"key": key, "value": "sk_live_1"});
         app.post(path, &body).bearer(root).send().await.ok();
     }
+    let own =
+        json!({"name": "POST_ORDER_PLACED", "params_schema": {"type": "object"}, "sample": {}});
+    let declared = app.post(&format!("{APP}event-types/"), &own).bearer(root);
+    declared.send().await.ok();
     let key = app
         .post("/api/cloud/auth/api-keys/", &json!({"name": "k"}))
         .bearer(root);

@@ -77,6 +77,7 @@ async fn writes(
     let new = NewSubscriber {
         author,
         event: POST_USER_CREATE,
+        declared_by: None,
         function_id: function.id,
         options: SubscriberOptions::default(),
         created_at: world.now(),

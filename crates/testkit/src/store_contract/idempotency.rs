@@ -116,6 +116,7 @@ async fn write_subscriber(world: &World, function: &Function, text: &str, name: 
     let new = NewSubscriber {
         author: None,
         event,
+        declared_by: None,
         function_id: function.id,
         options: SubscriberOptions::default(),
         created_at: world.now(),

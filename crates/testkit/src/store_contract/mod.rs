@@ -10,6 +10,7 @@ pub mod attempts;
 pub mod commits;
 pub mod credentials;
 pub mod dead_letters;
+pub mod event_types;
 pub mod functions;
 pub mod idempotency;
 pub mod invocations;
@@ -96,6 +97,14 @@ contract! { $
         a_pre_subscription_is_closed_until_a_person_acts,
         subscriptions_end_with_their_function,
         of_a_type_that_nobody_registers_one_is_read_listed_and_deleted,
+    }
+    event_types {
+        an_event_type_is_stored_and_changed,
+        event_types_are_listed_by_app_and_name,
+        an_event_type_stays_while_functions_are_subscribed,
+        event_types_go_with_their_app,
+        event_types_and_their_names_are_bounded,
+        event_types_of_another_site_are_out_of_reach,
     }
     users {
         a_user_is_stored_as_given,

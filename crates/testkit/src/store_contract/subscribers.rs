@@ -31,6 +31,7 @@ pub async fn a_function_subscribes_once_to_each_event(world: World) {
     let new = NewSubscriber {
         author: None,
         event: EVENT,
+        declared_by: None,
         function_id: function.id,
         options: options(),
         created_at: world.now(),

@@ -259,6 +259,7 @@ impl Tenant {
         let new = NewSubscriber {
             author: None,
             event,
+            declared_by: None,
             function_id: function.id,
             options,
             created_at: self.now(),

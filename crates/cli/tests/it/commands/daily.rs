@@ -470,6 +470,16 @@ async fn json_is_all_that_stands_on_standard_output() {
         &["events", "list"],
         &["events", "explain", "PRE_USER_CREATE"],
         &["events", "subscribe", "PRE_USER_CREATE", "check"],
+        &[
+            "events",
+            "declare",
+            "POST_X",
+            "--app",
+            "gate",
+            "--schema",
+            r#"{"type":"object"}"#,
+        ],
+        &["events", "undeclare", "POST_X", "--app", "gate"],
         &["invocations", "list"],
         &["invocations", "show", "1"],
         &["invocations", "replay", "1"],
@@ -484,6 +494,77 @@ async fn json_is_all_that_stands_on_standard_output() {
         let value: Result<Value, _> = serde_json::from_str(&said.stdout);
         assert!(value.is_ok() && said.code == Some(0), "{args:?}: {said:?}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn event_types_are_declared_listed_changed_and_deleted() {
+    let server = Server::start().await;
+    server.api.app("shop").await;
+    let folder = &server.folder;
+    folder.write("order.json", r#"{"type": "object", "required": ["id"]}"#);
+    folder.write("sample.json", r#"{ "id":1.50 }"#);
+    let declare = |more: &[&'static str]| {
+        let words = [
+            "events",
+            "declare",
+            "POST_ORDER_PLACED",
+            "--app",
+            "shop",
+            "--schema",
+            "order.json",
+        ];
+        [&words, more].concat()
+    };
+    let refused = folder.run(&declare(&[])).await.refused();
+    assert!(
+        refused.contains("sample") && refused.contains("id"),
+        "{refused}"
+    );
+    let more = [
+        "--sample",
+        "sample.json",
+        "--description",
+        "After an order was placed.",
+    ];
+    let said = folder.run(&declare(&more)).await.ok();
+    assert_eq!(
+        said,
+        "POST_ORDER_PLACED declared; functions of shop publish it\n"
+    );
+    let said = folder
+        .run(&declare(&["--description", "After an order."]))
+        .await
+        .ok();
+    assert_eq!(said, "POST_ORDER_PLACED: changed\n");
+    let listed = folder.run(&["events", "list"]).await.ok();
+    let last = listed.lines().last().unwrap();
+    let words: Vec<_> = last.split_whitespace().collect();
+    assert_eq!(
+        words,
+        [
+            "POST_ORDER_PLACED",
+            "shop",
+            "0",
+            "subscribers",
+            "After",
+            "an",
+            "order."
+        ]
+    );
+    let explained = folder
+        .run(&["events", "explain", "post_order_placed"])
+        .await;
+    assert!(
+        explained.stderr.contains("no function subscribes"),
+        "{explained:?}"
+    );
+    let wrong = ["events", "undeclare", "POST_ORDER_PLACD", "--app", "shop"];
+    let wrong = folder.run(&wrong).await.refused();
+    assert!(wrong.contains("POST_ORDER_PLACED"), "{wrong}");
+    let gone = ["events", "undeclare", "POST_ORDER_PLACED", "--app", "shop"];
+    let said = folder.run(&gone).await.ok();
+    assert_eq!(said, "POST_ORDER_PLACED is no event type any more\n");
     server.stop().await;
 }
 

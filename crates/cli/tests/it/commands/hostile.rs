@@ -69,6 +69,20 @@ async fn hostile_data(server: &Server) {
     server.folder.write("says.py", &code);
 }
 
+/// Commands about event types, with controls in what they are given.
+const OF_TYPES: [&[&str]; 2] = [
+    &[
+        "events",
+        "declare",
+        "POST_X",
+        "--app",
+        "nasty",
+        "--schema",
+        r#"{"type":"\u001b[2J"}"#,
+    ],
+    &["events", "undeclare", "POST_\u{9b}31m", "--app", "nasty"],
+];
+
 #[tokio::test]
 async fn no_command_passes_a_control_on() {
     let server = Server::start().await;
@@ -106,7 +120,7 @@ async fn no_command_passes_a_control_on() {
         &["dead-letters", "list"],
         &["secret", "list"],
     ];
-    for args in commands {
+    for args in commands.iter().copied().chain(OF_TYPES) {
         for extra in [&[][..], &["--color", "always"]] {
             let said = folder.run(&[args, extra].concat()).await;
             assert_ne!(said.code, Some(2), "{args:?}: {said:?}");

@@ -46,7 +46,8 @@ pub trait AppStore: Send + Sync {
     /// it was last changed at another time than `expected`.
     async fn update_app(&self, app: App, expected: Option<Timestamp>) -> Result<App, StoreError>;
 
-    /// Deletes an app with its functions, their subscriptions and its roles. False when absent.
+    /// Deletes an app with its functions, their subscriptions, its roles, its event types and all subscriptions
+    /// to them. False when absent.
     async fn delete_app(
         &self,
         id: AppId,
@@ -200,6 +201,8 @@ pub struct NewSubscriber {
     pub author: Option<Author>,
     /// The event type.
     pub event: EventType,
+    /// The app that has declared it, and must still have; none for a type of the program.
+    pub declared_by: Option<AppId>,
     /// The function.
     pub function_id: FunctionId,
     /// Options.
@@ -216,7 +219,7 @@ pub trait SubscriberStore: Send + Sync {
     /// What publishing `event` runs: active subscriptions of active functions, by priority, then id.
     async fn subscriptions(&self, event: EventType) -> Result<Vec<Subscription>, StoreError>;
 
-    /// Stores a subscription. Conflicts: `Subscription`, `Gone` (no such function).
+    /// Stores a subscription. Conflicts: `Subscription`, `Gone` (no such function), `NoEventType`.
     async fn insert_subscriber(&self, new: NewSubscriber) -> Result<Subscriber, StoreError>;
 
     /// Changes the options of a subscription, and with `is_active` whether it runs; one that is off

@@ -13,6 +13,7 @@
 
 mod accounts;
 mod dead_letters;
+mod event_types;
 mod functions;
 mod idempotency;
 mod invocations;
@@ -25,6 +26,7 @@ pub use accounts::{
     UserStore,
 };
 pub use dead_letters::{DeadLetter, DeadLetterStore, Redrive, RedriveVersion};
+pub use event_types::{EventTypeStore, NewOwnType, OwnTypeChange};
 pub use functions::{
     AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
 };
@@ -37,6 +39,7 @@ pub use system::{
 };
 pub use work::{Change, Made, Work};
 
+use crate::limits;
 use crate::site::TenantScope;
 use std::error::Error as StdError;
 use std::future::Future;
@@ -66,6 +69,7 @@ pub trait ScopedStore:
     + CredentialStore
     + IdempotencyStore
     + SecretStore
+    + EventTypeStore
 {
 }
 
@@ -79,6 +83,7 @@ impl<T> ScopedStore for T where
         + CredentialStore
         + IdempotencyStore
         + SecretStore
+        + EventTypeStore
 {
 }
 
@@ -152,6 +157,28 @@ pub enum Conflict {
     /// A secret of the same app or site has the key.
     #[error("A secret with that key already exists")]
     Secret,
+    /// Another event type of the site has the name.
+    #[error("An event type with that name already exists in this site")]
+    EventType,
+    /// The app has as many event types as it may.
+    #[error(
+        "The app has {} event types already, which is the limit; delete one first",
+        limits::EVENT_TYPES_PER_APP
+    )]
+    EventTypes,
+    /// The site has declared as many names of event types as it may.
+    #[error(
+        "This site has declared {} names of event types, which is the limit, those of deleted types \
+         included; use one of them again",
+        limits::EVENT_NAMES_PER_SITE
+    )]
+    EventNames,
+    /// The event type was deleted meanwhile.
+    #[error("The event type was deleted meanwhile")]
+    NoEventType,
+    /// Functions are subscribed to the event type.
+    #[error("{}", subscribed(*.0))]
+    Subscribed(u64),
     /// The function is subscribed already.
     #[error("The function is already subscribed")]
     Subscription,
@@ -177,6 +204,14 @@ pub enum Conflict {
     /// The record that the write refers to is gone.
     #[error("The record no longer exists")]
     Gone,
+}
+
+fn subscribed(functions: u64) -> String {
+    let (functions, are) = match functions {
+        1 => ("1 function".to_owned(), "is"),
+        many => (format!("{many} functions"), "are"),
+    };
+    format!("{functions} {are} subscribed to this event type; unsubscribe them first")
 }
 
 /// Carries a write and what must follow it to the end, even if the caller's future is dropped.

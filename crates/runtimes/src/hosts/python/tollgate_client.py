@@ -109,6 +109,15 @@ class Secrets:
         return self._call("secrets.list", keys=keys, **filters)
 
 
+class Events:
+    def __init__(self, platform):
+        self._call = platform.call
+
+    def publish(self, name, params=None):
+        """Publishes an event type that the function's own app has declared."""
+        return self._call("events.publish", name=name, params={} if params is None else params)
+
+
 class App:
     def __init__(self, platform):
         self._call = platform.call_in_app
@@ -137,6 +146,7 @@ class Client:
         self.users = Users(platform)
         self.functions = Functions(platform)
         self.secrets = Secrets(platform)
+        self.events = Events(platform)
         self.app = App(platform)
         self.auth = Auth(platform)
         self.http = Http(platform)

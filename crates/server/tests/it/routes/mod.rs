@@ -5,6 +5,7 @@ mod app_events;
 mod apps;
 mod assign_roles;
 mod dead_letters;
+mod event_types;
 mod events;
 mod execute;
 mod explain;

@@ -47,11 +47,11 @@ async fn notify(call: SystemCall) -> Result<Value, String> {
 async fn open(folder: &str) -> Tollgate {
     let builder = Tollgate::builder().sqlite(folder);
     let builder = builder.event::<Proposed>().event::<Moved>();
-    let tollgate = builder.function(check).function(notify).start().await.unwrap();
+    let tollgate = builder.function(check()).function(notify()).start().await.unwrap();
     let table = "CREATE TABLE IF NOT EXISTS transfers (id INTEGER PRIMARY KEY, cents INTEGER, fee INTEGER)";
     tollgate.write(move |tx| tx.execute_batch(table)).await.unwrap();
     let app = tollgate.app("bank").await.unwrap();
-    let (check, notify) = (app.system(check).await.unwrap(), app.system(notify).await.unwrap());
+    let (check, notify) = (app.system(check()).await.unwrap(), app.system(notify()).await.unwrap());
     let options = SubscriberOptions::default();
     tollgate.subscribe::<Proposed>(check, options.clone()).await.unwrap();
     tollgate.subscribe::<Moved>(notify, options).await.unwrap();
