@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
     let (text, params) = rest.split_once("\n---\n").unwrap_or((rest, ""));
     let catalogue = platform::catalogue();
     let spec = catalogue.find(name).ok();
-    let filter = match Filter::compile(text, spec) {
+    let filter = match Filter::compile(text, spec, catalogue.users()) {
         Ok(filter) => filter,
         Err(error) => {
             assert!(error.line > 0 && error.column > 0 && !error.message.is_empty());

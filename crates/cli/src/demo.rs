@@ -4,7 +4,7 @@ use crate::access::LocalAccess;
 use crate::bootstrap::site;
 use crate::config::Config;
 use tollgate_core::apps::CreateApp;
-use tollgate_core::auth::{DEFAULT_SITE, Principal, SiteAccess};
+use tollgate_core::auth::DEFAULT_SITE;
 use tollgate_core::error::Error;
 use tollgate_core::events::EventType;
 use tollgate_core::functions::{
@@ -12,6 +12,7 @@ use tollgate_core::functions::{
 };
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
+use tollgate_core::rights::{Principal, SiteAccess};
 use tollgate_core::site::Authority;
 use tollgate_core::subscribers::{Subscribe, SubscriberOptions};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};

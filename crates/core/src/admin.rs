@@ -2,7 +2,7 @@
 //!
 //! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
 
-use crate::auth::{Password, Passwords, Principal, Principals};
+use crate::auth::{Password, Passwords, Principals};
 use crate::draft::Faults;
 use crate::egress::EgressHosts;
 use crate::engine::Engine;
@@ -13,9 +13,10 @@ use crate::json::Object;
 use crate::ports::store::{
     Conflict, PageRequest, Reason, ScopedStore, StoreError, UserChange, UserQuery, Work, to_the_end,
 };
+use crate::rights::Principal;
 use crate::site::{Authority, Site, is_host_name};
 use crate::users::identity::{kept_email, kept_username};
-use crate::users::{Profile, UpdateUser, User, is_of_a_username};
+use crate::users::{Births, Profile, UpdateUser, User, is_of_a_username};
 use crate::validation::{self, FieldError};
 use crate::vault::{Place, Purpose};
 use crate::{limits, text};
@@ -50,12 +51,14 @@ pub struct AdminService {
     engine: Arc<Engine>,
     passwords: Arc<Passwords>,
     principals: Arc<Principals>,
+    births: Arc<Births>,
 }
 
 impl AdminService {
     /// A service around `engine`.
-    pub fn new(
+    pub(crate) fn new(
         engine: Arc<Engine>,
+        births: Arc<Births>,
         passwords: Arc<Passwords>,
         principals: Arc<Principals>,
     ) -> Self {
@@ -63,6 +66,7 @@ impl AdminService {
             engine,
             passwords,
             principals,
+            births,
         }
     }
 
@@ -272,7 +276,7 @@ impl AdminService {
         }
         validation::refuse(errors)?;
         let password_hash = Some(self.passwords.hash(password).await?);
-        let user = self.engine.new_user(profile, true).await?;
+        let user = self.births.user(profile, true).await?;
         let change = UserChange::Create {
             user: Box::new(user.clone()),
             password_hash,

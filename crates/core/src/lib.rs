@@ -2,9 +2,19 @@
 //!
 //! This crate decides; it does no I/O. It knows no SQL, HTTP, NATS or processes, reads no ambient
 //! clock and draws no ambient randomness. What it needs from outside stands in [`ports`].
+//!
+//! Accounts (users with passwords, tokens and roles, and the platform around them) are the engine's first guest, behind
+//! the feature `accounts`: the engine is complete without.
 
+#![cfg_attr(
+    not(feature = "accounts"),
+    allow(dead_code, reason = "a part of it is for guests of this crate's own")
+)]
+
+#[cfg(feature = "accounts")]
 pub mod admin;
 pub mod apps;
+#[cfg(feature = "accounts")]
 pub mod auth;
 pub mod cache;
 pub mod confinement;
@@ -25,10 +35,13 @@ pub mod json;
 pub mod limits;
 pub mod numbers;
 pub mod pause;
+#[cfg(feature = "accounts")]
 pub mod platform;
 pub mod ports;
 pub mod rate;
 pub mod request;
+pub mod rights;
+#[cfg(feature = "accounts")]
 pub mod roles;
 pub mod room;
 pub mod secrets;

@@ -1,21 +1,22 @@
 //! Everything that a server, the command line or an embedding program uses, put together once.
 
+use crate::users::Births;
 use crate::admin::AdminService;
 use crate::apps::AppService;
 use crate::auth::{
-    self, Access, Actor, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords,
-    Principal, Principals,
+    self, AuthParts, AuthService, JwtKeys, PasswordGate, PasswordRules, Passwords, Principals,
 };
 use crate::engine::{Engine, EventService, HostFactory, Parts, QueueCoordinator};
 use crate::error::Error;
 use crate::event_types::{EventTypeService, OwnEventService};
-use crate::events::Catalogue;
+use crate::events::{Catalogue, UserShape};
 use crate::functions::FunctionService;
 use crate::idempotency::IdempotencyService;
 use crate::invocations::{DeadLetterService, InvocationService};
 use crate::ports::dispatch::Coordinator;
 use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
+use crate::rights::{Access, Actor, Principal};
 use crate::roles::{self, RoleService};
 use crate::room::Taken;
 use crate::secrets::SecretService;
@@ -23,12 +24,14 @@ use crate::subscribers::SubscriberService;
 use crate::time::Clock;
 use crate::users;
 use crate::users::UserService;
+use crate::users::events::UserParams;
 use std::sync::Arc;
 
 /// The event types of the platform itself, in the order of the API's list. An embedding program registers
 /// its own behind them.
 pub fn catalogue() -> Catalogue {
     let mut catalogue = Catalogue::default();
+    catalogue.describe_users(UserShape::of::<UserParams>());
     let features = [
         users::events::register,
         auth::events::register,
@@ -108,6 +111,7 @@ impl Platform {
         let passwords = Arc::new(Passwords::new(Arc::clone(&entropy), password_rules));
         let principals = Arc::new(Principals::new(Arc::clone(&store), Arc::clone(&clock)));
         let engine = Engine::new(parts, Arc::clone(&principals) as _);
+        let births = Arc::new(Births::new(Arc::clone(&engine)));
         let gate = PasswordGate::new(Arc::clone(&store), &clock, Arc::clone(&passwords));
         let gate = Arc::new(gate);
         let events = EventService::new(Arc::clone(&engine));
@@ -126,6 +130,7 @@ impl Platform {
             roles: RoleService::new(Arc::clone(&engine), Arc::clone(&principals)),
             users: UserService::new(
                 Arc::clone(&engine),
+                Arc::clone(&births),
                 Arc::clone(&passwords),
                 gate,
                 Arc::clone(&principals),
@@ -140,7 +145,7 @@ impl Platform {
             events,
             event_types: EventTypeService::new(Arc::clone(&engine)),
             own_events: OwnEventService::new(Arc::clone(&engine)),
-            admin: AdminService::new(Arc::clone(&engine), passwords, principals),
+            admin: AdminService::new(Arc::clone(&engine), births, passwords, principals),
             store,
             runtimes,
             clock,

@@ -4,7 +4,7 @@
 
 use crate::draft::Faults;
 use crate::error::Error;
-use crate::events::EventSpec;
+use crate::events::{EventSpec, UserShape};
 use crate::filter::Filter;
 use crate::json::Object;
 use crate::{limits, text};
@@ -145,9 +145,10 @@ pub(crate) fn check_filter(
     field: &'static str,
     filter: Option<&str>,
     event: Option<&EventSpec>,
+    users: UserShape,
     errors: &mut Vec<FieldError>,
 ) {
-    let compiled = filter.map(|text| Filter::compile(text, event));
+    let compiled = filter.map(|text| Filter::compile(text, event, users));
     if let Some(Err(error)) = compiled {
         let message = match event {
             Some(spec) => format!("For {}: {error}", spec.event),

@@ -93,7 +93,7 @@ fn function() -> Arc<Executable> {
             code: CODE.into(),
         },
         options: FunctionOptions::default(),
-        acts_as: tollgate_core::auth::ActsAs::default(),
+        acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
     })
 }

@@ -2,7 +2,6 @@
 //! the document cannot name others.
 
 use serde_json::Value;
-use tollgate_core::auth::{ActsAs, GrantScope, Permission, RoleName};
 use tollgate_core::confinement::Wall;
 use tollgate_core::engine::Hindrance;
 use tollgate_core::events::EventType;
@@ -12,6 +11,7 @@ use tollgate_core::invocations::{LOG_LEVELS, LOGGERS, Trigger, VerdictKind};
 use tollgate_core::limits;
 use tollgate_core::platform;
 use tollgate_core::ports::store::UserOrder;
+use tollgate_core::rights::{ActsAs, GrantScope, Permission, RoleName};
 use tollgate_core::subscribers::OnTimeout;
 use tollgate_core::tasks::{FailureKind, State};
 use utoipa::IntoParams;

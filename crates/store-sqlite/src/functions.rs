@@ -9,7 +9,6 @@ use crate::{apps, author, idempotency};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
-use tollgate_core::auth::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::functions::webhook::SealedSecrets;
 use tollgate_core::functions::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
@@ -19,6 +18,7 @@ use tollgate_core::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
 use tollgate_core::ports::store::{
     Conflict, FunctionChange, FunctionStore, NewFunction, Page, PageRequest, StoreError,
 };
+use tollgate_core::rights::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::time::Timestamp;
 use tollgate_core::vault::Sealed;
 

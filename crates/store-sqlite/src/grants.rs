@@ -3,9 +3,9 @@
 use crate::error::DbResult;
 use crate::rows::{Record, all, json, write};
 use rusqlite::{Connection, Row, params};
-use tollgate_core::auth::RoleName;
 use tollgate_core::ids::{AppId, UserId};
 use tollgate_core::ports::store::RoleGrant;
+use tollgate_core::rights::RoleName;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::User;
 

@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, ToSql, params};
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_core::auth::Ceiling;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::events::EventType;
 use tollgate_core::functions::Executable;
@@ -24,6 +23,7 @@ use tollgate_core::ports::store::{
     Claimed, Conflict, CredentialOwner, DueLines, Epoch, IdBlock, IdKind, KeyOwner, Line,
     LoginRecord, Recovered, StoreError, Swept, SystemStore, Token, TokenKind,
 };
+use tollgate_core::rights::Ceiling;
 use tollgate_core::site::Site;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::User;

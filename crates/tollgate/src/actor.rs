@@ -3,12 +3,12 @@
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
-use tollgate_core::auth::{Permission, Principal};
 use tollgate_core::engine::{Callers, HostActor, Rights};
 use tollgate_core::ids::{AppId, SiteId, UserId};
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::StoreError;
 use tollgate_core::request::RequestInfo;
+use tollgate_core::rights::{Permission, Principal};
 use tollgate_core::site::Authority;
 
 /// Somebody who causes an event, or nobody in particular. Made by [`Tollgate`](crate::Tollgate) only, so that nothing

@@ -3,11 +3,11 @@
 use crate::actor::Actor;
 use crate::builder::Tollgate;
 use serde_json::Value;
-use tollgate_core::auth::Ceiling;
 use tollgate_core::engine::{self, PreStage, Proposal, PublishResponse, Unsavable};
 use tollgate_core::error::Error;
 use tollgate_core::events::{Announcement, Event, EventSpec, LifecycleEvent};
 use tollgate_core::ports::store::ScopedStore;
+use tollgate_core::rights::Ceiling;
 
 /// What is told of an event beside its parameters. [`derive(LifecycleEvent)`](macro@crate::LifecycleEvent) writes it.
 pub trait Described: LifecycleEvent {

@@ -4,7 +4,6 @@ use crate::builder::Tollgate;
 use serde_json::Value;
 use std::pin::Pin;
 use tollgate_core::apps;
-use tollgate_core::auth::{AppAccess, right};
 use tollgate_core::error::Error;
 use tollgate_core::events::LifecycleEvent;
 use tollgate_core::functions::{
@@ -12,6 +11,7 @@ use tollgate_core::functions::{
 };
 use tollgate_core::ids::FunctionId;
 use tollgate_core::ports::store::Conflict;
+use tollgate_core::rights::{AppAccess, right};
 use tollgate_core::subscribers::{Subscribe, SubscriberOptions, SubscriberPatch};
 use tollgate_runtimes::SystemCall;
 
@@ -57,7 +57,7 @@ impl Tollgate {
             slug: Some(slug.to_owned()),
             description: String::new(),
         };
-        let access = tollgate_core::auth::SiteAccess::check(program.clone())?;
+        let access = tollgate_core::rights::SiteAccess::check(program.clone())?;
         match self.inner.apps.create(&access, new.into(), None).await {
             Ok(_) | Err(Error::Conflict(Conflict::Slug)) => {}
             Err(error) => return Err(error),

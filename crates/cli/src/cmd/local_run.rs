@@ -336,7 +336,7 @@ impl Planned<'_> {
                 code: self.source.text.as_str().into(),
             },
             options: self.options.clone(),
-            acts_as: tollgate_core::auth::ActsAs::default(),
+            acts_as: tollgate_core::rights::ActsAs::default(),
             egress_hosts: EgressHosts::default(),
         })
     }

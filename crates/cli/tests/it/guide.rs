@@ -64,7 +64,8 @@ fn every_filter_can_be_set() {
         for text in blocks(EVENTS, language).into_iter().flat_map(str::lines) {
             let catalogue = platform::catalogue();
             let spec = catalogue.find(event.as_str()).unwrap();
-            Filter::compile(text, Some(spec)).unwrap_or_else(|error| panic!("{text}: {error}"));
+            Filter::compile(text, Some(spec), catalogue.users())
+                .unwrap_or_else(|error| panic!("{text}: {error}"));
             filters += 1;
         }
     }

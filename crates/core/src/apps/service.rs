@@ -1,12 +1,12 @@
 //! Apps: create, list, change, delete, and entering one with a right.
 
 use super::App;
-use crate::auth::{AppAccess, Principal, Right, SiteAccess, right};
 use crate::draft::Draft;
 use crate::engine::{Engine, deleted};
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ports::store::{Conflict, NewApp, Page, PageRequest, StoreError, to_the_end};
+use crate::rights::{AppAccess, Principal, Right, SiteAccess, right};
 use crate::text;
 use crate::time::Timestamp;
 use crate::validation::{check_damaged, check_texts, slug};

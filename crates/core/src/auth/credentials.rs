@@ -2,13 +2,13 @@
 //!
 //! Must never store or log a secret: what is kept of one is its SHA-256.
 
-use super::Principal;
 use super::service::AuthService;
 use crate::draft::Draft;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, UserId};
 use crate::ports::store::{ApiKey, NewApiKey, to_the_end};
+use crate::rights::Principal;
 use crate::time::Timestamp;
 use crate::validation::{FieldError, check_name};
 use crate::{limits, text};

@@ -1,6 +1,7 @@
 //! The events around sign-ins. Must never carry a password, a token, or what was typed as a name: people type
 //! passwords there.
 
+use crate::rights::Ceiling;
 use crate::engine::{Proposal, Unsavable};
 use crate::error::Error;
 use crate::events::{
@@ -209,7 +210,7 @@ impl Proposal for ProposedLogin {
         false
     }
 
-    fn refusal(&self, _: &super::Ceiling) -> Option<String> {
+    fn refusal(&self, _: &Ceiling) -> Option<String> {
         None
     }
 }

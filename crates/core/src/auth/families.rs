@@ -6,13 +6,14 @@
 use super::AuthService;
 use super::credentials::hash;
 use super::events::AddedClaims;
-use super::jwt::{Origin, TokenType, Verified};
-use super::service::BAD_CREDENTIAL;
+use super::jwt::{TokenType, Verified};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
 use crate::ports::store::{Change, Epoch, Reason, ScopedStore, Token, TokenKind, Work, to_the_end};
 use crate::request::RequestInfo;
+use crate::rights::BAD_CREDENTIAL;
+use crate::rights::Origin;
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;

@@ -6,6 +6,7 @@
 use super::events::AddedClaims;
 use crate::ids::UserId;
 use crate::ports::store::Epoch;
+use crate::rights::Origin;
 use crate::site::Site;
 use crate::time::Timestamp;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -64,17 +65,6 @@ struct Claims {
     /// What functions added; the only claim that may be absent.
     #[serde(default, skip_serializing_if = "AddedClaims::is_empty")]
     claims: AddedClaims,
-}
-
-/// Where a token comes from, and what ends it before its time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Origin {
-    /// Whose it is.
-    pub(super) user: UserId,
-    /// The sign-in that it goes back to.
-    pub(super) family: Uuid,
-    /// How often all tokens of this user had been ended when it was made.
-    pub(super) epoch: Epoch,
 }
 
 /// What a verified token says.

@@ -4,14 +4,14 @@
 //! [`Principals::invalidate_site`]); a load that began before such a call is never kept. Another
 //! process's change is seen when the entry ends.
 
-use super::jwt::Origin;
 use super::kept::{Found, Kept};
 use super::keys::Keys;
-use super::{Principal, Proof};
 use crate::engine::Callers;
 use crate::ids::{SiteId, UserId};
 use crate::json::JsonText;
 use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, Token, TokenKind};
+use crate::rights::Origin;
+use crate::rights::{Principal, Proof};
 use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
 use crate::users::events::UserParams;

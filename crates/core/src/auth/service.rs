@@ -7,22 +7,21 @@ use super::credentials::{Credential, hash};
 use super::gate::PasswordGate;
 use super::jwt::{JwtKeys, TokenType, Tokens};
 use super::password::Password;
-use super::{Principal, Principals, Proof, SiteDirectory};
+use super::{Principals, SiteDirectory};
 use crate::engine::EventService;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits;
 use crate::ports::store::{KeyOwner, Reason, ScopedStore, Store, Token, TokenKind};
 use crate::request::RequestInfo;
+use crate::rights::BAD_CREDENTIAL;
+use crate::rights::{Principal, Proof};
 use crate::site::{Site, TenantScope};
 use crate::time::{Clock, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The answer to a request without a credential.
-pub const NO_CREDENTIAL: &str = "Authentication credentials were not provided.";
 pub(super) const WRONG_LOGIN: &str = "No active account found with the given credentials.";
-pub(crate) const BAD_CREDENTIAL: &str = "The credential is not valid, or has expired.";
 
 /// What the service is built from.
 pub struct AuthParts {

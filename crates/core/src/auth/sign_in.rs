@@ -3,7 +3,6 @@
 //!
 //! Must never tell an unknown account from a wrong password, nor ask a function before the password fits.
 
-use super::Principal;
 use super::credentials::hash;
 use super::events::{
     AddedClaims, LoggedIn, LoggedOut, LoginFailed, LoginKind, LoginProposal, POST_LOGIN,
@@ -18,6 +17,7 @@ use crate::events::{Event, LifecycleEvent};
 use crate::ids::UserId;
 use crate::ports::store::{Change, Conflict, Epoch, Reason, StoreError, Token, TokenKind};
 use crate::request::RequestInfo;
+use crate::rights::Principal;
 use crate::site::{Site, TenantScope};
 use crate::users::User;
 use crate::users::events::UserParams;

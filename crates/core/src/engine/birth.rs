@@ -1,7 +1,6 @@
 //! The making of a run, the same for events, calls and replays.
 
 use super::Engine;
-use crate::auth::{Actor, ActsAs, Principal};
 use crate::error::Error;
 use crate::events::EventType;
 use crate::functions::Executable;
@@ -9,6 +8,7 @@ use crate::ids::{EventId, InvocationId, SiteId, UserId};
 use crate::invocations::{Chain, NewInvocation, OnBehalf, Trigger};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Taken, TaskRun};
+use crate::rights::{Actor, ActsAs, Principal};
 use crate::subscribers::SubscriberOptions;
 use crate::tasks::Waiter;
 use crate::time::Timestamp;

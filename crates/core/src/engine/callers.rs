@@ -1,9 +1,9 @@
 //! Who callers are, asked anew whenever a run uses their rights. Whoever keeps accounts answers: the engine keeps none.
 
-use crate::auth::{Permission, Principal};
 use crate::ids::{AppId, SiteId, UserId};
 use crate::json::JsonText;
 use crate::ports::store::StoreError;
+use crate::rights::{Permission, Principal};
 use async_trait::async_trait;
 use std::fmt;
 

@@ -3,11 +3,11 @@
 
 use super::publish::written;
 use super::{Condition, Engine, Occurrence, Passage};
-use crate::auth::Principal;
 use crate::error::Error;
 use crate::events::{Event, EventType};
 use crate::invocations::Link;
 use crate::request::RequestInfo;
+use crate::rights::Principal;
 use crate::subscribers::{Inactive, Subscriber};
 use std::collections::HashMap;
 

@@ -2,7 +2,7 @@
 //!
 //! Must never take a filter that cannot be evaluated for one that does not match.
 
-use crate::events::{EventSpec, EventType};
+use crate::events::{EventSpec, EventType, UserShape};
 use crate::filter::{Activation, Filter};
 use crate::json::JsonText;
 use crate::limits;
@@ -52,7 +52,11 @@ pub(crate) enum Passage {
 
 impl Subscribed {
     /// `event` is none for a type that nobody registers any more.
-    pub(crate) fn new(event: Option<&EventSpec>, subscription: Subscription) -> Self {
+    pub(crate) fn new(
+        event: Option<&EventSpec>,
+        users: UserShape,
+        subscription: Subscription,
+    ) -> Self {
         let own = subscription.options.filter.as_deref();
         let functions = subscription.executable.options.filter_conditions.as_deref();
         let conditions = [
@@ -64,7 +68,7 @@ impl Subscribed {
             .filter_map(|(whose, text)| Some((whose, text?)))
             .map(|(whose, text)| {
                 // It was checked when it was set; an event may have changed since then.
-                let compiled = Filter::compile(text, event).map_err(|it| it.to_string());
+                let compiled = Filter::compile(text, event, users).map_err(|it| it.to_string());
                 (whose, compiled)
             })
             .collect();

@@ -2,10 +2,10 @@
 //! and those of whoever it acts for, both as they are at that moment.
 
 use super::Engine;
-use crate::auth::{Access, Actor, BAD_CREDENTIAL, Ceiling, Principal};
 use crate::error::Error;
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::ports::runtime::{HostCalls, HostError};
+use crate::rights::{Access, Actor, BAD_CREDENTIAL, Ceiling, Principal};
 use crate::secrets::OwnApp;
 use async_trait::async_trait;
 use serde_json::value::RawValue;

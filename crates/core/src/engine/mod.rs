@@ -48,24 +48,23 @@ pub use stage::{Agreement, PreStage, Verdicts};
 pub use user_message::UserMessage;
 pub(crate) use waited::WaitedRun;
 
-use crate::auth::{Actor, Ceiling};
 use crate::cache::Cache;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::events::{Catalogue, EventSpec, EventType};
 use crate::functions::Executable;
-use crate::ids::{FunctionId, SiteId, UserId, VersionId};
+use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocations::{Completion, InvocationChanged};
 use crate::ports::dispatch::Dispatcher;
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
 use crate::rate::Rates;
+use crate::rights::{Actor, Ceiling};
 use crate::secrets::{OwnApp, Told};
 use crate::site::TenantScope;
 use crate::time::Clock;
-use crate::users::{Profile, User};
 use crate::vault::Vault;
-use ids::IdSource;
+pub(crate) use ids::IdSource;
 use params::ParamsRooms;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -125,7 +124,6 @@ pub struct Engine {
     pub(crate) vault: Arc<Vault>,
     pub(crate) catalogue: Catalogue,
     pub(crate) settings: Settings,
-    user_ids: IdSource,
     pub(crate) invocation_ids: IdSource,
     own_types: OwnTypes,
     checks: types::Checks,
@@ -177,7 +175,6 @@ impl Engine {
             vault: parts.vault,
             catalogue: parts.catalogue,
             settings: parts.settings,
-            user_ids: IdSource::new(IdKind::User),
             invocation_ids: IdSource::new(IdKind::Invocation),
             own_types: Cache::new(crate::limits::EVENT_TYPES_IN_MEMORY),
             checks: types::Checks::default(),
@@ -264,23 +261,6 @@ impl Engine {
         Ok((FunctionId(function.start), VersionId(version.start)))
     }
 
-    /// A new user's record, with its number taken.
-    pub(crate) async fn new_user(
-        &self,
-        profile: Profile,
-        is_superuser: bool,
-    ) -> Result<User, Error> {
-        let id = UserId(self.user_ids.next(&*self.queue()).await?);
-        let now = self.clock.now();
-        Ok(User::new(
-            id,
-            self.entropy.uuid_v7(now),
-            profile,
-            is_superuser,
-            now,
-        ))
-    }
-
     /// What publishing `event` in this site runs, in order of priority, then id.
     pub(crate) async fn subscriptions(
         &self,
@@ -290,10 +270,11 @@ impl Engine {
         let load = async {
             let stored = self.scoped(scope).subscriptions(event).await?;
             let spec = self.find_event(scope, event.as_str()).await?;
+            let users = self.catalogue.users();
             let compile = move || {
                 let compiled = stored.into_iter();
                 compiled
-                    .map(|subscription| Subscribed::new(spec.as_ref(), subscription))
+                    .map(|subscription| Subscribed::new(spec.as_ref(), users, subscription))
                     .collect()
             };
             // Many conditions take a while to compile, in which this thread serves others.

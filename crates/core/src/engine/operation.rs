@@ -7,12 +7,12 @@
 use super::publish::EventService;
 use super::stage::{Agreement, Verdicts};
 use super::{Engine, Proposal};
-use crate::auth::{Access, Principal};
 use crate::error::Error;
 use crate::events::Event;
 use crate::failpoint::{self, Point};
 use crate::invocations::Completion;
 use crate::ports::store::{Change, OnCommit, ScopedStore, StoreError, Work, to_the_end};
+use crate::rights::{Access, Principal};
 use std::sync::Arc;
 
 /// What follows an agreement.

@@ -5,11 +5,11 @@
 //! hold deeper one. The deepest runs therefore always go on.
 
 use super::Engine;
-use crate::auth::Actor;
 use crate::error::Error;
 use crate::ids::SiteId;
 use crate::limits;
 use crate::pause;
+use crate::rights::Actor;
 use crate::room::{Room, SiteRooms, Taken};
 use std::time::Duration;
 

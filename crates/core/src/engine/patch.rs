@@ -115,10 +115,10 @@ pub(crate) fn enrich<P: Proposal>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::Ceiling;
     use crate::error::Error;
     use crate::events::{EventType, LifecycleEvent};
     use crate::ports::store::ScopedStore;
+    use crate::rights::Ceiling;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
     use serde_json::json;

@@ -2,9 +2,9 @@
 //!
 //! The stage asks the proposal, not the rules of whoever makes it. Must never know whose proposal it is.
 
-use crate::auth::Ceiling;
 use crate::error::Error;
 use crate::ports::store::ScopedStore;
+use crate::rights::Ceiling;
 use serde_json::Value;
 use std::future::Future;
 

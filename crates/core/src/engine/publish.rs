@@ -8,7 +8,6 @@ use super::response::{PublishResponse, PublishedTask, published, success, unqueu
 use super::stage::PreStage;
 use super::waited::WaitedRun;
 use super::{Cause, Engine, Occurrence, Passage, Queuer, Subscribed};
-use crate::auth::Principal;
 use crate::error::Error;
 use crate::events::{Catalogue, Event, EventSpec, EventType, Phase};
 use crate::failpoint::{self, Point};
@@ -18,6 +17,7 @@ use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::{OnCommit, Work};
 use crate::request::RequestInfo;
+use crate::rights::Principal;
 use crate::subscribers::Subscription;
 use crate::tasks::{Failure, Waiter};
 use std::sync::Arc;

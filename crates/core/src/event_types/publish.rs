@@ -2,13 +2,13 @@
 //!
 //! Must never be reached by a request from outside, nor publish what the type's schema does not accept.
 
-use crate::auth::Actor;
 use crate::engine::{Engine, EventService, PublishResponse};
 use crate::error::Error;
 use crate::events::own::Fault;
 use crate::events::{EventSpec, EventType, Phase};
 use crate::json::JsonText;
 use crate::limits;
+use crate::rights::Actor;
 use crate::secrets::OwnApp;
 use crate::text;
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 //! Declaring, changing and deleting event types of an app.
 
 use super::input::{DeclareType, UpdateType, check_name, check_shape};
-use crate::auth::{AppAccess, Right, right};
 use crate::draft::{Draft, Faults};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -13,6 +12,7 @@ use crate::limits;
 use crate::ports::store::{
     Conflict, NewOwnType, OwnTypeChange, Page, PageRequest, StoreError, to_the_end,
 };
+use crate::rights::{AppAccess, Right, right};
 use crate::text;
 use crate::time::Timestamp;
 use crate::validation::FieldError;

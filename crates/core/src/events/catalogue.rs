@@ -11,7 +11,7 @@ use super::{Event, EventType, LifecycleEvent};
 use crate::json::JsonText;
 use crate::text;
 use schemars::generate::SchemaSettings;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -168,6 +168,22 @@ impl EventSpec {
     }
 }
 
+/// What is known of those who act: the fields of `user` in filters. Nothing unless somebody says it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UserShape(Option<fn(SchemaGenerator) -> Schema>);
+
+impl UserShape {
+    /// Those whom `U` describes.
+    pub fn of<U: JsonSchema>() -> Self {
+        Self(Some(SchemaGenerator::into_root_schema_for::<U>))
+    }
+
+    pub(crate) fn schema(self) -> Option<Value> {
+        let generator = || SchemaGenerator::new(SchemaSettings::draft2020_12());
+        Some((self.0?)(generator()).to_value())
+    }
+}
+
 /// A name that is no event type of the catalogue; its text is the API document's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("Invalid event type '{name}'. Must be one of: {}", known.join(", "))]
@@ -190,10 +206,21 @@ pub struct Catalogue {
     specs: Vec<EventSpec>,
     /// How many of them tell of no refusal.
     before_denials: usize,
+    users: UserShape,
     places: HashMap<&'static str, usize>,
 }
 
 impl Catalogue {
+    /// Says what those who act look like: filters are checked against it.
+    pub fn describe_users(&mut self, users: UserShape) {
+        self.users = users;
+    }
+
+    /// What those who act look like.
+    pub const fn users(&self) -> UserShape {
+        self.users
+    }
+
     /// Adds an event type, and what tells of its refusal.
     ///
     /// # Errors
@@ -252,7 +279,6 @@ impl Catalogue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
     use serde_json::json;
 

@@ -11,7 +11,7 @@ mod lifecycle;
 mod names;
 pub mod own;
 
-pub use catalogue::{Catalogue, EventSpec, InvalidEventType, RegisteredTwice};
+pub use catalogue::{Catalogue, EventSpec, InvalidEventType, RegisteredTwice, UserShape};
 pub use denial::{Announcement, Denial, DeniedBy};
 pub use event_type::{EventType, Name, Phase};
 pub use lifecycle::{Event, LifecycleEvent};

@@ -6,7 +6,7 @@
 
 use super::kind::{self, Kind};
 use super::{FilterError, operators, signatures};
-use crate::events::EventSpec;
+use crate::events::{EventSpec, UserShape};
 use crate::limits;
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedEntryExpr, LiteralValue, SelectExpr,
@@ -31,11 +31,15 @@ impl Wrong {
 pub(super) type Checked = Result<Kind, Wrong>;
 
 /// Checks a program.
-pub(super) fn check(program: &Program, event: Option<&EventSpec>) -> Result<(), FilterError> {
+pub(super) fn check(
+    program: &Program,
+    event: Option<&EventSpec>,
+    users: UserShape,
+) -> Result<(), FilterError> {
     let mut checker = Checker {
         names: vec![
             ("event".to_owned(), kind::event(event)),
-            ("user".to_owned(), kind::user()),
+            ("user".to_owned(), kind::user(users)),
             ("time".to_owned(), Kind::Timestamp),
         ],
         depth: 0,

@@ -3,9 +3,8 @@
 //! Follows references: must only be given schemas that the program derives, or that were measured
 //! (`events::own`).
 
-use crate::events::EventSpec;
+use crate::events::{EventSpec, UserShape};
 use crate::request::RequestInfo;
-use crate::users::events::UserParams;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::Value;
@@ -161,8 +160,10 @@ pub(super) fn event(event: Option<&EventSpec>) -> Kind {
 }
 
 /// The name that a filter calls `user`.
-pub(super) fn user() -> Kind {
-    of_type::<UserParams>()
+pub(super) fn user(users: UserShape) -> Kind {
+    users
+        .schema()
+        .map_or(Kind::Any, |schema| Kind::of_schema(&schema, &schema))
 }
 
 fn of_type<T: JsonSchema>() -> Kind {

@@ -20,7 +20,7 @@ mod value;
 
 pub use value::Activation;
 
-use crate::events::EventSpec;
+use crate::events::{EventSpec, UserShape};
 use crate::{limits, text};
 use cel::{Env, Program, Value};
 use std::fmt;
@@ -58,12 +58,16 @@ impl fmt::Debug for Filter {
 
 impl Filter {
     /// Compiles `text` for `event`, or for any event when that is none: then the fields of
-    /// `event.params` are not known yet.
+    /// `event.params` are not known yet. `users` are those who act.
     ///
     /// # Errors
     /// [`FilterError`] with the place: syntax, an unknown name or field, types that do not fit, a
     /// result that is no boolean, or a bound of [`limits`].
-    pub fn compile(text: &str, event: Option<&EventSpec>) -> Result<Self, FilterError> {
+    pub fn compile(
+        text: &str,
+        event: Option<&EventSpec>,
+        users: UserShape,
+    ) -> Result<Self, FilterError> {
         if text.len() > limits::FILTER_BYTES {
             let message = format!(
                 "A filter has at most {} bytes; this one has {}",
@@ -85,7 +89,7 @@ impl Filter {
         let program = LANGUAGE
             .compile(text)
             .map_err(|errors| unreadable(&errors))?;
-        check::check(&program, event)?;
+        check::check(&program, event, users)?;
         if cost::cost(&program, &cost::Given::NOTHING) > limits::FILTER_STEPS {
             return Err(FilterError {
                 message:

@@ -9,13 +9,17 @@ use crate::time::Timestamp;
 use crate::users::events::{POST_USER_CREATE, PRE_USER_CREATE, PRE_USER_UPDATE, UserParams};
 use serde_json::{Value as Json, json};
 
+fn users() -> UserShape {
+    platform::catalogue().users()
+}
+
 fn spec(event: EventType) -> EventSpec {
     let catalogue = platform::catalogue();
     catalogue.find(event.as_str()).unwrap().clone()
 }
 
 fn compiled(text: &str) -> Result<Filter, FilterError> {
-    Filter::compile(text, Some(&spec(PRE_USER_UPDATE)))
+    Filter::compile(text, Some(&spec(PRE_USER_UPDATE)), users())
 }
 
 /// On a Wednesday, 2025-01-15T10:30:00Z.
@@ -292,11 +296,11 @@ fn what_cannot_be_right_is_refused_with_its_place() {
 
 #[test]
 fn without_an_event_the_parameters_are_not_known_yet() {
-    Filter::compile("event.params.whatever > 3", None).unwrap();
-    Filter::compile("event.previous.whatever > 3", None).unwrap();
-    assert!(Filter::compile("event.whatever > 3", None).is_err());
+    Filter::compile("event.params.whatever > 3", None, users()).unwrap();
+    Filter::compile("event.previous.whatever > 3", None, users()).unwrap();
+    assert!(Filter::compile("event.whatever > 3", None, users()).is_err());
     let create = spec(PRE_USER_CREATE);
-    let error = Filter::compile("event.previous.email == ''", Some(&create)).unwrap_err();
+    let error = Filter::compile("event.previous.email == ''", Some(&create), users()).unwrap_err();
     assert!(error.message.contains("'previous'"), "{error}");
 }
 

@@ -3,10 +3,10 @@
 //! Whoever does either must hold all that is declared: else a developer would inherit what an
 //! administrator granted.
 
-use crate::auth::{ActsAs, FunctionRights, GrantScope, Granted, Permission, Principal};
 use crate::error::Error;
 use crate::functions::{Function, FunctionOptions};
 use crate::ids::AppId;
+use crate::rights::{ActsAs, FunctionRights, GrantScope, Granted, Permission, Principal};
 use crate::time::Timestamp;
 use crate::validation::FieldError;
 

@@ -2,10 +2,10 @@
 //!
 //! Must never run anything: running is the business of the runtimes behind [`crate::ports`].
 
-use crate::auth::{ActsAs, FunctionRights};
 use crate::egress::EgressHosts;
 use crate::ids::{AppId, FunctionId, SiteId, VersionId};
 use crate::limits;
+use crate::rights::{ActsAs, FunctionRights};
 use crate::text::text_enum;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,6 @@
 
 use super::grants::{RightsInput, may_change_what_runs, may_replace};
 use super::sources::{Given, HeadersChange, check_options, source};
-use crate::auth::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
@@ -17,6 +16,7 @@ use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{Conflict, FunctionChange, NewFunction, Page, PageRequest, to_the_end};
+use crate::rights::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::site::TenantScope;
 use crate::time::Timestamp;
 use crate::validation::{FieldError, check_damaged, check_filter, check_texts, slug};
@@ -161,7 +161,7 @@ impl FunctionService {
         let scope = access.principal().scope();
         let mut errors = Vec::new();
         check_texts((&look.name, &look.description), None, &mut errors);
-        check_options(&look.options, &mut errors);
+        check_options(&look.options, self.engine.catalogue.users(), &mut errors);
         errors.extend(look.rights.unknown());
         let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
         let given = Given {
@@ -446,7 +446,8 @@ impl FunctionService {
         function: &Function,
         errors: &mut Vec<FieldError>,
     ) -> Result<(), Error> {
-        check_options(&function.options, errors);
+        let users = self.engine.catalogue.users();
+        check_options(&function.options, users, errors);
         let field = "filter_conditions";
         let conditions = function.options.filter_conditions.as_deref();
         if conditions.is_none() || errors.iter().any(|it| it.field == field) {
@@ -457,7 +458,7 @@ impl FunctionService {
         for event in self.engine.event_types(scope).await? {
             if store.subscriber(event, function.id).await?.is_some() {
                 let spec = self.engine.find_event(scope, event.as_str()).await?;
-                check_filter(field, conditions, spec.as_ref(), errors);
+                check_filter(field, conditions, spec.as_ref(), users, errors);
             }
         }
         Ok(())
@@ -636,7 +637,7 @@ impl FunctionService {
         self.write(scope, change).await
     }
 
-    async fn find<R: crate::auth::Right>(
+    async fn find<R: crate::rights::Right>(
         &self,
         access: &AppAccess<R>,
         slug: &str,

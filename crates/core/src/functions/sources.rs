@@ -1,6 +1,7 @@
 //! What a function runs, made of what was given for it: code, or an address with headers, whichever
 //! its mode has, and the limits around it. What its mode does not have is refused.
 
+use crate::events::UserShape;
 use crate::functions::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
 use crate::limits;
 use crate::rate::Rate;
@@ -173,7 +174,11 @@ fn new_headers(
 }
 
 /// Adds what is wrong with limits and conditions.
-pub(super) fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldError>) {
+pub(super) fn check_options(
+    options: &FunctionOptions,
+    users: UserShape,
+    errors: &mut Vec<FieldError>,
+) {
     check_timeout(options.timeout_seconds, errors);
     for (field, value, min, max) in [
         ("memory_mb", options.memory_mb, 32, limits::MEMORY_MB_MAX),
@@ -199,6 +204,7 @@ pub(super) fn check_options(options: &FunctionOptions, errors: &mut Vec<FieldErr
         "filter_conditions",
         options.filter_conditions.as_deref(),
         None,
+        users,
         errors,
     );
 }

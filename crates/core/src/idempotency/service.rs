@@ -2,10 +2,10 @@
 
 use super::flights::{Flights, Turn};
 use super::{Answer, KeyedRequest, Remember, expired_at};
-use crate::auth::Principal;
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::ports::store::{Conflict, Store};
+use crate::rights::Principal;
 use crate::site::TenantScope;
 use crate::time::Clock;
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 //! somebody redrives or discards them.
 
 use super::visible::{readable_by, shown, shown_page, visible};
-use crate::auth::{Permission, Principal};
 use crate::draft::Draft;
 use crate::engine::{Engine, Queuer, on_behalf, redrive_limits};
 use crate::error::Error;
@@ -14,6 +13,7 @@ use crate::ports::store::{
     Conflict, DeadLetter, InvocationQuery, Page, PageRequest, Redrive, RedriveVersion, Visibility,
     to_the_end,
 };
+use crate::rights::{Permission, Principal};
 use crate::site::TenantScope;
 use crate::tasks::{FailureKind, State};
 use crate::text::text_enum;

@@ -3,7 +3,6 @@
 use super::VersionChoice;
 use super::visible::{readable_by, shown, shown_page, visible};
 use super::watched::Look;
-use crate::auth::{AppAccess, Permission, Principal, right};
 use crate::engine::{Admitted, Cause, Engine, Queuer, WaitedRun};
 use crate::error::Error;
 use crate::events::EventType;
@@ -15,6 +14,7 @@ use crate::json::JsonText;
 use crate::ports::dispatch::{Reservation, TaskRun};
 use crate::ports::store::{InvocationQuery, Page, PageRequest, ScopedStore, Work, to_the_end};
 use crate::request::RequestInfo;
+use crate::rights::{AppAccess, Permission, Principal, right};
 use crate::site::TenantScope;
 use crate::tasks::{FailureKind, State, Waiter};
 use std::sync::Arc;

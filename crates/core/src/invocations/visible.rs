@@ -1,12 +1,12 @@
 //! Which records somebody may see, and how much of them.
 
 use super::{AttemptRecord, Invocation, RecordedVerdict, Trigger, VerdictKind};
-use crate::auth::{Permission, Principal};
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::json::JsonText;
 use crate::ports::store::Page;
 use crate::ports::store::Visibility;
+use crate::rights::{Permission, Principal};
 use crate::tasks::{Failure, FailureKind};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -4,12 +4,12 @@
 //! the runs it asks for find them. Must never answer anything else than the same request later would, nor by
 //! rights that have ended meanwhile.
 
-use crate::auth::{Actor, Principal};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::ids::InvocationId;
 use crate::invocations::{Invocation, InvocationChanged};
 use crate::ports::store::{InvocationQuery, Page, PageRequest, ScopedStore};
+use crate::rights::{Actor, Principal};
 use crate::tasks::State;
 use crate::{limits, pause};
 use std::time::Duration;

@@ -10,7 +10,7 @@ use super::events::{
     RolesAssigned, RolesRevoked,
 };
 use crate::apps::App;
-use crate::auth::{AppAccess, Permission, Principal, Principals, RoleName, SiteAccess, right};
+use crate::auth::Principals;
 use crate::draft::Draft;
 use crate::engine::{Engine, EventService, Fixed, Saving, Verdicts};
 use crate::error::Error;
@@ -18,6 +18,7 @@ use crate::events::Event;
 use crate::ids::UserId;
 use crate::limits;
 use crate::ports::store::{Change, RoleGrant, ScopedStore};
+use crate::rights::{AppAccess, Permission, Principal, RoleName, SiteAccess, right};
 use crate::time::Timestamp;
 use crate::users::{Standing, User, functions_may_change};
 use crate::validation::{FieldError, refuse};

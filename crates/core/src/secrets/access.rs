@@ -3,11 +3,11 @@
 use super::model::Shown;
 use super::redaction::Told;
 use crate::apps::App;
-use crate::auth::{Access, AppAccess, Principal, Right, SiteAccess};
 use crate::error::Error;
 use crate::functions::Executable;
 use crate::ids::AppId;
 use crate::ports::runtime::RunReport;
+use crate::rights::{Access, AppAccess, Principal, Right, SiteAccess};
 use crate::site::TenantScope;
 use std::sync::Arc;
 

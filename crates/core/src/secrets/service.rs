@@ -6,13 +6,13 @@ use super::model::{
     NewSecret, SealedSecret, Secret, SecretChange, SecretQuery, SecretValue, Shown,
 };
 use crate::apps::app;
-use crate::auth::{Principal, Right, right};
 use crate::draft::Draft;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, SiteId};
 use crate::ports::store::{Conflict, Page, PageRequest};
+use crate::rights::{Principal, Right, right};
 use crate::site::TenantScope;
 use crate::time::Timestamp;
 use crate::validation::{FieldError, check_damaged, check_text};

@@ -1,12 +1,11 @@
 //! Subscribing functions to events.
 
 use crate::apps::{self, App};
-use crate::auth::{Permission, Principal};
 use crate::draft::{Draft, Faults};
 use crate::engine::{Engine, Explained, Hindrance, in_order};
 use crate::error::Error;
 use crate::events::own::Fault;
-use crate::events::{Event, EventSpec, EventType, Phase};
+use crate::events::{Event, EventSpec, EventType, Phase, UserShape};
 use crate::functions::Function;
 use crate::idempotency::Remember;
 use crate::ids::{FunctionId, InvocationId};
@@ -14,6 +13,7 @@ use crate::invocations::{Link, visible};
 use crate::json::{JsonText, merge_patch};
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
+use crate::rights::{Permission, Principal};
 use crate::subscribers::{OnTimeout, Subscriber, SubscriberOptions};
 use crate::text::prefix;
 use crate::time::Timestamp;
@@ -107,7 +107,13 @@ impl SubscriberService {
         if let Some(found) = &found {
             may_know(principal, spec, found)?;
         }
-        check(spec, &draft.look().options, found.as_ref(), &mut errors);
+        check(
+            spec,
+            &draft.look().options,
+            found.as_ref(),
+            self.engine.catalogue.users(),
+            &mut errors,
+        );
         let options = draft.checked(errors)?.options;
         let found = found.ok_or(Error::FunctionDoesNotExist(function))?;
         let store = self.engine.scoped(principal.scope());
@@ -186,7 +192,13 @@ impl SubscriberService {
         if found.is_none() {
             let options = draft.look().clone();
             let options = options.applied_to(SubscriberOptions::default());
-            check(spec, &options, None, &mut errors);
+            check(
+                spec,
+                &options,
+                None,
+                self.engine.catalogue.users(),
+                &mut errors,
+            );
             return Err(Error::Validation(draft.faults_with(errors)));
         }
         let not_subscribed = || Error::NotSubscribed { function, event };
@@ -206,7 +218,13 @@ impl SubscriberService {
         validation::check_damaged(&before.damaged, &fields, &mut errors);
         let (is_active, expected) = (patch.is_active, patch.expected);
         let options = patch.applied_to(before.options);
-        check(spec, &options, found.as_ref(), &mut errors);
+        check(
+            spec,
+            &options,
+            found.as_ref(),
+            self.engine.catalogue.users(),
+            &mut errors,
+        );
         draft.checked(errors)?;
         let now = self.engine.clock.now().after(before.updated_at);
         let write = async move {
@@ -237,7 +255,13 @@ impl SubscriberService {
             .applied_to(SubscriberOptions::default());
         let mut errors = Vec::new();
         let spec = self.spec(principal, event).await?;
-        check(&spec, &options, None, &mut errors);
+        check(
+            &spec,
+            &options,
+            None,
+            self.engine.catalogue.users(),
+            &mut errors,
+        );
         draft.checked(errors).map(drop)
     }
 
@@ -548,6 +572,7 @@ fn check(
     spec: &EventSpec,
     options: &SubscriberOptions,
     function: Option<&Function>,
+    users: UserShape,
     errors: &mut Vec<FieldError>,
 ) {
     validation::check_timeout(options.timeout_seconds, errors);
@@ -558,7 +583,7 @@ fn check(
         errors.push(FieldError::new("on_timeout", message));
     }
     let own = options.filter.as_deref();
-    validation::check_filter("filter", own, Some(spec), errors);
+    validation::check_filter("filter", own, Some(spec), users, errors);
     let functions = function.and_then(|it| it.options.filter_conditions.as_deref());
-    validation::check_filter("filter_conditions", functions, Some(spec), errors);
+    validation::check_filter("filter_conditions", functions, Some(spec), users, errors);
 }

@@ -2,10 +2,6 @@
 //!
 //! Must never decide about a right or reach a function's rules: it is whatever its owner writes.
 
-use super::UserService;
-use crate::auth::Principal;
-use crate::draft::Draft;
-use crate::error::Error;
 use crate::json::{Object, merge_patch};
 use crate::limits;
 use crate::validation::{FieldError, check_object};
@@ -64,7 +60,7 @@ impl PreferencesChange {
 }
 
 /// With what existing clients expect to find, where it is not set.
-fn shown(set: Object) -> Object {
+pub(super) fn shown(set: Object) -> Object {
     let defaults = json!({
         "date_format": "YYYY-MM-DD",
         "time_format": "24h",
@@ -77,53 +73,6 @@ fn shown(set: Object) -> Object {
     };
     shown.extend(set);
     shown
-}
-
-impl UserService {
-    /// The caller's own preferences.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn preferences(&self, principal: &Principal) -> Result<Preferences, Error> {
-        let store = self.engine.scoped(principal.scope());
-        let found = store.preferences(principal.somebody()?.id).await?;
-        let found = found.ok_or_else(gone)?;
-        Ok(Preferences {
-            set: shown(found.set),
-            ..found
-        })
-    }
-
-    /// Changes the caller's own preferences. No event is published.
-    ///
-    /// # Errors
-    /// [`Error::Validation`] when they become too large.
-    pub async fn change_preferences(
-        &self,
-        principal: &Principal,
-        change: Draft<PreferencesChange>,
-    ) -> Result<Object, Error> {
-        let store = self.engine.scoped(principal.scope());
-        let user = principal.somebody()?.id;
-        // Without faults, the write itself checks it.
-        let found = match change.faults().is_empty() {
-            true => None,
-            false => {
-                let before = store.preferences(user).await?.ok_or_else(gone)?;
-                change.look().applied_to(before.set).err()
-            }
-        };
-        let change = change.checked(found.into_iter().collect())?;
-        match store.change_preferences(user, change).await? {
-            Some(Ok(after)) => Ok(shown(after)),
-            Some(Err(error)) => Err(Error::Validation(vec![error])),
-            None => Err(gone()),
-        }
-    }
-}
-
-fn gone() -> Error {
-    Error::NotFound("User".to_owned())
 }
 
 #[cfg(test)]

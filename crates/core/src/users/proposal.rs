@@ -5,10 +5,10 @@
 use super::identity;
 use super::model::{Profile, User};
 use super::rights::{Standing, function_refusal};
-use crate::auth::Ceiling;
 use crate::engine::{Proposal, Unsavable};
 use crate::error::Error;
 use crate::ports::store::ScopedStore;
+use crate::rights::Ceiling;
 use serde::Deserialize as _;
 use serde_json::Value;
 

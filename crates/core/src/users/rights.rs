@@ -3,8 +3,8 @@
 
 use super::input::UpdateUser;
 use super::model::{Profile, User};
-use crate::auth::{Ceiling, Permission, Principal, RoleName};
 use crate::error::Error;
+use crate::rights::{Ceiling, Permission, Principal, RoleName};
 
 /// The rights that an account holds.
 #[derive(Debug, Clone, Copy)]
@@ -188,11 +188,11 @@ fn may_change_self(principal: &Principal, before: &User, change: &UpdateUser) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::{Actor, ActsAs, FunctionRights, GrantScope};
     use crate::events::LifecycleEvent as _;
     use crate::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
     use crate::invocations::{Chain, Link};
     use crate::ports::store::RoleGrant;
+    use crate::rights::{Actor, ActsAs, FunctionRights, GrantScope};
     use crate::site::TenantScope;
     use crate::time::Timestamp;
     use crate::users::events::UserCreateProposal;

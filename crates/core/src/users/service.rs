@@ -4,6 +4,7 @@
 //! they run; the change, the PRE results and the POST runs are committed together. Functions take their
 //! time, so whoever asks is looked at again when they have agreed: rights hold when they are used.
 
+use super::births::Births;
 use super::events::{
     POST_USER_CREATE, POST_USER_DELETE, POST_USER_UPDATE, UserCreateProposal, UserCreated,
     UserDeleteProposal, UserDeleted, UserParams, UserUpdateProposal, UserUpdated,
@@ -14,9 +15,7 @@ use super::password::{POST_PASSWORD_CHANGE, PasswordChangeProposal, PasswordChan
 use super::proposal::ProposedUser;
 use super::rights::{may_change, may_set_staff, may_update};
 use crate::apps::App;
-use crate::auth::{
-    Password, PasswordGate, Passwords, Permission, Principal, Principals, SiteAccess, right,
-};
+use crate::auth::{Password, PasswordGate, Passwords, Principals};
 use crate::draft::Draft;
 use crate::engine::{Engine, EventService, Fixed, Saving, Verdicts};
 use crate::error::Error;
@@ -24,6 +23,7 @@ use crate::events::Event;
 use crate::idempotency::Remember;
 use crate::limits;
 use crate::ports::store::{Conflict, Page, PageRequest, UserChange, UserQuery};
+use crate::rights::{Permission, Principal, SiteAccess, right};
 use crate::validation::{FieldError, check_damaged};
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ use std::sync::Arc;
 pub struct UserService {
     pub(super) engine: Arc<Engine>,
     events: EventService,
+    births: Arc<Births>,
     passwords: Arc<Passwords>,
     gate: Arc<PasswordGate>,
     principals: Arc<Principals>,
@@ -39,8 +40,9 @@ pub struct UserService {
 
 impl UserService {
     /// A service around `engine`.
-    pub fn new(
+    pub(crate) fn new(
         engine: Arc<Engine>,
+        births: Arc<Births>,
         passwords: Arc<Passwords>,
         gate: Arc<PasswordGate>,
         principals: Arc<Principals>,
@@ -48,6 +50,7 @@ impl UserService {
         Self {
             events: EventService::new(Arc::clone(&engine)),
             engine,
+            births,
             passwords,
             gate,
             principals,
@@ -89,10 +92,8 @@ impl UserService {
         });
         let now = now.await?;
         let principal = now.principal();
-        let user = self
-            .engine
-            .new_user(agreement.proposal.profile.clone(), false)
-            .await?;
+        let profile = agreement.proposal.profile.clone();
+        let user = self.births.user(profile, false).await?;
         let post = Event::of(UserCreated(UserParams::from(&user)));
         let change = UserChange::Create {
             user: Box::new(user.clone()),

@@ -26,7 +26,7 @@ fn executable(site: i64, function: i64, most: Option<u32>) -> Executable {
         version_id: VersionId(function),
         version: 1,
         source: Source::System,
-        acts_as: tollgate_core::auth::ActsAs::default(),
+        acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: tollgate_core::egress::EgressHosts::default(),
         options: FunctionOptions {
             max_concurrency: most,

@@ -5,7 +5,6 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tollgate_core::auth::{Principal, right};
 use tollgate_core::engine::Settings;
 use tollgate_core::error::Error;
 use tollgate_core::functions::{Function, FunctionOptions, UpdateFunction};
@@ -16,6 +15,7 @@ use tollgate_core::invocations::{
 };
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::store::{Conflict, PageRequest};
+use tollgate_core::rights::{Principal, right};
 use tollgate_core::subscribers::SubscriberOptions;
 use tollgate_core::tasks::{FailureKind, State};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};

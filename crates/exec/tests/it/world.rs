@@ -6,9 +6,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tollgate_core::admin::{NewSuperuser, Strength};
 use tollgate_core::apps::CreateApp;
-use tollgate_core::auth::{
-    AppAccess, Password, PasswordRules, Principal, Right, SiteAccess, right,
-};
+use tollgate_core::auth::{Password, PasswordRules};
 use tollgate_core::draft::Draft;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
@@ -24,6 +22,7 @@ use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
+use tollgate_core::rights::{AppAccess, Principal, Right, SiteAccess, right};
 use tollgate_core::site::Authority;
 use tollgate_core::subscribers::{Subscribe, SubscriberOptions};
 use tollgate_core::tasks::State;

@@ -15,7 +15,7 @@ fn version(number: i64) -> Executable {
         version_id: VersionId(number),
         version: 1,
         source: Source::System,
-        acts_as: tollgate_core::auth::ActsAs::default(),
+        acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: tollgate_core::egress::EgressHosts::default(),
         options: FunctionOptions::default(),
     }

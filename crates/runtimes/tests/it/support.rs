@@ -191,7 +191,7 @@ pub(crate) fn executable(slug: &str, source: Source) -> Executable {
         version: 2,
         source,
         options: FunctionOptions::default(),
-        acts_as: tollgate_core::auth::ActsAs::default(),
+        acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
     }
 }

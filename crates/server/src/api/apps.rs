@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use tollgate_core::apps::{self, App};
-use tollgate_core::auth::right;
+use tollgate_core::rights::right;
 use utoipa::ToSchema;
 
 /// An app to be created.

@@ -14,10 +14,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use tollgate_core::auth::right;
 use tollgate_core::event_types::{DeclareType, UpdateType};
 use tollgate_core::events::own::OwnType;
 use tollgate_core::json::JsonText;
+use tollgate_core::rights::right;
 use utoipa::ToSchema;
 
 /// An event type to be declared.

@@ -15,13 +15,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tollgate_core::auth::{ActsAs, GrantScope, right};
 use tollgate_core::draft::Faults;
 use tollgate_core::functions::{
     self, Environment, ExecutionMode, Function, FunctionOptions, HeadersChange, Network,
     RightsInput,
 };
 use tollgate_core::limits;
+use tollgate_core::rights::{ActsAs, GrantScope, right};
 use tollgate_core::text::prefix;
 use tollgate_core::time::Timestamp;
 use tollgate_core::validation::FieldError;

@@ -7,7 +7,7 @@ use crate::state::AppState;
 use crate::views::AppRoleView;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tollgate_core::auth::right;
+use tollgate_core::rights::right;
 use tollgate_core::roles::RoleChange;
 use tollgate_core::time::Timestamp;
 use utoipa::ToSchema;

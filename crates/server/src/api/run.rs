@@ -11,11 +11,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tollgate_core::auth::right;
 use tollgate_core::draft::Draft;
 use tollgate_core::ids::InvocationId;
 use tollgate_core::invocations::{Call, Executed, Invocation, VersionChoice};
 use tollgate_core::json::JsonText;
+use tollgate_core::rights::right;
 use tollgate_core::validation::FieldError;
 use utoipa::ToSchema;
 

@@ -13,8 +13,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
-use tollgate_core::auth::right;
 use tollgate_core::ports::store::Page;
+use tollgate_core::rights::right;
 use tollgate_core::secrets::{self, Secret, SecretQuery, SecretValue, Shown};
 use utoipa::{IntoParams, ToSchema};
 

@@ -7,9 +7,10 @@ use crate::views::UserView;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use tollgate_core::auth::{NO_CREDENTIAL, Password, SignIn};
+use tollgate_core::auth::{Password, SignIn};
 use tollgate_core::draft::Draft;
 use tollgate_core::error::Error;
+use tollgate_core::rights::NO_CREDENTIAL;
 use tollgate_core::validation::FieldError;
 use utoipa::ToSchema;
 

@@ -13,8 +13,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tollgate_core::auth::Principal;
 use tollgate_core::invocations::InvocationChanged;
+use tollgate_core::rights::Principal;
 
 /// A stream ends after this and its reader comes back. A credential that ends is seen with the next
 /// event; this bounds how long one lives on that sees none.

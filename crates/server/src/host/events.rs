@@ -4,12 +4,12 @@
 use super::{object, refused};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tollgate_core::auth::Actor;
 use tollgate_core::engine::PublishResponse;
 use tollgate_core::error::Error;
 use tollgate_core::json::JsonText;
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::HostError;
+use tollgate_core::rights::Actor;
 use tollgate_core::secrets::OwnApp;
 
 /// What is published.

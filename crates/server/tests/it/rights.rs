@@ -206,7 +206,7 @@ async fn every_method_takes_the_functions_permission_and_its_callers_right() {
 }
 
 fn all_permissions() -> Vec<String> {
-    use tollgate_core::auth::Permission;
+    use tollgate_core::rights::Permission;
     Permission::ALL.map(|it| it.as_str().to_owned()).into()
 }
 

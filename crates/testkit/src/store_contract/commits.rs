@@ -6,11 +6,11 @@ use super::alone::{Alone, UserCommit};
 use super::world::{assert_conflict, create, delete, next, update};
 use super::{World, committed};
 use futures_util::FutureExt as _;
-use tollgate_core::auth::RoleName;
 use tollgate_core::functions::Function;
 use tollgate_core::ports::store::{
     Author, Conflict, FunctionChange, NewFunction, NewSubscriber, RoleGrant, StoreError,
 };
+use tollgate_core::rights::RoleName;
 use tollgate_core::subscribers::SubscriberOptions;
 use tollgate_core::tasks::{State, Waiter};
 use tollgate_core::users::User;

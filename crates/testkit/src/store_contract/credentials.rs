@@ -6,11 +6,11 @@ use super::alone::Alone;
 use super::world::{assert_conflict, delete, next, update};
 use super::{World, everything};
 use std::time::Duration;
-use tollgate_core::auth::RoleName;
 use tollgate_core::ids::{ApiKeyId, AppId, UserId};
 use tollgate_core::ports::store::{
     Epoch, NewApiKey, RoleGrant, Token, TokenKind, UserChange, UserQuery,
 };
+use tollgate_core::rights::RoleName;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::User;
 

@@ -5,11 +5,11 @@
 use super::world::{assert_conflict, code};
 use super::{Tenant, World, everything};
 use std::sync::Arc;
-use tollgate_core::auth::{ActsAs, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::functions::webhook::SealedSecrets;
 use tollgate_core::functions::{ExecutionMode, Function, Source};
 use tollgate_core::ids::{AppId, FunctionId, VersionId};
 use tollgate_core::ports::store::{FunctionChange, NewFunction, Page, PageRequest};
+use tollgate_core::rights::{ActsAs, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::User;
 use tollgate_core::vault::Sealed;

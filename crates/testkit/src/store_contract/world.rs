@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tollgate_core::apps::App;
-use tollgate_core::auth::FunctionRights;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::EventType;
 use tollgate_core::functions::{Environment, ExecutionMode, Function, FunctionOptions, Source};
@@ -22,6 +21,7 @@ use tollgate_core::ports::store::{
     Claimed, IdKind, NewApp, NewFunction, NewSubscriber, OnCommit, PageRequest, Reason,
     ScopedStore, Store, StoreError, SystemStore, UserChange, Work,
 };
+use tollgate_core::rights::FunctionRights;
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::subscribers::{Subscriber, SubscriberOptions};
 use tollgate_core::tasks::{Failure, FailureKind, State, Waiter};

@@ -183,14 +183,14 @@ mod tests {
             // Other keywords may say more about it.
             "event.params.open.city == 'Rome' && event.params.open.x",
         ] {
-            Filter::compile(good, Some(&spec)).unwrap();
+            Filter::compile(good, Some(&spec), UserShape::default()).unwrap();
         }
         for (bad, words) in [
             ("event.params.wieght > 2.0", "no field 'wieght'"),
             ("event.params.to.town == 'Rome'", "no field 'town'"),
             ("event.params.n == 'one'", ""),
         ] {
-            let error = Filter::compile(bad, Some(&spec)).unwrap_err();
+            let error = Filter::compile(bad, Some(&spec), UserShape::default()).unwrap_err();
             assert!(error.message.contains(words), "{error}");
         }
     }
@@ -204,11 +204,13 @@ mod tests {
             json!({"type": "object"}),
         ] {
             let spec = spec(&schema);
-            Filter::compile("event.params.b == 1", Some(&spec)).unwrap();
+            Filter::compile("event.params.b == 1", Some(&spec), UserShape::default()).unwrap();
         }
         let closed = spec(&json!({"type": "object", "properties": {"a": true},
             "additionalProperties": false}));
-        assert!(Filter::compile("event.params.b == 1", Some(&closed)).is_err());
+        assert!(
+            Filter::compile("event.params.b == 1", Some(&closed), UserShape::default()).is_err()
+        );
     }
 
     #[test]

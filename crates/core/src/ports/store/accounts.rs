@@ -2,10 +2,10 @@
 
 use super::system::{Epoch, Token};
 use super::{Change, Made, Page, PageRequest, StoreError};
-use crate::auth::RoleName;
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, AppId, UserId};
 use crate::json::Object;
+use crate::rights::RoleName;
 use crate::text::text_enum;
 use crate::time::Timestamp;
 use crate::users::{Preferences, PreferencesChange, User};

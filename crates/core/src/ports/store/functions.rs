@@ -2,7 +2,6 @@
 
 use super::{Author, Page, PageRequest, StoreError};
 use crate::apps::App;
-use crate::auth::FunctionRights;
 use crate::events::EventType;
 use crate::functions::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
@@ -10,6 +9,7 @@ use crate::functions::{
 };
 use crate::idempotency::Remember;
 use crate::ids::{AppId, FunctionId, VersionId};
+use crate::rights::FunctionRights;
 use crate::subscribers::{Subscriber, SubscriberOptions, Subscription};
 use crate::time::Timestamp;
 use crate::vault::Sealed;

@@ -3,7 +3,6 @@
 
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
-use crate::auth::Ceiling;
 use crate::egress::EgressHosts;
 use crate::events::EventType;
 use crate::functions::Executable;
@@ -12,6 +11,7 @@ use crate::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocations::retention::Retention;
 use crate::invocations::{Completion, Hold, NewInvocation, Started};
 use crate::ports::dispatch::Taken;
+use crate::rights::Ceiling;
 use crate::site::Site;
 use crate::text::text_enum;
 use crate::time::Timestamp;

@@ -2,7 +2,6 @@
 
 use super::ceiling::{Ceiling, of_every_function};
 use super::permission::{Permission, staff_may};
-use super::service::NO_CREDENTIAL;
 use super::{Actor, Proof};
 use crate::engine::HostActor;
 use crate::error::Error;
@@ -15,6 +14,9 @@ use crate::site::{Authority, TenantScope};
 use crate::users::User;
 use crate::users::events::UserParams;
 use std::sync::Arc;
+
+/// The answer to a request without a credential.
+pub const NO_CREDENTIAL: &str = "Authentication credentials were not provided.";
 
 /// A user whose credential was verified, with the roles that count now; or a function during one
 /// call of its `sdk_client`, which may do what it declares *and* whoever it acts for may do.
@@ -62,7 +64,7 @@ impl Principal {
     }
 
     /// Nobody who is signed in, for what happens before a sign-in. Only for this crate's verification code.
-    pub(super) fn nobody(scope: TenantScope) -> Self {
+    pub(crate) fn nobody(scope: TenantScope) -> Self {
         Self {
             scope,
             user: None,
@@ -128,13 +130,13 @@ impl Principal {
 
     /// The same caller, who came with this credential.
     #[must_use]
-    pub(super) fn proved_by(mut self, proof: Proof) -> Self {
+    pub(crate) fn proved_by(mut self, proof: Proof) -> Self {
         self.proof = Some(proof);
         self
     }
 
     /// What proves the caller.
-    pub(super) const fn proof(&self) -> Option<&Proof> {
+    pub(crate) const fn proof(&self) -> Option<&Proof> {
         self.proof.as_ref()
     }
 
