@@ -1,6 +1,5 @@
 //! Everything that a server, the command line or an embedding program uses, put together once.
 
-use crate::users::Births;
 use crate::admin::AdminService;
 use crate::apps::AppService;
 use crate::auth::{
@@ -23,6 +22,7 @@ use crate::secrets::SecretService;
 use crate::subscribers::SubscriberService;
 use crate::time::Clock;
 use crate::users;
+use crate::users::Births;
 use crate::users::UserService;
 use crate::users::events::UserParams;
 use std::sync::Arc;

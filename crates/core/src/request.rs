@@ -3,11 +3,13 @@
 //! It goes to functions, filters and webhooks, and onto records. Must never hold a credential, only its kind.
 
 use crate::json::JsonText;
-use crate::{limits, text};
+use crate::limits;
+use crate::text::{self, text_enum};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 
 /// By what a caller was recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +21,23 @@ pub enum CredentialKind {
     ApiKey,
     /// A session token.
     Session,
+}
+
+text_enum!(CredentialKind { Jwt => "jwt", ApiKey => "api_key", Session => "session" });
+
+/// Another request than the one that was made; what is none is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RequestPatch {
+    /// The client's address.
+    pub ip: Option<Option<String>>,
+    /// What the client says that it is.
+    pub user_agent: Option<Option<String>>,
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// By what the caller was recognised.
+    pub credential_kind: Option<Option<CredentialKind>>,
+    /// The host name that was asked for.
+    pub host: Option<String>,
 }
 
 /// The request that stands behind an event. None stands behind what the program or a function causes.
@@ -43,6 +62,21 @@ impl RequestInfo {
     /// What a client says that it is, cut to its bound.
     pub fn cut_user_agent(given: &str) -> String {
         text::prefix(given, limits::USER_AGENT_BYTES).to_owned()
+    }
+
+    /// The same request with other values.
+    #[must_use]
+    pub fn patched(self, patch: RequestPatch) -> Self {
+        let user_agent = patch.user_agent;
+        let user_agent = user_agent.map(|it| it.map(|it| Self::cut_user_agent(&it)));
+        Self {
+            ip: patch.ip.unwrap_or(self.ip),
+            user_agent: user_agent.unwrap_or(self.user_agent),
+            request_id: patch.request_id.unwrap_or(self.request_id),
+            credential_kind: patch.credential_kind.unwrap_or(self.credential_kind),
+            host: patch.host.unwrap_or(self.host),
+            languages: self.languages,
+        }
     }
 
     /// The languages of an `Accept-Language` header (RFC 9110, section 12.5.4), the best first.
@@ -96,7 +130,7 @@ fn weighed(range: &str) -> Option<(u32, &str)> {
         && tag
             .bytes()
             .all(|it| it.is_ascii_alphanumeric() || it == b'-');
-    if !is_tag || !(weight > 0.0 && weight <= 1.0) {
+    if !(is_tag && weight > 0.0 && weight <= 1.0) {
         return None;
     }
     // At most 1000.

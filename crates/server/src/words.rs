@@ -11,6 +11,7 @@ use tollgate_core::invocations::{LOG_LEVELS, LOGGERS, Trigger, VerdictKind};
 use tollgate_core::limits;
 use tollgate_core::platform;
 use tollgate_core::ports::store::UserOrder;
+use tollgate_core::request::CredentialKind;
 use tollgate_core::rights::{ActsAs, GrantScope, Permission, RoleName};
 use tollgate_core::subscribers::OnTimeout;
 use tollgate_core::tasks::{FailureKind, State};
@@ -69,6 +70,7 @@ words! {
     acts_as acts_as_or_null ActsAs,
     role role_or_null RoleName,
     wall wall_or_null Wall,
+    credential_kind credential_kind_or_null CredentialKind,
 }
 
 /// An event type: the platform's, or one that an app declares. So the names cannot all be told.

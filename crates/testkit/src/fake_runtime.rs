@@ -51,6 +51,8 @@ pub struct Called {
     pub deadline: Option<Instant>,
     /// When what causes it happened.
     pub caused_at: Timestamp,
+    /// What it is told of the request behind it.
+    pub request: Option<JsonText>,
 }
 
 /// Functions by slug; an unknown one returns `null`.
@@ -156,6 +158,7 @@ impl FakeRuntime {
             attempt: call.context.attempt,
             deadline: call.deadline,
             caused_at: call.caused_at,
+            request: call.context.request.clone(),
         });
         self.called.notify_waiters();
         self.behaviours

@@ -74,25 +74,7 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
         true => quote!(announcing),
         false => quote!(of),
     };
-    let announcement = is_pre.then(|| {
-        let denied = LitStr::new(&format!("POST_{rest}_DENIED"), name.span());
-        let check = declared.check.map(|check| {
-            quote! {
-                fn check(&self) -> ::core::result::Result<(), ::std::string::String> {
-                    (#check)(self)
-                }
-            }
-        });
-        quote! {
-            impl #impl_generics ::tollgate::Announcement for #ty #ty_generics #where_clause {
-                const DENIED: ::tollgate::EventType = {
-                    static NAME: ::tollgate::Name = ::tollgate::Name::declared(#denied);
-                    ::tollgate::EventType::declared(&NAME)
-                };
-                #check
-            }
-        }
-    });
+    let announcement = is_pre.then(|| announcement(input, &name, &rest, declared.check.as_ref()));
     let field = format_ident!("NAME");
     Ok(quote! {
         impl #impl_generics ::tollgate::LifecycleEvent for #ty #ty_generics #where_clause {
@@ -115,4 +97,32 @@ pub(crate) fn derive(input: &DeriveInput) -> Result<TokenStream> {
             }
         }
     })
+}
+
+/// What makes it a PRE event: the name of its refusal, and its check.
+fn announcement(
+    input: &DeriveInput,
+    name: &LitStr,
+    rest: &str,
+    check: Option<&Expr>,
+) -> TokenStream {
+    let ty = &input.ident;
+    let (impl_generics, ty_generics, where_clause) = input.generics.split_for_impl();
+    let denied = LitStr::new(&format!("POST_{rest}_DENIED"), name.span());
+    let check = check.map(|check| {
+        quote! {
+            fn check(&self) -> ::core::result::Result<(), ::std::string::String> {
+                (#check)(self)
+            }
+        }
+    });
+    quote! {
+        impl #impl_generics ::tollgate::Announcement for #ty #ty_generics #where_clause {
+            const DENIED: ::tollgate::EventType = {
+                static NAME: ::tollgate::Name = ::tollgate::Name::declared(#denied);
+                ::tollgate::EventType::declared(&NAME)
+            };
+            #check
+        }
+    }
 }

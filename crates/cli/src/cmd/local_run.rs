@@ -30,6 +30,7 @@ use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{
     Call, CheckError, HostCalls, HostError, Remains, RunReport, Runtime as _,
 };
+use tollgate_core::request::RequestInfo;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
@@ -361,7 +362,8 @@ impl Planned<'_> {
             deadline: now.plus(timeout),
             event: self.event,
             event_id: self.event.map(|_| entropy.event_id(now)),
-            request: None,
+            // As in the sample of the event's parameters.
+            request: self.event.and_then(|_| RequestInfo::sample().written()),
         };
         Call {
             executable,

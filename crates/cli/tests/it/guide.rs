@@ -1,14 +1,17 @@
-//! Every example of the guide does what the guide says, in the host that the server uses.
+//! Every example of the guide does what the guide says, in the host that the server uses, and the guide lists every
+//! event type.
 
 use crate::support::folder::Folder;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use tollgate_core::engine::verdict::Verdict;
+use tollgate_core::events::{EventSpec, EventType, Phase};
 use tollgate_core::filter::Filter;
 use tollgate_core::json::JsonText;
 use tollgate_core::platform;
 use tollgate_core::subscribers::OnTimeout;
 use tollgate_core::tasks::Failure;
-use tollgate_core::users::events::{POST_USER_UPDATE, PRE_USER_CREATE};
+use tollgate_core::users::events::{POST_USER_CREATE, POST_USER_UPDATE, PRE_USER_CREATE};
 
 const FUNCTIONS: &str = include_str!("../../../../docs/guide/functions.md");
 const EVENTS: &str = include_str!("../../../../docs/guide/events.md");
@@ -24,8 +27,9 @@ fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
 
 #[tokio::test]
 async fn every_function_gives_what_its_first_line_says() {
-    let examples = blocks(FUNCTIONS, "python");
-    assert!(examples.len() >= 10, "{}", examples.len());
+    let pages = [FUNCTIONS, EVENTS];
+    let examples: Vec<_> = pages.iter().flat_map(|it| blocks(it, "python")).collect();
+    assert!(examples.len() >= 14, "{}", examples.len());
     let folder = Folder::new();
     let mut seen = Vec::new();
     for example in examples {
@@ -70,4 +74,69 @@ fn every_filter_can_be_set() {
         }
     }
     assert!(filters >= 6, "{filters}");
+}
+
+/// Where the generated table of event types stands.
+const TABLE: (&str, &str) = ("writes it anew -->\n", "<!-- /events -->");
+
+/// The names of an object's members.
+fn names(of: &Value) -> BTreeSet<&str> {
+    of.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// What an event carries: two groups of fields have a name of their own below the table.
+fn parameters(spec: &EventSpec, user: &Value, profile: &Value) -> String {
+    let sample = spec.sample();
+    let mut left = names(&sample);
+    let mut told = Vec::new();
+    for (name, group) in [("the complete user", user), ("the proposed user", profile)] {
+        let group = names(group);
+        if group.is_subset(&left) {
+            left.retain(|field| !group.contains(field));
+            told.push(name.to_owned());
+        }
+    }
+    told.extend(left.into_iter().map(|field| format!("`{field}`")));
+    told.join(", ")
+}
+
+/// One row for each event type, in the catalogue's order.
+fn table() -> String {
+    let catalogue = platform::catalogue();
+    let sample = |event: EventType| catalogue.find(event.as_str()).unwrap().sample();
+    let (user, profile) = (sample(POST_USER_CREATE), sample(PRE_USER_CREATE));
+    let mut table =
+        "| Event | When | Parameters | A function may change |\n|---|---|---|---|\n".to_owned();
+    for spec in catalogue.specs() {
+        let when = spec
+            .description()
+            .trim_end_matches(" Every subscriber must agree.");
+        let fields = spec.enrichable.iter().map(|field| format!("`{field}`"));
+        let mut changes = fields.collect::<Vec<_>>().join(", ");
+        if changes.is_empty() && spec.event.phase() == Phase::Pre {
+            changes.push_str("nothing");
+        }
+        let parameters = parameters(spec, &user, &profile);
+        let row = format!("| `{}` | {when} | {parameters} | {changes} |", spec.event);
+        table.push_str(&row.replace(" |  |", " | |"));
+        table.push('\n');
+    }
+    table
+}
+
+#[test]
+fn the_table_of_events_is_the_catalogue() {
+    let (before, rest) = EVENTS.split_once(TABLE.0).unwrap();
+    let (there, after) = rest.split_once(TABLE.1).unwrap();
+    let table = table();
+    if std::env::var_os("TOLLGATE_REWRITE").is_some() {
+        let page = format!("{before}{}{table}{}{after}", TABLE.0, TABLE.1);
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide/events.md");
+        std::fs::write(path, page).unwrap();
+        return;
+    }
+    assert_eq!(
+        there, table,
+        "TOLLGATE_REWRITE=1 and this test write it anew"
+    );
 }

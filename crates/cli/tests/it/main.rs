@@ -7,6 +7,7 @@ mod commands;
 mod damaged;
 mod demo;
 mod egress;
+mod event_requests;
 mod experiments;
 mod guide;
 mod house;

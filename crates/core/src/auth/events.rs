@@ -1,7 +1,6 @@
 //! The events around sign-ins. Must never carry a password, a token, or what was typed as a name: people type
 //! passwords there.
 
-use crate::rights::Ceiling;
 use crate::engine::{Proposal, Unsavable};
 use crate::error::Error;
 use crate::events::{
@@ -10,6 +9,7 @@ use crate::events::{
 use crate::json::Object;
 use crate::limits;
 use crate::ports::store::ScopedStore;
+use crate::rights::Ceiling;
 use crate::users::events::{UserParams, sample_params};
 use crate::validation::check_object;
 use schemars::JsonSchema;

@@ -123,12 +123,17 @@ impl AuthService {
         if next.is_none_or(|next| next.family != origin.family) {
             return Ok(None);
         }
+        let lives = self.lives(site, origin, now).await?;
+        Ok(lives.then_some(pair))
+    }
+
+    /// Whether a sign-in has not ended, as far as that is remembered.
+    async fn lives(&self, site: &Site, origin: Origin, now: Timestamp) -> Result<bool, Error> {
         let system = self.store.system(Reason::Authenticate);
         let owner = system.owner(site.id, origin.user, now).await?;
-        let lives = owner.is_some_and(|owner| {
+        Ok(owner.is_some_and(|owner| {
             owner.epoch == origin.epoch && !owner.ended_families.contains(&origin.family)
-        });
-        Ok(lives.then_some(pair))
+        }))
     }
 
     /// Ends the sign-in that a refresh token comes from, with its access tokens.
@@ -142,8 +147,13 @@ impl AuthService {
         address: Option<IpAddr>,
         request: Arc<RequestInfo>,
     ) -> Result<(), Error> {
-        let (_, token) = self.refresh_token(site, refresh, address).await?;
-        self.sign_out(site, &token, request).await
+        let (verified, token) = self.refresh_token(site, refresh, address).await?;
+        let (origin, now) = (verified.origin, self.clock.now());
+        if self.lives(site, origin, now).await? {
+            return self.sign_out(site, &token, request).await;
+        }
+        // Nobody is signed out twice; what is left of it ends all the same.
+        self.end_family(site, origin.user, origin.family).await
     }
 
     /// Ends a session, with its access tokens.

@@ -271,6 +271,24 @@ impl EventService {
         }
     }
 
+    /// The same for what would tell of a refusal of `pre`, if anybody is asked: for an operation that asks
+    /// others first.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`].
+    pub(crate) async fn admit_denied(
+        &self,
+        pre: EventType,
+        principal: &Principal,
+    ) -> Result<(), Error> {
+        match self.spec(pre, principal).await?.denied() {
+            Some(denied) if self.is_subscribed(pre, principal).await? => {
+                self.admit(denied, principal).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// One member per subscription whose conditions hold, or cannot be evaluated.
     async fn members(
         &self,

@@ -62,14 +62,14 @@ pub struct Agreement<P> {
     pub verdicts: Verdicts,
 }
 
-/// Results of functions that agreed. Dropping them puts them on record alone.
+/// Results of functions that agreed. Dropping them puts them on record alone, soon.
 #[derive(Default)]
 pub struct Verdicts(Vec<Member>);
 
 impl Verdicts {
     /// Those of a second stage of the same operation.
-    pub fn join(&mut self, next: Self) {
-        self.0.extend(next.0);
+    pub fn join(&mut self, mut next: Self) {
+        self.0.append(&mut next.0);
     }
 
     /// What is to be written. Call it when the write is certain to follow.
@@ -77,6 +77,21 @@ impl Verdicts {
         let ended = "The stage had already ended";
         let members = self.0.iter_mut();
         members.map(|it| it.take_completion(ended)).collect()
+    }
+}
+
+impl Drop for Verdicts {
+    fn drop(&mut self) {
+        for member in &mut self.0 {
+            if !member.run.is_recorded() {
+                let completion = Completion {
+                    // Nothing was saved, so nothing was changed.
+                    changes: None,
+                    ..member.take_completion("The stage had already ended")
+                };
+                member.run.complete_later(completion);
+            }
+        }
     }
 }
 

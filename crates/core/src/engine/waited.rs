@@ -113,6 +113,16 @@ impl WaitedRun {
         whole(&self.invocation, &self.taken, finished)
     }
 
+    /// Whether its record is somebody's duty already.
+    pub(crate) const fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// Writes what was taken, without waiting.
+    pub(crate) fn complete_later(&self, completion: Completion) {
+        self.engine.complete_later(&*self.store, vec![completion]);
+    }
+
     /// Whether it has ended.
     pub(crate) const fn has_ended(&self) -> bool {
         self.finished.is_some()

@@ -288,11 +288,6 @@ impl InvocationService {
         };
         let _admitted = self.admit(&caller, &function, waiter).await?;
         let (user, user_data, behalf) = self.causer(&caller, origin.as_ref()).await?;
-        let request = match &origin {
-            // What an event's filters and functions saw is seen again.
-            Some(origin) => origin.request.clone(),
-            None => caller.request.and_then(RequestInfo::written),
-        };
         let cause = Cause {
             trigger: origin.as_ref().map_or(Trigger::Api, |_| Trigger::Replay),
             event: origin.as_ref().and_then(Origin::event),
@@ -303,7 +298,7 @@ impl InvocationService {
             behalf,
             chain,
             params: call.params,
-            request,
+            request: request_behind(&caller, origin.as_ref()),
             replay_of: origin.as_ref().map(|origin| origin.of),
             pinned: version.is_some(),
             at: self.engine.clock.now(),
@@ -542,4 +537,12 @@ impl Origin {
 async fn written(store: &dyn ScopedStore, id: InvocationId) -> Result<Invocation, Error> {
     let found = store.invocation(id).await?;
     found.ok_or_else(|| Error::Internal("an invocation vanished after it was written".to_owned()))
+}
+
+/// The request that a run is told of. What an event's filters and functions saw is seen again.
+fn request_behind(caller: &Caller<'_>, origin: Option<&Origin>) -> Option<JsonText> {
+    match origin {
+        Some(origin) => origin.request.clone(),
+        None => caller.request.and_then(RequestInfo::written),
+    }
 }

@@ -14,6 +14,6 @@ pub use actor::Actor;
 pub use ceiling::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted};
 pub use permission::{Permission, RoleName};
 pub use principal::{NO_CREDENTIAL, Principal};
-pub(crate) use proof::{BAD_CREDENTIAL, Proof};
 #[cfg(feature = "accounts")]
 pub(crate) use proof::Origin;
+pub(crate) use proof::{BAD_CREDENTIAL, Proof};

@@ -165,6 +165,15 @@ impl Principal {
         self
     }
 
+    /// The same caller, as if this request stood behind it, or none.
+    #[must_use]
+    pub(crate) fn with_request(self, request: Option<RequestInfo>) -> Self {
+        Self {
+            request: request.map(Arc::new),
+            ..self
+        }
+    }
+
     /// The request that stands behind what this caller does, if one does.
     pub fn request(&self) -> Option<&RequestInfo> {
         self.request.as_deref()

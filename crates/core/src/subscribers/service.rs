@@ -13,6 +13,7 @@ use crate::invocations::{Link, visible};
 use crate::json::{JsonText, merge_patch};
 use crate::limits;
 use crate::ports::store::{Conflict, NewSubscriber, StoreError, to_the_end};
+use crate::request::{RequestInfo, RequestPatch};
 use crate::rights::{Permission, Principal};
 use crate::subscribers::{OnTimeout, Subscriber, SubscriberOptions};
 use crate::text::prefix;
@@ -39,6 +40,9 @@ pub struct Explain {
     pub params: Option<Value>,
     /// As if this run had caused the event.
     pub caused_by: Option<InvocationId>,
+    /// As if this request stood behind it, or none did (`Some(None)`). Left out, it is the caller's own; none
+    /// stands behind what a run causes.
+    pub request: Option<Option<RequestPatch>>,
 }
 
 /// New options of a subscription; what is none stays, and what is `Some(None)` is unset.
@@ -107,13 +111,9 @@ impl SubscriberService {
         if let Some(found) = &found {
             may_know(principal, spec, found)?;
         }
-        check(
-            spec,
-            &draft.look().options,
-            found.as_ref(),
-            self.engine.catalogue.users(),
-            &mut errors,
-        );
+        let users = self.engine.catalogue.users();
+        let look = &draft.look().options;
+        check(spec, look, found.as_ref(), users, &mut errors);
         let options = draft.checked(errors)?.options;
         let found = found.ok_or(Error::FunctionDoesNotExist(function))?;
         let store = self.engine.scoped(principal.scope());
@@ -366,7 +366,7 @@ impl SubscriberService {
     }
 
     /// Which subscriptions an event would run and why each other one would not. What `params` does
-    /// not name is taken from the event's sample. With `caused_by`, as if that run had caused the
+    /// not name is taken from the event's sample, as is said of `request` there. With `caused_by`, as if that run had caused the
     /// event by a call of its own. Where the caller may not subscribe, conditions are asked about the
     /// sample only: with values of the caller's own choice the answers would tell what stands in them.
     ///
@@ -393,11 +393,14 @@ impl SubscriberService {
                 principal.clone().at_end_of(chain)
             }
         };
+        let within = within.with_request(request_behind(principal, asked));
         let explained = self.engine.explain(&given, &within).await?;
         if explained.iter().all(|it| may_see(principal, it)) {
             return Ok(explained);
         }
         let sample = spec.sample_event();
+        // The headers of a request are of one's own choice as well.
+        let within = within.with_request(Some(RequestInfo::sample()));
         let of_sample = self.engine.explain(&sample, &within).await?;
         let (mine, of_sample) = (explained.into_iter(), of_sample.into_iter());
         let mine = mine.filter(|it| may_see(principal, it));
@@ -549,6 +552,16 @@ fn shown(principal: &Principal, mut subscriber: Subscriber) -> Subscriber {
         subscriber.options.filter = None;
     }
     subscriber
+}
+
+/// The request that stands behind what is to be explained.
+fn request_behind(principal: &Principal, asked: Explain) -> Option<RequestInfo> {
+    let own = principal.request().cloned();
+    match asked.request {
+        None => own.filter(|_| asked.caused_by.is_none()),
+        Some(None) => None,
+        Some(Some(patch)) => Some(own.unwrap_or_else(RequestInfo::sample).patched(patch)),
+    }
 }
 
 /// Whether `principal` may know what stands in the conditions of a subscription.

@@ -11,13 +11,15 @@ use super::events::{
 };
 use super::input::{CreateUser, UpdateUser};
 use super::model::{Profile, User};
-use super::password::{POST_PASSWORD_CHANGE, PasswordChangeProposal, PasswordChanged};
+use super::password::{
+    POST_PASSWORD_CHANGE, PRE_PASSWORD_CHANGE, PasswordChangeProposal, PasswordChanged,
+};
 use super::proposal::ProposedUser;
 use super::rights::{may_change, may_set_staff, may_update};
 use crate::apps::App;
 use crate::auth::{Password, PasswordGate, Passwords, Principals};
 use crate::draft::Draft;
-use crate::engine::{Engine, EventService, Fixed, Saving, Verdicts};
+use crate::engine::{Agreement, Engine, EventService, Fixed, Saving, Verdicts};
 use crate::error::Error;
 use crate::events::Event;
 use crate::idempotency::Remember;
@@ -139,21 +141,9 @@ impl UserService {
             .check_user_is_free(&proposed.username, &proposed.email, Some(before.id))
             .await?;
 
-        let pre = UserUpdateProposal {
-            id: before.id,
-            user_id: before.id,
-            proposed: proposed.clone(),
-            previous: before.profile.clone(),
-        };
-        self.events.admit(POST_USER_UPDATE, principal).await?;
-        let proposed = ProposedUser::of(before.clone(), proposed);
-        let pre = Event::of(pre);
-        let mut agreement = self.events.ask(&pre, proposed, principal).await?;
-        let sets_password = input.password.is_some();
-        if sets_password {
-            let of_password = self.ask_for_password(&before, is_self, principal).await?;
-            agreement.verdicts.join(of_password);
-        }
+        let by_owner = input.password.is_some().then_some(is_self);
+        let asked = self.ask_for_update(&before, proposed, by_owner, principal);
+        let mut agreement = asked.await?;
 
         let password_hash = self.hash(input.password.clone()).await?;
         // The account itself is the one that was looked at: a change of it, or of its roles, raises the
@@ -172,9 +162,9 @@ impl UserService {
             ..before.clone()
         };
         let params = UserParams::from(&user);
-        let changed = sets_password.then(|| PasswordChanged {
+        let changed = by_owner.map(|by_owner| PasswordChanged {
             user: params.clone(),
-            by_owner: is_self,
+            by_owner,
         });
         let updated = UserUpdated {
             user: params,
@@ -195,20 +185,39 @@ impl UserService {
         Ok(user)
     }
 
-    /// Asks the functions that look at changes of passwords.
-    async fn ask_for_password(
+    /// Asks the functions that look at changes of users; then, where the password changes, those that look at
+    /// that, which are told whether its owner changes it.
+    async fn ask_for_update(
         &self,
-        user: &User,
-        by_owner: bool,
+        before: &User,
+        proposed: Profile,
+        password_by_owner: Option<bool>,
         principal: &Principal,
-    ) -> Result<Verdicts, Error> {
-        self.events.admit(POST_PASSWORD_CHANGE, principal).await?;
-        let pre = Event::of(PasswordChangeProposal {
-            user: UserParams::from(user),
-            by_owner,
+    ) -> Result<Agreement<ProposedUser>, Error> {
+        let events = &self.events;
+        events.admit(POST_USER_UPDATE, principal).await?;
+        if password_by_owner.is_some() {
+            // Before the first of both stages: no function is asked in vain.
+            events.admit(POST_PASSWORD_CHANGE, principal).await?;
+            events.admit_denied(PRE_PASSWORD_CHANGE, principal).await?;
+        }
+        let pre = Event::of(UserUpdateProposal {
+            id: before.id,
+            user_id: before.id,
+            proposed: proposed.clone(),
+            previous: before.profile.clone(),
         });
-        let agreement = self.events.ask(&pre, Fixed, principal).await?;
-        Ok(agreement.verdicts)
+        let proposed = ProposedUser::of(before.clone(), proposed);
+        let mut agreement = events.ask(&pre, proposed, principal).await?;
+        if let Some(by_owner) = password_by_owner {
+            let pre = Event::of(PasswordChangeProposal {
+                user: UserParams::from(before),
+                by_owner,
+            });
+            let of_password = events.ask(&pre, Fixed, principal).await?;
+            agreement.verdicts.join(of_password.verdicts);
+        }
+        Ok(agreement)
     }
 
     /// Deletes a user: the record is kept, marked, and found by no one; its credentials end. With a

@@ -7,5 +7,7 @@ mod dead_letters;
 mod post;
 mod pre;
 mod publish;
+mod refusals;
+mod requests;
 mod turns;
 mod world;

@@ -20,6 +20,7 @@ use tollgate_core::error::Error;
 use tollgate_core::events::{EventType, Phase};
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::json::JsonText;
+use tollgate_core::request::{CredentialKind, RequestInfo, RequestPatch};
 use tollgate_core::rights::Principal;
 use tollgate_core::subscribers::{self, OnTimeout, Subscriber, SubscriberOptions, SubscriberPatch};
 use tollgate_core::validation::FieldError;
@@ -64,6 +65,9 @@ pub(crate) struct EventDetails {
     params_schema: JsonText,
     #[schema(value_type = Object)]
     sample: JsonText,
+    /// A sample of what is known of the request that causes one.
+    #[schema(value_type = Object)]
+    request: RequestInfo,
     /// What a PRE function may change.
     #[schema(value_type = Vec<String>)]
     enrichable: &'static [&'static str],
@@ -92,6 +96,7 @@ pub(crate) async fn details(
         description: spec.description().to_owned(),
         params_schema: spec.schema_text(),
         sample: spec.sample_text(),
+        request: RequestInfo::sample(),
         enrichable: spec.enrichable,
         total_subscribers,
         app: spec.own().map(|it| it.own_type().app_slug.clone()),
@@ -449,6 +454,46 @@ pub(crate) struct Explain {
     params: Option<serde_json::Map<String, Value>>,
     /// The number of a run: explain as if it had caused the event by a call of its own.
     caused_by: Option<i64>,
+    /// The request behind it, or `null` for none. Left out, it is your own; none stands behind what a run causes.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<ExplainedRequest>)]
+    request: Option<Option<ExplainedRequest>>,
+}
+
+/// Another request than your own; what is absent is as in yours.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExplainedRequest {
+    /// The client's address.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    ip: Option<Option<String>>,
+    /// What the client says that it is.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    user_agent: Option<Option<String>>,
+    /// The id that the answer carries as `X-Request-Id`.
+    #[serde(default, deserialize_with = "set")]
+    request_id: Option<String>,
+    /// By what the caller was recognised; none before a sign-in.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = words::credential_kind_or_null)]
+    credential_kind: Option<Option<CredentialKind>>,
+    /// The host name that was asked for.
+    #[serde(default, deserialize_with = "set")]
+    host: Option<String>,
+}
+
+impl From<ExplainedRequest> for RequestPatch {
+    fn from(asked: ExplainedRequest) -> Self {
+        Self {
+            ip: asked.ip,
+            user_agent: asked.user_agent,
+            request_id: asked.request_id,
+            credential_kind: asked.credential_kind,
+            host: asked.host,
+        }
+    }
 }
 
 /// What an event would run.
@@ -481,6 +526,7 @@ pub(crate) async fn explain(
     let asked = request.map(|asked, _| subscribers::Explain {
         params: asked.params.map(Value::Object),
         caused_by: asked.caused_by.map(InvocationId),
+        request: asked.request.map(|it| it.map(RequestPatch::from)),
     });
     let explained = subscribers.explain(&caller, event, asked).await?;
     let explanation = Explanation {

@@ -507,6 +507,7 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
             Ok(json!({"said": said, "who": call.user_data["username"]}))
         }
     });
+    crate::platform_events::register(&mut system);
     for slug in ["ask", "ask-inner"] {
         system.register(slug, |call: SystemCall| async move {
             let method = call.params["method"]

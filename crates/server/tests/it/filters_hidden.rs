@@ -125,3 +125,25 @@ async fn explaining_is_no_oracle() {
     changed.send().await.ok();
     assert_eq!(explain(&ann, json!({})).await["would_run"], 1);
 }
+
+/// Nor is a request of one's own choice: not what is asked about, nor one's own headers.
+#[tokio::test]
+async fn a_request_of_ones_choice_is_no_oracle() {
+    let (app, root, ann) = app(true).await;
+    let path = "/api/cloud/events/PRE_USER_UPDATE/subscribe/";
+    let filter = "event.request.user_agent == 'secret'";
+    let body = json!({"function_id": 1, "filter": filter});
+    let asking = app.ask("PATCH", path).json(&body).bearer(&root);
+    asking.send().await.ok();
+    let explain = async |token: &str, body: Value, agent: &str| {
+        let path = "/api/cloud/events/PRE_USER_UPDATE/explain/";
+        let asking = app.post(path, &body).bearer(token);
+        let answer = asking.header("user-agent", agent).send().await.ok();
+        answer["data"]["would_run"].clone()
+    };
+    let given = json!({"request": {"user_agent": "secret"}});
+    for (body, agent) in [(&given, "x"), (&json!({}), "secret")] {
+        assert_eq!(explain(&root, body.clone(), agent).await, 1);
+        assert_eq!(explain(&ann, body.clone(), agent).await, 0);
+    }
+}

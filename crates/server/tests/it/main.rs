@@ -11,6 +11,7 @@ mod idempotency;
 mod official_client;
 mod openapi;
 mod own_events;
+mod platform_events;
 mod public;
 mod requests;
 mod rights;

@@ -19,6 +19,8 @@ pub(crate) struct Operation {
 const PARTS: [(&str, &str); 8] = [
     ("{app_slug}", "user-management"),
     ("{slug}", "validate-user-data"),
+    // None is declared.
+    ("event-types/{event_name}", "event-types/POST_ABSENT"),
     ("{event_name}", "PRE_USER_CREATE"),
     ("{username}", "admin"),
     ("{version}", "1"),

@@ -315,7 +315,7 @@ async fn an_unknown_name_lists_own_types_and_apps_count_them() {
         "{message}"
     );
     assert!(
-        message.ends_with("POST_USER_DELETE, POST_ORDER_PLACED"),
+        message.ends_with("POST_ROLE_REVOKE_DENIED, POST_ORDER_PLACED"),
         "{message}"
     );
 

@@ -2,13 +2,67 @@
 
 use crate::app::{TestApp, assert_key_order};
 use crate::snapshots::assert_answer;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn lists_all_events() {
     let app = TestApp::new().await;
     let root = app.root().await;
     assert_answer!(app.get("/api/cloud/events/").bearer(&root).send().await);
+}
+
+/// The API document's own, then what is added, then what tells of refusals.
+const EVENTS: [&str; 24] = [
+    "PRE_USER_CREATE",
+    "POST_USER_CREATE",
+    "PRE_USER_UPDATE",
+    "POST_USER_UPDATE",
+    "PRE_USER_DELETE",
+    "POST_USER_DELETE",
+    "PRE_LOGIN",
+    "POST_LOGIN",
+    "POST_LOGIN_FAILED",
+    "POST_LOGOUT",
+    "PRE_PASSWORD_CHANGE",
+    "POST_PASSWORD_CHANGE",
+    "POST_PASSWORD_RESET",
+    "PRE_ROLE_ASSIGN",
+    "POST_ROLE_ASSIGN",
+    "PRE_ROLE_REVOKE",
+    "POST_ROLE_REVOKE",
+    "POST_USER_CREATE_DENIED",
+    "POST_USER_UPDATE_DENIED",
+    "POST_USER_DELETE_DENIED",
+    "POST_LOGIN_DENIED",
+    "POST_PASSWORD_CHANGE_DENIED",
+    "POST_ROLE_ASSIGN_DENIED",
+    "POST_ROLE_REVOKE_DENIED",
+];
+
+#[tokio::test]
+async fn the_order_is_the_contracts() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    let answer = app.get("/api/cloud/events/").bearer(&root).send().await;
+    assert_eq!(answer.ok()["data"]["events"], json!(EVENTS));
+}
+
+#[tokio::test]
+async fn every_event_has_a_sample_of_its_schemas_fields_and_of_a_request() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    for event in EVENTS {
+        let path = format!("/api/cloud/events/{event}/");
+        let answer = app.get(&path).bearer(&root).send().await;
+        let data = answer.ok()["data"].clone();
+        let names =
+            |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+        let fields = names(&data["params_schema"]["properties"]);
+        assert_eq!(names(&data["sample"]), fields, "{event}");
+        let request = ["credential_kind", "host", "ip", "request_id", "user_agent"];
+        assert_eq!(names(&data["request"]), request, "{event}");
+        assert_eq!(data["request"]["credential_kind"], "jwt", "{event}");
+    }
 }
 
 #[tokio::test]

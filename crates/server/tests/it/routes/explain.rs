@@ -78,6 +78,65 @@ async fn tells_what_would_run_and_why_the_rest_would_not() {
     assert!(app.fake.calls().is_empty(), "nothing may run");
 }
 
+/// The slugs of what would run.
+fn would_run(explained: &Value) -> Vec<&str> {
+    let all = explained["data"]["subscriptions"].as_array().unwrap();
+    let runs = all.iter().filter(|it| it["would_run"] == true);
+    runs.map(|it| it["function_slug"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_request_is_ones_own_unless_another_is_given() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    for (name, filter) in [
+        ("inside", "event.request.ip.startsWith('10.')"),
+        ("keys", "event.request.credential_kind == 'api_key'"),
+        ("mine", "event.request.user_agent == 'trial/1.0'"),
+        ("hosts", "event.request.host == 'localhost'"),
+        ("ids", "event.request.request_id == 'r-1'"),
+        ("caused", "event.request == null"),
+    ] {
+        let id = function(&app, &root, json!({"name": name})).await;
+        subscribe(&app, &root, id, json!({"filter": filter})).await;
+    }
+    let explain = async |body: Value| {
+        let asking = app.post(EXPLAIN, &body).bearer(&root);
+        let asking = asking.header("user-agent", "trial/1.0");
+        let answer = asking.send().await.ok();
+        would_run(&answer)
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(explain(json!({})).await, ["mine", "hosts"]);
+    let request = json!({"ip": "10.0.0.1", "credential_kind": "api_key"});
+    let told = explain(json!({"request": request})).await;
+    assert_eq!(told, ["inside", "keys", "mine", "hosts"]);
+    let request = json!({"user_agent": null, "host": "other.test", "request_id": "r-1"});
+    assert_eq!(explain(json!({"request": request})).await, ["ids"]);
+    assert_eq!(explain(json!({"request": null})).await, ["caused"]);
+    // A run's own calls have no request behind them.
+    let run = format!("{FUNCTIONS}mine/execute/");
+    let run = app.post(&run, &json!({})).bearer(&root).send().await.ok();
+    let run = &run["invocation"]["id"];
+    assert_eq!(explain(json!({"caused_by": run})).await, ["caused"]);
+    for wrong in [
+        json!({"ip": 1}),
+        json!({"credential_kind": "password"}),
+        json!({"host": null}),
+        json!({"languages": []}),
+        json!("x"),
+    ] {
+        let body = json!({"request": wrong});
+        let answer = app.post(EXPLAIN, &body).bearer(&root).send().await;
+        let message = answer.is_error(400, "VALIDATION_ERROR");
+        assert!(message.contains("request"), "{message}");
+    }
+}
+
 #[tokio::test]
 async fn parameters_that_no_such_event_has_are_refused() {
     let app = TestApp::new().await;
