@@ -16,7 +16,7 @@ pub(crate) struct Operation {
 }
 
 /// What stands in the demo's folder, for the parts of paths.
-const PARTS: [(&str, &str); 8] = [
+const PARTS: [(&str, &str); 9] = [
     ("{app_slug}", "user-management"),
     ("{slug}", "validate-user-data"),
     // None is declared.
