@@ -36,17 +36,10 @@ pub fn completion(
                 _ => number - uncounted.min(number),
             };
             let delay = retry_delay(tried, random, *retry_after);
-            (
-                Input::Fail {
-                    kind: *kind,
-                    delay,
-                    at: finished.finished_at,
-                },
-                Some(delay),
-            )
+            (Input::Fail(*kind), Some(delay))
         }
     };
-    let next = task.apply(input).map(|(task, _)| task);
+    let next = task.apply(input);
     let state = next.as_ref().map_or(State::Failed, |task| task.state);
     let uncounted = next.is_ok_and(|task| task.uncounted > uncounted);
     let due_at = match (state, delay) {

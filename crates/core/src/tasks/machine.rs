@@ -1,4 +1,4 @@
-//! The life of a task as a pure function: `(task, input) → (task, effects)`.
+//! The life of a task as a pure function: `(task, input) → task`.
 //!
 //! Storage and workers carry out what this module decides and decide nothing themselves. It must
 //! never look at a clock, draw a random number or touch a row: those come in as inputs.
@@ -20,7 +20,6 @@
 
 use super::FailureKind;
 use crate::text::text_enum;
-use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -143,14 +142,7 @@ pub enum Input {
     /// The attempt returned a result.
     Succeed,
     /// The attempt gave none.
-    Fail {
-        /// Why.
-        kind: FailureKind,
-        /// How long to wait before the next attempt, should there be one.
-        delay: Duration,
-        /// When it failed.
-        at: Timestamp,
-    },
+    Fail(FailureKind),
     /// The worker that held it stopped and handed it back.
     Release,
     /// The worker's lease ended: it is taken for dead.
@@ -159,19 +151,6 @@ pub enum Input {
     Redrive,
     /// Nobody wants a dead letter run again: it becomes history.
     Discard,
-}
-
-/// What must be done outside after a transition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Run an attempt.
-    Run,
-    /// Tell whoever waits.
-    Notify,
-    /// Look again at this time.
-    WakeAt(Timestamp),
-    /// Look again now.
-    Wake,
 }
 
 /// An input that the task's state does not allow, for example a second result.
@@ -189,53 +168,38 @@ impl Task {
     ///
     /// # Errors
     /// [`Refused`] when the state does not allow it; the task is unchanged then.
-    pub fn apply(self, input: Input) -> Result<(Self, Vec<Effect>), Refused> {
+    pub fn apply(self, input: Input) -> Result<Self, Refused> {
         match (self.state, input) {
-            (State::Pending | State::Retrying, Input::Take) if !self.held => {
-                let next = Self {
-                    state: State::Pending,
-                    held: true,
-                    attempt: self.attempt + 1,
-                    ..self
-                };
-                Ok((next, vec![Effect::Run]))
-            }
-            (State::Pending, Input::Start) if self.held => {
-                let next = Self {
-                    state: State::Running,
-                    ..self
-                };
-                Ok((next, Vec::new()))
-            }
-            (State::Pending | State::Running, Input::Succeed) if self.held => Ok((
-                Self {
-                    state: State::Succeeded,
-                    held: false,
-                    ..self
-                },
-                vec![Effect::Notify],
-            )),
-            (State::Pending | State::Running, Input::Fail { kind, delay, at }) if self.held => {
-                Ok(self.fail(kind, at.plus(delay)))
+            (State::Pending | State::Retrying, Input::Take) if !self.held => Ok(Self {
+                state: State::Pending,
+                held: true,
+                attempt: self.attempt + 1,
+                ..self
+            }),
+            (State::Pending, Input::Start) if self.held => Ok(Self {
+                state: State::Running,
+                ..self
+            }),
+            (State::Pending | State::Running, Input::Succeed) if self.held => Ok(Self {
+                state: State::Succeeded,
+                held: false,
+                ..self
+            }),
+            (State::Pending | State::Running, Input::Fail(kind)) if self.held => {
+                Ok(self.fail(kind))
             }
             (State::Pending | State::Running, Input::Release) if self.held => Ok(self.release()),
             (State::Pending | State::Running, Input::Lose) if self.held => Ok(self.lose()),
-            (State::Dead, Input::Redrive) => {
-                let next = Self {
-                    state: State::Pending,
-                    attempt: 0,
-                    uncounted: 0,
-                    ..self
-                };
-                Ok((next, vec![Effect::Wake]))
-            }
-            (State::Dead, Input::Discard) => {
-                let next = Self {
-                    state: State::Failed,
-                    ..self
-                };
-                Ok((next, Vec::new()))
-            }
+            (State::Dead, Input::Redrive) => Ok(Self {
+                state: State::Pending,
+                attempt: 0,
+                uncounted: 0,
+                ..self
+            }),
+            (State::Dead, Input::Discard) => Ok(Self {
+                state: State::Failed,
+                ..self
+            }),
             (state, input) => Err(Refused {
                 state,
                 input: input.name(),
@@ -243,7 +207,7 @@ impl Task {
         }
     }
 
-    fn fail(self, kind: FailureKind, due: Timestamp) -> (Self, Vec<Effect>) {
+    fn fail(self, kind: FailureKind) -> Self {
         let uncounted = self.is_uncounted(kind);
         let total = self.uncounted + u32::from(uncounted);
         let state = match (kind, self.waiter) {
@@ -260,17 +224,12 @@ impl Task {
             (_, Waiter::Nobody) if self.used() >= self.max_attempts => State::Dead,
             (_, Waiter::Nobody) => State::Retrying,
         };
-        let effects = match state {
-            State::Retrying => vec![Effect::WakeAt(due)],
-            _ => vec![Effect::Notify],
-        };
-        let next = Self {
+        Self {
             state,
             held: false,
             uncounted: total,
             ..self
-        };
-        (next, effects)
+        }
     }
 
     /// Whether the attempt is none of the function's: the server could not make it, or put it off
@@ -290,42 +249,38 @@ impl Task {
     }
 
     /// As a release; but what takes one worker after the other down with it must come to an end.
-    fn lose(self) -> (Self, Vec<Effect>) {
+    fn lose(self) -> Self {
         let uncounted = self.uncounted + 1;
         match (self.waiter, self.state) {
-            (Waiter::Nobody, State::Running) if uncounted >= crate::limits::UNCOUNTED_MAX => (
-                Self {
-                    state: State::Dead,
-                    held: false,
-                    uncounted,
-                    ..self
-                },
-                vec![Effect::Notify],
-            ),
+            (Waiter::Nobody, State::Running) if uncounted >= crate::limits::UNCOUNTED_MAX => Self {
+                state: State::Dead,
+                held: false,
+                uncounted,
+                ..self
+            },
             _ => self.release(),
         }
     }
 
     /// A stopped worker is not the function's fault, so no attempt is ever "used up" by it. What
     /// was not noted as begun gives its attempt back, as if it had never been taken.
-    fn release(self) -> (Self, Vec<Effect>) {
-        let (state, effect) = match self.waiter {
-            Waiter::Caller => (State::Cancelled, Effect::Notify),
-            Waiter::Nobody => (State::Pending, Effect::Wake),
+    fn release(self) -> Self {
+        let state = match self.waiter {
+            Waiter::Caller => State::Cancelled,
+            Waiter::Nobody => State::Pending,
         };
         let (attempt, uncounted) = match (self.waiter, self.state) {
             (Waiter::Nobody, State::Running) => (self.attempt, self.uncounted + 1),
             (Waiter::Nobody, _) => (self.attempt.saturating_sub(1), self.uncounted),
             (Waiter::Caller, _) => (self.attempt, self.uncounted),
         };
-        let next = Self {
+        Self {
             state,
             held: false,
             attempt,
             uncounted,
             ..self
-        };
-        (next, vec![effect])
+        }
     }
 }
 
@@ -335,7 +290,7 @@ impl Input {
             Self::Take => "a worker",
             Self::Start => "a start",
             Self::Succeed => "a result",
-            Self::Fail { .. } => "a failure",
+            Self::Fail(_) => "a failure",
             Self::Release => "a release",
             Self::Lose => "the end of its lease",
             Self::Redrive => "a redrive",

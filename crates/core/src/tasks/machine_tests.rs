@@ -1,7 +1,5 @@
 use super::*;
 
-const AT: Timestamp = Timestamp::from_micros(1_000_000);
-
 fn task(state: State, attempt: u32, waiter: Waiter) -> Task {
     Task {
         state,
@@ -14,11 +12,7 @@ fn task(state: State, attempt: u32, waiter: Waiter) -> Task {
 }
 
 fn fail(kind: FailureKind) -> Input {
-    Input::Fail {
-        kind,
-        delay: Duration::from_secs(2),
-        at: AT,
-    }
+    Input::Fail(kind)
 }
 
 #[test]
@@ -83,7 +77,7 @@ fn every_state_and_input_is_decided() {
                 held,
                 ..task(before, 1, Waiter::Nobody)
             };
-            let after = task.apply(*input).map(|(task, _)| task);
+            let after = task.apply(*input);
             let state = after.as_ref().ok().map(|task| task.state);
             assert_eq!(state, expected, "{before} after {input:?}");
             let keeps = matches!(input, Input::Take | Input::Start);
@@ -94,9 +88,8 @@ fn every_state_and_input_is_decided() {
 
 /// A worker takes it and begins.
 fn begun(task: Task) -> Task {
-    let (taken, effects) = task.apply(Input::Take).unwrap();
-    assert_eq!(effects, [Effect::Run]);
-    taken.apply(Input::Start).unwrap().0
+    let taken = task.apply(Input::Take).unwrap();
+    taken.apply(Input::Start).unwrap()
 }
 
 #[test]
@@ -106,9 +99,9 @@ fn what_had_not_begun_goes_back_as_it_was() {
             uncounted: crate::limits::UNCOUNTED_MAX - 1,
             ..task(State::Pending, 7, Waiter::Nobody)
         };
-        let taken = before.apply(Input::Take).unwrap().0;
+        let taken = before.apply(Input::Take).unwrap();
         assert_eq!((taken.state, taken.attempt), (State::Pending, 8));
-        assert_eq!(taken.apply(input).unwrap().0, before);
+        assert_eq!(taken.apply(input).unwrap(), before);
     }
 }
 
@@ -119,24 +112,17 @@ fn what_the_server_could_not_run_costs_no_attempt_until_it_was_too_often() {
         ..task(State::Pending, 0, Waiter::Nobody)
     };
     for uncounted in 1..=crate::limits::UNCOUNTED_MAX {
-        let taken = task.apply(Input::Take).unwrap().0;
-        let (next, effects) = taken.apply(fail(FailureKind::Unavailable)).unwrap();
-        let is_last = uncounted == crate::limits::UNCOUNTED_MAX;
-        let (state, effect) = match is_last {
-            false => (
-                State::Retrying,
-                Effect::WakeAt(AT.plus(Duration::from_secs(2))),
-            ),
-            true => (State::Dead, Effect::Notify),
+        let taken = task.apply(Input::Take).unwrap();
+        let next = taken.apply(fail(FailureKind::Unavailable)).unwrap();
+        let state = match uncounted == crate::limits::UNCOUNTED_MAX {
+            false => State::Retrying,
+            true => State::Dead,
         };
-        assert_eq!(
-            (next.state, next.uncounted, effects),
-            (state, uncounted, vec![effect])
-        );
+        assert_eq!((next.state, next.uncounted), (state, uncounted));
         task = next;
     }
     let waited = begun(self::task(State::Pending, 0, Waiter::Caller));
-    let failed = waited.apply(fail(FailureKind::Unavailable)).unwrap().0;
+    let failed = waited.apply(fail(FailureKind::Unavailable)).unwrap();
     assert_eq!((failed.state, failed.uncounted), (State::Failed, 0));
 }
 
@@ -146,20 +132,19 @@ fn a_run_that_is_put_off_costs_no_attempt_until_it_has_happened_too_often() {
     let mut task = task(State::Pending, 0, Waiter::Nobody);
     for lost in 1..=crate::limits::PUT_OFF_MAX {
         task = begun(task);
-        let (next, effects) = task.apply(put_off).unwrap();
+        let next = task.apply(put_off).unwrap();
         assert_eq!((next.state, next.uncounted), (State::Retrying, lost));
-        assert_eq!(effects, [Effect::WakeAt(AT.plus(Duration::from_secs(2)))]);
         task = next;
     }
     for state in [State::Retrying, State::Retrying, State::Dead] {
-        task = begun(task).apply(put_off).unwrap().0;
+        task = begun(task).apply(put_off).unwrap();
         assert_eq!(
             (task.state, task.uncounted),
             (state, crate::limits::PUT_OFF_MAX)
         );
     }
     let waited_for = begun(self::task(State::Pending, 0, Waiter::Caller));
-    let (ended, _) = waited_for.apply(put_off).unwrap();
+    let ended = waited_for.apply(put_off).unwrap();
     assert_eq!((ended.state, ended.uncounted), (State::Failed, 0));
 }
 
@@ -167,22 +152,22 @@ fn a_run_that_is_put_off_costs_no_attempt_until_it_has_happened_too_often() {
 fn a_lost_worker_costs_no_attempt_until_there_are_too_many() {
     let mut task = task(State::Pending, 0, Waiter::Nobody);
     for lost in 1..crate::limits::UNCOUNTED_MAX {
-        task = begun(task).apply(Input::Lose).unwrap().0;
+        task = begun(task).apply(Input::Lose).unwrap();
         assert_eq!(
             (task.state, task.attempt, task.uncounted),
             (State::Pending, lost, lost)
         );
     }
     let last = begun(task);
-    assert_eq!(last.apply(Input::Lose).unwrap().0.state, State::Dead);
+    assert_eq!(last.apply(Input::Lose).unwrap().state, State::Dead);
     // All its attempts are still there.
-    let failed = last.apply(fail(FailureKind::Exception)).unwrap().0;
+    let failed = last.apply(fail(FailureKind::Exception)).unwrap();
     assert_eq!(failed.state, State::Retrying);
     let waited = Task {
         waiter: Waiter::Caller,
         ..last
     };
-    assert_eq!(waited.apply(Input::Lose).unwrap().0.state, State::Cancelled);
+    assert_eq!(waited.apply(Input::Lose).unwrap().state, State::Cancelled);
     assert!(failed.apply(Input::Lose).is_err());
 }
 
@@ -192,27 +177,26 @@ fn attempts_run_out_into_a_dead_letter() {
     for attempt in 1..=3 {
         task = begun(task);
         assert_eq!(task.attempt, attempt);
-        task = task.apply(fail(FailureKind::Crashed)).unwrap().0;
+        task = task.apply(fail(FailureKind::Crashed)).unwrap();
     }
     assert_eq!(task.state, State::Dead);
-    let (task, effects) = task.apply(Input::Redrive).unwrap();
+    let task = task.apply(Input::Redrive).unwrap();
     assert_eq!((task.state, task.attempt), (State::Pending, 0));
-    assert_eq!(effects, vec![Effect::Wake]);
 }
 
 #[test]
 fn a_permanent_failure_is_not_repeated() {
     let running = task(State::Running, 1, Waiter::Nobody);
     assert_eq!(
-        running.apply(fail(FailureKind::NotJson)).unwrap().0.state,
+        running.apply(fail(FailureKind::NotJson)).unwrap().state,
         State::Dead
     );
     assert_eq!(
-        running.apply(fail(FailureKind::Deleted)).unwrap().0.state,
+        running.apply(fail(FailureKind::Deleted)).unwrap().state,
         State::Failed
     );
     assert_eq!(
-        running.apply(fail(FailureKind::Cancelled)).unwrap().0.state,
+        running.apply(fail(FailureKind::Cancelled)).unwrap().state,
         State::Cancelled
     );
 }
@@ -221,15 +205,15 @@ fn a_permanent_failure_is_not_repeated() {
 fn a_waiting_caller_is_told_at_once() {
     let running = task(State::Running, 1, Waiter::Caller);
     assert_eq!(
-        running.apply(fail(FailureKind::Exception)).unwrap().0.state,
+        running.apply(fail(FailureKind::Exception)).unwrap().state,
         State::Failed
     );
     assert_eq!(
-        running.apply(fail(FailureKind::Timeout)).unwrap().0.state,
+        running.apply(fail(FailureKind::Timeout)).unwrap().state,
         State::TimedOut
     );
     assert_eq!(
-        running.apply(Input::Release).unwrap().0.state,
+        running.apply(Input::Release).unwrap().state,
         State::Cancelled
     );
 }
@@ -237,9 +221,8 @@ fn a_waiting_caller_is_told_at_once() {
 #[test]
 fn a_stopped_worker_uses_up_no_attempt_limit() {
     let last = task(State::Running, 3, Waiter::Nobody);
-    let (released, effects) = last.apply(Input::Release).unwrap();
+    let released = last.apply(Input::Release).unwrap();
     assert_eq!(released.state, State::Pending);
-    assert_eq!(effects, vec![Effect::Wake]);
     assert!(released.apply(Input::Take).is_ok());
 }
 

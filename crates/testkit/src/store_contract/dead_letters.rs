@@ -116,7 +116,7 @@ pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
         max_attempts: before.max_attempts,
         waiter: Waiter::Nobody,
     };
-    let (task, _) = task.apply(Input::Redrive).unwrap();
+    let task = task.apply(Input::Redrive).unwrap();
     assert_eq!(redrive(&world, vec![own(&run)]).await, [true]);
     assert_eq!(world.a.standing(&run).await, (task.state, task.attempt));
     let after = world.a.store.invocation(run.id).await.unwrap().unwrap();

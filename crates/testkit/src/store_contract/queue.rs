@@ -532,7 +532,7 @@ impl Life<'_> {
         let runnable = self.task.apply(Input::Take).is_ok();
         assert_eq!(claimed.len(), usize::from(runnable && self.due <= now));
         if let Some(claimed) = claimed.first() {
-            self.task = self.task.apply(Input::Take).unwrap().0;
+            self.task = self.task.apply(Input::Take).unwrap();
             let Attempt { number, uncounted } = claimed.taken.attempt;
             assert_eq!(
                 (number, uncounted),
@@ -545,7 +545,7 @@ impl Life<'_> {
 
     async fn begin(&mut self) {
         self.world.a.begin(&self.run, self.fence).await;
-        self.task = self.task.apply(Input::Start).map_or(self.task, |it| it.0);
+        self.task = self.task.apply(Input::Start).unwrap_or(self.task);
     }
 
     /// The worker dies, or stops and hands its run back.
@@ -559,7 +559,7 @@ impl Life<'_> {
         };
         assert_eq!(recovered.requeued, u64::from(self.task.held));
         if self.task.held {
-            self.task = self.task.apply(input).unwrap().0;
+            self.task = self.task.apply(input).unwrap();
             self.due = now;
         }
     }
@@ -572,13 +572,13 @@ impl Life<'_> {
             0 => FailureKind::Unavailable,
             _ => FailureKind::Exception,
         };
-        let input = delay.map_or(Input::Succeed, |delay| Input::Fail { kind, delay, at });
+        let input = delay.map_or(Input::Succeed, |_| Input::Fail(kind));
         let running = Task {
             state: State::Running,
             held: true,
             ..self.task
         };
-        let decided = running.apply(input).unwrap().0;
+        let decided = running.apply(input).unwrap();
         let due_at = delay
             .filter(|_| decided.state == State::Retrying)
             .map(|by| at.plus(by));

@@ -111,6 +111,7 @@ pub(crate) fn checked(text: &JsonText, most_bytes: usize) -> Result<Value, Vec<F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::UserShape;
     use crate::events::{EventSpec, EventType};
     use crate::filter::Filter;
     use crate::ids::AppId;
