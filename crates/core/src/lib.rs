@@ -45,6 +45,7 @@ pub mod rights;
 pub mod roles;
 pub mod room;
 pub mod secrets;
+pub mod services;
 pub mod site;
 pub mod strict_json;
 pub mod subscribers;

@@ -5,6 +5,7 @@
 //! Nothing here knows SQL or runs functions.
 
 mod api;
+mod authenticate;
 mod config;
 mod cors;
 mod edge;
@@ -27,8 +28,10 @@ mod views;
 mod webhooks;
 mod words;
 
+pub use authenticate::Authenticate;
 pub use config::ServerConfig;
 pub use cors::CorsOrigins;
 pub use metrics::recorder as metrics_recorder;
 pub use openapi::openapi;
 pub use serve::Server;
+pub use serve::embedded;

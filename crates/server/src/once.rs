@@ -50,7 +50,7 @@ pub(crate) fn holding<'a, A: Access>(
     app: &'a AppState,
     access: &'a A,
 ) -> Asker<impl Future<Output = Result<(), Error>> + 'a> {
-    let may = async { app.platform().still(access).await.map(drop) };
+    let may = async { app.services().still(access).await.map(drop) };
     Asker::who(access.asker(), may)
 }
 
@@ -131,7 +131,7 @@ impl Once {
         let Some(request) = self.0 else {
             return Ok(Outcome::Made(create(None).await?, None));
         };
-        let (keys, Asker { owner, may }) = (&app.platform().idempotency, asker);
+        let (keys, Asker { owner, may }) = (&app.services().idempotency, asker);
         let begun = keys.begin(owner, &request).await?;
         // It may have waited for another one with the same key.
         may.await?;

@@ -21,6 +21,7 @@ use utoipa::openapi::{
     ResponseBuilder, Schema,
 };
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
 
 /// The prefix under which users and tokens stand a second time.
 const SECOND_PREFIX: &str = "/api/cloud/";
@@ -32,11 +33,24 @@ pub fn openapi() -> OpenApi {
 
 /// The routes with everything around them.
 pub(crate) fn router(state: AppState) -> Router {
-    let (documented, document) = api::documented().split_for_parts();
+    around(api::documented(), api::undocumented(), state)
+}
+
+/// The same without accounts, health and files: what another program takes in.
+pub(crate) fn embedded(state: AppState) -> Router {
+    around(api::of_the_engine(), Router::new(), state)
+}
+
+fn around(
+    documented: OpenApiRouter<AppState>,
+    undocumented: Router<AppState>,
+    state: AppState,
+) -> Router {
+    let (documented, document) = documented.split_for_parts();
     let names = Arc::new(QueryNames::of(&document));
     let routes = documented
         .route_layer(from_fn_with_state(names, known))
-        .merge(api::undocumented())
+        .merge(undocumented)
         .fallback(|| async { ApiError::not_found("Path") })
         .method_not_allowed_fallback(|| async {
             let message = "This path has no such method; see the Allow header";

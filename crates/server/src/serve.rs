@@ -1,5 +1,6 @@
 //! The server: connections with bounds and timeouts, and an orderly end.
 
+use crate::authenticate::Authenticate;
 use crate::config::ServerConfig;
 use crate::extract::PeerAddress;
 use crate::host::ApiHosts;
@@ -30,6 +31,7 @@ use tokio::task::JoinSet;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::limits;
 use tollgate_core::platform::Platform;
+use tollgate_core::services::Services;
 use tower::{Service, ServiceExt as _};
 
 /// After a failed accept (usually: no file descriptor left) the next one waits this long.
@@ -46,14 +48,27 @@ pub struct Server {
     ids: Ids,
 }
 
+/// The routes of events, functions, invocations and secrets for another program, which keeps accounts itself. They stand below
+/// `/api/`; the program may nest them under a prefix of its own. They also answer what its functions ask for, as long as
+/// the router lives.
+pub fn embedded(services: &Arc<Services>, authenticate: Arc<dyn Authenticate>) -> Router {
+    let state = AppState::embedded(Arc::clone(services), authenticate);
+    let routes = Arc::new(openapi::embedded(state));
+    services.serve_functions(Arc::new(ApiHosts {
+        routes: Arc::downgrade(&routes),
+        platform: Arc::downgrade(services),
+    }));
+    Router::new().fallback_service(Routes(routes))
+}
+
 impl Server {
     /// A server for `platform`, which also answers what its functions ask for, as long as the
     /// server lives.
     pub fn new(config: ServerConfig, platform: Arc<Platform>) -> Self {
-        let weak = Arc::downgrade(&platform);
+        let weak = Arc::downgrade(platform.services());
         let state = AppState::new(platform, config);
         let routes = Arc::new(openapi::router(state.clone()));
-        state.platform().serve_functions(Arc::new(ApiHosts {
+        state.services().serve_functions(Arc::new(ApiHosts {
             routes: Arc::downgrade(&routes),
             platform: weak,
         }));
@@ -170,7 +185,7 @@ async fn accept(
 async fn background(state: AppState) {
     use tokio::sync::broadcast::error::RecvError;
     let recorder = metrics::recorder();
-    let mut changes = state.platform().invocations.watch();
+    let mut changes = state.services().invocations.watch();
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {

@@ -1,12 +1,15 @@
 //! What handlers share. Cloning is one reference count.
 
+use crate::authenticate::{Accounts, Authenticate};
 use crate::config::ServerConfig;
+use crate::error::ApiError;
 use axum::http::HeaderValue;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, watch};
 use tollgate_core::limits;
 use tollgate_core::platform::Platform;
+use tollgate_core::services::Services;
 use tollgate_core::time::Clock;
 
 /// What handlers share.
@@ -14,7 +17,10 @@ use tollgate_core::time::Clock;
 pub(crate) struct AppState(Arc<Shared>);
 
 struct Shared {
-    platform: Arc<Platform>,
+    services: Arc<Services>,
+    /// None where somebody else keeps accounts.
+    accounts: Option<Arc<Platform>>,
+    authenticate: Arc<dyn Authenticate>,
     config: ServerConfig,
     /// Begins the request ids of this start of the server.
     start: String,
@@ -28,13 +34,32 @@ struct Shared {
 }
 
 impl AppState {
+    /// The platform with its own accounts.
     pub(crate) fn new(platform: Arc<Platform>, config: ServerConfig) -> Self {
-        let start = format!("{:x}", platform.clock.now().as_micros());
+        let authenticate = Arc::new(Accounts(Arc::clone(&platform)));
+        let services = Arc::clone(platform.services());
+        Self::of(services, Some(platform), authenticate, config)
+    }
+
+    /// An engine of another program, which keeps accounts itself.
+    pub(crate) fn embedded(services: Arc<Services>, authenticate: Arc<dyn Authenticate>) -> Self {
+        Self::of(services, None, authenticate, ServerConfig::default())
+    }
+
+    fn of(
+        services: Arc<Services>,
+        accounts: Option<Arc<Platform>>,
+        authenticate: Arc<dyn Authenticate>,
+        config: ServerConfig,
+    ) -> Self {
+        let start = format!("{:x}", services.clock.now().as_micros());
         let requests = AtomicU64::new(1);
         let stopping = watch::Sender::new(false);
         let given_up = watch::Sender::new(false);
         Self(Arc::new(Shared {
-            platform,
+            services,
+            accounts,
+            authenticate,
             config,
             start,
             requests,
@@ -44,8 +69,19 @@ impl AppState {
         }))
     }
 
-    pub(crate) fn platform(&self) -> &Platform {
-        &self.0.platform
+    pub(crate) fn services(&self) -> &Services {
+        &self.0.services
+    }
+
+    /// The platform's accounts. Where somebody else keeps them, no route asks for these.
+    pub(crate) fn accounts(&self) -> Result<&Platform, ApiError> {
+        let accounts = self.0.accounts.as_deref();
+        accounts.ok_or_else(|| ApiError::not_found("Path"))
+    }
+
+    /// Who tells whose a request is.
+    pub(crate) fn authenticate(&self) -> &dyn Authenticate {
+        &*self.0.authenticate
     }
 
     pub(crate) fn config(&self) -> &ServerConfig {
@@ -58,7 +94,7 @@ impl AppState {
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
-        &*self.0.platform.clock
+        &*self.0.services.clock
     }
 
     /// An id that no other request of this server has had.
@@ -75,7 +111,7 @@ impl AppState {
 
     /// Sends away whoever still waits.
     pub(crate) fn give_up(&self) {
-        self.0.platform.stop_waiting();
+        self.0.services.stop_waiting();
         self.0.given_up.send_replace(true);
     }
 

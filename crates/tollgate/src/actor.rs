@@ -51,6 +51,16 @@ impl Rights for Everything {
     }
 }
 
+/// What those may do who look after functions.
+#[derive(Debug)]
+struct Managing;
+
+impl Rights for Managing {
+    fn may(&self, _: Permission, _: Option<AppId>) -> bool {
+        true
+    }
+}
+
 /// What those may do who only cause events.
 #[derive(Debug)]
 struct Nothing;
@@ -67,6 +77,16 @@ pub(crate) fn program(authority: &Authority, site: SiteId) -> Principal {
         id: None,
         data: None,
         rights: Box::new(Everything),
+    };
+    Principal::of_host(authority, site, Arc::new(actor))
+}
+
+/// Somebody who looks after functions.
+pub(crate) fn manager(authority: &Authority, site: SiteId, id: i64, data: &Value) -> Principal {
+    let actor = HostActor {
+        id: Some(UserId(id)),
+        data: Some(JsonText::from(data)),
+        rights: Box::new(Managing),
     };
     Principal::of_host(authority, site, Arc::new(actor))
 }

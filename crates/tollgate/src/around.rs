@@ -63,7 +63,7 @@ impl Tollgate {
         E: Send + 'static,
     {
         let Operation { proposal, outcome } = operation;
-        let (events, principal) = (&self.inner.events, &actor.0);
+        let (events, principal) = (&self.inner.services.events, &actor.0);
         let admitted = events.admit(Post::TYPE, principal).await;
         admitted.map_err(AroundError::of)?;
         let pre = Event::of(proposal.clone());
@@ -108,6 +108,7 @@ impl Tollgate {
         let (change, made) = tollgate_store_sqlite::host_change(write);
         let saved = self
             .inner
+            .services
             .events
             .save(Saving::of(change), &self.inner.program);
         match (saved.await, made.take()) {

@@ -1,6 +1,6 @@
 //! Puts an engine together around the program's own tables.
 
-use crate::actor::{Actor, Asked, People, program, somebody};
+use crate::actor::{Actor, Asked, People, manager, program, somebody};
 use crate::events::Described;
 use crate::functions::SystemFunction;
 use crate::random::OsEntropy;
@@ -8,19 +8,16 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tollgate_core::apps::AppService;
-use tollgate_core::engine::{Engine, EventService, Parts, QueueCoordinator, Settings};
+use tollgate_core::engine::{Engine, Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::{Catalogue, EventSpec, RegisteredTwice};
-use tollgate_core::functions::FunctionService;
 use tollgate_core::ids::SiteId;
-use tollgate_core::invocations::InvocationService;
 use tollgate_core::ports::dispatch::Coordinator;
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
 use tollgate_core::ports::store::{Reason, Store, StoreError};
 use tollgate_core::rights::Principal;
+use tollgate_core::services::Services;
 use tollgate_core::site::{Authority, Site};
-use tollgate_core::subscribers::SubscriberService;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::{Vault, VaultKey};
@@ -173,17 +170,13 @@ impl Builder {
             settings: self.settings,
         };
         let engine = Engine::new(parts, Arc::new(asked));
-        let coordinator: Arc<dyn Coordinator> =
-            Arc::new(QueueCoordinator::new(Arc::clone(&engine)));
+        let services = Services::new(&engine);
+        let coordinator = services.coordinator();
         executor.start(&coordinator).await?;
         let authority = Authority::of_this_program();
         let inner = Inner {
-            events: EventService::new(Arc::clone(&engine)),
-            apps: AppService::new(Arc::clone(&engine)),
-            functions: FunctionService::new(Arc::clone(&engine)),
-            subscribers: SubscriberService::new(Arc::clone(&engine)),
-            invocations: InvocationService::new(engine),
-            program: program(&authority, site),
+            services,
+            program: program(&authority, site.id),
             authority,
             site,
             executor,
@@ -293,11 +286,11 @@ fn key(folder: &Path) -> Result<VaultKey, StartError> {
 }
 
 /// The one site, which is made at the first start.
-async fn site(store: &dyn Store, clock: &dyn Clock) -> Result<SiteId, StoreError> {
+async fn site(store: &dyn Store, clock: &dyn Clock) -> Result<Site, StoreError> {
     let system = store.system(Reason::Administer);
     let known = system.sites().await?;
     if let Some(site) = known.into_iter().find(|site| site.slug == SITE) {
-        return Ok(site.id);
+        return Ok(site);
     }
     let new = Site {
         id: SiteId(0),
@@ -307,7 +300,7 @@ async fn site(store: &dyn Store, clock: &dyn Clock) -> Result<SiteId, StoreError
         created_at: clock.now(),
         damaged: Vec::new(),
     };
-    Ok(system.insert_site(new).await?.id)
+    system.insert_site(new).await
 }
 
 /// An engine within this program. Cloning is cheap.
@@ -317,15 +310,11 @@ pub struct Tollgate {
 }
 
 pub(crate) struct Inner {
-    pub(crate) events: EventService,
-    pub(crate) apps: AppService,
-    pub(crate) functions: FunctionService,
-    pub(crate) subscribers: SubscriberService,
-    pub(crate) invocations: InvocationService,
+    pub(crate) services: Arc<Services>,
     /// The program itself, which may do everything.
     pub(crate) program: Principal,
-    authority: Authority,
-    site: SiteId,
+    pub(crate) authority: Authority,
+    pub(crate) site: Site,
     executor: Arc<Executor>,
     /// The executor holds it weakly.
     _coordinator: Arc<dyn Coordinator>,
@@ -355,7 +344,7 @@ impl Tollgate {
         let Inner {
             authority, site, ..
         } = &*self.inner;
-        Actor(somebody(authority, *site, Some(id), Some(&data)))
+        Actor(somebody(authority, site.id, Some(id), Some(&data)))
     }
 
     /// Nobody in particular: what the program does by itself.
@@ -363,7 +352,16 @@ impl Tollgate {
         let Inner {
             authority, site, ..
         } = &*self.inner;
-        Actor(somebody(authority, *site, None, None))
+        Actor(somebody(authority, site.id, None, None))
+    }
+
+    /// Somebody who may see and change functions, subscriptions, runs and secrets, beside causing events: for the routes of
+    /// the feature `axum`.
+    pub fn manager(&self, id: i64, data: Value) -> Actor {
+        let Inner {
+            authority, site, ..
+        } = &*self.inner;
+        Actor(manager(authority, site.id, id, &data))
     }
 
     /// The database file, for reading your own tables with a connection of your own. Writes go through

@@ -22,7 +22,7 @@ pub struct EventService(engine::EventService);
 impl EventService {
     /// The service of an engine.
     pub fn new(tollgate: &Tollgate) -> Self {
-        Self(tollgate.inner.events.clone())
+        Self(tollgate.inner.services.events.clone())
     }
 
     /// Runs every function that is subscribed to the event, in the actor's name, and does not wait for any.

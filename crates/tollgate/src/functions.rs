@@ -58,7 +58,13 @@ impl Tollgate {
             description: String::new(),
         };
         let access = tollgate_core::rights::SiteAccess::check(program.clone())?;
-        match self.inner.apps.create(&access, new.into(), None).await {
+        match self
+            .inner
+            .services
+            .apps
+            .create(&access, new.into(), None)
+            .await
+        {
             Ok(_) | Err(Error::Conflict(Conflict::Slug)) => {}
             Err(error) => return Err(error),
         }
@@ -77,7 +83,7 @@ impl Tollgate {
         function: FunctionId,
         options: SubscriberOptions,
     ) -> Result<(), Error> {
-        let (subscribers, program) = (&self.inner.subscribers, &self.inner.program);
+        let (subscribers, program) = (&self.inner.services.subscribers, &self.inner.program);
         let new = Subscribe {
             function,
             options: options.clone(),
@@ -164,7 +170,7 @@ impl App<'_> {
     /// Makes a function, or gives the one that is there new code.
     async fn deploy(&self, new: CreateFunction) -> Result<FunctionId, Error> {
         let inner = &self.tollgate.inner;
-        let entered = inner.apps.enter(inner.program.clone(), &self.slug);
+        let entered = inner.services.apps.enter(inner.program.clone(), &self.slug);
         let access: AppAccess<right::FunctionsDeploy> = entered.await?;
         let slug = new.slug.clone().unwrap_or_default();
         let update = UpdateFunction {
@@ -173,10 +179,16 @@ impl App<'_> {
             is_active: Some(true),
             ..UpdateFunction::default()
         };
-        match inner.functions.create(&access, new.into(), None).await {
+        match inner
+            .services
+            .functions
+            .create(&access, new.into(), None)
+            .await
+        {
             Ok(created) => Ok(created.function.id),
             Err(Error::Conflict(Conflict::Slug)) => {
                 let updated = inner
+                    .services
                     .functions
                     .update(&access, &slug, update.into())
                     .await?;

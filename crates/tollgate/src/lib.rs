@@ -64,10 +64,14 @@
 //!   [`python::launch_if_asked`] first thing in `main`.
 //! - `webhooks` (on): functions that are webhooks.
 //!
-//! Without both, functions are your own Rust: see [`macro@function`].
+//! - `axum` (on): the API of events, functions and runs as a router, with your own accounts: see [`axum::router`].
+//!
+//! Without all of them, functions are your own Rust: see [`macro@function`].
 
 mod actor;
 mod around;
+#[cfg(feature = "axum")]
+pub mod axum;
 mod builder;
 mod error;
 mod events;

@@ -23,6 +23,7 @@ impl Tollgate {
         };
         let listed = self
             .inner
+            .services
             .invocations
             .list(&self.inner.program, query, page);
         Ok(listed.await?.items)
@@ -33,6 +34,10 @@ impl Tollgate {
     /// # Errors
     /// [`Error::NotFound`], and when the database cannot be used.
     pub async fn run(&self, id: InvocationId) -> Result<Invocation, Error> {
-        self.inner.invocations.get(&self.inner.program, id).await
+        self.inner
+            .services
+            .invocations
+            .get(&self.inner.program, id)
+            .await
     }
 }

@@ -75,7 +75,7 @@ pub(crate) async fn create(
     Caller(caller): Caller,
     Creation(request, once): Creation<CreateApiKey>,
 ) -> Result<Response, ApiError> {
-    let auth = &app.platform().auth;
+    let auth = &app.accounts()?.auth;
     let input =
         request.map(|CreateApiKey { name, expires_at }, _| auth::CreateApiKey { name, expires_at });
     let create = |remember| auth.create_api_key(&caller, input, remember);
@@ -106,7 +106,7 @@ pub(crate) async fn list(
     State(app): State<AppState>,
     Caller(caller): Caller,
 ) -> Result<ListReply<ApiKeyView>, ApiError> {
-    let keys = app.platform().auth.api_keys(&caller).await?;
+    let keys = app.accounts()?.auth.api_keys(&caller).await?;
     let keys = keys
         .into_iter()
         .map(|key| ApiKeyView::new(key, None))
@@ -131,7 +131,7 @@ pub(crate) async fn delete_named(
     Json(request): Json<DeleteApiKey>,
 ) -> Result<Reply<Nothing>, ApiError> {
     let DeleteApiKey { id } = request.whole()?;
-    app.platform()
+    app.accounts()?
         .auth
         .delete_api_key(&caller, ApiKeyId(id))
         .await?;
@@ -147,7 +147,7 @@ pub(crate) async fn delete(
     Caller(caller): Caller,
     Path(id): Path<i64>,
 ) -> Result<Reply<Nothing>, ApiError> {
-    app.platform()
+    app.accounts()?
         .auth
         .delete_api_key(&caller, ApiKeyId(id))
         .await?;

@@ -41,7 +41,7 @@ pub(crate) async fn create(
         slug: app.slug,
         description: app.description.unwrap_or_default(),
     });
-    let apps = &app.platform().apps;
+    let apps = &app.services().apps;
     let create = |remember| apps.create(&access, input, remember);
     once.answer(&app, holding(&app, &access), created, create)
         .await
@@ -59,7 +59,7 @@ pub(crate) async fn list(
     Caller(caller): Caller,
     Paging(page): Paging,
 ) -> Result<ListReply<AppView>, ApiError> {
-    let page = app.platform().apps.list(&caller, page).await?;
+    let page = app.services().apps.list(&caller, page).await?;
     let apps = page.items.into_iter().map(AppView::from).collect();
     Ok(ListReply::new(
         "Apps retrieved successfully",
@@ -78,7 +78,7 @@ pub(crate) async fn get(
     Path(slug): Path<String>,
     conditions: Conditions,
 ) -> Result<Response, ApiError> {
-    let view = AppView::from(app.platform().apps.get(&caller, &slug).await?);
+    let view = AppView::from(app.services().apps.get(&caller, &slug).await?);
     conditions.answer(&view, Reply::new("App retrieved successfully", &view))
 }
 
@@ -118,7 +118,7 @@ pub(crate) async fn update(
         description: app.description.map(Option::unwrap_or_default),
         expected: must_match.then_some(before.updated_at),
     });
-    let updated = app.platform().apps.update(&access, input).await;
+    let updated = app.services().apps.update(&access, input).await;
     let view = AppView::from(updated.map_err(|error| target.refused(error))?);
     tagged(&view, Reply::new("App updated successfully", &view))
 }
@@ -148,7 +148,7 @@ pub(crate) async fn delete(
     let before = access.app();
     conditions.check(&AppView::from(before.clone()))?;
     let expected = conditions.must_match().then_some(before.updated_at);
-    let deleted = app.platform().apps.delete(&access, expected).await;
+    let deleted = app.services().apps.delete(&access, expected).await;
     deleted.map_err(|error| conditions.refused(error))?;
     Ok(Reply::new("App deleted successfully", Nothing {}))
 }

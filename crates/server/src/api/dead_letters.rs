@@ -79,7 +79,7 @@ async fn named(
     let Some(name) = name else {
         return Ok(Ok(None));
     };
-    match app.platform().events.named(caller, name).await {
+    match app.services().events.named(caller, name).await {
         Ok(spec) => Ok(Ok(Some(spec.event))),
         Err(Error::InvalidEventType(error)) => Ok(Err(FieldError::new("event", error.to_string()))),
         Err(other) => Err(other.into()),
@@ -109,7 +109,7 @@ pub(crate) async fn list(
     Query(filter): Query<Filter>,
     Paging(page): Paging,
 ) -> Result<ListReply<InvocationView>, ApiError> {
-    let dead_letters = &app.platform().dead_letters;
+    let dead_letters = &app.services().dead_letters;
     let filter = filter.checked(&app, &caller).await?;
     let page = dead_letters.list(&caller, filter, page).await?;
     let letters = page.items.into_iter().map(InvocationView::of).collect();
@@ -130,7 +130,7 @@ pub(crate) async fn get(
     Caller(caller): Caller,
     Path(id): Path<i64>,
 ) -> Result<axum::Json<InvocationView>, ApiError> {
-    let dead_letters = &app.platform().dead_letters;
+    let dead_letters = &app.services().dead_letters;
     let letter = dead_letters.get(&caller, InvocationId(id)).await?;
     Ok(axum::Json(InvocationView::full(letter)))
 }
@@ -160,7 +160,7 @@ pub(crate) async fn redrive(
 ) -> Result<Reply<InvocationView>, ApiError> {
     let Redrive { version } = request.whole()?;
     let choice = version.unwrap_or_default().into();
-    let dead_letters = &app.platform().dead_letters;
+    let dead_letters = &app.services().dead_letters;
     let redriven = dead_letters
         .redrive(&caller, InvocationId(id), choice)
         .await?;
@@ -237,7 +237,7 @@ pub(crate) async fn redrive_many(
         }
         .read(event, faults),
     });
-    let dead_letters = &app.platform().dead_letters;
+    let dead_letters = &app.services().dead_letters;
     let summary = dead_letters.redrive_many(&caller, asked).await?;
     let message = format!("Redrove {} dead letters", summary.redriven);
     Ok(Reply::new(message, summary.into()))
@@ -256,7 +256,7 @@ pub(crate) async fn discard(
     Caller(caller): Caller,
     Path(id): Path<i64>,
 ) -> Result<Reply<Nothing>, ApiError> {
-    let dead_letters = &app.platform().dead_letters;
+    let dead_letters = &app.services().dead_letters;
     dead_letters.discard(&caller, InvocationId(id)).await?;
     Ok(Reply::new("Dead letter discarded", Nothing {}))
 }

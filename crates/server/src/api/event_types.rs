@@ -56,7 +56,7 @@ pub(crate) async fn create(
         params_schema: asked.params_schema,
         sample: asked.sample,
     });
-    let types = &app.platform().event_types;
+    let types = &app.services().event_types;
     let create = |remember| types.create(&access, input, remember);
     once.answer(&app, holding(&app, &access), created, create)
         .await
@@ -78,7 +78,7 @@ pub(crate) async fn list(
     InApp(access): InApp<right::FunctionsRead>,
     Paging(page): Paging,
 ) -> Result<ListReply<EventTypeView>, ApiError> {
-    let page = app.platform().event_types.list(&access, page).await?;
+    let page = app.services().event_types.list(&access, page).await?;
     let types = page.items.into_iter().map(EventTypeView::from).collect();
     Ok(ListReply::new(
         "Event types retrieved successfully",
@@ -98,7 +98,7 @@ pub(crate) async fn get(
     Path((_, name)): Path<(String, String)>,
     conditions: Conditions,
 ) -> Result<Response, ApiError> {
-    let own = app.platform().event_types.get(&access, &name).await?;
+    let own = app.services().event_types.get(&access, &name).await?;
     let of = EventTypeView::tagged(own.clone());
     let view = EventTypeView::from(own);
     conditions.answer(&of, Reply::new("Event type retrieved successfully", view))
@@ -154,7 +154,7 @@ pub(crate) async fn update(
         target,
     }: Change<UpdateEventType>,
 ) -> Result<Response, ApiError> {
-    let types = &app.platform().event_types;
+    let types = &app.services().event_types;
     let mut expected = None;
     if target.is_particular() {
         let before = types.get(&access, &name).await?;
@@ -207,7 +207,7 @@ pub(crate) async fn delete(
     Path((_, name)): Path<(String, String)>,
     conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    let types = &app.platform().event_types;
+    let types = &app.services().event_types;
     let mut expected = None;
     if conditions.must_match() {
         let before = types.get(&access, &name).await?;

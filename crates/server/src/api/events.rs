@@ -44,7 +44,7 @@ pub(crate) async fn list(
     State(app): State<AppState>,
     Caller(caller): Caller,
 ) -> Result<EventReply<Events>, ApiError> {
-    let types = app.platform().events.types(&caller).await?;
+    let types = app.services().events.types(&caller).await?;
     let events = types.into_iter().map(EventType::as_str).collect();
     let events = Events { events };
     Ok(EventReply::new("Events retrieved successfully", events))
@@ -86,9 +86,9 @@ pub(crate) async fn details(
     Caller(caller): Caller,
     Path(event): Path<String>,
 ) -> Result<EventReply<EventDetails>, ApiError> {
-    let spec = app.platform().events.named(&caller, &event).await?;
+    let spec = app.services().events.named(&caller, &event).await?;
     let event = spec.event;
-    let total_subscribers = app.platform().subscribers.total(&caller, event).await?;
+    let total_subscribers = app.services().subscribers.total(&caller, event).await?;
     let details = EventDetails {
         event: event.as_str(),
         phase: event.phase(),
@@ -148,10 +148,10 @@ pub(crate) async fn subscribe(
             max_attempts: asked.max_attempts,
         },
     });
-    let subscribers = &app.platform().subscribers;
+    let subscribers = &app.services().subscribers;
     let subscribe = |remember| subscribers.subscribe(&caller, event, input, remember);
     let may = async {
-        let now = app.platform().still(&caller).await?;
+        let now = app.services().still(&caller).await?;
         subscribers.may_subscribe(&now, event, function).await
     };
     once.answer(&app, Asker::who(&caller, may), subscribed, subscribe)
@@ -187,7 +187,7 @@ pub(crate) async fn subscription(
 ) -> Result<Response, ApiError> {
     let event = event_type(&app, &caller, &event).await?;
     let function = FunctionId(of.function_id);
-    let subscribers = &app.platform().subscribers;
+    let subscribers = &app.services().subscribers;
     let view = SubscriberView::from(subscribers.get(&caller, event, function).await?);
     let message = format!("Subscription of function {function} to event '{event}' retrieved");
     conditions.answer(&view, EventReply::new(message, &view))
@@ -356,7 +356,7 @@ pub(crate) async fn change_subscription(
     }: Change<ChangeSubscription>,
 ) -> Result<Response, ApiError> {
     let event = event_type(&app, &caller, &event).await?;
-    let subscribers = &app.platform().subscribers;
+    let subscribers = &app.services().subscribers;
     let Some(function) = ChangeSubscription::of(&mut body) else {
         // Its options are checked as far as that goes without it.
         let nested = body.look().nested();
@@ -432,7 +432,7 @@ pub(crate) async fn unsubscribe(
 ) -> Result<EventReply<Nothing>, ApiError> {
     let event = event_type(&app, &caller, &event).await?;
     let function = FunctionId(request.whole()?.function_id);
-    let subscribers = &app.platform().subscribers;
+    let subscribers = &app.services().subscribers;
     let mut expected = None;
     if conditions.must_match() {
         let before = subscribers.get(&caller, event, function).await?;
@@ -522,7 +522,7 @@ pub(crate) async fn explain(
     Json(request): Json<Explain>,
 ) -> Result<EventReply<Explanation>, ApiError> {
     let event = event_type(&app, &caller, &event).await?;
-    let subscribers = &app.platform().subscribers;
+    let subscribers = &app.services().subscribers;
     let asked = request.map(|asked, _| subscribers::Explain {
         params: asked.params.map(Value::Object),
         caused_by: asked.caused_by.map(InvocationId),
@@ -580,7 +580,7 @@ pub(crate) async fn app_events(
     Path(slug): Path<String>,
 ) -> Result<EventReply<AppEvents>, ApiError> {
     let (found, counts) = app
-        .platform()
+        .services()
         .subscribers
         .app_events(&caller, &slug)
         .await?;
@@ -621,7 +621,7 @@ pub(crate) async fn app_event(
 ) -> Result<EventReply<AppEvent>, ApiError> {
     let event = event_type(&app, &caller, &event).await?;
     let (found, subscribers) = app
-        .platform()
+        .services()
         .subscribers
         .app_event(&caller, &slug, event)
         .await?;
@@ -642,5 +642,5 @@ pub(crate) async fn app_event(
 
 /// The type of this name in the caller's site.
 async fn event_type(app: &AppState, caller: &Principal, name: &str) -> Result<EventType, ApiError> {
-    Ok(app.platform().events.named(caller, name).await?.event)
+    Ok(app.services().events.named(caller, name).await?.event)
 }

@@ -119,7 +119,7 @@ pub(crate) async fn create(
     InApp(access): InApp<right::FunctionsDeploy>,
     Creation(request, once): Creation<CreateFunction>,
 ) -> Result<Response, ApiError> {
-    let functions = &app.platform().functions;
+    let functions = &app.services().functions;
     let input = request.map(|function, _| function.into());
     let create = |remember| functions.create(&access, input, remember);
     let asker = holding(&app, &access);
@@ -146,7 +146,7 @@ pub(crate) async fn list(
     InApp(access): InApp<right::FunctionsRead>,
     Paging(page): Paging,
 ) -> Result<ListReply<FunctionView>, ApiError> {
-    let page = app.platform().functions.list(&access, page).await?;
+    let page = app.services().functions.list(&access, page).await?;
     let functions = page.items.into_iter().map(FunctionView::from).collect();
     Ok(ListReply::new(
         "Functions retrieved successfully",
@@ -167,7 +167,7 @@ pub(crate) async fn get(
     Path((_, slug)): Path<(String, String)>,
     conditions: Conditions,
 ) -> Result<Response, ApiError> {
-    let (function, source, webhook) = app.platform().functions.get(&access, &slug).await?;
+    let (function, source, webhook) = app.services().functions.get(&access, &slug).await?;
     // What it runs is told by its version; how its webhook does is no part of it.
     let of = FunctionView::from(function.clone());
     let view = FunctionView::with_source(function, source).with_webhook(webhook);
@@ -313,7 +313,7 @@ pub(crate) async fn update(
         target,
     }: Change<UpdateFunction>,
 ) -> Result<Response, ApiError> {
-    let functions = &app.platform().functions;
+    let functions = &app.services().functions;
     let mut expected = None;
     if target.is_particular() {
         let function = functions.deployed(&access, &slug).await?;
@@ -356,7 +356,7 @@ pub(crate) async fn delete(
     Path((_, slug)): Path<(String, String)>,
     conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    let functions = &app.platform().functions;
+    let functions = &app.services().functions;
     let mut expected = None;
     if conditions.must_match() {
         let function = functions.deployed(&access, &slug).await?;
@@ -392,7 +392,7 @@ pub(crate) async fn rotate_secret(
     InApp(access): InApp<right::FunctionsDeploy>,
     Path((_, slug)): Path<(String, String)>,
 ) -> Result<Reply<NewSecret>, ApiError> {
-    let functions = &app.platform().functions;
+    let functions = &app.services().functions;
     let rotated = functions.rotate_secret(&access, &slug).await?;
     let secret = NewSecret {
         webhook_secret: rotated.webhook_secret.to_string(),
@@ -415,7 +415,7 @@ pub(crate) async fn versions(
     Path((_, slug)): Path<(String, String)>,
     Paging(page): Paging,
 ) -> Result<ListReply<VersionEntryView>, ApiError> {
-    let functions = &app.platform().functions;
+    let functions = &app.services().functions;
     let page = functions.versions(&access, &slug, page).await?;
     let versions = page.items.into_iter().map(VersionEntryView::from).collect();
     Ok(ListReply::new(
@@ -439,7 +439,7 @@ pub(crate) async fn version(
     InApp(access): InApp<right::FunctionsRead>,
     Path((_, slug, number)): Path<(String, String, u32)>,
 ) -> Result<Reply<VersionView>, ApiError> {
-    let functions = &app.platform().functions;
+    let functions = &app.services().functions;
     let version = functions.version(&access, &slug, number).await?;
     Ok(Reply::new("Version retrieved successfully", version.into()))
 }
@@ -459,7 +459,7 @@ pub(crate) async fn activate(
     Path((_, slug, version)): Path<(String, String, u32)>,
 ) -> Result<axum::Json<FunctionView>, ApiError> {
     let function = app
-        .platform()
+        .services()
         .functions
         .activate(&access, &slug, version)
         .await?;

@@ -92,7 +92,7 @@ impl ConfinementView {
 #[utoipa::path(get, path = "/readyz", tag = "health", operation_id = "readyz", security(()),
     responses((status = OK, body = Readiness), ApiError))]
 pub(crate) async fn readyz(State(app): State<AppState>) -> Result<axum::Json<Readiness>, ApiError> {
-    let platform = app.platform();
+    let platform = app.services();
     if let Some(fault) = app.config().supervisor.fault() {
         let message = format!("The server is about to end: {fault}");
         let status = StatusCode::SERVICE_UNAVAILABLE;

@@ -37,7 +37,7 @@ pub(crate) struct InvocationFilter {
 impl InvocationFilter {
     async fn query(self, app: &AppState, caller: &Principal) -> Result<InvocationQuery, ApiError> {
         let event = match &self.event {
-            Some(name) => Some(app.platform().events.named(caller, name).await?.event),
+            Some(name) => Some(app.services().events.named(caller, name).await?.event),
             None => None,
         };
         let states = match self.status {
@@ -82,7 +82,7 @@ pub(crate) async fn list(
 ) -> Result<ListReply<InvocationView>, ApiError> {
     let query = filter.query(&app, &caller).await?;
     let page = app
-        .platform()
+        .services()
         .invocations
         .list(&caller, query, page)
         .await?;
@@ -104,7 +104,7 @@ pub(crate) async fn get(
     Path(id): Path<i64>,
 ) -> Result<axum::Json<InvocationView>, ApiError> {
     let invocation = app
-        .platform()
+        .services()
         .invocations
         .get(&caller, InvocationId(id))
         .await?;
@@ -137,7 +137,7 @@ pub(crate) async fn result(
     // What is no task id is the id of no task.
     let id: Uuid = task_id.parse().map_err(|_| ApiError::not_found("Task"))?;
     let invocation = app
-        .platform()
+        .services()
         .invocations
         .by_task(&caller, TaskId(id))
         .await?;

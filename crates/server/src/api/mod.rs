@@ -26,17 +26,22 @@ use utoipa_axum::routes;
 
 /// Every route that the OpenAPI document describes.
 pub(crate) fn documented() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .merge(events())
-        .merge(apps())
-        .merge(runs())
-        .merge(secrets())
+    of_the_engine()
         .merge(accounts())
         .nest("/api", people())
         // The same again under the prefix that cloud clients use.
         .nest("/api/cloud", people())
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+}
+
+/// Those that need no accounts of the platform's.
+pub(crate) fn of_the_engine() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .merge(events())
+        .merge(apps())
+        .merge(runs())
+        .merge(secrets())
 }
 
 /// The bodies in which what was shown can be sent back, by their names in the document, and what of that

@@ -66,7 +66,7 @@ pub(crate) async fn execute_public(
         queued,
         remember: None,
     };
-    let invocations = &app.platform().invocations;
+    let invocations = &app.services().invocations;
     let executed = invocations
         .execute_public(site.id, (&app_slug, &slug), call, Some(about))
         .await;

@@ -44,7 +44,7 @@ pub(crate) async fn assign(
         usernames: asked.usernames,
         expires_at: asked.expires_at,
     });
-    let count = app.platform().roles.assign(&access, change).await?;
+    let count = app.accounts()?.roles.assign(&access, change).await?;
     Ok(Reply::new(
         format!("Assigned {count} roles successfully"),
         Changed { count },
@@ -75,7 +75,7 @@ pub(crate) async fn revoke(
         usernames: asked.usernames,
         expires_at: None,
     });
-    let count = app.platform().roles.revoke(&access, change).await?;
+    let count = app.accounts()?.roles.revoke(&access, change).await?;
     Ok(Reply::new(
         format!("Revoked {count} roles successfully"),
         Changed { count },
@@ -89,8 +89,8 @@ pub(crate) async fn revoke(
 pub(crate) async fn app_roles(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsRead>,
-) -> ListReply<AppRoleView> {
-    let roles = app.platform().roles.app_roles(&access);
+) -> Result<ListReply<AppRoleView>, ApiError> {
+    let roles = app.accounts()?.roles.app_roles(&access);
     let roles = roles.into_iter().map(AppRoleView::from).collect();
-    ListReply::all("Roles retrieved successfully", roles)
+    Ok(ListReply::all("Roles retrieved successfully", roles))
 }

@@ -75,7 +75,7 @@ pub(crate) async fn execute(
     Creation(request, once): Creation<Execute>,
 ) -> Result<Response, ApiError> {
     let (params, queued) = Execute::checked(request)?;
-    let invocations = &app.platform().invocations;
+    let invocations = &app.services().invocations;
     let execute = |remember| {
         let call = Call {
             params,
@@ -139,10 +139,10 @@ pub(crate) async fn replay(
 ) -> Result<Response, ApiError> {
     let Replay { version, queued } = request.whole()?;
     let choice = version.unwrap_or_default().into();
-    let invocations = &app.platform().invocations;
+    let invocations = &app.services().invocations;
     let replay = |remember| invocations.replay(&caller, InvocationId(id), choice, queued, remember);
     let may = async {
-        let now = app.platform().still(&caller).await?;
+        let now = app.services().still(&caller).await?;
         invocations.may_replay(&now, InvocationId(id)).await
     };
     once.answer(&app, Asker::who(&caller, may), reply, replay)

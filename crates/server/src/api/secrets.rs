@@ -51,7 +51,7 @@ pub(crate) async fn create(
         tags: secret.tags.unwrap_or_default(),
         secret_type: secret.secret_type.unwrap_or_default(),
     });
-    let secrets = &app.platform().secrets;
+    let secrets = &app.services().secrets;
     let create = |remember| secrets.create(&access, input, remember);
     once.answer(&app, holding(&app, &access), created, create)
         .await
@@ -113,7 +113,7 @@ pub(crate) async fn list(
     Query(filter): Query<SecretFilter>,
     Paging(page): Paging,
 ) -> Result<ListReply<SecretView>, ApiError> {
-    let secrets = &app.platform().secrets;
+    let secrets = &app.services().secrets;
     let found = secrets.list(&access, &filter.query(), page).await?;
     Ok(listed(found))
 }
@@ -146,7 +146,7 @@ pub(crate) async fn get(
     conditions: Conditions,
 ) -> Result<Response, ApiError> {
     let tags = words(filter.tags.as_deref());
-    let found = app.platform().secrets.get(&access, &key, &tags).await?;
+    let found = app.services().secrets.get(&access, &key, &tags).await?;
     // Each change moves its time, so that no tag need be made of its value.
     let of = SecretView::from(found.secret.clone());
     let reply = Reply::new("Secret retrieved successfully", SecretView::from(found));
@@ -195,7 +195,7 @@ pub(crate) async fn update(
         target,
     }: Change<UpdateSecret>,
 ) -> Result<Response, ApiError> {
-    let secrets = &app.platform().secrets;
+    let secrets = &app.services().secrets;
     let mut expected = None;
     if target.is_particular() {
         let secret = secrets.known(&access, &key).await?;
@@ -243,7 +243,7 @@ pub(crate) async fn delete(
     Path(key): Path<String>,
     conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    let secrets = &app.platform().secrets;
+    let secrets = &app.services().secrets;
     let mut expected = None;
     if conditions.must_match() {
         let secret = secrets.known(&access, &key).await?;

@@ -83,7 +83,7 @@ pub(crate) async fn open_session(
 ) -> Result<axum::Json<SessionReply>, ApiError> {
     let login = Login::checked(login)?;
     let session = app
-        .platform()
+        .accounts()?
         .auth
         .open_session(&site, login.sign_in(address, about))
         .await?;
@@ -117,7 +117,7 @@ pub(crate) async fn close_session(
     headers: HeaderMap,
 ) -> Result<axum::Json<SessionEnded>, ApiError> {
     let token = session_token(&headers).ok_or(Error::Unauthenticated(NO_CREDENTIAL))?;
-    app.platform()
+    app.accounts()?
         .auth
         .close_session(&site, token, request)
         .await?;
@@ -151,7 +151,7 @@ pub(crate) async fn token(
 ) -> Result<axum::Json<TokenReply>, ApiError> {
     let login = Login::checked(login)?;
     let pair = app
-        .platform()
+        .accounts()?
         .auth
         .sign_in(&site, login.sign_in(address, about))
         .await?;
@@ -180,7 +180,7 @@ pub(crate) async fn refresh(
 ) -> Result<axum::Json<TokenReply>, ApiError> {
     let Refresh { refresh } = request.whole()?;
     let pair = app
-        .platform()
+        .accounts()?
         .auth
         .refresh(&site, &refresh, address)
         .await?;
@@ -202,7 +202,7 @@ pub(crate) async fn blacklist(
     Json(request): Json<Refresh>,
 ) -> Result<axum::Json<crate::envelope::Nothing>, ApiError> {
     let Refresh { refresh } = request.whole()?;
-    app.platform()
+    app.accounts()?
         .auth
         .blacklist(&site, &refresh, address, about)
         .await?;

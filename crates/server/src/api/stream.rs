@@ -31,7 +31,7 @@ pub(crate) async fn stream(
     State(app): State<AppState>,
     caller: StayingCaller,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let changes = app.platform().invocations.watch();
+    let changes = app.services().invocations.watch();
     let watch = Watch {
         app,
         caller,
@@ -79,7 +79,7 @@ impl Watch {
 
     /// None for what the caller may not see, and for a record that cannot be read now.
     async fn event(&self, caller: &Principal, change: InvocationChanged) -> Option<Event> {
-        let invocations = &self.app.platform().invocations;
+        let invocations = &self.app.services().invocations;
         let invocation = invocations.get(caller, change.id).await.ok()?;
         let data = serde_json::to_string(&InvocationView::of(invocation)).ok()?;
         Some(Event::default().event("invocation").data(data))

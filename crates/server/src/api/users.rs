@@ -68,7 +68,7 @@ pub(crate) async fn create(
         is_staff: user.is_staff.unwrap_or(false),
         attributes: attributes(user.attributes.as_deref(), faults),
     });
-    let users = &app.platform().users;
+    let users = &app.accounts()?.users;
     let create = |remember| users.create(&access, input, remember);
     once.answer(&app, holding(&app, &access), created, create)
         .await
@@ -149,7 +149,7 @@ pub(crate) async fn list(
     Paging(page): Paging,
 ) -> Result<ListReply<UserView>, ApiError> {
     let page = app
-        .platform()
+        .accounts()?
         .users
         .list(&access, filter.query()?, page)
         .await?;
@@ -180,7 +180,7 @@ pub(crate) async fn preferences(
     State(app): State<AppState>,
     Caller(caller): Caller,
 ) -> Result<Reply<Object>, ApiError> {
-    let preferences = app.platform().users.preferences(&caller).await?;
+    let preferences = app.accounts()?.users.preferences(&caller).await?;
     let message = match preferences.is_damaged {
         false => "Preferences retrieved successfully",
         true => "The stored preferences are damaged; these are the defaults",
@@ -223,7 +223,7 @@ async fn change_preferences(
     caller: &Principal,
     change: Draft<PreferencesChange>,
 ) -> Result<Reply<Object>, ApiError> {
-    let users = &app.platform().users;
+    let users = &app.accounts()?.users;
     let preferences = users.change_preferences(caller, change).await?;
     Ok(Reply::new("Preferences updated successfully", preferences))
 }
@@ -238,7 +238,7 @@ pub(crate) async fn get(
     Path(username): Path<String>,
     conditions: Conditions,
 ) -> Result<Response, ApiError> {
-    let user = app.platform().users.get(&caller, &username).await?;
+    let user = app.accounts()?.users.get(&caller, &username).await?;
     shown(&conditions, user)
 }
 
@@ -341,7 +341,7 @@ pub(crate) async fn update(
         target,
     }: Change<UpdateUser>,
 ) -> Result<Response, ApiError> {
-    let users = &app.platform().users;
+    let users = &app.accounts()?.users;
     let mut expected = None;
     if target.is_particular() {
         let user = users.get(&caller, &username).await?;
@@ -393,7 +393,7 @@ pub(crate) async fn delete(
     Path(username): Path<String>,
     conditions: Conditions,
 ) -> Result<Reply<Nothing>, ApiError> {
-    let users = &app.platform().users;
+    let users = &app.accounts()?.users;
     let mut expected = None;
     if conditions.must_match() {
         let user = users.get(access.principal(), &username).await?;
@@ -414,7 +414,7 @@ pub(crate) async fn apps(
     Caller(caller): Caller,
     Path(username): Path<String>,
 ) -> Result<ListReply<AppView>, ApiError> {
-    let apps = app.platform().users.apps(&caller, &username).await?;
+    let apps = app.accounts()?.users.apps(&caller, &username).await?;
     let apps = apps.into_iter().map(AppView::from).collect();
     Ok(ListReply::all("Apps retrieved successfully", apps))
 }

@@ -14,7 +14,7 @@ use tollgate_core::auth::Credential;
 use tollgate_core::error::Error;
 use tollgate_core::ids::SiteId;
 use tollgate_core::request::CredentialKind;
-use tollgate_core::rights::{AppAccess, NO_CREDENTIAL, Principal, Right, SiteAccess};
+use tollgate_core::rights::{AppAccess, Principal, Right, SiteAccess};
 use tollgate_core::secrets::TierAccess;
 use tollgate_core::site::Site;
 use utoipa::IntoParams;
@@ -40,8 +40,7 @@ impl FromRequestParts<AppState> for Caller {
 }
 
 async fn verify(headers: &HeaderMap, site: &Site, app: &AppState) -> Result<Principal, ApiError> {
-    let credential = credential(headers).ok_or(Error::Unauthenticated(NO_CREDENTIAL))?;
-    Ok(app.platform().auth.verify(site, credential).await?)
+    Ok(app.authenticate().caller(site, headers).await?)
 }
 
 /// A caller who stays: for answers that go on, so that a credential or a right that ends meanwhile
@@ -80,7 +79,7 @@ impl FromRequestParts<AppState> for StayingCaller {
 
 /// The credential of a request. `Authorization` wins over a session token; a scheme that is not
 /// ours is no credential.
-fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
+pub(crate) fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
     let authorization = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
@@ -140,7 +139,7 @@ impl<R: Right> FromRequestParts<AppState> for InApp<R> {
             .iter()
             .find_map(|(name, value)| (name == "app_slug").then_some(value));
         let slug = slug.ok_or_else(|| ApiError::internal("the route has no {app_slug}"))?;
-        Ok(Self(app.platform().apps.enter(principal, slug).await?))
+        Ok(Self(app.services().apps.enter(principal, slug).await?))
     }
 }
 
@@ -162,7 +161,7 @@ impl<R: Right> FromRequestParts<AppState> for InTier<R> {
         let Caller(principal) = Caller::from_request_parts(parts, app).await?;
         let Query(tier) = Query::<TierQuery>::from_request_parts(parts, app).await?;
         let slug = tier.app.as_deref().filter(|slug| !slug.is_empty());
-        Ok(Self(app.platform().secrets.enter(principal, slug).await?))
+        Ok(Self(app.services().secrets.enter(principal, slug).await?))
     }
 }
 

@@ -13,7 +13,9 @@ mod query;
 mod request_info;
 mod site;
 
-pub(crate) use caller::{Caller, Can, InApp, InTier, StayingCaller, TierQuery, session_token};
+pub(crate) use caller::{
+    Caller, Can, InApp, InTier, StayingCaller, TierQuery, credential, session_token,
+};
 pub(crate) use change::{Change, Updates};
 pub(crate) use conditions::{Conditions, IfMatch, IfNoneMatch, tagged};
 pub(crate) use creation::Creation;

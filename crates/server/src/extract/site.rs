@@ -20,7 +20,7 @@ impl FromRequestParts<AppState> for AtSite {
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, ApiError> {
         let host = host_name(parts);
-        Ok(Self(app.platform().auth.sites().site(host).await?))
+        Ok(Self(app.authenticate().site(host).await?))
     }
 }
 

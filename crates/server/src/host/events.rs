@@ -7,10 +7,10 @@ use serde_json::value::RawValue;
 use tollgate_core::engine::PublishResponse;
 use tollgate_core::error::Error;
 use tollgate_core::json::JsonText;
-use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::HostError;
 use tollgate_core::rights::Actor;
 use tollgate_core::secrets::OwnApp;
+use tollgate_core::services::Services;
 
 /// What is published.
 #[derive(Deserialize)]
@@ -22,7 +22,7 @@ struct Publish {
 
 /// Answers `events.publish`.
 pub(super) async fn answer(
-    platform: &Platform,
+    platform: &Services,
     (actor, own): (&Actor, &OwnApp),
     method: &str,
     args: &RawValue,
@@ -34,7 +34,7 @@ pub(super) async fn answer(
 }
 
 async fn publish(
-    platform: &Platform,
+    platform: &Services,
     actor: &Actor,
     own: &OwnApp,
     asked: Publish,

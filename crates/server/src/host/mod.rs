@@ -18,11 +18,11 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 use tollgate_core::engine::HostFactory;
 use tollgate_core::error::Error;
-use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
 use tollgate_core::rights::Actor;
 use tollgate_core::room::Taken;
 use tollgate_core::secrets::OwnApp;
+use tollgate_core::services::Services;
 use tower::ServiceExt as _;
 
 mod answer;
@@ -36,7 +36,7 @@ use self::parts::{number, slug, task, username};
 /// Makes the functions' side of the API. Holds routes and platform weakly: they hold this.
 pub(crate) struct ApiHosts {
     pub(crate) routes: Weak<Router>,
-    pub(crate) platform: Weak<Platform>,
+    pub(crate) platform: Weak<Services>,
 }
 
 impl HostFactory for ApiHosts {
@@ -52,7 +52,7 @@ impl HostFactory for ApiHosts {
 
 struct ApiHost {
     routes: Weak<Router>,
-    platform: Weak<Platform>,
+    platform: Weak<Services>,
     actor: Actor,
     own: OwnApp,
 }

@@ -8,14 +8,14 @@ use crate::views::SecretView;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tollgate_core::limits;
-use tollgate_core::platform::Platform;
 use tollgate_core::ports::runtime::HostError;
 use tollgate_core::ports::store::PageRequest;
 use tollgate_core::secrets::OwnApp;
+use tollgate_core::services::Services;
 
 /// Answers `secrets.get` and `secrets.list`.
 pub(super) async fn answer(
-    platform: &Platform,
+    platform: &Services,
     own: &OwnApp,
     method: &str,
     mut args: Map<String, Value>,

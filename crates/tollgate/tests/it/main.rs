@@ -1,5 +1,6 @@
 //! The crate as an embedding program uses it.
 
+mod examples;
 mod minimal;
 mod misuse;
 mod outside;
