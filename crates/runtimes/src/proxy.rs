@@ -137,21 +137,26 @@ impl Body {
         }
     }
 
-    /// The object that says no, and its reason. Of one that cannot be kept only the reason is.
+    /// The object that says no, and what callers are told of it. Of one that cannot be kept only the reason is, with
+    /// what end users read.
     fn refusal(&self) -> Option<(Answer, String)> {
         let json = self.json.as_ref()?;
-        let reason = refusal_in(json)?;
+        let no = refusal_in(json)?;
         let answer = match &self.fault {
             None => Answer::of(json.clone()),
             Some(fault) => Answer {
-                result: JsonText::from(&json!({"success": false, "error": reason})),
+                result: JsonText::from(&json!({
+                    "success": false,
+                    "error": no.reason,
+                    "user_message": no.user_message,
+                })),
                 note: Some(format!(
                     "Only the reason of the webhook's answer was kept. {}",
                     fault.message
                 )),
             },
         };
-        Some((answer, reason))
+        Some((answer, no.told().to_owned()))
     }
 
     /// The failure, with what was said for those who may read it.

@@ -66,7 +66,8 @@
 //!
 //! - `axum` (on): the API of events, functions and runs as a router, with your own accounts: see [`axum::router`].
 //!
-//! Without all of them, functions are your own Rust: see [`macro@function`].
+//! Without all of them, functions are your own Rust: see [`macro@function`]. Such an embedder takes in at most 170 packages
+//! besides these (a test counts them), and neither an HTTP client nor a server.
 
 mod actor;
 mod around;

@@ -144,10 +144,34 @@ fn patch_of(params: &str) -> Result<Value, String> {
     serde_json::from_str(params).map_err(|error| error.to_string())
 }
 
-/// The reason that an object with `"success": false` gives; none if it is no such object.
-pub fn refusal_in(object: &JsonText) -> Option<String> {
+/// What an object with `"success": false` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct No {
+    /// The reason.
+    pub reason: String,
+    /// What the end user reads instead.
+    pub user_message: Option<UserMessage>,
+}
+
+impl No {
+    /// What those may be told who only called: never the reason where there is something for them.
+    pub fn told(&self) -> &str {
+        let message = self.user_message.as_ref();
+        message.map_or(&self.reason, |it| it.in_language(&[]))
+    }
+}
+
+/// What an object with `"success": false` says; none if it is no such object.
+pub fn refusal_in(object: &JsonText) -> Option<No> {
     match Verdict::of_returned(object) {
-        Verdict::Deny { message, .. } => Some(message),
+        Verdict::Deny {
+            message,
+            user_message,
+            ..
+        } => Some(No {
+            reason: message,
+            user_message,
+        }),
         Verdict::Allow | Verdict::Enrich(_) | Verdict::Broken(_) => None,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Packages besides the workspace's own, on Linux. More of them must be a decision.
-const PACKAGES_MAX: usize = 150;
+const PACKAGES_MAX: usize = 170;
 
 fn packages(features: &[&str]) -> BTreeSet<String> {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");

@@ -128,7 +128,7 @@ async fn deploying_can_subscribe() {
         text.lines()
             .nth(1)
             .unwrap()
-            .starts_with("PRE_USER_CREATE   1 subscriber  "),
+            .starts_with("PRE_USER_CREATE                   1 subscriber   Before"),
         "{text}"
     );
 
