@@ -79,17 +79,7 @@ impl Tollgate {
             ..Saving::of(change)
         };
         let saved = events.save(saving, principal).await;
-        match (saved, made.take()) {
-            (Ok(()), Some(Ok(made))) => Ok(made),
-            (Err(Error::Store(StoreError::Refused)), Some(Err(error))) => {
-                Err(AroundError::Save(error))
-            }
-            (Err(error), _) => Err(AroundError::of(error)),
-            (Ok(()), _) => {
-                let what = "a change was committed and not made".to_owned();
-                Err(AroundError::Engine(Error::Internal(what)))
-            }
-        }
+        outcome(saved, made.take())
     }
 
     /// Writes to your own tables with no event around it: for making them, and for what nobody has to agree to. The rules for
@@ -111,16 +101,22 @@ impl Tollgate {
             .services
             .events
             .save(Saving::of(change), &self.inner.program);
-        match (saved.await, made.take()) {
-            (Ok(()), Some(Ok(made))) => Ok(made),
-            (Err(Error::Store(StoreError::Refused)), Some(Err(error))) => {
-                Err(AroundError::Save(error))
-            }
-            (Err(error), _) => Err(AroundError::of(error)),
-            (Ok(()), _) => {
-                let what = "a change was committed and not made".to_owned();
-                Err(AroundError::Engine(Error::Internal(what)))
-            }
+        outcome(saved.await, made.take())
+    }
+}
+
+/// What a change made, if its unit was committed.
+fn outcome<T, E>(
+    saved: Result<(), Error>,
+    made: Option<Result<T, E>>,
+) -> Result<T, AroundError<E>> {
+    match (saved, made) {
+        (Ok(()), Some(Ok(made))) => Ok(made),
+        (Err(Error::Store(StoreError::Refused)), Some(Err(error))) => Err(AroundError::Save(error)),
+        (Err(error), _) => Err(AroundError::of(error)),
+        (Ok(()), _) => {
+            let what = "a change was committed and not made".to_owned();
+            Err(AroundError::Engine(Error::Internal(what)))
         }
     }
 }
