@@ -79,7 +79,7 @@ impl Tollgate {
             ..Saving::of(change)
         };
         let saved = events.save(saving, principal).await;
-        outcome(saved, made.take())
+        came_to(saved, made.take())
     }
 
     /// Writes to your own tables with no event around it: for making them, and for what nobody has to agree to. The rules for
@@ -101,12 +101,12 @@ impl Tollgate {
             .services
             .events
             .save(Saving::of(change), &self.inner.program);
-        outcome(saved.await, made.take())
+        came_to(saved.await, made.take())
     }
 }
 
 /// What a change made, if its unit was committed.
-fn outcome<T, E>(
+fn came_to<T, E>(
     saved: Result<(), Error>,
     made: Option<Result<T, E>>,
 ) -> Result<T, AroundError<E>> {
