@@ -162,13 +162,14 @@ async fn place(folder: &str, order: OrderProposal) -> Result<(), Box<dyn std::er
         Err(AroundError::Refused(refusal)) => println!("refused: {refusal}"),
         Err(error) => return Err(error.into()),
     }
+    let mut changes = tollgate.changes();
     loop {
         let runs = tollgate.runs(Some("receipt")).await?;
         if runs.iter().all(|run| run.state == State::Succeeded) {
             println!("receipts: {}", runs.len());
             break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        changes.next().await;
     }
     tollgate.stop(Duration::from_secs(5)).await;
     Ok(())

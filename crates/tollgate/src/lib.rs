@@ -88,6 +88,7 @@ pub use builder::{Builder, StartError, Tollgate};
 pub use error::AroundError;
 pub use events::{Described, EventService, Published};
 pub use functions::{App, SystemFunction};
+pub use runs::Changes;
 pub use tollgate_macros::{LifecycleEvent, function};
 
 pub use rusqlite;

@@ -1,13 +1,19 @@
 //! Looking at what ran.
 
 use crate::builder::Tollgate;
+use tokio::sync::broadcast;
 use tollgate_core::error::Error;
 use tollgate_core::ids::InvocationId;
-use tollgate_core::invocations::Invocation;
+use tollgate_core::invocations::{Invocation, InvocationChanged};
 use tollgate_core::limits;
 use tollgate_core::ports::store::{InvocationQuery, PageRequest};
 
 impl Tollgate {
+    /// Tells of changes from now on: ask for it before you look.
+    pub fn changes(&self) -> Changes {
+        Changes(self.inner.services.invocations.watch())
+    }
+
     /// The newest runs, at most 100, without their logs; of one function if its slug is given.
     ///
     /// # Errors
@@ -39,5 +45,17 @@ impl Tollgate {
             .invocations
             .get(&self.inner.program, id)
             .await
+    }
+}
+
+/// Tells that runs have begun or ended. Made by [`Tollgate::changes`].
+pub struct Changes(broadcast::Receiver<InvocationChanged>);
+
+impl Changes {
+    /// Waits until a run has begun or ended, and been written so. Several changes may be told as one: look at what
+    /// stands there.
+    pub async fn next(&mut self) {
+        // Whoever lags behind has missed some, and looks all the same; at the end of the engine there is nothing to wait for.
+        let _ = self.0.recv().await;
     }
 }

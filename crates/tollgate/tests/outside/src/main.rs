@@ -90,12 +90,13 @@ async fn tell(tollgate: &Tollgate) {
 
 /// Waits until nothing of the second function is left to do.
 async fn settle(tollgate: &Tollgate) {
+    let mut changes = tollgate.changes();
     loop {
         let runs = tollgate.runs(Some("notify")).await.unwrap();
         if runs.iter().all(|run| run.state == State::Succeeded) {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        changes.next().await;
     }
 }
 
