@@ -11,7 +11,7 @@ use syn::{DeriveInput, ItemFn, parse_macro_input};
 
 /// Makes a type the parameters of an event, and describes the event.
 ///
-/// ```ignore
+/// ```text
 /// #[derive(Clone, Serialize, Deserialize, JsonSchema, LifecycleEvent)]
 /// #[event(
 ///     name = "PRE_ORDER_CREATE",
@@ -40,7 +40,7 @@ pub fn derive_lifecycle_event(input: TokenStream) -> TokenStream {
 /// Makes an `async fn(SystemCall) -> Result<Value, String>` one that gives a system function, registered under its name
 /// with dashes.
 ///
-/// ```ignore
+/// ```text
 /// #[tollgate::function]
 /// async fn check_stock(call: SystemCall) -> Result<Value, String> { … }
 ///

@@ -88,7 +88,7 @@ impl Name {
 pub struct EventType(&'static Name);
 
 impl EventType {
-    /// The handle of a declared name: see [`event_types!`](crate::event_types).
+    /// The handle of a declared name: see [`event_types!`](crate::event_types!).
     pub const fn declared(name: &'static Name) -> Self {
         Self(name)
     }

@@ -1,7 +1,7 @@
 //! Event types as data: a handle on a name, what stands behind it, and the values that are published.
 //!
 //! Nothing here knows an event of the platform. Who publishes one declares it beside the rules of its
-//! own ([`event_types!`](crate::event_types)), says what it carries ([`LifecycleEvent`]) and registers it
+//! own ([`event_types!`](crate::event_types!)), says what it carries ([`LifecycleEvent`]) and registers it
 //! once ([`Catalogue`]). What an app declares for itself is data as well ([`own`]).
 
 mod catalogue;

@@ -42,6 +42,6 @@ impl VerdictKind {
 pub struct RecordedVerdict {
     /// Which of the four it is.
     pub kind: VerdictKind,
-    /// The reason of a denial, cut to [`limits::VERDICT_MESSAGE_BYTES`].
+    /// The reason of a denial, cut to [`crate::limits::VERDICT_MESSAGE_BYTES`].
     pub message: Option<String>,
 }

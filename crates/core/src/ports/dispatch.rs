@@ -1,6 +1,6 @@
 //! The port to whatever carries tasks to runtimes: `exec` in this process.
 //!
-//! An implementation runs tasks and reports; which state follows is [`crate::task`]'s decision.
+//! An implementation runs tasks and reports; which state follows is [`crate::tasks`]'s decision.
 
 use super::runtime::{HostCalls, RunReport};
 use super::store::Claimed;

@@ -6,4 +6,4 @@ mod failure;
 mod machine;
 
 pub use failure::{Failure, FailureKind};
-pub use machine::{Attempt, Input, State, Task, Waiter, retry_delay};
+pub use machine::{Attempt, Input, Refused, State, Task, Waiter, retry_delay};
