@@ -423,6 +423,9 @@ pub const EVENT_FAULTS: usize = 100;
 /// Bytes of a client's `User-Agent` that events show.
 pub const USER_AGENT_BYTES: usize = 512;
 
+/// Bytes of a host name that events show (RFC 1035, section 2.3.4).
+pub const HOST_NAME_BYTES: usize = 255;
+
 /// Bytes of an `Accept-Language` header that are read.
 pub const ACCEPT_LANGUAGE_BYTES: usize = 1024;
 

@@ -36,7 +36,7 @@ pub struct RequestPatch {
     pub request_id: Option<String>,
     /// By what the caller was recognised.
     pub credential_kind: Option<Option<CredentialKind>>,
-    /// The host name that was asked for.
+    /// The host name that was asked for, cut to [`limits::HOST_NAME_BYTES`].
     pub host: Option<String>,
 }
 
@@ -77,6 +77,11 @@ impl RequestInfo {
             host: patch.host.unwrap_or(self.host),
             languages: self.languages,
         }
+    }
+
+    /// A host name, cut to its bound.
+    pub fn cut_host(given: &str) -> String {
+        text::prefix(given, limits::HOST_NAME_BYTES).to_owned()
     }
 
     /// The languages of an `Accept-Language` header (RFC 9110, section 12.5.4), the best first.
@@ -154,6 +159,16 @@ mod tests {
             Vec::<String>::new()
         );
         assert_eq!(of(""), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_client_says_of_itself_is_bounded() {
+        let long = "x".repeat(60_000);
+        assert_eq!(RequestInfo::cut_host(&long).len(), limits::HOST_NAME_BYTES);
+        assert_eq!(
+            RequestInfo::cut_user_agent(&long).len(),
+            limits::USER_AGENT_BYTES
+        );
     }
 
     #[test]

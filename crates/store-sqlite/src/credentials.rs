@@ -128,18 +128,20 @@ fn exchange(connection: &Connection, site: i64, used: &str, next: &Token) -> DbR
     insert_token(connection, site, next).map(|()| true)
 }
 
+/// Whether anything of it was open.
 fn end_family(
     connection: &Connection,
     site: i64,
     user: UserId,
     family: Uuid,
     (now, forget_at): (Timestamp, Timestamp),
-) -> DbResult<()> {
+) -> DbResult<bool> {
     let family = family.as_bytes();
     let values = params![site, user.0, family, now.as_micros()];
-    write(connection, END_FAMILY, values)?;
+    let ended = write(connection, END_FAMILY, values)?;
     let values = params![site, user.0, family, forget_at.as_micros()];
-    write(connection, NOTE_FAMILY, values).map(drop)
+    write(connection, NOTE_FAMILY, values)?;
+    Ok(ended > 0)
 }
 
 #[async_trait]
@@ -237,6 +239,22 @@ impl CredentialStore for Scoped {
             .await
     }
 
+    fn signed_out(
+        &self,
+        user: UserId,
+        family: Uuid,
+        now: Timestamp,
+        forget_at: Timestamp,
+    ) -> Change {
+        let (site, times) = (self.site(), (now, forget_at));
+        work::change(
+            move |connection| match end_family(connection, site, user, family, times)? {
+                true => Ok(()),
+                false => Err(Conflict::Gone.into()),
+            },
+        )
+    }
+
     fn family_ended(
         &self,
         user: UserId,
@@ -245,6 +263,6 @@ impl CredentialStore for Scoped {
         forget_at: Timestamp,
     ) -> Change {
         let (site, times) = (self.site(), (now, forget_at));
-        work::change(move |connection| end_family(connection, site, user, family, times))
+        work::change(move |connection| end_family(connection, site, user, family, times).map(drop))
     }
 }

@@ -268,13 +268,13 @@ impl AuthService {
         family: Uuid,
     ) -> Change {
         let now = self.clock.now();
-        store.family_ended(
-            user,
-            family,
-            now,
-            now.plus(limits::ACCESS_TOKEN_TTL + MARGIN),
-        )
+        store.family_ended(user, family, now, forget_at(now))
     }
+}
+
+/// Until when an ended family is remembered.
+pub(super) fn forget_at(now: Timestamp) -> Timestamp {
+    now.plus(limits::ACCESS_TOKEN_TTL + MARGIN)
 }
 
 pub(super) fn stored(origin: Origin, kind: TokenKind, hash: String, now: Timestamp) -> Token {

@@ -8,7 +8,7 @@ use super::events::{
     AddedClaims, LoggedIn, LoggedOut, LoginFailed, LoginKind, LoginProposal, POST_LOGIN,
     POST_LOGIN_FAILED, ProposedLogin,
 };
-use super::families::{Session, TokenPair, stored};
+use super::families::{Session, TokenPair, forget_at, stored};
 use super::gate::Typed;
 use super::service::{AuthService, SignIn, WRONG_LOGIN};
 use crate::engine::{Agreement, Saving, Verdicts};
@@ -100,8 +100,11 @@ impl AuthService {
         });
         let proposed = ProposedLogin { claims };
         let Agreement { proposal, verdicts } = self.events.ask(&pre, proposed, &principal).await?;
+        // Functions take their time: what is told afterwards is the account as it is by now.
+        let now = self.principals.active(site.id, record.user.id).await?;
+        let user = now.and_then(|now| now.user().cloned()).ok_or_else(wrong)?;
         Ok(Admitted {
-            user: record.user,
+            user,
             epoch: record.epoch,
             kind,
             principal,
@@ -137,10 +140,7 @@ impl AuthService {
         let saving = Saving { verdicts, ..saving };
         match self.events.save(saving, &principal).await {
             // The password was changed, or the account closed, while the old one was checked.
-            Err(
-                Error::Store(StoreError::Conflict(Conflict::Gone))
-                | Error::Conflict(Conflict::Gone),
-            ) => Err(Error::Unauthenticated(WRONG_LOGIN)),
+            Err(error) if is_gone(&error) => Err(Error::Unauthenticated(WRONG_LOGIN)),
             saved => saved,
         }
     }
@@ -164,25 +164,24 @@ impl AuthService {
         request: Arc<RequestInfo>,
     ) {
         let nobody = Principal::nobody(TenantScope::verified(site.id)).by_request(request);
-        let told = async {
-            if !self
-                .events
-                .is_subscribed(POST_LOGIN_FAILED, &nobody)
-                .await?
-            {
+        let (events, store) = (self.events.clone(), Arc::clone(&self.store));
+        let (site, login) = (site.id, login.to_owned());
+        let told = async move {
+            if !events.is_subscribed(POST_LOGIN_FAILED, &nobody).await? {
                 return Ok(());
             }
-            self.events.admit(POST_LOGIN_FAILED, &nobody).await?;
-            let system = self.store.system(Reason::Authenticate);
-            let record = system.login_record(site.id, login).await?;
+            events.admit_stranger(POST_LOGIN_FAILED, &nobody).await?;
+            let system = store.system(Reason::Authenticate);
+            let record = system.login_record(site, &login).await?;
             let user = record.map(|record| UserParams::from(&record.user));
             let failed = Event::of(LoginFailed { user, kind });
-            self.events.publish_event(&failed, &nobody).await.map(drop)
+            events.publish_event(&failed, &nobody).await.map(drop)
         };
-        let told: Result<(), Error> = told.await;
-        if let Err(error) = told {
+        // Whoever guesses may hang up, and is told of all the same.
+        let told: Result<Result<(), Error>, _> = tokio::spawn(told).await;
+        if let Ok(Err(error)) = told {
             let event = LoginFailed::TYPE;
-            tracing::warn!(site.id = %site.id, %event, %error, "a failed sign-in is told to nobody");
+            tracing::warn!(site.id = %site, %event, %error, "a failed sign-in is told to nobody");
         }
     }
 
@@ -194,7 +193,10 @@ impl AuthService {
         request: Arc<RequestInfo>,
     ) -> Result<(), Error> {
         let user = token.user_id;
-        let change = self.family_ended(&*self.scoped(site), user, token.family);
+        let now = self.clock.now();
+        let change = self
+            .scoped(site)
+            .signed_out(user, token.family, now, forget_at(now));
         let principal = self.principals.active(site.id, user).await?;
         let (Some(principal), kind) = (principal, kind_of(token)) else {
             // An account that is closed has nothing open, and nobody to tell of.
@@ -206,7 +208,11 @@ impl AuthService {
             params.ok_or_else(|| Error::Internal("an account without a user".to_owned()))?;
         let post = Event::of(LoggedOut { user: params, kind });
         let saving = self.saving(site, user, change, post);
-        self.events.save(saving, &principal).await
+        match self.events.save(saving, &principal).await {
+            // Another one was faster: nobody is signed out twice.
+            Err(error) if is_gone(&error) => Ok(()),
+            saved => saved,
+        }
     }
 }
 
@@ -215,4 +221,11 @@ const fn kind_of(token: &Token) -> LoginKind {
         TokenKind::Session => LoginKind::Session,
         TokenKind::Refresh => LoginKind::Tokens,
     }
+}
+
+const fn is_gone(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Store(StoreError::Conflict(Conflict::Gone)) | Error::Conflict(Conflict::Gone)
+    )
 }

@@ -77,7 +77,8 @@ impl EventService {
         };
         let store = self.engine.scoped(access.asker().scope());
         let completions = unsaved(verdicts.take_completions());
-        self.engine.complete_or_later(&store, completions).await;
+        let engine = Arc::clone(&self.engine);
+        detached(async move { engine.complete_or_later(&store, completions).await }).await;
         Err(error)
     }
 
@@ -171,4 +172,10 @@ fn unsaved(completions: Vec<Completion>) -> Vec<Completion> {
             ..completion
         })
         .collect()
+}
+
+/// Carries work to its end, even if whoever waits for it goes away.
+pub(super) async fn detached(work: impl Future<Output = ()> + Send + 'static) {
+    // One that panicked has said so, and nobody else can do its work.
+    let _ = tokio::spawn(work).await;
 }

@@ -260,13 +260,34 @@ impl EventService {
     /// # Errors
     /// [`Error::QueueFull`].
     pub async fn admit(&self, event: EventType, principal: &Principal) -> Result<(), Error> {
+        self.admit_from(Queuer::Event, event, principal).await
+    }
+
+    /// The same for what nobody who is signed in causes: it may fill a part of the queue only.
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`].
+    pub(crate) async fn admit_stranger(
+        &self,
+        event: EventType,
+        principal: &Principal,
+    ) -> Result<(), Error> {
+        self.admit_from(Queuer::Stranger, event, principal).await
+    }
+
+    async fn admit_from(
+        &self,
+        queuer: Queuer,
+        event: EventType,
+        principal: &Principal,
+    ) -> Result<(), Error> {
         let engine = &self.engine;
         let runs = engine.subscriptions(principal.scope(), event).await?.len();
         match u64::try_from(runs).unwrap_or(u64::MAX) {
             0 => Ok(()),
             count => {
                 let site = principal.scope().site_id();
-                engine.admit(site, Queuer::Event, count).await
+                engine.admit(site, queuer, count).await
             }
         }
     }
@@ -287,6 +308,14 @@ impl EventService {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the event tells of a refusal.
+    fn tells_of_a_refusal(&self, event: EventType) -> bool {
+        let specs = self.engine.catalogue.specs().iter();
+        specs
+            .filter_map(EventSpec::denied)
+            .any(|denied| denied == event)
     }
 
     /// One member per subscription whose conditions hold, or cannot be evaluated.
@@ -322,6 +351,11 @@ impl EventService {
             let executable = Arc::clone(&subscription.executable);
             let link = Link(executable.function_id, Some(event_type));
             if let Some(reason) = principal.chain().refusal(link, &executable.function_name) {
+                if self.tells_of_a_refusal(event_type) {
+                    // The others are told: nobody can go back to before what was refused.
+                    tracing::warn!(event = %event_type, reason, "a refusal is not told to one of its functions");
+                    continue;
+                }
                 return Err(Error::Chain(reason));
             }
             let cause = Cause {

@@ -1,6 +1,7 @@
 //! The PRE stage: waits for every function's verdict and adds them up. It fails closed.
 
 use super::Engine;
+use super::operation::detached;
 use super::patch::enrich;
 use super::proposal::Proposal;
 use super::publish::EventService;
@@ -289,7 +290,11 @@ impl PreStage {
             principal,
             members: _,
         } = self;
-        record_refusal(&events, &store, &principal, denied, completions).await;
+        // Whoever waits may go away: what has been taken is written all the same.
+        detached(async move {
+            record_refusal(&events, &store, &principal, denied, completions).await;
+        })
+        .await;
         Error::PreStage(Box::new(Refusal {
             event: spec.event,
             broken,

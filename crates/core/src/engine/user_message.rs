@@ -18,15 +18,18 @@ pub enum UserMessage {
 
 /// The language of those whose own is not among the texts.
 const FALLBACK: &str = "en";
+/// What stands for a message that cannot be shown.
+const NOTHING_SAID: &str = "The operation was refused";
 
 impl UserMessage {
-    /// Reads what a function returned; none for `null` and for what says nothing. Each text is cut to
+    /// Reads what a function returned; none for `null`. What says nothing, or cannot be shown, was meant for the
+    /// user all the same: the reason is not told in its place. Each text is cut to
     /// [`limits::VERDICT_MESSAGE_BYTES`], and [`limits::USER_MESSAGE_LANGUAGES`] are kept.
     pub(super) fn of(raw: &RawValue) -> Option<Self> {
         let is_short = raw.get().len() <= limits::USER_MESSAGE_BYTES;
         let value = is_short.then(|| serde_json::from_str(raw.get()).ok());
-        match value.flatten() {
-            Some(Value::Null) => None,
+        let said = match value.flatten() {
+            Some(Value::Null) => return None,
             Some(Value::String(text)) => said(&text).map(Self::Text),
             Some(Value::Object(texts)) => {
                 let said = |(tag, text): (String, Value)| {
@@ -37,9 +40,9 @@ impl UserMessage {
                 (!texts.is_empty()).then_some(Self::ByLanguage(texts))
             }
             Some(other) => said(&other.to_string()).map(Self::Text),
-            // It was meant for the user and cannot be shown: the reason must not be told in its place.
-            None => Some(Self::Text("The operation was refused".to_owned())),
-        }
+            None => None,
+        };
+        Some(said.unwrap_or_else(|| Self::Text(NOTHING_SAID.to_owned())))
     }
 
     /// The text in the first of the wanted languages that there is: the tag itself, or what it begins with.
@@ -48,10 +51,13 @@ impl UserMessage {
             Self::Text(text) => return text,
             Self::ByLanguage(texts) => texts,
         };
+        // The tag without its last part, and so on (RFC 4647, section 3.4); then whatever is of the language.
         let of_tag = |tag: &str| {
-            let language = tag.split('-').next().unwrap_or(tag);
-            let same = |known: &str| known.split(['-', '_']).next() == Some(language);
-            let exact = texts.get(tag).or_else(|| texts.get(language));
+            let shorter = |tag: &&str| tag.rsplit_once('-').map(|(begin, _)| begin.len());
+            let tags = std::iter::successors(Some(tag), |it| Some(&tag[..shorter(it)?]));
+            let language = tag.split('-').next();
+            let same = |known: &str| known.split(['-', '_']).next() == language;
+            let exact = tags.into_iter().find_map(|it| texts.get(it));
             exact.or_else(|| texts.iter().find(|it| same(it.0)).map(|it| it.1))
         };
         let wanted = wanted.iter().map(String::as_str).chain([FALLBACK]);
@@ -97,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_none_and_what_cannot_be_shown_hides_the_reason() {
+    fn what_says_nothing_or_cannot_be_shown_hides_the_reason() {
         for nothing in [
             json!(null),
             json!(""),

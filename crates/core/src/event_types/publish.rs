@@ -48,7 +48,10 @@ impl OwnEventService {
             Error::Validation(faults.collect())
         })?;
         let principal = self.engine.publisher(actor).await?;
-        self.events.admit(spec.event, &principal).await?;
+        match principal.user_id() {
+            Some(_) => self.events.admit(spec.event, &principal).await?,
+            None => self.events.admit_stranger(spec.event, &principal).await?,
+        }
         let published = self.events.publish_event(&event, &principal).await?;
         Ok(published.response)
     }

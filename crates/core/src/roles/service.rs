@@ -21,7 +21,7 @@ use crate::ports::store::{Change, RoleGrant, ScopedStore};
 use crate::rights::{AppAccess, Permission, Principal, RoleName, SiteAccess, right};
 use crate::time::Timestamp;
 use crate::users::{Standing, User, functions_may_change};
-use crate::validation::{FieldError, refuse};
+use crate::validation::FieldError;
 use std::sync::Arc;
 
 /// Gives and takes roles.
@@ -81,17 +81,17 @@ impl RoleService {
             errors.push(FieldError::new("expires_at", message));
         }
         let change = draft.checked(errors)?;
-        let (roles, users, expires_at) = (found.slugs(), found.named(), change.expires_at);
+        let (roles, expires_at) = (found.slugs(), change.expires_at);
         self.events.admit(POST_ROLE_ASSIGN, principal).await?;
         let pre = Event::of(RoleAssignProposal {
             roles: roles.clone(),
-            users: users.clone(),
+            users: found.named(),
             expires_at,
         });
-        let (access, found, verdicts) = self.agreed(&pre, access, &change).await?;
+        let (access, found, verdicts) = self.agreed(&pre, access, found).await?;
         let post = Event::of(RolesAssigned {
             roles,
-            users,
+            users: found.named(),
             expires_at,
         });
         let grants = found.grants.into_iter();
@@ -126,14 +126,15 @@ impl RoleService {
         let principal = access.principal();
         let store = self.engine.scoped(principal.scope());
         let (found, errors) = resolve(principal, &*store, draft.look()).await?;
-        let change = draft.checked(errors)?;
-        let (roles, users) = (found.slugs(), found.named());
+        draft.checked(errors)?;
+        let roles = found.slugs();
         self.events.admit(POST_ROLE_REVOKE, principal).await?;
         let pre = Event::of(RoleRevokeProposal {
             roles: roles.clone(),
-            users: users.clone(),
+            users: found.named(),
         });
-        let (access, found, verdicts) = self.agreed(&pre, access, &change).await?;
+        let (access, found, verdicts) = self.agreed(&pre, access, found).await?;
+        let users = found.named();
         let post = Event::of(RolesRevoked { roles, users });
         let ids: Vec<_> = found.users.iter().map(|user| user.id).collect();
         let (change, made) = store.roles_revoked(ids.clone(), found.grants);
@@ -151,20 +152,28 @@ impl RoleService {
     }
 
     /// Asks the PRE functions; then whoever asks is looked at again, and so are the accounts: functions take their
-    /// time.
+    /// time. The accounts are the same, whatever name leads to whom by now.
     async fn agreed(
         &self,
         pre: &Event,
         access: &SiteAccess<right::RolesAssign>,
-        change: &RoleChange,
+        found: Resolved,
     ) -> Result<(SiteAccess<right::RolesAssign>, Resolved, Verdicts), Error> {
         let mut agreement = self.events.ask(pre, Fixed, access.principal()).await?;
         let verdicts = &mut agreement.verdicts;
         let access = self.events.still(access, verdicts, Ok).await?;
         let store = self.engine.scoped(access.principal().scope());
-        let (found, errors) = resolve(access.principal(), &*store, change).await?;
-        refuse(errors)?;
-        Ok((access, found, agreement.verdicts))
+        let mut users = Vec::with_capacity(found.users.len());
+        for user in found.users {
+            let Some(now) = store.user(user.id).await? else {
+                let gone = unknown("usernames".to_owned(), "user", &user.profile.username);
+                return Err(Error::Validation(vec![gone]));
+            };
+            functions_may_change(access.principal(), Standing::of(&now))?;
+            users.push(now);
+        }
+        let grants = found.grants;
+        Ok((access, Resolved { users, grants }, agreement.verdicts))
     }
 
     async fn save(
@@ -253,9 +262,10 @@ async fn resolve(
     check_count("usernames", usernames, &mut errors);
     // What is too long is not looked up.
     let most = limits::ROLE_ASSIGNMENT;
-    let mut grants = Vec::with_capacity(roles.len().min(most));
+    let mut grants: Vec<RoleGrant> = Vec::with_capacity(roles.len().min(most));
     for (index, slug) in roles.iter().enumerate().take(most) {
         match find_role(store, slug).await? {
+            Some(grant) if grants.contains(&grant) => {}
             Some(grant) => grants.push(grant),
             None => errors.push(unknown(format!("roles.{index}"), "role", slug)),
         }

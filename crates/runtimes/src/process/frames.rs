@@ -262,9 +262,10 @@ fn bound_of(beginning: &[u8]) -> io::Result<Announced> {
     let bound = match (head.op, head.method) {
         ("result" | "failed", _) => limits::FRAME_BYTES,
         ("host", Some("http.request")) => limits::EGRESS_REQUEST_FRAME_BYTES,
-        ("host", Some("users.create" | "users.update" | "functions.execute")) => {
-            limits::REQUEST_BODY_BYTES + SMALL_BYTES
-        }
+        (
+            "host",
+            Some("users.create" | "users.update" | "functions.execute" | "events.publish"),
+        ) => limits::REQUEST_BODY_BYTES + SMALL_BYTES,
         _ => limits::SMALL_FRAME_BYTES,
     };
     let asks = head.op == "host";

@@ -34,7 +34,7 @@ impl FromRequestParts<AppState> for About {
             user_agent: text(USER_AGENT).map(|it| RequestInfo::cut_user_agent(&it)),
             request_id: id.unwrap_or_default().to_owned(),
             credential_kind: credential_kind(&parts.headers),
-            host: host_name(parts).to_owned(),
+            host: RequestInfo::cut_host(host_name(parts)),
             languages: text(ACCEPT_LANGUAGE)
                 .map(|it| RequestInfo::languages(&it))
                 .unwrap_or_default(),

@@ -260,6 +260,16 @@ pub trait CredentialStore: Send + Sync {
     /// expired.
     async fn exchange_token(&self, used: String, next: Token) -> Result<bool, StoreError>;
 
+    /// The same for somebody who signs out: [`super::Conflict::Gone`] comes from the unit when nothing of the sign-in was
+    /// open any more.
+    fn signed_out(
+        &self,
+        user: UserId,
+        family: Uuid,
+        now: Timestamp,
+        forget_at: Timestamp,
+    ) -> Change;
+
     /// Ends all sessions and refresh tokens that came from one sign-in, and until `forget_at` lists
     /// it in [`super::CredentialOwner::ended_families`].
     fn family_ended(

@@ -59,6 +59,18 @@ async fn the_end_of_a_refresh_token_is_told_once_for_its_sign_in() {
     me.is_error(401, "UNAUTHORIZED");
 }
 
+#[tokio::test]
+async fn whoever_signs_out_many_times_at_once_is_told_of_once() {
+    let (app, root) = world().await;
+    app.user(&root, "ann", &[]).await;
+    agrees(&app, &root, "POST_LOGOUT", "bye").await;
+    let pair = sign_in(&app, TOKEN, "ann", PASSWORD).await.ok();
+    let ends = (0..8).map(|_| blacklist(&app, &pair["refresh"]));
+    let ended_with = futures_util::future::join_all(ends).await;
+    assert_eq!(ended_with, [200; 8]);
+    ended(&app, &root, "bye", 1).await;
+}
+
 /// Every event around accounts runs a function; then all that is on disk is searched.
 #[tokio::test]
 async fn no_password_and_no_token_is_on_disk() {

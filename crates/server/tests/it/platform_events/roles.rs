@@ -174,3 +174,34 @@ async fn rights_and_accounts_are_looked_at_again_when_functions_have_agreed() {
         }
     }
 }
+
+/// Names lead to other accounts by the time at which functions have agreed.
+#[tokio::test]
+async fn a_role_goes_to_the_account_that_functions_saw() {
+    let (app, root) = world().await;
+    for name in ["victim", "mallory"] {
+        app.user(&root, name, &[]).await;
+    }
+    let (seen, _) = look(&app, &root, "victim").await;
+    let id = app.function(&root, "Look").await;
+    app.subscribe(&root, "PRE_ROLE_ASSIGN", id).await;
+    agrees(&app, &root, "POST_ROLE_ASSIGN", "done").await;
+    let body = json!({"roles": ["viewer"], "usernames": ["victim"]});
+    let pending = tokio::spawn(app.ask("POST", ASSIGN).json(&body).bearer(&root).send());
+    app.gate.entered().await;
+    for (from, to) in [("victim", "victim2"), ("mallory", "victim")] {
+        let path = format!("/api/users/{from}/");
+        let renamed = app.ask("PATCH", &path).json(&json!({"username": to}));
+        renamed.bearer(&root).send().await.ok();
+    }
+    app.gate.let_go(1);
+    pending.await.unwrap().ok();
+    assert_eq!(
+        look(&app, &root, "victim2").await,
+        (seen.clone(), json!(["viewer"]))
+    );
+    assert_eq!(look(&app, &root, "victim").await.1, json!([]));
+    let told = given(&app, &root, "done").await;
+    let users = json!([{"id": seen, "username": "victim2"}]);
+    assert_eq!(told["users"], users, "as it is called by now");
+}
