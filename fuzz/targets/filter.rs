@@ -11,6 +11,7 @@ use tollgate_core::filter::{Activation, Filter};
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
 use tollgate_core::platform;
+use tollgate_core::request::RequestInfo;
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::events::UserCreated;
 
@@ -38,7 +39,8 @@ fuzz_target!(|data: &[u8]| {
         let params = given.unwrap_or_else(|| spec.sample());
         let user = JsonText::of(&UserCreated::sample()).expect("a sample has JSON");
         let now = Timestamp::from_micros(1_764_060_000_000_000);
-        let activation = Activation::new(spec.event, params, Some(&user), now);
+        let request = RequestInfo::sample().written();
+        let activation = Activation::new(spec.event, params, request.as_ref(), Some(&user), now);
         let first = filter.matches(&activation);
         if let Err(reason) = &first {
             assert!(!reason.is_empty() && reason.len() <= limits::FILTER_REASON_BYTES);

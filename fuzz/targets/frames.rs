@@ -23,8 +23,8 @@ use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
 use tollgate_core::invocations::LogLine;
-use tollgate_core::room::Room;
 use tollgate_core::limits;
+use tollgate_core::room::Room;
 
 /// For its clock: a frame that stalls is given up.
 static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
