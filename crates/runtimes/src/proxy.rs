@@ -12,11 +12,11 @@ use breaker::{Breakers, LeftAlone};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::engine::verdict::refusal_in;
+use tollgate_core::engine::verdict::{No, refusal_in};
 use tollgate_core::events::{EventType, Phase};
 use tollgate_core::functions::webhook::{FindSecrets, WebhookState, signature};
 use tollgate_core::functions::{Executable, Source};
@@ -145,11 +145,7 @@ impl Body {
         let answer = match &self.fault {
             None => Answer::of(json.clone()),
             Some(fault) => Answer {
-                result: JsonText::from(&json!({
-                    "success": false,
-                    "error": no.reason,
-                    "user_message": no.user_message,
-                })),
+                result: JsonText::from(&kept(&no)),
                 note: Some(format!(
                     "Only the reason of the webhook's answer was kept. {}",
                     fault.message
@@ -165,6 +161,14 @@ impl Body {
             return failure;
         }
         failure.with_traceback(format!("The webhook's answer:\n{}", self.excerpt))
+    }
+}
+
+/// What of a refusal is kept, where the rest of the object cannot be.
+fn kept(no: &No) -> Value {
+    match &no.user_message {
+        Some(message) => json!({"success": false, "error": no.reason, "user_message": message}),
+        None => json!({"success": false, "error": no.reason}),
     }
 }
 
