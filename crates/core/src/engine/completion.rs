@@ -5,7 +5,7 @@ use crate::ports::dispatch::{FinishedRun, Taken};
 use crate::tasks::{Attempt, Failure, FailureKind, Input, State, Task, retry_delay};
 use std::sync::Arc;
 
-/// The completion of one attempt, decided by [`crate::task`].
+/// The completion of one attempt, decided by [`crate::tasks`].
 ///
 /// `invocation` names the version that ran. `random` is any number, for jitter. A run that the rules say cannot end so is a bug; it is
 /// recorded as failed rather than left open.

@@ -1,6 +1,6 @@
 //! The record of one run: an invocation is the same thing for PRE, POST and direct calls.
 //!
-//! Only [`crate::task`] decides how a record may change.
+//! Only [`crate::tasks`] decides how a record may change.
 
 use crate::events::EventType;
 use crate::ids::{AppId, EventId, FunctionId, InvocationId, SiteId, TaskId, UserId, VersionId};

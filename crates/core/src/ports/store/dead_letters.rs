@@ -1,6 +1,6 @@
 //! Dead letters of one site: finding them in order, and acting on them.
 //!
-//! Which state follows is [`crate::task`]'s decision; every write here guards on the state `dead`.
+//! Which state follows is [`crate::tasks`]'s decision; every write here guards on the state `dead`.
 
 use super::{InvocationQuery, OnCommit, StoreError};
 use crate::events::EventType;
