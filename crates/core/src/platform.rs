@@ -8,10 +8,8 @@ use crate::engine::{Engine, EventService, Parts};
 use crate::events::{Catalogue, UserShape};
 use crate::roles::{self, RoleService};
 use crate::services::Services;
-use crate::users;
-use crate::users::Births;
-use crate::users::UserService;
 use crate::users::events::UserParams;
+use crate::users::{self, Births, UserService};
 use std::ops::Deref;
 use std::sync::Arc;
 

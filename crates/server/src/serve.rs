@@ -53,25 +53,27 @@ pub struct Server {
 /// the router lives.
 pub fn embedded(services: &Arc<Services>, authenticate: Arc<dyn Authenticate>) -> Router {
     let state = AppState::embedded(Arc::clone(services), authenticate);
-    let routes = Arc::new(openapi::embedded(state));
+    let routes = serve_functions(services, openapi::embedded(state));
+    Router::new().fallback_service(Routes(routes))
+}
+
+/// Lets functions reach the routes.
+fn serve_functions(services: &Arc<Services>, routes: Router) -> Arc<Router> {
+    let routes = Arc::new(routes);
     services.serve_functions(Arc::new(ApiHosts {
         routes: Arc::downgrade(&routes),
-        platform: Arc::downgrade(services),
+        services: Arc::downgrade(services),
     }));
-    Router::new().fallback_service(Routes(routes))
+    routes
 }
 
 impl Server {
     /// A server for `platform`, which also answers what its functions ask for, as long as the
     /// server lives.
     pub fn new(config: ServerConfig, platform: Arc<Platform>) -> Self {
-        let weak = Arc::downgrade(platform.services());
+        let services = Arc::clone(platform.services());
         let state = AppState::new(platform, config);
-        let routes = Arc::new(openapi::router(state.clone()));
-        state.services().serve_functions(Arc::new(ApiHosts {
-            routes: Arc::downgrade(&routes),
-            platform: weak,
-        }));
+        let routes = serve_functions(&services, openapi::router(state.clone()));
         let of_ids = state.clone();
         Self {
             state,

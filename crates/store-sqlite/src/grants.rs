@@ -72,20 +72,12 @@ fn note<'g>(user: &mut User, grants: impl Iterator<Item = &'g Option<RoleGrant>>
     let mut is_damaged = false;
     for grant in grants {
         match grant {
-            Some(grant) => user.roles.push(slug(grant)),
+            Some(grant) => user.roles.push(grant.slug()),
             None => is_damaged = true,
         }
     }
     if is_damaged {
         user.damaged.push("roles");
-    }
-}
-
-/// `"app:role"`, or `"role"` for the whole site.
-pub(crate) fn slug(grant: &RoleGrant) -> String {
-    match &grant.app_slug {
-        Some(app) => format!("{app}:{}", grant.role),
-        None => grant.role.to_string(),
     }
 }
 

@@ -37,71 +37,39 @@ pub trait People: Send + Sync + 'static {
     fn data(&self, id: i64) -> Option<Value>;
 }
 
-/// What the program itself may do, and whoever acts in its name.
-#[derive(Debug)]
-struct Everything;
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum May {
+    /// The program itself.
+    Everything,
+    /// Whoever looks after functions.
+    Manage,
+    /// Whoever only causes events.
+    Nothing,
+}
 
-impl Rights for Everything {
+impl Rights for May {
     fn may(&self, _: Permission, _: Option<AppId>) -> bool {
-        true
+        *self != Self::Nothing
     }
 
     fn is_operator(&self) -> bool {
-        true
+        *self == Self::Everything
     }
 }
 
-/// What those may do who look after functions.
-#[derive(Debug)]
-struct Managing;
-
-impl Rights for Managing {
-    fn may(&self, _: Permission, _: Option<AppId>) -> bool {
-        true
-    }
-}
-
-/// What those may do who only cause events.
-#[derive(Debug)]
-struct Nothing;
-
-impl Rights for Nothing {
-    fn may(&self, _: Permission, _: Option<AppId>) -> bool {
-        false
-    }
-}
-
-/// The program itself.
-pub(crate) fn program(authority: &Authority, site: SiteId) -> Principal {
-    let actor = HostActor {
-        id: None,
-        data: None,
-        rights: Box::new(Everything),
-    };
-    Principal::of_host(authority, site, Arc::new(actor))
-}
-
-/// Somebody who looks after functions.
-pub(crate) fn manager(authority: &Authority, site: SiteId, id: i64, data: &Value) -> Principal {
-    let actor = HostActor {
-        id: Some(UserId(id)),
-        data: Some(JsonText::from(data)),
-        rights: Box::new(Managing),
-    };
-    Principal::of_host(authority, site, Arc::new(actor))
-}
-
-/// Somebody, or nobody in particular.
-pub(crate) fn somebody(
+/// Somebody whom the program knows by a number, or nobody in particular.
+pub(crate) fn principal(
     authority: &Authority,
     site: SiteId,
+    may: May,
     id: Option<i64>,
     data: Option<&Value>,
 ) -> Principal {
     let actor = HostActor {
         id: id.map(UserId),
         data: data.map(JsonText::from),
-        rights: Box::new(Nothing),
+        rights: Box::new(may),
     };
     Principal::of_host(authority, site, Arc::new(actor))
 }
@@ -125,8 +93,11 @@ impl Asked {
 #[async_trait::async_trait]
 impl Callers for Asked {
     async fn of(&self, site: SiteId, user: UserId) -> Result<Option<Principal>, StoreError> {
-        let told = self.told(user);
-        Ok(told.map(|data| somebody(&self.authority, site, Some(user.0), data.as_ref())))
+        let known = |data: Option<Value>| {
+            let id = Some(user.0);
+            principal(&self.authority, site, May::Nothing, id, data.as_ref())
+        };
+        Ok(self.told(user).map(known))
     }
 
     async fn data(&self, _: SiteId, user: UserId) -> Result<Option<JsonText>, StoreError> {

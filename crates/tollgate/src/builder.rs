@@ -1,6 +1,6 @@
 //! Puts an engine together around the program's own tables.
 
-use crate::actor::{Actor, Asked, People, manager, program, somebody};
+use crate::actor::{Actor, Asked, May, People, principal};
 use crate::events::Described;
 use crate::functions::SystemFunction;
 use crate::random::OsEntropy;
@@ -176,7 +176,7 @@ impl Builder {
         let authority = Authority::of_this_program();
         let inner = Inner {
             services,
-            program: program(&authority, site.id),
+            program: principal(&authority, site.id, May::Everything, None, None),
             authority,
             site,
             executor,
@@ -341,27 +341,25 @@ impl Tollgate {
     /// Somebody whom the program knows by a number. `data` is an object: what functions and filters see as `user_data` and
     /// `user`.
     pub fn actor(&self, id: i64, data: Value) -> Actor {
-        let Inner {
-            authority, site, ..
-        } = &*self.inner;
-        Actor(somebody(authority, site.id, Some(id), Some(&data)))
+        self.actor_who(May::Nothing, Some(id), Some(&data))
     }
 
     /// Nobody in particular: what the program does by itself.
     pub fn nobody(&self) -> Actor {
-        let Inner {
-            authority, site, ..
-        } = &*self.inner;
-        Actor(somebody(authority, site.id, None, None))
+        self.actor_who(May::Nothing, None, None)
     }
 
     /// Somebody who may see and change functions, subscriptions, runs and secrets, beside causing events: for the routes of
     /// the feature `axum`.
     pub fn manager(&self, id: i64, data: Value) -> Actor {
+        self.actor_who(May::Manage, Some(id), Some(&data))
+    }
+
+    fn actor_who(&self, may: May, id: Option<i64>, data: Option<&Value>) -> Actor {
         let Inner {
             authority, site, ..
         } = &*self.inner;
-        Actor(manager(authority, site.id, id, &data))
+        Actor(principal(authority, site.id, may, id, data))
     }
 
     /// The database file, for reading your own tables with a connection of your own. Writes go through

@@ -6,8 +6,6 @@ use serde_json::Value;
 use tollgate_core::engine::{self, PreStage, Proposal, PublishResponse, Unsavable};
 use tollgate_core::error::Error;
 use tollgate_core::events::{Announcement, Event, EventSpec, LifecycleEvent};
-use tollgate_core::ports::store::ScopedStore;
-use tollgate_core::rights::Ceiling;
 
 /// What is told of an event beside its parameters. [`derive(LifecycleEvent)`](macro@crate::LifecycleEvent) writes it.
 pub trait Described: LifecycleEvent {
@@ -93,17 +91,5 @@ impl<E: Announcement> Proposal for Proposed<E> {
             reason,
         })?;
         Ok(Self(patched))
-    }
-
-    async fn settle(&mut self, _: &dyn ScopedStore) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn is_protected(&self) -> bool {
-        false
-    }
-
-    fn refusal(&self, _: &Ceiling) -> Option<String> {
-        None
     }
 }

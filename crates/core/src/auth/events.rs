@@ -2,14 +2,11 @@
 //! passwords there.
 
 use crate::engine::{Proposal, Unsavable};
-use crate::error::Error;
 use crate::events::{
     Announcement, Catalogue, EventSpec, EventType, LifecycleEvent, RegisteredTwice,
 };
 use crate::json::Object;
 use crate::limits;
-use crate::ports::store::ScopedStore;
-use crate::rights::Ceiling;
 use crate::users::events::{UserParams, sample_params};
 use crate::validation::check_object;
 use schemars::JsonSchema;
@@ -169,6 +166,7 @@ pub(super) struct ProposedLogin {
     pub(super) claims: AddedClaims,
 }
 
+/// Nothing of it is protected: claims give no right here, they are for those who read the token elsewhere.
 impl Proposal for ProposedLogin {
     fn values(&self) -> Result<Value, serde_json::Error> {
         Ok(serde_json::json!({"claims": serde_json::to_value(&self.claims)?}))
@@ -199,19 +197,6 @@ impl Proposal for ProposedLogin {
             Some(error) => Err(unsavable(error.message)),
             None => Ok(Self { claims }),
         }
-    }
-
-    async fn settle(&mut self, _: &dyn ScopedStore) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Claims give no right here: they are for those who read the token elsewhere.
-    fn is_protected(&self) -> bool {
-        false
-    }
-
-    fn refusal(&self, _: &Ceiling) -> Option<String> {
-        None
     }
 }
 

@@ -10,10 +10,9 @@ use super::jwt::{TokenType, Verified};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
-use crate::ports::store::{Change, Epoch, Reason, ScopedStore, Token, TokenKind, Work, to_the_end};
+use crate::ports::store::{Epoch, Reason, Token, TokenKind, Work, to_the_end};
 use crate::request::RequestInfo;
-use crate::rights::BAD_CREDENTIAL;
-use crate::rights::Origin;
+use crate::rights::{BAD_CREDENTIAL, Origin};
 use crate::site::Site;
 use crate::time::Timestamp;
 use crate::users::User;
@@ -248,8 +247,9 @@ impl AuthService {
         family: Uuid,
     ) -> Result<(), Error> {
         let (store, principals) = (self.scoped(site), Arc::clone(&self.principals));
+        let now = self.clock.now();
         let work = Work {
-            change: Some(self.family_ended(&*store, user, family)),
+            change: Some(store.family_ended(user, family, now, forget_at(now))),
             ..Work::default()
         };
         let site = site.id;
@@ -259,16 +259,6 @@ impl AuthService {
             ended
         });
         Ok(ended.await?)
-    }
-
-    pub(super) fn family_ended(
-        &self,
-        store: &dyn ScopedStore,
-        user: UserId,
-        family: Uuid,
-    ) -> Change {
-        let now = self.clock.now();
-        store.family_ended(user, family, now, forget_at(now))
     }
 }
 

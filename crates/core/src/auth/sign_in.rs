@@ -15,7 +15,7 @@ use crate::engine::{Agreement, Saving, Verdicts};
 use crate::error::Error;
 use crate::events::{Event, LifecycleEvent};
 use crate::ids::UserId;
-use crate::ports::store::{Change, Conflict, Epoch, Reason, StoreError, Token, TokenKind};
+use crate::ports::store::{Change, Conflict, Epoch, Reason, Token, TokenKind};
 use crate::request::RequestInfo;
 use crate::rights::Principal;
 use crate::site::{Site, TenantScope};
@@ -193,12 +193,7 @@ impl AuthService {
         request: Arc<RequestInfo>,
     ) -> Result<(), Error> {
         let user = token.user_id;
-        let now = self.clock.now();
-        let change = self
-            .scoped(site)
-            .signed_out(user, token.family, now, forget_at(now));
-        let principal = self.principals.active(site.id, user).await?;
-        let (Some(principal), kind) = (principal, kind_of(token)) else {
+        let Some(principal) = self.principals.active(site.id, user).await? else {
             // An account that is closed has nothing open, and nobody to tell of.
             return self.end_family(site, user, token.family).await;
         };
@@ -206,7 +201,10 @@ impl AuthService {
         let params = principal.user().map(UserParams::from);
         let params =
             params.ok_or_else(|| Error::Internal("an account without a user".to_owned()))?;
+        let kind = kind_of(token);
         let post = Event::of(LoggedOut { user: params, kind });
+        let (store, now) = (self.scoped(site), self.clock.now());
+        let change = store.signed_out(user, token.family, now, forget_at(now));
         let saving = self.saving(site, user, change, post);
         match self.events.save(saving, &principal).await {
             // Another one was faster: nobody is signed out twice.
@@ -224,8 +222,5 @@ const fn kind_of(token: &Token) -> LoginKind {
 }
 
 const fn is_gone(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Store(StoreError::Conflict(Conflict::Gone)) | Error::Conflict(Conflict::Gone)
-    )
+    matches!(error, Error::Conflict(Conflict::Gone))
 }

@@ -8,7 +8,7 @@ use crate::ids::{EventId, InvocationId, SiteId, UserId};
 use crate::invocations::{Chain, NewInvocation, OnBehalf, Trigger};
 use crate::json::JsonText;
 use crate::ports::dispatch::{Acting, Taken, TaskRun};
-use crate::rights::{Actor, ActsAs, Principal};
+use crate::rights::{Actor, ActsAs};
 use crate::subscribers::SubscriberOptions;
 use crate::tasks::Waiter;
 use crate::time::Timestamp;
@@ -81,11 +81,6 @@ impl Engine {
             acting,
             deadline: None,
         })
-    }
-
-    /// `user_data` of the runs that `principal` causes.
-    pub(crate) fn user_data(principal: &Principal) -> Option<JsonText> {
-        principal.data()
     }
 
     /// `user_data` of a run that this user caused, whatever became of them since.

@@ -101,7 +101,7 @@ impl Engine {
         let event_type = event.event_type();
         let subscribed = self.subscriptions(principal.scope(), event_type).await?;
         let params = written(event)?;
-        let user = Self::user_data(principal);
+        let user = principal.data();
         let now = self.clock.now();
         let occurrence = Occurrence {
             event: event_type,

@@ -76,7 +76,8 @@ impl EventService {
             Err(error) => error,
         };
         let store = self.engine.scoped(access.asker().scope());
-        let completions = unsaved(verdicts.take_completions());
+        let completions = verdicts.take_completions();
+        let completions = completions.into_iter().map(Completion::unsaved).collect();
         let engine = Arc::clone(&self.engine);
         detached(async move { engine.complete_or_later(&store, completions).await }).await;
         Err(error)
@@ -149,7 +150,7 @@ impl Engine {
         mut work: Work,
         agreed: Vec<Completion>,
     ) -> Result<(), StoreError> {
-        let kept = unsaved(agreed.clone());
+        let kept: Vec<_> = agreed.iter().cloned().map(Completion::unsaved).collect();
         work.ends = [agreed, work.ends].concat();
         let changes: Vec<_> = work.ends.iter().map(Completion::change).collect();
         let written = store.commit(work).await;
@@ -161,17 +162,6 @@ impl Engine {
         }
         written
     }
-}
-
-/// Results of functions that agreed to what is not saved: they changed nothing.
-fn unsaved(completions: Vec<Completion>) -> Vec<Completion> {
-    let completions = completions.into_iter();
-    completions
-        .map(|completion| Completion {
-            changes: None,
-            ..completion
-        })
-        .collect()
 }
 
 /// Carries work to its end, even if whoever waits for it goes away.

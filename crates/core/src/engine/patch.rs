@@ -115,10 +115,7 @@ pub(crate) fn enrich<P: Proposal>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
     use crate::events::{EventType, LifecycleEvent};
-    use crate::ports::store::ScopedStore;
-    use crate::rights::Ceiling;
     use schemars::JsonSchema;
     use serde::{Deserialize, Serialize};
     use serde_json::json;
@@ -156,18 +153,6 @@ mod tests {
                 });
             }
             Ok(patched)
-        }
-
-        async fn settle(&mut self, _: &dyn ScopedStore) -> Result<(), Error> {
-            Ok(())
-        }
-
-        fn is_protected(&self) -> bool {
-            false
-        }
-
-        fn refusal(&self, _: &Ceiling) -> Option<String> {
-            None
         }
     }
 

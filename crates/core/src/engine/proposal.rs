@@ -1,6 +1,8 @@
 //! What the PRE stage decides about: something that functions see, may change, and that is saved in the end.
 //!
 //! The stage asks the proposal, not the rules of whoever makes it. Must never know whose proposal it is.
+//! Unless a proposal says otherwise, nothing of it is protected: every function may change what its event
+//! type allows.
 
 use crate::error::Error;
 use crate::ports::store::ScopedStore;
@@ -25,14 +27,25 @@ pub trait Proposal: Sized + Send + Sync {
 
     /// Called once when a function wants a change, and before the first is applied. Functions take their
     /// time: what decides whether they may change it is what stands there by now.
-    fn settle(&mut self, store: &dyn ScopedStore)
-    -> impl Future<Output = Result<(), Error>> + Send;
+    ///
+    /// # Errors
+    /// When that cannot be read.
+    fn settle(
+        &mut self,
+        _store: &dyn ScopedStore,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Whether there is anything to protect: if not, every function may change it and none is looked up.
-    fn is_protected(&self) -> bool;
+    fn is_protected(&self) -> bool {
+        false
+    }
 
-    /// Why a function with these rights may not change it, if it may not.
-    fn refusal(&self, ceiling: &Ceiling) -> Option<String>;
+    /// Why a function with these rights may not change what is protected, if it may not.
+    fn refusal(&self, _ceiling: &Ceiling) -> Option<String> {
+        None
+    }
 }
 
 /// What no function changes: it is agreed to or refused as it stands.
@@ -46,18 +59,6 @@ impl Proposal for Fixed {
 
     fn patched(&self, _: &Value) -> Result<Self, Unsavable> {
         Ok(Self)
-    }
-
-    async fn settle(&mut self, _: &dyn ScopedStore) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn is_protected(&self) -> bool {
-        false
-    }
-
-    fn refusal(&self, _: &Ceiling) -> Option<String> {
-        None
     }
 }
 

@@ -333,7 +333,7 @@ impl EventService {
             return Ok(Vec::new());
         }
         let params = written(event)?;
-        let user_data = Engine::user_data(principal);
+        let user_data = principal.data();
         let request = principal.request().and_then(RequestInfo::written);
         let at = engine.clock.now();
         let occurrence = Occurrence {

@@ -34,6 +34,9 @@ pub struct PreStage {
     members: Vec<Member>,
 }
 
+/// Why a run has no result that the stage did not wait for.
+const ENDED: &str = "The stage had already ended";
+
 struct Member {
     subscription: Subscription,
     run: WaitedRun,
@@ -75,9 +78,8 @@ impl Verdicts {
 
     /// What is to be written. Call it when the write is certain to follow.
     pub(super) fn take_completions(&mut self) -> Vec<Completion> {
-        let ended = "The stage had already ended";
         let members = self.0.iter_mut();
-        members.map(|it| it.take_completion(ended)).collect()
+        members.map(|it| it.take_completion(ENDED)).collect()
     }
 }
 
@@ -85,12 +87,8 @@ impl Drop for Verdicts {
     fn drop(&mut self) {
         for member in &mut self.0 {
             if !member.run.is_recorded() {
-                let completion = Completion {
-                    // Nothing was saved, so nothing was changed.
-                    changes: None,
-                    ..member.take_completion("The stage had already ended")
-                };
-                member.run.complete_later(completion);
+                let completion = member.take_completion(ENDED);
+                member.run.complete_later(completion.unsaved());
             }
         }
     }
@@ -272,17 +270,13 @@ impl PreStage {
         let mut completions = Vec::new();
         for member in &mut self.members {
             if member.run.has_ended() {
-                completions.push(Completion {
-                    // Nothing was saved, so nothing was changed.
-                    changes: None,
-                    ..member.take_completion(&reason)
-                });
+                completions.push(member.take_completion(&reason).unsaved());
             } else {
                 // The answer does not wait for it.
                 member.run.let_go(&reason);
             }
         }
-        let denied = self.denied(index, &verdict);
+        let denied = self.denied(index, &verdict, &by);
         let Self {
             spec,
             events,
@@ -303,17 +297,16 @@ impl PreStage {
     }
 
     /// What tells of the refusal, if the event has such a type.
-    fn denied(&self, index: usize, verdict: &Verdict) -> Option<Event> {
+    fn denied(&self, index: usize, verdict: &Verdict, by: &RefusedBy) -> Option<Event> {
         let denied = self.spec.denied()?;
         let run = self.members[index].run.invocation();
-        let by = self.refused_by(index, verdict);
         let (message, user_message) = match verdict {
             Verdict::Deny {
                 message,
                 user_message,
                 ..
-            } => (message.clone(), user_message.as_ref()),
-            _ => (by.message, None),
+            } => (message, user_message.as_ref()),
+            _ => (&by.message, None),
         };
         let denial = Denial {
             event: self.spec.event.as_str().to_owned(),
@@ -321,12 +314,12 @@ impl PreStage {
             params: run.params.clone(),
             refused_by: DeniedBy {
                 function_id: by.function_id,
-                function_name: by.function_name,
-                function_slug: by.function_slug,
+                function_name: by.function_name.clone(),
+                function_slug: by.function_slug.clone(),
                 task_id: by.task_id,
                 invocation_id: by.invocation_id,
                 kind: by.kind.to_owned(),
-                message: text::prefix(&message, limits::VERDICT_MESSAGE_BYTES).to_owned(),
+                message: text::prefix(message, limits::VERDICT_MESSAGE_BYTES).to_owned(),
                 user_message: user_message.and_then(|it| serde_json::to_value(it).ok()),
             },
         };

@@ -136,12 +136,8 @@ impl Engine {
         if declared.is_quick(&params) {
             return Ok(declared.accept(params));
         }
-        let spec = spec.clone();
-        self.check_apart(move || match spec.own() {
-            Some(declared) => declared.accept(params),
-            None => Err(Vec::new()),
-        })
-        .await
+        let declared = Arc::clone(declared);
+        self.check_apart(move || declared.accept(params)).await
     }
 
     /// Takes a turn for a check that takes a while, and makes it on a thread that serves nobody else.

@@ -15,8 +15,7 @@ use crate::ports::store::{
 use crate::rights::{AppAccess, Right, right};
 use crate::text;
 use crate::time::Timestamp;
-use crate::validation::FieldError;
-use crate::validation::{check_damaged, check_text};
+use crate::validation::{FieldError, check_damaged, check_text};
 use std::future::Future;
 use std::sync::Arc;
 

@@ -91,7 +91,7 @@ impl EventSpec {
     }
 
     /// What stands behind a type that an app has declared; none for the program's.
-    pub fn own(&self) -> Option<&Declared> {
+    pub fn own(&self) -> Option<&Arc<Declared>> {
         match &self.origin {
             Origin::Program { .. } => None,
             Origin::App(declared) => Some(declared),

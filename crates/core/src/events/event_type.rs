@@ -24,31 +24,26 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The phase of what looks like an event's name; none if it does not. Nothing is kept of it.
+    /// The phase of what looks like an event's name: `PRE_` or `POST_`, then capitals, digits and `_`. Nothing is kept of it.
     pub const fn of_name(name: &str) -> Option<Self> {
-        phase_of(name)
-    }
-}
-
-/// The phase of what looks like an event's name: `PRE_` or `POST_`, then capitals, digits and `_`.
-const fn phase_of(name: &str) -> Option<Phase> {
-    let bytes = name.as_bytes();
-    let (phase, rest) = match bytes {
-        [b'P', b'R', b'E', b'_', rest @ ..] => (Phase::Pre, rest),
-        [b'P', b'O', b'S', b'T', b'_', rest @ ..] => (Phase::Post, rest),
-        _ => return None,
-    };
-    if rest.is_empty() || bytes.len() > limits::EVENT_NAME_BYTES {
-        return None;
-    }
-    let mut at = 0;
-    while at < rest.len() {
-        if !matches!(rest[at], b'A'..=b'Z' | b'0'..=b'9' | b'_') {
+        let bytes = name.as_bytes();
+        let (phase, rest) = match bytes {
+            [b'P', b'R', b'E', b'_', rest @ ..] => (Phase::Pre, rest),
+            [b'P', b'O', b'S', b'T', b'_', rest @ ..] => (Phase::Post, rest),
+            _ => return None,
+        };
+        if rest.is_empty() || bytes.len() > limits::EVENT_NAME_BYTES {
             return None;
         }
-        at += 1;
+        let mut at = 0;
+        while at < rest.len() {
+            if !matches!(rest[at], b'A'..=b'Z' | b'0'..=b'9' | b'_') {
+                return None;
+            }
+            at += 1;
+        }
+        Some(phase)
     }
-    Some(phase)
 }
 
 /// A name of the right form, and the phase that it begins with.
@@ -64,7 +59,7 @@ impl Name {
     /// # Panics
     /// When it does not look like an event's: in a `static`, where it belongs, it does not compile.
     pub const fn declared(text: &'static str) -> Self {
-        match phase_of(text) {
+        match Phase::of_name(text) {
             Some(phase) => Self { text, phase },
             None => panic!("an event's name is PRE_ or POST_, then capitals, digits and _"),
         }
@@ -73,7 +68,7 @@ impl Name {
     /// A name that was read, which is kept for the life of the process; none if it does not look like
     /// an event's.
     pub(super) fn kept(text: &str) -> Option<&'static Self> {
-        let phase = phase_of(text)?;
+        let phase = Phase::of_name(text)?;
         let text: &'static str = Box::leak(text.into());
         Some(Box::leak(Box::new(Self { text, phase })))
     }
@@ -250,7 +245,7 @@ mod tests {
     #[test]
     fn what_does_not_look_like_an_events_name_is_none() {
         let long = format!("PRE_{}", "A".repeat(limits::EVENT_NAME_BYTES - 4));
-        assert_eq!(phase_of(&long), Some(Phase::Pre));
+        assert_eq!(Phase::of_name(&long), Some(Phase::Pre));
         for name in [
             "",
             "PRE",
@@ -265,7 +260,7 @@ mod tests {
             "MID_ORDER",
             &format!("{long}A"),
         ] {
-            assert_eq!(phase_of(name), None, "{name}");
+            assert_eq!(Phase::of_name(name), None, "{name}");
             assert!(EventType::stored(name).is_err(), "{name}");
         }
     }

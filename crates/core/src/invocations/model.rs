@@ -363,6 +363,15 @@ impl Started {
 }
 
 impl Completion {
+    /// The same of a function that agreed to what is not saved: it changed nothing.
+    #[must_use]
+    pub(crate) fn unsaved(self) -> Self {
+        Self {
+            changes: None,
+            ..self
+        }
+    }
+
     /// What watchers are told of this completion.
     pub const fn change(&self) -> InvocationChanged {
         InvocationChanged {

@@ -327,7 +327,7 @@ impl InvocationService {
             return Ok((None, None, OnBehalf::default()));
         };
         let Some(origin) = origin else {
-            let user_data = Engine::user_data(principal);
+            let user_data = principal.data();
             return Ok((principal.user_id(), user_data, principal.behalf()));
         };
         let site = caller.scope.site_id();

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::events::Event;
 use crate::ids::UserId;
 use crate::limits;
-use crate::ports::store::{Change, RoleGrant, ScopedStore};
+use crate::ports::store::{Change, Made, RoleGrant, ScopedStore};
 use crate::rights::{AppAccess, Permission, Principal, RoleName, SiteAccess, right};
 use crate::time::Timestamp;
 use crate::users::{Standing, User, functions_may_change};
@@ -94,24 +94,20 @@ impl RoleService {
             users: found.named(),
             expires_at,
         });
+        let users = found.ids();
         let grants = found.grants.into_iter();
         let grants = grants.map(|grant| RoleGrant {
             expires_at,
             ..grant
         });
-        let ids: Vec<_> = found.users.iter().map(|user| user.id).collect();
-        let (change, made) = store.roles_assigned(ids.clone(), grants.collect(), now);
-        self.save(
-            &access,
-            ids,
-            Saved {
-                change,
-                post,
-                verdicts,
-            },
-        )
-        .await?;
-        Ok(made.take().unwrap_or_default())
+        let change = store.roles_assigned(users.clone(), grants.collect(), now);
+        let saved = Saved {
+            change,
+            users,
+            post,
+            verdicts,
+        };
+        self.save(&access, saved).await
     }
 
     /// Takes every role from every user. Returns how many pairs there were.
@@ -136,19 +132,15 @@ impl RoleService {
         let (access, found, verdicts) = self.agreed(&pre, access, found).await?;
         let users = found.named();
         let post = Event::of(RolesRevoked { roles, users });
-        let ids: Vec<_> = found.users.iter().map(|user| user.id).collect();
-        let (change, made) = store.roles_revoked(ids.clone(), found.grants);
-        self.save(
-            &access,
-            ids,
-            Saved {
-                change,
-                post,
-                verdicts,
-            },
-        )
-        .await?;
-        Ok(made.take().unwrap_or_default())
+        let users = found.ids();
+        let change = store.roles_revoked(users.clone(), found.grants);
+        let saved = Saved {
+            change,
+            users,
+            post,
+            verdicts,
+        };
+        self.save(&access, saved).await
     }
 
     /// Asks the PRE functions; then whoever asks is looked at again, and so are the accounts: functions take their
@@ -176,16 +168,17 @@ impl RoleService {
         Ok((access, Resolved { users, grants }, agreement.verdicts))
     }
 
+    /// Writes it, and forgets what memory keeps of these accounts. Returns how many pairs changed.
     async fn save(
         &self,
         access: &SiteAccess<right::RolesAssign>,
-        users: Vec<UserId>,
         Saved {
-            change,
+            change: (change, pairs),
+            users,
             post,
             verdicts,
         }: Saved,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let principals = Arc::clone(&self.principals);
         let site = access.principal().scope().site_id();
         let saving = Saving {
@@ -197,7 +190,8 @@ impl RoleService {
                 users.for_each(|user| principals.invalidate(site, user));
             }),
         };
-        self.events.save(saving, access.principal()).await
+        self.events.save(saving, access.principal()).await?;
+        Ok(pairs.take().unwrap_or_default())
     }
 
     /// The roles of an app.
@@ -210,7 +204,9 @@ impl RoleService {
 
 /// What is written of a change of roles.
 struct Saved {
-    change: Change,
+    /// With how many pairs it changes.
+    change: (Change, Made<u64>),
+    users: Vec<UserId>,
     post: Event,
     verdicts: Verdicts,
 }
@@ -236,11 +232,11 @@ struct Resolved {
 
 impl Resolved {
     fn slugs(&self) -> Vec<String> {
-        let slug = |grant: &RoleGrant| match &grant.app_slug {
-            Some(app) => format!("{app}:{}", grant.role),
-            None => grant.role.to_string(),
-        };
-        self.grants.iter().map(slug).collect()
+        self.grants.iter().map(RoleGrant::slug).collect()
+    }
+
+    fn ids(&self) -> Vec<UserId> {
+        self.users.iter().map(|user| user.id).collect()
     }
 
     fn named(&self) -> Vec<Named> {

@@ -22,19 +22,19 @@ struct Publish {
 
 /// Answers `events.publish`.
 pub(super) async fn answer(
-    platform: &Services,
+    services: &Services,
     (actor, own): (&Actor, &OwnApp),
     method: &str,
     args: &RawValue,
 ) -> Result<PublishResponse, HostError> {
     match method {
-        "events.publish" => publish(platform, actor, own, object(args)?).await,
+        "events.publish" => publish(services, actor, own, object(args)?).await,
         other => Err(HostError::no_such_method(other)),
     }
 }
 
 async fn publish(
-    platform: &Services,
+    services: &Services,
     actor: &Actor,
     own: &OwnApp,
     asked: Publish,
@@ -45,7 +45,7 @@ async fn publish(
         serde_json::from_str(name).map_err(|_| HostError::bad_request("name must be text"))?;
     let params = asked.params.map(JsonText::from);
     let params = params.unwrap_or_else(|| JsonText::from(&serde_json::json!({})));
-    let published = platform.own_events.publish(actor, own, &name, params).await;
+    let published = services.own_events.publish(actor, own, &name, params).await;
     published.map_err(|error| match error {
         Error::Validation(faults) => {
             let all = faults

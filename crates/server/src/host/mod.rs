@@ -33,17 +33,17 @@ mod secrets;
 use self::answer::{collected, read};
 use self::parts::{number, slug, task, username};
 
-/// Makes the functions' side of the API. Holds routes and platform weakly: they hold this.
+/// Makes the functions' side of the API. Holds routes and services weakly: they hold this.
 pub(crate) struct ApiHosts {
     pub(crate) routes: Weak<Router>,
-    pub(crate) platform: Weak<Services>,
+    pub(crate) services: Weak<Services>,
 }
 
 impl HostFactory for ApiHosts {
     fn host(&self, actor: Actor, own: OwnApp) -> Arc<dyn HostCalls> {
         Arc::new(ApiHost {
             routes: Weak::clone(&self.routes),
-            platform: Weak::clone(&self.platform),
+            services: Weak::clone(&self.services),
             actor,
             own,
         })
@@ -52,7 +52,7 @@ impl HostFactory for ApiHosts {
 
 struct ApiHost {
     routes: Weak<Router>,
-    platform: Weak<Services>,
+    services: Weak<Services>,
     actor: Actor,
     own: OwnApp,
 }
@@ -60,17 +60,17 @@ struct ApiHost {
 #[async_trait::async_trait]
 impl HostCalls for ApiHost {
     async fn call(&self, method: &str, args: &RawValue) -> Result<Box<RawValue>, HostError> {
-        let platform = self.platform.upgrade().ok_or_else(stopping)?;
+        let services = self.services.upgrade().ok_or_else(stopping)?;
         if method.starts_with("secrets.") {
-            let answer = secrets::answer(&platform, &self.own, method, object(args)?).await?;
+            let answer = secrets::answer(&services, &self.own, method, object(args)?).await?;
             return raw(&answer);
         }
         if method.starts_with("events.") {
             let who = (&self.actor, &self.own);
-            return raw(&events::answer(&platform, who, method, args).await?);
+            return raw(&events::answer(&services, who, method, args).await?);
         }
         let asked = translate(method, object(args)?)?;
-        let principal = platform.principal_of(&self.actor).await.map_err(refused)?;
+        let principal = services.principal_of(&self.actor).await.map_err(refused)?;
         let routes = self.routes.upgrade().ok_or_else(stopping)?;
         let mut request = Request::builder().method(asked.method).uri(asked.path);
         if asked.body.is_some() {
@@ -88,8 +88,8 @@ impl HostCalls for ApiHost {
     }
 
     async fn room(&self, bytes: usize) -> Result<Option<Taken>, HostError> {
-        let platform = self.platform.upgrade().ok_or_else(stopping)?;
-        platform.room_for(&self.actor, bytes).await.map_err(refused)
+        let services = self.services.upgrade().ok_or_else(stopping)?;
+        services.room_for(&self.actor, bytes).await.map_err(refused)
     }
 
     fn redact(&self, report: &mut RunReport) {

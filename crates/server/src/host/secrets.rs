@@ -15,13 +15,13 @@ use tollgate_core::services::Services;
 
 /// Answers `secrets.get` and `secrets.list`.
 pub(super) async fn answer(
-    platform: &Services,
+    services: &Services,
     own: &OwnApp,
     method: &str,
     mut args: Map<String, Value>,
 ) -> Result<Value, HostError> {
     stay_in(own, args.remove("app"))?;
-    let secrets = &platform.secrets;
+    let secrets = &services.secrets;
     match method {
         "secrets.get" => {
             let key =

@@ -2,6 +2,8 @@
 
 use crate::app::TestApp;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::Receiver;
+use tollgate_core::invocations::InvocationChanged;
 use tollgate_core::tasks::State;
 
 const TYPES: &str = "/api/apps/user-management/event-types/";
@@ -32,6 +34,22 @@ async fn order(app: &TestApp, root: &str) {
         json!({"id": "o-1"}),
     )
     .await;
+}
+
+/// Waits until a run is in this state.
+async fn until(changes: &mut Receiver<InvocationChanged>, id: i64, state: State) {
+    loop {
+        let change = changes.recv().await.unwrap();
+        if change.id.0 == id && change.state == state {
+            return;
+        }
+    }
+}
+
+/// What is on record of a run.
+async fn record(app: &TestApp, root: &str, id: i64) -> Value {
+    let path = format!("/api/invocations/{id}/");
+    app.get(&path).bearer(root).send().await.ok()
 }
 
 /// What the function `ask` is answered.
@@ -70,18 +88,8 @@ async fn a_published_event_runs_its_subscribers_with_its_chain() {
         (&json!(function), &json!("Validate User Data"))
     );
     let id = task["invocation_id"].as_i64().unwrap();
-    loop {
-        let change = changes.recv().await.unwrap();
-        if change.id.0 == id && change.state == State::Succeeded {
-            break;
-        }
-    }
-    let run = app
-        .get(&format!("/api/invocations/{id}/"))
-        .bearer(&root)
-        .send()
-        .await
-        .ok();
+    until(&mut changes, id, State::Succeeded).await;
+    let run = record(&app, &root, id).await;
     for (field, value) in [
         ("trigger_type", json!("event")),
         ("event", json!("POST_ORDER_PLACED")),
@@ -229,13 +237,9 @@ async fn a_function_that_acts_for_nobody_publishes_as_well() {
     let body = json!({"params": {"method": "events.publish", "args": args}});
     let path = "/api/public/apps/user-management/functions/ask/execute/";
     let said = app.post(path, &body).send().await.ok();
-    let id = &said["data"]["data"]["task_ids"][0]["invocation_id"];
-    let run = app
-        .get(&format!("/api/invocations/{id}/"))
-        .bearer(&root)
-        .send()
-        .await
-        .ok();
+    let task = &said["data"]["data"]["task_ids"][0];
+    let id = task["invocation_id"].as_i64().unwrap();
+    let run = record(&app, &root, id).await;
     assert_eq!(
         (&run["user_id"], &run["event"]),
         (&Value::Null, &json!("POST_ORDER_PLACED"))
@@ -264,18 +268,8 @@ async fn an_event_that_would_call_itself_for_ever_is_refused() {
     let id = said["data"]["task_ids"][0]["invocation_id"]
         .as_i64()
         .unwrap();
-    loop {
-        let change = changes.recv().await.unwrap();
-        if change.id.0 == id && change.state == State::Dead {
-            break;
-        }
-    }
-    let run = app
-        .get(&format!("/api/invocations/{id}/"))
-        .bearer(&root)
-        .send()
-        .await
-        .ok();
+    until(&mut changes, id, State::Dead).await;
+    let run = record(&app, &root, id).await;
     let error = run["error"]["message"].as_str().unwrap();
     assert!(
         error.starts_with("400 BAD_REQUEST Function 'Ask' runs for POST_LOOP"),
@@ -324,12 +318,7 @@ async fn a_chain_of_events_ends() {
             break change.id.0;
         }
     };
-    let run = app
-        .get(&format!("/api/invocations/{dead}/"))
-        .bearer(&root)
-        .send()
-        .await
-        .ok();
+    let run = record(&app, &root, dead).await;
     let error = run["error"]["message"].as_str().unwrap();
     assert!(error.contains("chain of 8 functions"), "{error}");
     assert_eq!(run["event"], "POST_STEP_6", "{run}");

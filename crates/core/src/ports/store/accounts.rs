@@ -167,6 +167,16 @@ pub struct RoleGrant {
     pub expires_at: Option<Timestamp>,
 }
 
+impl RoleGrant {
+    /// `"app:role"`, or `"role"` for the whole site.
+    pub fn slug(&self) -> String {
+        match &self.app_slug {
+            Some(app) => format!("{app}:{}", self.role),
+            None => self.role.to_string(),
+        }
+    }
+}
+
 /// An API key as listed: never the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
@@ -260,9 +270,9 @@ pub trait CredentialStore: Send + Sync {
     /// expired.
     async fn exchange_token(&self, used: String, next: Token) -> Result<bool, StoreError>;
 
-    /// The same for somebody who signs out: [`super::Conflict::Gone`] comes from the unit when nothing of the sign-in was
-    /// open any more.
-    fn signed_out(
+    /// Ends all sessions and refresh tokens that came from one sign-in, and until `forget_at` lists
+    /// it in [`super::CredentialOwner::ended_families`].
+    fn family_ended(
         &self,
         user: UserId,
         family: Uuid,
@@ -270,9 +280,9 @@ pub trait CredentialStore: Send + Sync {
         forget_at: Timestamp,
     ) -> Change;
 
-    /// Ends all sessions and refresh tokens that came from one sign-in, and until `forget_at` lists
-    /// it in [`super::CredentialOwner::ended_families`].
-    fn family_ended(
+    /// The same for somebody who signs out: [`super::Conflict::Gone`] comes from the unit when nothing of the sign-in was
+    /// open any more.
+    fn signed_out(
         &self,
         user: UserId,
         family: Uuid,
