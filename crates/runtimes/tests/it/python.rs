@@ -51,6 +51,35 @@ async fn main_is_given_as_many_arguments_as_it_takes() {
 }
 
 #[tokio::test]
+async fn what_main_is_given_is_no_global_and_the_error_says_so() {
+    let python = python_or_skip!();
+    let hint = "It is what main is given: write `def main(params, user_data, sdk_client): ...`";
+    for (code, name, is_given) in [
+        ("def main(p): return sdk_client.users", "sdk_client", true),
+        ("def main(p): return user_data['id']", "user_data", true),
+        (
+            "def f(): return params\ndef main(p): return f()",
+            "params",
+            true,
+        ),
+        ("x = sdk_client\ndef main(p): return x", "sdk_client", true),
+        ("def main(p): return client.users", "client", false),
+        ("def main(p): return user_dat", "user_dat", false),
+        (
+            "def main(p): raise ValueError(\"name 'x' is not defined\")",
+            "x",
+            false,
+        ),
+    ] {
+        let report = python.once(code).await;
+        let message = &failure(&report).message;
+        let says = format!("name '{name}' is not defined");
+        assert!(message.contains(&says), "{code}: {message}");
+        assert_eq!(message.contains(hint), is_given, "{code}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn globals_live_on_between_calls() {
     let python = python_or_skip!();
     let counter = function("n = 0\ndef main(p):\n    global n\n    n += 1\n    return n");

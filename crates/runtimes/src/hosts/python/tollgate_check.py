@@ -5,8 +5,9 @@ import warnings
 
 NO_MAIN = "The code defines no function named main; add `def main(params): ...`."
 # What `main` is given.
-PARAMETERS_MAX = 3
-GIVEN = "at most three: params, user_data, sdk_client"
+NAMES = ("params", "user_data", "sdk_client")
+PARAMETERS_MAX = len(NAMES)
+GIVEN = f"at most three: {', '.join(NAMES)}"
 NO_PARAMETERS = "main takes no positional parameter; write `def main(params): ...`."
 
 
@@ -62,6 +63,13 @@ def fault_of_counts(positional, needed, any_number, named):
     if named:
         return f"main needs the keyword argument {named[0]}, and is given {GIVEN}, by position."
     return None
+
+
+def hint_for(undefined):
+    """What to add to the text of a `NameError`; empty unless it is about what `main` is given."""
+    if any(undefined == f"name '{name}' is not defined" for name in NAMES):
+        return f". It is what main is given: write `def main({', '.join(NAMES)}): ...`"
+    return ""
 
 
 def main_of(body):

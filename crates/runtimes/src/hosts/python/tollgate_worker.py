@@ -24,7 +24,7 @@ from os import getpid
 from types import CoroutineType
 
 import tollgate_logs
-from tollgate_check import NO_MAIN, check, describe_syntax, fault_of_counts
+from tollgate_check import NO_MAIN, check, describe_syntax, fault_of_counts, hint_for
 from tollgate_client import Client, Platform, PlatformError
 from tollgate_environ import Variable
 from tollgate_fit import TIMERS, Fitness
@@ -407,6 +407,8 @@ class Function:
         try:
             # The text may be of a kind of its own.
             text = str.__str__(str(error))
+            if type(error) is NameError:
+                text += hint_for(text)
         except BaseException:
             text = "<no text: str() failed>"
         return (f"{name}: {text}" if text else name)[: self.error_bytes]
