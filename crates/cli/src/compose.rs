@@ -7,6 +7,7 @@ use crate::random::OsEntropy;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::bus::LocalBus;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::functions::webhook::SigningKeys;
@@ -84,6 +85,7 @@ impl Composition {
         let dispatcher = Arc::clone(&executor) as _;
         let base_domain = (!config.base_domain.is_empty()).then(|| config.base_domain.clone());
         let engine = Parts {
+            bus: Arc::new(LocalBus::default()),
             store,
             dispatcher,
             runtimes,

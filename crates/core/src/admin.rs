@@ -2,7 +2,7 @@
 //!
 //! Nothing here is reachable over HTTP; every method takes the program's [`Authority`].
 
-use crate::auth::{Password, Passwords, Principals};
+use crate::auth::{Password, Passwords};
 use crate::draft::Faults;
 use crate::egress::EgressHosts;
 use crate::engine::Engine;
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::events::Phase;
 use crate::ids::{SiteId, UserId};
 use crate::json::Object;
+use crate::ports::bus::News;
 use crate::ports::store::{
     Conflict, PageRequest, Reason, ScopedStore, StoreError, UserChange, UserQuery, Work, to_the_end,
 };
@@ -50,22 +51,15 @@ const USERNAMES_TRIED: u32 = 1000;
 pub struct AdminService {
     engine: Arc<Engine>,
     passwords: Arc<Passwords>,
-    principals: Arc<Principals>,
     births: Arc<Births>,
 }
 
 impl AdminService {
     /// A service around `engine`.
-    pub(crate) fn new(
-        engine: Arc<Engine>,
-        births: Arc<Births>,
-        passwords: Arc<Passwords>,
-        principals: Arc<Principals>,
-    ) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, births: Arc<Births>, passwords: Arc<Passwords>) -> Self {
         Self {
             engine,
             passwords,
-            principals,
             births,
         }
     }
@@ -144,12 +138,23 @@ impl AdminService {
             created_at: self.engine.clock.now(),
             damaged: Vec::new(),
         };
-        Ok(self
-            .engine
-            .store
-            .system(Reason::Administer)
-            .insert_site(site)
-            .await?)
+        let system = self.engine.store.system(Reason::Administer);
+        self.written(async move { system.insert_site(site).await })
+            .await
+    }
+
+    /// Carries a change of sites to its end, and tells of it.
+    async fn written<T: Send + 'static>(
+        &self,
+        write: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let bus = Arc::clone(&self.engine.bus);
+        let written = to_the_end(async move {
+            let written = write.await;
+            bus.tell(&News::SitesChanged);
+            written
+        });
+        Ok(written.await?)
     }
 
     /// Lets a host name lead to a site; returns it as it is kept.
@@ -166,7 +171,9 @@ impl AdminService {
         let domain = host(domain, &mut errors);
         validation::refuse(errors)?;
         let system = self.engine.store.system(Reason::Administer);
-        system.add_site_domain(site.id, &domain).await?;
+        let (id, added) = (site.id, domain.clone());
+        self.written(async move { system.add_site_domain(id, &added).await })
+            .await?;
         Ok(domain)
     }
 
@@ -182,7 +189,11 @@ impl AdminService {
     ) -> Result<String, Error> {
         let domain = host(domain, &mut Vec::new());
         let system = self.engine.store.system(Reason::Administer);
-        if system.remove_site_domain(site.id, &domain).await? {
+        let (id, removed) = (site.id, domain.clone());
+        let written = self
+            .written(async move { system.remove_site_domain(id, &removed).await })
+            .await?;
+        if written {
             Ok(domain)
         } else {
             Err(Error::NotFound(format!(
@@ -382,10 +393,8 @@ impl AdminService {
         site: &Site,
         change: UserChange,
     ) -> Result<(), Error> {
-        let (store, principals) = (
-            self.engine.scoped(authority.scope(site.id)),
-            Arc::clone(&self.principals),
-        );
+        let engine = Arc::clone(&self.engine);
+        let store = engine.scoped(authority.scope(site.id));
         let (site, user) = (site.id, change.user().id);
         let work = Work {
             change: Some(store.user_change(change, None)?),
@@ -393,7 +402,7 @@ impl AdminService {
         };
         let written = to_the_end(async move {
             let committed = store.commit(work).await;
-            principals.invalidate(site, user);
+            engine.principal_changed(site, Some(user));
             committed
         });
         Ok(written.await?)

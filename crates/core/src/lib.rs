@@ -16,7 +16,8 @@ pub mod admin;
 pub mod apps;
 #[cfg(feature = "accounts")]
 pub mod auth;
-pub mod cache;
+pub mod bus;
+mod cache;
 pub mod confinement;
 pub mod draft;
 pub mod egress;

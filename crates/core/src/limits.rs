@@ -386,6 +386,14 @@ pub const IDLE_CONNECTIONS_PER_HOST: usize = 8;
 pub const OUTBOUND_SITES: usize = 256;
 /// Headers of a reply.
 pub const REPLY_HEADERS: usize = 100;
+/// What memory keeps of the store is read again after this time, news of a change or not.
+pub const MEMORY_AGE: Duration = Duration::from_secs(60);
+/// Callers and their API keys are read again after this time.
+pub const CALLER_AGE: Duration = Duration::from_secs(5);
+/// Callers, and as many API keys, that one process keeps in memory.
+pub const CALLERS_IN_MEMORY: usize = 10_000;
+/// Sites' subscriptions of one event, function versions, and rights of functions: so many of each are kept in memory.
+pub const KEPT_IN_MEMORY: usize = 50_000;
 /// Longest name of an event type.
 pub const EVENT_NAME_BYTES: usize = 64;
 /// Names of event types that one process reads from storage beside those that it registers; a record of

@@ -76,7 +76,8 @@ impl Platform {
         let clock = Arc::clone(&parts.clock);
         let entropy = Arc::clone(&parts.entropy);
         let passwords = Arc::new(Passwords::new(Arc::clone(&entropy), password_rules));
-        let principals = Arc::new(Principals::new(Arc::clone(&store), Arc::clone(&clock)));
+        let bus = Arc::clone(&parts.bus);
+        let principals = Principals::new(Arc::clone(&store), Arc::clone(&clock), &*bus);
         let engine = Engine::new(parts, Arc::clone(&principals) as _);
         let births = Arc::new(Births::new(Arc::clone(&engine)));
         let gate = PasswordGate::new(Arc::clone(&store), &clock, Arc::clone(&passwords));
@@ -89,19 +90,19 @@ impl Platform {
             jwt_keys,
             base_domain,
             gate: Arc::clone(&gate),
-            principals: Arc::clone(&principals),
+            principals,
+            bus,
         });
         Arc::new(Self {
             auth,
-            roles: RoleService::new(Arc::clone(&engine), Arc::clone(&principals)),
+            roles: RoleService::new(Arc::clone(&engine)),
             users: UserService::new(
                 Arc::clone(&engine),
                 Arc::clone(&births),
                 Arc::clone(&passwords),
                 gate,
-                Arc::clone(&principals),
             ),
-            admin: AdminService::new(Arc::clone(&engine), births, passwords, principals),
+            admin: AdminService::new(Arc::clone(&engine), births, passwords),
             services: Services::new(&engine),
         })
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tollgate_core::bus::LocalBus;
 use tollgate_core::engine::{Engine, Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::{Catalogue, EventSpec, RegisteredTwice};
@@ -160,6 +161,7 @@ impl Builder {
             people: self.people,
         };
         let parts = Parts {
+            bus: Arc::new(LocalBus::default()),
             store,
             dispatcher: Arc::clone(&executor) as _,
             runtimes,

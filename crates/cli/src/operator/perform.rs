@@ -49,8 +49,6 @@ impl Operator {
             }
             Request::ChangeSite { change } => {
                 let (site, is_new) = self.change_site(&authority, change).await?;
-                // The next request for an unknown host reads the list again.
-                self.platform.auth.sites().forget();
                 let mut shown = self.view(&site);
                 if matches!(change, SiteChange::Create { .. }) {
                     let warning = between_sites(&self.platform, self.python.as_deref()).await;

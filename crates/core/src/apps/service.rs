@@ -170,9 +170,8 @@ impl AppService {
                 return Err(StoreError::Conflict(Conflict::Gone));
             }
             let functions = functions.into_iter().map(|it| it.id);
-            engine.event_types_changed(scope.site_id());
             engine.functions_stopped(scope.site_id(), functions, &deleted());
-            engine.callers.site_changed(scope.site_id());
+            engine.principal_changed(scope.site_id(), None);
             Ok(())
         });
         Ok(deleted.await?)

@@ -7,6 +7,7 @@ use crate::draft::Draft;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{ApiKeyId, UserId};
+use crate::ports::bus::News;
 use crate::ports::store::{ApiKey, NewApiKey, to_the_end};
 use crate::rights::Principal;
 use crate::time::Timestamp;
@@ -129,10 +130,13 @@ impl AuthService {
     /// [`Error::NotFound`].
     pub async fn delete_api_key(&self, owner: &Principal, id: ApiKeyId) -> Result<(), Error> {
         let (scope, user) = (owner.scope(), of_its_own(owner)?);
-        let (store, principals) = (self.store.scoped(scope), Arc::clone(&self.principals));
+        let (store, bus) = (self.store.scoped(scope), Arc::clone(&self.bus));
         let deleted = to_the_end(async move {
             let deleted = store.delete_api_key(user, id).await;
-            principals.keys().deleted(scope.site_id(), user);
+            bus.tell(&News::KeysChanged {
+                site: scope.site_id(),
+                user,
+            });
             deleted
         });
         if deleted.await? {

@@ -10,6 +10,7 @@ use super::jwt::{TokenType, Verified};
 use crate::error::Error;
 use crate::ids::UserId;
 use crate::limits;
+use crate::ports::bus::News;
 use crate::ports::store::{Epoch, Reason, Token, TokenKind, Work, to_the_end};
 use crate::request::RequestInfo;
 use crate::rights::{BAD_CREDENTIAL, Origin};
@@ -246,7 +247,7 @@ impl AuthService {
         user: UserId,
         family: Uuid,
     ) -> Result<(), Error> {
-        let (store, principals) = (self.scoped(site), Arc::clone(&self.principals));
+        let (store, bus) = (self.scoped(site), Arc::clone(&self.bus));
         let now = self.clock.now();
         let work = Work {
             change: Some(store.family_ended(user, family, now, forget_at(now))),
@@ -255,7 +256,10 @@ impl AuthService {
         let site = site.id;
         let ended = to_the_end(async move {
             let ended = store.commit(work).await;
-            principals.invalidate(site, user);
+            bus.tell(&News::PrincipalChanged {
+                site,
+                user: Some(user),
+            });
             ended
         });
         Ok(ended.await?)

@@ -1,29 +1,31 @@
 //! Whose API key has which hash, kept for a few seconds.
 //!
-//! Must never outlive a key: whoever deletes one says so here ([`Keys::deleted`]), and no key is kept
-//! beyond its own end. Another process's deletion is seen when the entry ends.
+//! Must never outlive a key: the bus tells of each deletion, and no key is kept beyond its own end.
 
-use super::kept::{Found, Kept};
-use super::principals::KEPT_FOR;
+use crate::cache::{Cache, Found};
 use crate::ids::{SiteId, UserId};
+use crate::limits;
 use crate::ports::store::{KeyOwner, Reason, Store, StoreError};
 use crate::time::Clock;
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// Looks keys up by their hash.
 pub(crate) struct Keys {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<Kept<String, (SiteId, KeyOwner)>>,
+    kept: Cache<String, (SiteId, KeyOwner)>,
 }
 
 impl Keys {
     pub(super) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         Self {
+            kept: Cache::new(
+                Arc::clone(&clock),
+                limits::CALLERS_IN_MEMORY,
+                limits::CALLER_AGE,
+            ),
             store,
             clock,
-            kept: Mutex::default(),
         }
     }
 
@@ -33,8 +35,7 @@ impl Keys {
         site: SiteId,
         hash: &str,
     ) -> Result<Option<KeyOwner>, StoreError> {
-        let now = self.clock.monotonic();
-        let load = match self.kept.lock().find(hash, now) {
+        let load = match self.kept.find(hash) {
             Found::Kept((of, owner)) => return Ok((of == site).then_some(owner)),
             Found::Missing(load) => load,
         };
@@ -43,21 +44,21 @@ impl Keys {
         let owner = system.api_key_owner(site, hash, wall).await?;
         if let Some(owner) = owner {
             let left = owner.expires_at.map(|end| end.since(wall));
-            let until = now + left.map_or(KEPT_FOR, |left| left.min(KEPT_FOR));
-            let kept = &mut self.kept.lock();
-            kept.keep(hash.to_owned(), (site, owner), until, load);
+            let lasting = left.unwrap_or(limits::CALLER_AGE);
+            self.kept
+                .keep(hash.to_owned(), (site, owner), lasting, load);
         }
         Ok(owner)
     }
 
     /// Something is noted of this key: it is read again.
     pub(super) fn noted(&self, hash: &str) {
-        self.kept.lock().drop_one(hash);
+        self.kept.drop_one(hash);
     }
 
-    /// A key of this user was deleted.
+    /// Keys of this user were deleted.
     pub(super) fn deleted(&self, site: SiteId, user: UserId) {
         let of = |_: &String, (of, owner): &(SiteId, KeyOwner)| *of == site && owner.user == user;
-        self.kept.lock().drop_where(of);
+        self.kept.drop_where(of);
     }
 }

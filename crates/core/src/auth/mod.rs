@@ -6,7 +6,6 @@ pub mod events;
 mod families;
 mod gate;
 mod jwt;
-mod kept;
 mod keys;
 mod lanes;
 mod password;

@@ -1,14 +1,15 @@
 //! Verified callers, kept for a few seconds so that a request does not cost a query.
 //!
-//! Whoever changes a user, a role or an app must say so here ([`Principals::invalidate`],
-//! [`Principals::invalidate_site`]); a load that began before such a call is never kept. Another
-//! process's change is seen when the entry ends.
+//! The bus tells of each change of a user, a role or an app; what was loaded before such news is never kept. Must
+//! never keep a caller for longer than the shortest of what makes them one.
 
-use super::kept::{Found, Kept};
 use super::keys::Keys;
+use crate::cache::{Cache, Found};
 use crate::engine::Callers;
 use crate::ids::{SiteId, UserId};
 use crate::json::JsonText;
+use crate::limits;
+use crate::ports::bus::{Bus, Listener, News};
 use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, Token, TokenKind};
 use crate::rights::Origin;
 use crate::rights::{Principal, Proof};
@@ -16,19 +17,15 @@ use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
 use crate::users::events::UserParams;
 use async_trait::async_trait;
-use parking_lot::Mutex;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use uuid::Uuid;
-
-/// How long a caller is kept.
-pub(super) const KEPT_FOR: Duration = Duration::from_secs(5);
 
 /// Looks callers up by their number.
 pub struct Principals {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<Kept<Key, Known>>,
+    kept: Cache<Key, Known>,
     keys: Keys,
 }
 
@@ -41,14 +38,18 @@ struct Known {
 }
 
 impl Principals {
-    /// An empty cache over `store`.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self {
+    /// An empty cache over `store`, which forgets what `bus` tells of.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, bus: &dyn Bus) -> Arc<Self> {
+        let (kept, age) = (limits::CALLERS_IN_MEMORY, limits::CALLER_AGE);
+        let principals = Arc::new(Self {
             keys: Keys::new(Arc::clone(&store), Arc::clone(&clock)),
+            kept: Cache::new(Arc::clone(&clock), kept, age),
             store,
             clock,
-            kept: Mutex::default(),
-        }
+        });
+        let listener: Weak<Self> = Arc::downgrade(&principals);
+        bus.listen(listener);
+        principals
     }
 
     /// Whose API keys there are.
@@ -82,8 +83,7 @@ impl Principals {
 
     async fn known(&self, site: SiteId, user: UserId) -> Result<Option<Known>, StoreError> {
         let key = (site, user);
-        let now = self.clock.monotonic();
-        let load = match self.kept.lock().find(&key, now) {
+        let load = match self.kept.find(&key) {
             Found::Kept(known) => return Ok(Some(known)),
             Found::Missing(load) => load,
         };
@@ -95,20 +95,31 @@ impl Principals {
         if !owner.user.profile.is_active || owner.user.is_deleted {
             return Ok(None);
         }
-        let until = now + keep_for(&owner, wall);
+        let lasting = lasting(&owner, wall);
         let scope = TenantScope::verified(site);
         let known = Known {
             principal: Principal::verified(scope, owner.user, owner.grants),
             epoch: owner.epoch,
             ended: owner.ended_families.into(),
         };
-        self.kept.lock().keep(key, known.clone(), until, load);
+        self.kept.keep(key, known.clone(), lasting, load);
         Ok(Some(known))
     }
+}
 
-    /// The user, the user's roles or credentials changed.
-    pub fn invalidate(&self, site: SiteId, user: UserId) {
-        self.kept.lock().drop_one(&(site, user));
+impl Listener for Principals {
+    fn hear(&self, news: &News) {
+        match news {
+            News::PrincipalChanged {
+                site,
+                user: Some(user),
+            } => self.kept.drop_one(&(*site, *user)),
+            News::PrincipalChanged { site, user: None } => {
+                self.kept.drop_where(|(of, _), _| of == site);
+            }
+            News::KeysChanged { site, user } => self.keys.deleted(*site, *user),
+            _ => {}
+        }
     }
 }
 
@@ -148,18 +159,13 @@ impl Callers for Principals {
         let found = self.active(site, user).await?;
         Ok(found.map(|found| found.proved_by(proof.clone())))
     }
-
-    fn site_changed(&self, site: SiteId) {
-        self.kept.lock().drop_where(|(of, _), _| *of == site);
-    }
 }
 
 type Key = (SiteId, UserId);
 
-/// Never longer than the first role lasts.
-fn keep_for(owner: &CredentialOwner, now: Timestamp) -> Duration {
+/// Until the first role ends.
+fn lasting(owner: &CredentialOwner, now: Timestamp) -> Duration {
     let ends = owner.grants.iter().filter_map(|grant| grant.expires_at);
-    ends.map(|end| end.since(now))
-        .min()
-        .map_or(KEPT_FOR, |first| first.min(KEPT_FOR))
+    let first = ends.map(|end| end.since(now)).min();
+    first.unwrap_or(limits::CALLER_AGE)
 }

@@ -12,6 +12,7 @@ use crate::engine::EventService;
 use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::limits;
+use crate::ports::bus::Bus;
 use crate::ports::store::{KeyOwner, Reason, ScopedStore, Store, Token, TokenKind};
 use crate::request::RequestInfo;
 use crate::rights::BAD_CREDENTIAL;
@@ -39,8 +40,10 @@ pub struct AuthParts {
     pub gate: Arc<PasswordGate>,
     /// Publishes what happens.
     pub events: EventService,
-    /// Shared with whoever changes users and roles.
+    /// Verified callers.
     pub principals: Arc<Principals>,
+    /// Tells what was written.
+    pub bus: Arc<dyn Bus>,
 }
 
 /// Signs in, issues and verifies credentials.
@@ -49,11 +52,12 @@ pub struct AuthService {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) principals: Arc<Principals>,
+    pub(super) bus: Arc<dyn Bus>,
     pub(super) tokens: Tokens,
     pub(super) exchanges: Exchanges,
     pub(super) gate: Arc<PasswordGate>,
     pub(super) events: EventService,
-    sites: SiteDirectory,
+    sites: Arc<SiteDirectory>,
 }
 
 /// Name and password, with where they came from.
@@ -81,10 +85,11 @@ impl AuthService {
             gate,
             events,
             principals,
+            bus,
         } = parts;
         let base_domain = base_domain.as_deref();
         Self {
-            sites: SiteDirectory::new(Arc::clone(&store), Arc::clone(&clock), base_domain),
+            sites: SiteDirectory::new(Arc::clone(&store), Arc::clone(&clock), &*bus, base_domain),
             tokens: Tokens::new(&jwt_keys),
             exchanges: Exchanges::new(&clock),
             store,
@@ -93,11 +98,12 @@ impl AuthService {
             gate,
             events,
             principals,
+            bus,
         }
     }
 
     /// The sites by host name.
-    pub const fn sites(&self) -> &SiteDirectory {
+    pub fn sites(&self) -> &SiteDirectory {
         &self.sites
     }
 

@@ -15,6 +15,7 @@ use crate::engine::{Agreement, Saving, Verdicts};
 use crate::error::Error;
 use crate::events::{Event, LifecycleEvent};
 use crate::ids::UserId;
+use crate::ports::bus::News;
 use crate::ports::store::{Change, Conflict, Epoch, Reason, Token, TokenKind};
 use crate::request::RequestInfo;
 use crate::rights::Principal;
@@ -146,10 +147,15 @@ impl AuthService {
     }
 
     fn saving(&self, site: &Site, user: UserId, change: Change, post: Event) -> Saving {
-        let (principals, site) = (Arc::clone(&self.principals), site.id);
+        let (bus, site) = (Arc::clone(&self.bus), site.id);
         Saving {
             posts: vec![post],
-            afterwards: Box::new(move || principals.invalidate(site, user)),
+            afterwards: Box::new(move || {
+                bus.tell(&News::PrincipalChanged {
+                    site,
+                    user: Some(user),
+                });
+            }),
             ..Saving::of(change)
         }
     }

@@ -1,8 +1,11 @@
 //! Which site a request is for, by its host name.
 //!
-//! Must never guess between sites: a host leads to one site or to none.
+//! Must never guess between sites: a host leads to one site or to none. The list is read again when the bus tells of a
+//! change, when it is old, and before an unknown host is refused.
 
 use crate::error::Error;
+use crate::limits;
+use crate::ports::bus::{Bus, Listener, News};
 use crate::ports::store::{Reason, Store};
 use crate::site::Site;
 use crate::text;
@@ -10,10 +13,10 @@ use crate::time::Clock;
 use parking_lot::RwLock;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// A host that is not known is looked for in the database at most this often.
+/// The list is read at most this often, unless it is known to have changed.
 const RELOAD_AFTER: Duration = Duration::from_secs(1);
 /// So much of a host name is repeated in an answer.
 const HOST_SHOWN_BYTES: usize = 253;
@@ -33,21 +36,32 @@ pub struct SiteDirectory {
 struct Known {
     by_domain: HashMap<String, Arc<Site>>,
     by_slug: HashMap<String, Arc<Site>>,
+    /// None before the first time.
     loaded_at: Option<Instant>,
+    /// When it was last tried to read it; none when it has changed since.
+    tried_at: Option<Instant>,
 }
 
 impl SiteDirectory {
     /// A directory that loads its list when it is first asked. With a `base_domain`, sites are its
     /// sub-domains; without one, every host that is no site's domain is the site `default`.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, base_domain: Option<&str>) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        bus: &dyn Bus,
+        base_domain: Option<&str>,
+    ) -> Arc<Self> {
         let base_domain = base_domain.map(|domain| host_name(domain).into_owned());
-        Self {
+        let directory = Arc::new(Self {
             store,
             clock,
             base_domain,
             known: RwLock::default(),
             loading: Default::default(),
-        }
+        });
+        let listener: Weak<Self> = Arc::downgrade(&directory);
+        bus.listen(listener);
+        directory
     }
 
     /// The site of `host`, which may carry a port.
@@ -56,7 +70,9 @@ impl SiteDirectory {
     /// [`Error::NotFound`] when no site has this host.
     pub async fn site(&self, host: &str) -> Result<Arc<Site>, Error> {
         let name = host_name(host);
-        if let Some(site) = self.exact(&name) {
+        if self.is_current()
+            && let Some(site) = self.exact(&name)
+        {
             return Ok(site);
         }
         if self.may_reload() {
@@ -67,20 +83,25 @@ impl SiteDirectory {
             .ok_or_else(|| Error::NotFound(named(&name)))
     }
 
-    /// The list changed: it is read again before the next unknown host is refused.
-    pub fn forget(&self) {
-        self.known.write().loaded_at = None;
-    }
-
     async fn reload(&self) -> Result<(), Error> {
         let _loading = self.loading.lock().await;
         if !self.may_reload() {
             // Somebody else has just done it.
             return Ok(());
         }
-        let sites = self.store.system(Reason::Authenticate).sites().await?;
+        // Before it is read: of a change from here on there will be news.
+        let now = Some(self.clock.monotonic());
+        self.known.write().tried_at = now;
+        let sites = match self.store.system(Reason::Authenticate).sites().await {
+            Ok(sites) => sites,
+            Err(error) if self.known.read().loaded_at.is_some() => {
+                tracing::warn!(%error, "the list of sites could not be read again; the old one is used");
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut known = Known {
-            loaded_at: Some(self.clock.monotonic()),
+            loaded_at: now,
             ..Known::default()
         };
         for site in sites.into_iter().map(Arc::new) {
@@ -91,7 +112,9 @@ impl SiteDirectory {
             }
             known.by_slug.insert(site.slug.clone(), site);
         }
-        *self.known.write() = known;
+        let mut kept = self.known.write();
+        known.tried_at = kept.tried_at;
+        *kept = known;
         Ok(())
     }
 
@@ -111,10 +134,30 @@ impl SiteDirectory {
         self.known.read().by_slug.get(DEFAULT_SITE).map(Arc::clone)
     }
 
+    /// Whether the list is as new as it has to be for a host that is in it.
+    fn is_current(&self) -> bool {
+        let known = self.known.read();
+        known.tried_at.is_some()
+            && known
+                .loaded_at
+                .is_some_and(|at| self.since(at) < limits::MEMORY_AGE)
+    }
+
     fn may_reload(&self) -> bool {
-        let loaded_at = self.known.read().loaded_at;
-        loaded_at
-            .is_none_or(|at| self.clock.monotonic().saturating_duration_since(at) >= RELOAD_AFTER)
+        let tried_at = self.known.read().tried_at;
+        tried_at.is_none_or(|at| self.since(at) >= RELOAD_AFTER)
+    }
+
+    fn since(&self, then: Instant) -> Duration {
+        self.clock.monotonic().saturating_duration_since(then)
+    }
+}
+
+impl Listener for SiteDirectory {
+    fn hear(&self, news: &News) {
+        if matches!(news, News::SitesChanged) {
+            self.known.write().tried_at = None;
+        }
     }
 }
 

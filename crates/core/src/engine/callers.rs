@@ -19,9 +19,6 @@ pub trait Callers: Send + Sync {
     /// The same caller with the rights that count now; none when what proved them holds no more. Only for callers
     /// who are no function.
     async fn again(&self, principal: &Principal) -> Result<Option<Principal>, StoreError>;
-
-    /// Something changed in a site that many people's rights hang on, for example an app was deleted.
-    fn site_changed(&self, _site: SiteId) {}
 }
 
 /// What somebody may do whom an embedding program knows.

@@ -9,6 +9,7 @@ mod callers;
 mod completion;
 mod explain;
 mod gate;
+mod hear;
 mod host;
 mod ids;
 mod operation;
@@ -53,8 +54,10 @@ use crate::entropy::Entropy;
 use crate::error::Error;
 use crate::events::{Catalogue, EventSpec, EventType};
 use crate::functions::Executable;
-use crate::ids::{FunctionId, SiteId, VersionId};
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocations::{Completion, InvocationChanged};
+use crate::limits;
+use crate::ports::bus::{Bus, News};
 use crate::ports::dispatch::Dispatcher;
 use crate::ports::runtime::{HostCalls, Runtimes};
 use crate::ports::store::{IdKind, Reason, ScopedStore, Store, SystemStore};
@@ -67,7 +70,7 @@ use crate::vault::Vault;
 pub(crate) use ids::IdSource;
 use params::ParamsRooms;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 pub(crate) use strangers::{Admitted, Strangers};
 use tokio::sync::broadcast;
@@ -78,6 +81,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Carries tasks to runtimes.
     pub dispatcher: Arc<dyn Dispatcher>,
+    /// Tells this process and others what was written.
+    pub bus: Arc<dyn Bus>,
     /// Runs code.
     pub runtimes: Runtimes,
     /// Time.
@@ -104,8 +109,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            pre_budget: crate::limits::PRE_BUDGET_DEFAULT,
-            queue_per_site: crate::limits::QUEUE_PER_SITE,
+            pre_budget: limits::PRE_BUDGET_DEFAULT,
+            queue_per_site: limits::QUEUE_PER_SITE,
         }
     }
 }
@@ -118,6 +123,7 @@ type Ceilings = Cache<(SiteId, FunctionId, Option<VersionId>), Option<Arc<Ceilin
 pub struct Engine {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) dispatcher: Arc<dyn Dispatcher>,
+    pub(crate) bus: Arc<dyn Bus>,
     pub(crate) runtimes: Runtimes,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -143,8 +149,6 @@ pub struct Engine {
     pub(crate) gate: Gate,
 }
 
-/// Sites × event types, function versions, and functions' rights that are kept in memory.
-const CACHED: usize = 50_000;
 /// Changes that a slow watcher may lag behind before it loses some.
 const CHANGES_KEPT: usize = 1024;
 
@@ -166,9 +170,17 @@ impl Engine {
     /// Puts the parts together.
     pub fn new(parts: Parts, callers: Arc<dyn Callers>) -> Arc<Self> {
         let rates = Rates::new(Arc::clone(&parts.clock));
-        Arc::new(Self {
+        let clock = || Arc::clone(&parts.clock);
+        let (kept, age) = (limits::KEPT_IN_MEMORY, limits::MEMORY_AGE);
+        let engine = Arc::new(Self {
+            own_types: Cache::new(clock(), limits::EVENT_TYPES_IN_MEMORY, age),
+            subscriptions: Cache::new(clock(), kept, age),
+            versions: Cache::new(clock(), kept, age),
+            ceilings: Cache::new(clock(), kept, age),
+            active: Cache::new(clock(), kept, age),
             store: parts.store,
             dispatcher: parts.dispatcher,
+            bus: parts.bus,
             runtimes: parts.runtimes,
             clock: parts.clock,
             entropy: parts.entropy,
@@ -176,12 +188,7 @@ impl Engine {
             catalogue: parts.catalogue,
             settings: parts.settings,
             invocation_ids: IdSource::new(IdKind::Invocation),
-            own_types: Cache::new(crate::limits::EVENT_TYPES_IN_MEMORY),
             checks: types::Checks::default(),
-            subscriptions: Cache::new(CACHED),
-            versions: Cache::new(CACHED),
-            ceilings: Cache::new(CACHED),
-            active: Cache::new(CACHED),
             changes: broadcast::channel(CHANGES_KEPT).0,
             host: OnceLock::new(),
             backlogs: Backlogs::default(),
@@ -192,7 +199,10 @@ impl Engine {
             told: Arc::default(),
             stopping: AtomicBool::new(false),
             gate: Gate::default(),
-        })
+        });
+        let listener: Weak<Self> = Arc::downgrade(&engine);
+        engine.bus.listen(listener);
+        engine
     }
 
     pub(crate) fn scoped(&self, scope: TenantScope) -> Arc<dyn ScopedStore> {
@@ -203,14 +213,13 @@ impl Engine {
         self.store.system(Reason::Execute)
     }
 
-    /// Every change of an invocation's state in this process, all sites mixed: callers filter.
+    /// Every change of an invocation's state that is told of, all sites mixed: callers filter.
     pub fn watch(&self) -> broadcast::Receiver<InvocationChanged> {
         self.changes.subscribe()
     }
 
     pub(crate) fn tell_watchers(&self, change: InvocationChanged) {
-        // Nobody watching is no error.
-        let _ = self.changes.send(change);
+        self.bus.tell(&News::RunChanged(change));
     }
 
     /// Writes ends of runs and then tells those who watch.
@@ -315,12 +324,14 @@ impl Engine {
         self.active.get_or_load((site, function), load).await
     }
 
-    /// Functions or subscriptions of a site were written.
+    /// Functions, subscriptions, event types or hosts of a site were written.
     pub(crate) fn functions_changed(&self, site: SiteId) {
-        self.subscriptions.invalidate(|(of, _)| *of == site);
-        self.versions.invalidate(|(of, _)| *of == site);
-        self.ceilings.invalidate(|(of, ..)| *of == site);
-        self.active.invalidate(|(of, _)| *of == site);
+        self.bus.tell(&News::FunctionsChanged { site });
+    }
+
+    /// Somebody's account, roles or sign-ins were written; everybody's when no user is named.
+    pub(crate) fn principal_changed(&self, site: SiteId, user: Option<UserId>) {
+        self.bus.tell(&News::PrincipalChanged { site, user });
     }
 
     /// Lets running functions reach the API. Called once, when the API has been put together; a

@@ -13,6 +13,7 @@ use crate::events::{Catalogue, Event, EventSpec, EventType, Phase};
 use crate::failpoint::{self, Point};
 use crate::invocations::{Completion, Link, NewInvocation, Trigger};
 use crate::json::JsonText;
+use crate::ports::bus::News;
 use crate::ports::dispatch::{FinishedRun, Reservation, TaskRun};
 use crate::ports::runtime::RunReport;
 use crate::ports::store::{OnCommit, Work};
@@ -187,10 +188,11 @@ impl EventService {
         let invocations: Vec<_> = held.iter().map(|run| run.invocation.clone()).collect();
         held.retain(|run| run.invocation.holder.is_some());
         let some_left = held.len() < invocations.len();
+        let bus = Arc::clone(&self.engine.bus);
         let on_commit = Box::new(move || {
             Reservation::submit(reservation, held);
             if some_left {
-                dispatcher.wake();
+                bus.tell(&News::WorkWaits);
             }
         });
         Ok(Prepared {

@@ -7,7 +7,7 @@ use super::Engine;
 use crate::error::Error;
 use crate::events::own::Fault;
 use crate::events::{Event, EventSpec, EventType};
-use crate::ids::{AppId, SiteId};
+use crate::ids::AppId;
 use crate::json::JsonText;
 use crate::limits;
 use crate::ports::store::PageRequest;
@@ -110,13 +110,6 @@ impl Engine {
         };
         let listed = self.scoped(scope).list_event_types(app, page).await?;
         Ok(listed.items.into_iter().map(|own| own.event).collect())
-    }
-
-    /// Types of a site were written.
-    pub(crate) fn event_types_changed(&self, site: SiteId) {
-        // In this order: conditions are compiled for the type as it is here.
-        self.own_types.invalidate(|(of, _)| *of == site);
-        self.subscriptions.invalidate(|(of, _)| *of == site);
     }
 
     /// An event of an app's own type with these parameters, if its schema accepts them. What takes a while

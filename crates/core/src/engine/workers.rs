@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::events::Phase;
 use crate::functions::{CodeError, Executable};
 use crate::ids::{FunctionId, SiteId, VersionId};
+use crate::ports::bus::News;
 use crate::ports::store::StoreError;
 use crate::site::TenantScope;
 use crate::tasks::{Failure, FailureKind};
@@ -97,8 +98,11 @@ impl Engine {
         // First, so that no run begins between its function's cancellation and this.
         self.functions_changed(site);
         for function in functions {
-            self.dispatcher.cancel_function(function, why.clone());
-            self.retire(site, function, None);
+            self.bus.tell(&News::FunctionStopped {
+                site,
+                function,
+                failure: why.clone(),
+            });
         }
     }
 

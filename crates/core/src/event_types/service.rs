@@ -192,7 +192,7 @@ impl EventTypeService {
         let site = access.principal().scope().site_id();
         let written = to_the_end(async move {
             let written = write.await?;
-            engine.event_types_changed(site);
+            engine.functions_changed(site);
             Ok(written)
         });
         Ok(written.await?)

@@ -9,6 +9,7 @@ use crate::events::EventType;
 use crate::ids::{FunctionId, InvocationId, UserId};
 use crate::invocations::{Invocation, InvocationChanged, OnBehalf};
 use crate::limits;
+use crate::ports::bus::News;
 use crate::ports::store::{
     Conflict, DeadLetter, InvocationQuery, Page, PageRequest, Redrive, RedriveVersion, Visibility,
     to_the_end,
@@ -353,8 +354,8 @@ impl DeadLetterService {
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let written = to_the_end(async move {
             let ids: Vec<_> = redrives.iter().map(|redrive| redrive.id).collect();
-            let dispatcher = Arc::clone(&engine.dispatcher);
-            let wake = Box::new(move || dispatcher.wake());
+            let bus = Arc::clone(&engine.bus);
+            let wake = Box::new(move || bus.tell(&News::WorkWaits));
             let flags = store.redrive(redrives, engine.clock.now(), wake).await?;
             let mut redriven = 0;
             for (id, _) in ids.into_iter().zip(flags).filter(|(_, written)| *written) {

@@ -11,6 +11,7 @@ use crate::idempotency::Remember;
 use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use crate::invocations::{Completion, Invocation, InvocationChanged, Link, OnBehalf, Trigger};
 use crate::json::JsonText;
+use crate::ports::bus::News;
 use crate::ports::dispatch::{Reservation, TaskRun};
 use crate::ports::store::{InvocationQuery, Page, PageRequest, ScopedStore, Work, to_the_end};
 use crate::request::RequestInfo;
@@ -373,7 +374,8 @@ impl InvocationService {
         remember: Option<Remember<Invocation>>,
     ) -> Result<Executed, Error> {
         let id = run.invocation.id;
-        let dispatcher = Arc::clone(&self.engine.dispatcher);
+        let bus = Arc::clone(&self.engine.bus);
+        let dispatcher = &self.engine.dispatcher;
         let reservation = dispatcher.reserve(run.invocation.site_id, &[run.invocation.function_id]);
         if reservation.granted(0) {
             run.invocation.holder = Some(Arc::clone(&run.taken.hold.holder));
@@ -383,7 +385,7 @@ impl InvocationService {
             if run.invocation.holder.is_some() {
                 Reservation::submit(reservation, vec![run]);
             } else {
-                dispatcher.wake();
+                bus.tell(&News::WorkWaits);
             }
         });
         store

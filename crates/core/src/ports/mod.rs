@@ -1,7 +1,8 @@
-//! What the engine needs from outside, as traits: storage, runtimes, dispatch.
+//! What the engine needs from outside, as traits: storage, runtimes, dispatch, news.
 //!
 //! Adapters implement these and never see each other.
 
+pub mod bus;
 pub mod dispatch;
 pub mod runtime;
 pub mod store;

@@ -10,7 +10,6 @@ use super::events::{
     RolesAssigned, RolesRevoked,
 };
 use crate::apps::App;
-use crate::auth::Principals;
 use crate::draft::Draft;
 use crate::engine::{Engine, EventService, Fixed, Saving, Verdicts};
 use crate::error::Error;
@@ -28,7 +27,6 @@ use std::sync::Arc;
 pub struct RoleService {
     engine: Arc<Engine>,
     events: EventService,
-    principals: Arc<Principals>,
 }
 
 /// Which roles are given to, or taken from, whom.
@@ -55,11 +53,10 @@ pub struct AppRole {
 
 impl RoleService {
     /// A service around `engine`.
-    pub fn new(engine: Arc<Engine>, principals: Arc<Principals>) -> Self {
+    pub fn new(engine: Arc<Engine>) -> Self {
         Self {
             events: EventService::new(Arc::clone(&engine)),
             engine,
-            principals,
         }
     }
 
@@ -179,7 +176,7 @@ impl RoleService {
             verdicts,
         }: Saved,
     ) -> Result<u64, Error> {
-        let principals = Arc::clone(&self.principals);
+        let engine = Arc::clone(&self.engine);
         let site = access.principal().scope().site_id();
         let saving = Saving {
             change,
@@ -187,7 +184,7 @@ impl RoleService {
             verdicts,
             afterwards: Box::new(move || {
                 let users = users.into_iter();
-                users.for_each(|user| principals.invalidate(site, user));
+                users.for_each(|user| engine.principal_changed(site, Some(user)));
             }),
         };
         self.events.save(saving, access.principal()).await?;

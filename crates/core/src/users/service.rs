@@ -17,7 +17,7 @@ use super::password::{
 use super::proposal::ProposedUser;
 use super::rights::{may_change, may_set_staff, may_update};
 use crate::apps::App;
-use crate::auth::{Password, PasswordGate, Passwords, Principals};
+use crate::auth::{Password, PasswordGate, Passwords};
 use crate::draft::Draft;
 use crate::engine::{Agreement, Engine, EventService, Fixed, Saving, Verdicts};
 use crate::error::Error;
@@ -37,7 +37,6 @@ pub struct UserService {
     births: Arc<Births>,
     passwords: Arc<Passwords>,
     gate: Arc<PasswordGate>,
-    principals: Arc<Principals>,
 }
 
 impl UserService {
@@ -47,7 +46,6 @@ impl UserService {
         births: Arc<Births>,
         passwords: Arc<Passwords>,
         gate: Arc<PasswordGate>,
-        principals: Arc<Principals>,
     ) -> Self {
         Self {
             events: EventService::new(Arc::clone(&engine)),
@@ -55,7 +53,6 @@ impl UserService {
             births,
             passwords,
             gate,
-            principals,
         }
     }
 
@@ -369,12 +366,12 @@ impl UserService {
     ) -> Result<(), Error> {
         let store = self.engine.scoped(principal.scope());
         let (site, user) = (principal.scope().site_id(), change.user().id);
-        let principals = Arc::clone(&self.principals);
+        let engine = Arc::clone(&self.engine);
         let saving = Saving {
             change: store.user_change(change, remember)?,
             posts,
             verdicts,
-            afterwards: Box::new(move || principals.invalidate(site, user)),
+            afterwards: Box::new(move || engine.principal_changed(site, Some(user))),
         };
         self.events.save(saving, principal).await
     }

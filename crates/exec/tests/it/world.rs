@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tollgate_core::admin::{NewSuperuser, Strength};
 use tollgate_core::apps::CreateApp;
 use tollgate_core::auth::{Password, PasswordRules};
+use tollgate_core::bus::LocalBus;
 use tollgate_core::draft::Draft;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
@@ -128,6 +129,7 @@ impl World {
         );
         let dispatcher: Arc<dyn Dispatcher> = Arc::clone(&executor) as _;
         let engine = Parts {
+            bus: Arc::new(LocalBus::default()),
             store,
             dispatcher,
             runtimes,

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tollgate_core::admin::{NewSuperuser, Strength};
 use tollgate_core::auth::{Password, PasswordRules};
+use tollgate_core::bus::LocalBus;
 use tollgate_core::engine::{Parts, Settings};
 use tollgate_core::entropy::Entropy;
 use tollgate_core::functions::Source;
@@ -242,6 +243,7 @@ impl TestApp {
         let dispatcher = Arc::clone(&executor) as _;
         let settings = Settings::default();
         let engine = Parts {
+            bus: Arc::new(LocalBus::default()),
             store,
             dispatcher,
             runtimes,
@@ -295,8 +297,6 @@ impl TestApp {
     /// The second site, and its superuser's token.
     pub(crate) async fn other_site(&self) -> String {
         self.site("other", vec![OTHER_HOST.to_owned()]).await;
-        // The site list is read again after a second.
-        self.clock.advance(std::time::Duration::from_secs(1));
         self.sign_in_at(OTHER_HOST, "root").await
     }
 

@@ -3,6 +3,9 @@
 use crate::app::{Answer, OTHER_HOST, TestApp};
 use crate::authorization::{fits, operations};
 use serde_json::json;
+use tollgate_core::limits;
+use tollgate_core::ports::store::{Reason, Store as _};
+use tollgate_core::site::Authority;
 
 /// `A` is the path of an app, `F` that of a function; ids stand in braces.
 #[rustfmt::skip]
@@ -333,4 +336,31 @@ async fn a_credential_of_one_site_is_worth_nothing_on_another() {
         let answer = app.post(path, &body).host(OTHER_HOST).send().await;
         answer.is_error(401, "UNAUTHORIZED");
     }
+}
+
+/// Without a base domain, a host that is no site's leads to the site `default`.
+#[tokio::test]
+async fn a_domain_leads_where_it_should_from_the_moment_it_is_given_or_taken() {
+    let app = TestApp::new().await;
+    let (admin, authority) = (&app.platform.admin, Authority::of_this_program());
+    let leads_to = async |host: &str| {
+        let site = app.platform.auth.sites().site(host).await.unwrap();
+        site.slug.clone()
+    };
+    let site = app.site("other", vec![OTHER_HOST.to_owned()]).await;
+    assert_eq!(leads_to(OTHER_HOST).await, "other");
+    let second = "second.example.com";
+    assert_eq!(leads_to(second).await, "default");
+    admin.add_domain(&authority, &site, second).await.unwrap();
+    assert_eq!(leads_to(second).await, "other");
+    let removed = admin.remove_domain(&authority, &site, OTHER_HOST).await;
+    removed.unwrap();
+    assert_eq!(leads_to(OTHER_HOST).await, "default");
+    // What another process writes, of which no news gets through, is seen in time.
+    let system = app.store.system(Reason::Administer);
+    let removed = system.remove_site_domain(site.id, second).await.unwrap();
+    assert!(removed);
+    assert_eq!(leads_to(second).await, "other");
+    app.clock.advance(limits::MEMORY_AGE);
+    assert_eq!(leads_to(second).await, "default");
 }
