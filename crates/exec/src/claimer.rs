@@ -81,9 +81,7 @@ async fn claim_all(
         }
         let due = shared.system().next_due().await?;
         let poll = shared.config.poll;
-        return Ok(Left::Nothing(
-            due.map_or(poll, |due| due.since(shared.clock.now()).min(poll)),
-        ));
+        return Ok(Left::Nothing(due.map_or(poll, |due| due.min(poll))));
     }
     Ok(Left::Nothing(shared.config.poll))
 }
@@ -107,9 +105,8 @@ async fn round(
     let (mut after, mut wrapped) = (begin, begin.is_none());
     let mut round = Round::default();
     while !shared.is_stopping() {
-        let now = shared.clock.now();
         let system = shared.system();
-        let mut due = system.due_lines(after, limits::CLAIM_LINES, now).await?;
+        let mut due = system.due_lines(after, limits::CLAIM_LINES).await?;
         let end = begin.filter(|_| wrapped);
         due.lines.retain(|line| end.is_none_or(|end| *line <= end));
         let step = claim(shared, coordinator, &due.lines, served).await?;
@@ -157,8 +154,7 @@ async fn claim(
         return Ok(round);
     };
     *served = Some(last);
-    let now = shared.clock.now();
-    let rows = shared.system().claim(&shared.holder, wanted, now).await?;
+    let rows = shared.system().claim(&shared.holder, wanted).await?;
     round.claimed = rows.len();
     if !rows.is_empty() {
         failpoint::hit(Point::ClaimCommitted);

@@ -111,10 +111,9 @@ impl DeadLetterStore for Scoped {
     async fn redrive(
         &self,
         redrives: Vec<Redrive>,
-        at: Timestamp,
         on_commit: OnCommit,
     ) -> Result<Vec<bool>, StoreError> {
-        let site = self.site();
+        let (site, at) = (self.site(), self.inner.now());
         self.inner
             .writer
             .write_then(Some(on_commit), move |connection| {

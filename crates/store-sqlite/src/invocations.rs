@@ -348,11 +348,11 @@ impl InvocationStore for Scoped {
     }
 
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError> {
-        let site = self.site();
+        let (site, now) = (self.site(), self.inner.now());
         let ends = End::prepare(completions)?;
         self.inner
             .writer
-            .write(move |connection| complete(connection, Some(site), &ends))
+            .write(move |connection| complete(connection, Some(site), &ends, now))
             .await
     }
 
@@ -361,13 +361,13 @@ impl InvocationStore for Scoped {
         completion: Completion,
         remember: Remember<Invocation>,
     ) -> Result<bool, StoreError> {
-        let (site, id) = (self.site(), completion.id);
+        let (site, id, now) = (self.site(), completion.id, self.inner.now());
         let end = End::prepare(vec![completion])?;
         self.inner
             .writer
             .write(move |connection| {
                 idempotency::check(connection, site, Some(&remember))?;
-                let written = complete(connection, Some(site), &end)? == [true];
+                let written = complete(connection, Some(site), &end, now)? == [true];
                 if written {
                     keep_record(connection, site, &remember, id)?;
                 }
@@ -377,12 +377,12 @@ impl InvocationStore for Scoped {
     }
 
     fn complete_later(&self, completions: Vec<Completion>, on_commit: OnCommit) {
-        let site = self.site();
+        let (site, now) = (self.site(), self.inner.now());
         match End::prepare(completions) {
             Ok(ends) => self.inner.writer.write_later(
                 "complete invocations",
                 Some(on_commit),
-                move |connection| complete(connection, Some(site), &ends).map(drop),
+                move |connection| complete(connection, Some(site), &ends, now).map(drop),
             ),
             Err(error) => {
                 let error = StoreError::from(error);

@@ -355,7 +355,7 @@ impl DeadLetterService {
             let ids: Vec<_> = redrives.iter().map(|redrive| redrive.id).collect();
             let dispatcher = Arc::clone(&engine.dispatcher);
             let wake = Box::new(move || dispatcher.wake());
-            let flags = store.redrive(redrives, engine.clock.now(), wake).await?;
+            let flags = store.redrive(redrives, wake).await?;
             let mut redriven = 0;
             for (id, _) in ids.into_iter().zip(flags).filter(|(_, written)| *written) {
                 redriven += 1;

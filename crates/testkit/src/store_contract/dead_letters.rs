@@ -43,8 +43,7 @@ fn own(run: &NewInvocation) -> Redrive {
 
 async fn redrive(world: &World, redrives: Vec<Redrive>) -> Vec<bool> {
     let (on_commit, heard) = committed();
-    let now = world.now();
-    let flags = world.a.store.redrive(redrives, now, on_commit).await;
+    let flags = world.a.store.redrive(redrives, on_commit).await;
     heard.await.unwrap();
     flags.unwrap()
 }
@@ -132,7 +131,7 @@ pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
     assert_eq!(after.failure, before.failure);
     assert_eq!(after.logs, before.logs);
 
-    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let again = &claimed[0];
     assert_eq!(
@@ -171,7 +170,7 @@ pub async fn a_redrive_can_move_to_another_version(world: World) {
         ..own(&run)
     };
     assert_eq!(redrive(&world, vec![moved]).await, [true]);
-    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9).await.unwrap();
     let again = &claimed[0].invocation;
     assert_eq!(
         (again.version_id, again.version),
@@ -202,7 +201,7 @@ pub async fn a_redriven_letter_acts_for_whoever_asks(world: World) {
         function: Some(function.id),
         from: run.chain.depth(),
     };
-    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9).await.unwrap();
     let again = &claimed[0].invocation;
     assert_eq!((again.user_id, again.behalf), (Some(ann.id), behalf));
     let shown = world.a.store.invocation(run.id).await.unwrap().unwrap();
@@ -216,8 +215,7 @@ pub async fn a_redriven_letter_acts_for_whoever_asks(world: World) {
 pub async fn of_many_redrives_one_counts(world: World) {
     let function = world.a.some_function().await;
     let run = dead(&world.a, &function, FailureKind::Exception).await;
-    let now = world.now();
-    let asked = (0..20).map(|_| world.a.store.redrive(vec![own(&run)], now, Box::new(|| {})));
+    let asked = (0..20).map(|_| world.a.store.redrive(vec![own(&run)], Box::new(|| {})));
     let flags = futures_util::future::try_join_all(asked).await.unwrap();
     assert_eq!(flags.iter().filter(|flag| flag[0]).count(), 1);
 }
@@ -313,7 +311,7 @@ pub async fn dead_letters_of_another_site_are_out_of_reach(world: World) {
     let b = &world.b.store;
     let found = b.dead_letters(InvocationQuery::default(), None, 9).await;
     assert_eq!(found.unwrap(), []);
-    let redriven = b.redrive(vec![own(&run)], world.now(), Box::new(|| {}));
+    let redriven = b.redrive(vec![own(&run)], Box::new(|| {}));
     assert_eq!(redriven.await.unwrap(), [false]);
     assert!(!b.discard(run.id, world.now()).await.unwrap());
     assert_eq!(world.a.standing(&run).await, (State::Dead, 1));

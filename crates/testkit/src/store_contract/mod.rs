@@ -209,6 +209,7 @@ contract! { $
         a_start_is_noted_only_under_its_hold,
         a_retry_waits_for_its_time,
         a_clock_that_was_set_back_leaves_nothing_stuck,
+        a_callers_clock_does_not_matter_to_what_is_due,
         a_rescue_sorts_by_who_waits,
         a_lease_ends_with_the_signs_of_life,
         what_is_handed_back_waits_again,

@@ -58,12 +58,11 @@ pub trait DeadLetterStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// Makes dead letters pending, before their first attempt and due at `at`. One flag each: false
+    /// Makes dead letters pending, before their first attempt and due at once. One flag each: false
     /// when the record is not dead.
     async fn redrive(
         &self,
         redrives: Vec<Redrive>,
-        at: Timestamp,
         on_commit: OnCommit,
     ) -> Result<Vec<bool>, StoreError>;
 
