@@ -113,6 +113,8 @@ fn sites(connection: &Connection) -> DbResult<Vec<Site>> {
             }
         }
     }
+    // They stood in the order of their domains.
+    sites.sort_by_key(|site| (site.created_at, site.id));
     Ok(sites)
 }
 

@@ -146,6 +146,7 @@ impl DeadLetterService {
         let found = self.find_to_act(principal, id).await?;
         let letter = DeadLetter {
             id,
+            queued_at: found.queued_at,
             function_id: found.function_id,
             event: found.event,
         };
@@ -204,7 +205,7 @@ impl DeadLetterService {
                 summary.more = true;
                 return Ok(summary);
             }
-            after = Some(last.id);
+            after = Some(last.place());
             let scope = principal.scope();
             let redrives = self.plan(principal, &letters, &mut targets, choice).await?;
             let planned = redrives.len();

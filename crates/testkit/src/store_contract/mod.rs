@@ -117,6 +117,7 @@ contract! { $
         usernames_and_addresses_are_one_namespace,
         of_many_claims_of_one_name_one_stands,
         users_are_listed_sought_and_ordered,
+        users_are_listed_by_time_whatever_their_numbers,
         pages_have_totals,
     }
     commits {
@@ -166,6 +167,7 @@ contract! { $
     }
     dead_letters {
         dead_letters_are_found_oldest_first,
+        dead_letters_go_by_time_whatever_their_numbers,
         a_redriven_run_waits_for_its_first_attempt,
         a_redrive_can_move_to_another_version,
         a_redriven_letter_acts_for_whoever_asks,
