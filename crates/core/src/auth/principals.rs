@@ -6,13 +6,13 @@
 
 use super::kept::{Found, Kept};
 use super::keys::Keys;
+use super::scopes::scope;
 use crate::engine::Callers;
 use crate::ids::{SiteId, UserId};
 use crate::json::JsonText;
 use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, Token, TokenKind};
 use crate::rights::Origin;
 use crate::rights::{Principal, Proof};
-use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
 use crate::users::events::UserParams;
 use async_trait::async_trait;
@@ -96,7 +96,7 @@ impl Principals {
             return Ok(None);
         }
         let until = now + keep_for(&owner, wall);
-        let scope = TenantScope::verified(site);
+        let scope = scope(site, &owner);
         let known = Known {
             principal: Principal::verified(scope, owner.user, owner.grants),
             epoch: owner.epoch,
