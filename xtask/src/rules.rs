@@ -139,6 +139,35 @@ pub fn no_machine_paths(source: &Source) -> Vec<String> {
         .collect()
 }
 
+/// What makes the scope of a site, and where alone it may be asked to.
+const SCOPES: [(&str, &[&str]); 3] = [
+    (
+        "TenantScope::of_credential(",
+        &["crates/core/src/auth/scopes.rs"],
+    ),
+    ("TenantScope::of_run(", &["crates/core/src/rights/actor.rs"]),
+    (
+        "TenantScope::of_stranger(",
+        &[
+            "crates/core/src/auth/sign_in.rs",
+            "crates/core/src/invocations/service.rs",
+        ],
+    ),
+];
+
+/// Scopes are made where a credential is verified, by the program's own right, and in few other places.
+pub fn scopes_are_made_in_their_places(source: &Source) -> Vec<String> {
+    if source.path == "xtask/src/rules.rs" {
+        return Vec::new();
+    }
+    let path = source.path.as_str();
+    SCOPES
+        .into_iter()
+        .filter(|(maker, places)| source.text.contains(maker) && !places.contains(&path))
+        .map(|(maker, _)| format!("{path}: makes a scope by {maker}…)"))
+        .collect()
+}
+
 /// Dependencies point towards `core`; adapters do not see each other.
 pub fn dependency_direction(manifest: &Source) -> Vec<String> {
     let allowed: &[&str] = match manifest.path.as_str() {
@@ -189,6 +218,8 @@ mod tests {
         );
         assert_eq!(nothing_unfinished(&source("a.rs", "todo!()")).len(), 1);
         assert_eq!(no_machine_paths(&source("a.rs", "/home/me")).len(), 1);
+        let scope = source("a.rs", "let scope = TenantScope::of_stranger(site);");
+        assert_eq!(scopes_are_made_in_their_places(&scope).len(), 1);
         let manifest = "[package]\n\n[dependencies]\ntollgate-exec.workspace = true\n";
         assert_eq!(
             dependency_direction(&source("crates/core/Cargo.toml", manifest)).len(),
@@ -210,6 +241,7 @@ mod tests {
             unsafe_only_in_the_launcher,
             nothing_unfinished,
             no_machine_paths,
+            scopes_are_made_in_their_places,
         ];
         for rule in rules {
             assert_eq!(rule(&fine), Vec::<String>::new());

@@ -18,6 +18,7 @@ fn sources_keep_the_rules() {
     check(&rust, rules::no_sleep_in_tests);
     check(&rust, rules::unsafe_only_in_the_launcher);
     check(&rust, rules::nothing_unfinished);
+    check(&rust, rules::scopes_are_made_in_their_places);
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Sites (tenants) and the proof that code may act inside one.
 //!
-//! A [`TenantScope`] is the only key to tenant-owned data, and only two things make one: verified
-//! credentials (see [`crate::auth`]) and the [`Authority`] of the program that embeds the engine.
+//! A [`TenantScope`] is the only key to tenant-owned data, and few things make one: verified
+//! credentials (`auth::scopes`), the [`Authority`] of the program that embeds the engine, a run of the site
+//! (`rights::Actor`), and, for what is open to everybody, the host name that led to the site. `xtask` holds each of them to
+//! its place.
 
 use crate::ids::SiteId;
 use crate::time::Timestamp;
@@ -42,8 +44,20 @@ pub struct TenantScope {
 }
 
 impl TenantScope {
-    /// Only for this crate's verification code.
-    pub(crate) const fn verified(site_id: SiteId) -> Self {
+    /// Whose credential was verified. Only for `auth::scopes`.
+    #[cfg(feature = "accounts")]
+    pub(crate) const fn of_credential(site_id: SiteId) -> Self {
+        Self { site_id }
+    }
+
+    /// In which a run acts: it was born in this site, under a scope of it. Only for `rights::Actor`.
+    pub(crate) const fn of_run(site_id: SiteId) -> Self {
+        Self { site_id }
+    }
+
+    /// In which a stranger is served, who has shown nothing: the host name led to the site. Only for what
+    /// anybody may ask of it: a public function, and the news of a sign-in that failed.
+    pub(crate) const fn of_stranger(site_id: SiteId) -> Self {
         Self { site_id }
     }
 
@@ -70,6 +84,6 @@ impl Authority {
     /// The scope of `site`.
     #[must_use]
     pub const fn scope(&self, site: SiteId) -> TenantScope {
-        TenantScope::verified(site)
+        TenantScope { site_id: site }
     }
 }

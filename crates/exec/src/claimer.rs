@@ -2,6 +2,7 @@
 //! earlier process left. The lines of all functions take turns here as well, a few rows each.
 
 use crate::executor::Shared;
+use crate::held::Held;
 use crate::queue::{complete, unrun};
 use crate::recorder::Record;
 use crate::turns::{Queued, Room};
@@ -11,8 +12,8 @@ use std::time::Duration;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::FunctionId;
 use tollgate_core::limits;
-use tollgate_core::ports::dispatch::Coordinator;
-use tollgate_core::ports::store::{Claimed, Line, StoreError};
+use tollgate_core::ports::dispatch::{Coordinator, TaskRun, Unrunnable};
+use tollgate_core::ports::store::{Line, StoreError};
 
 /// How long places that become free gather before they are filled: a claim is a write.
 const GATHER: Duration = Duration::from_millis(20);
@@ -81,9 +82,7 @@ async fn claim_all(
         }
         let due = shared.system().next_due().await?;
         let poll = shared.config.poll;
-        return Ok(Left::Nothing(
-            due.map_or(poll, |due| due.since(shared.clock.now()).min(poll)),
-        ));
+        return Ok(Left::Nothing(due.map_or(poll, |due| due.min(poll))));
     }
     Ok(Left::Nothing(shared.config.poll))
 }
@@ -107,9 +106,8 @@ async fn round(
     let (mut after, mut wrapped) = (begin, begin.is_none());
     let mut round = Round::default();
     while !shared.is_stopping() {
-        let now = shared.clock.now();
         let system = shared.system();
-        let mut due = system.due_lines(after, limits::CLAIM_LINES, now).await?;
+        let mut due = system.due_lines(after, limits::CLAIM_LINES).await?;
         let end = begin.filter(|_| wrapped);
         due.lines.retain(|line| end.is_none_or(|end| *line <= end));
         let step = claim(shared, coordinator, &due.lines, served).await?;
@@ -157,32 +155,40 @@ async fn claim(
         return Ok(round);
     };
     *served = Some(last);
-    let now = shared.clock.now();
-    let rows = shared.system().claim(&shared.holder, wanted, now).await?;
+    let rows = shared.system().claim(&shared.holder, wanted).await?;
     round.claimed = rows.len();
     if !rows.is_empty() {
         failpoint::hit(Point::ClaimCommitted);
     }
+    let (mut taken, mut places) = (
+        Vec::with_capacity(rows.len()),
+        Vec::with_capacity(rows.len()),
+    );
     for row in rows {
         let line = Line {
             site: row.invocation.site_id,
             function: row.invocation.function_id,
         };
         if let Some(room) = rooms.get_mut(&line).and_then(Room::split) {
-            take(shared, coordinator, row, room).await;
+            places.push((room, shared.holdings.add(row.invocation.id)));
+            taken.push(row);
         }
+    }
+    let resolved = coordinator.resolve(taken).await;
+    for (run, (room, held)) in resolved.into_iter().zip(places) {
+        take(shared, run, room, held);
     }
     Ok(round)
 }
 
 /// Lines a claimed row up, or records why it cannot run.
-async fn take(shared: &Shared, coordinator: &dyn Coordinator, row: Claimed, room: Room) {
-    let held = shared.holdings.add(row.invocation.id);
-    match coordinator.resolve(&row).await {
+fn take(shared: &Shared, run: Result<TaskRun, Box<Unrunnable>>, room: Room, held: Held) {
+    match run {
         Ok(run) => shared.turns.push(Queued { run, room, held }),
-        Err(failure) => {
+        Err(unrunnable) => {
+            let Unrunnable { claimed, failure } = *unrunnable;
             let finished = unrun(shared, failure);
-            let completion = complete(shared, &row.invocation, &row.taken, finished);
+            let completion = complete(shared, &claimed.invocation, &claimed.taken, finished);
             shared.recorder.send(Record::Finished {
                 completion: Box::new(completion),
                 _room: room,

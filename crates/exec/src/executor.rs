@@ -195,8 +195,7 @@ impl Executor {
             // Until it is gone it holds the store. How it ended does not matter.
             let _ = task.await;
         }
-        let now = shared.clock.now();
-        let mut left = shared.system().release(&shared.holder, now).await?;
+        let mut left = shared.system().release(&shared.holder).await?;
         if flushed {
             left.requeued += shared.handed_back.load(Ordering::Relaxed);
         }

@@ -37,7 +37,7 @@ pub(crate) async fn beat(shared: &Shared) -> Result<Recovered, StoreError> {
     system
         .heartbeat(&shared.holder, shared.config.lease)
         .await?;
-    let rescued = system.rescue(shared.clock.now()).await?;
+    let rescued = system.rescue().await?;
     if !rescued.is_empty() {
         tracing::warn!(
             requeued = rescued.requeued,
@@ -63,7 +63,7 @@ pub(crate) async fn look(
         .into_iter()
         .partition(|(id, hold)| suspects.contains(&(*id, hold.fence)));
     if !lost.is_empty() {
-        let found = system.requeue(lost, shared.clock.now()).await?;
+        let found = system.requeue(lost).await?;
         tracing::error!(
             requeued = found.requeued,
             dead = found.dead,

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use tollgate_core::error::Error;
 use tollgate_core::ids::TaskId;
+use tollgate_core::ports::runtime::HostErrorKind;
 use tollgate_core::ports::store::{Conflict, StoreError};
 use tollgate_core::validation::FieldError;
 use utoipa::ToSchema;
@@ -72,29 +73,30 @@ impl Code {
         Self::FunctionFailed,
     ];
 
-    /// The word on the wire.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::BadRequest => "BAD_REQUEST",
-            Self::ValidationError => "VALIDATION_ERROR",
-            Self::Unauthorized => "UNAUTHORIZED",
-            Self::Forbidden => "FORBIDDEN",
-            Self::NotFound => "NOT_FOUND",
-            Self::Conflict => "CONFLICT",
-            Self::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::InternalError => "INTERNAL_ERROR",
-            Self::ServiceUnavailable => "SERVICE_UNAVAILABLE",
-            Self::GatewayTimeout => "GATEWAY_TIMEOUT",
-            Self::PreEventDenied => "PRE_EVENT_DENIED",
-            Self::PreEventFailed => "PRE_EVENT_FAILED",
-            Self::FunctionFailed => "FUNCTION_FAILED",
-        }
-    }
-
     /// The code of a word.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|code| code.as_str() == word)
+        let same = |code: &Self| code.of_host().as_str() == word;
+        Self::ALL.into_iter().find(same)
+    }
+
+    /// What a function is told whose request ends so.
+    pub(crate) const fn of_host(self) -> HostErrorKind {
+        match self {
+            Self::BadRequest => HostErrorKind::BadRequest,
+            Self::ValidationError => HostErrorKind::Invalid,
+            Self::Unauthorized => HostErrorKind::Unauthenticated,
+            Self::Forbidden => HostErrorKind::Forbidden,
+            Self::NotFound => HostErrorKind::NotFound,
+            Self::Conflict => HostErrorKind::Conflict,
+            Self::PayloadTooLarge => HostErrorKind::TooLarge,
+            Self::RateLimited => HostErrorKind::TooMany,
+            Self::InternalError => HostErrorKind::Internal,
+            Self::ServiceUnavailable => HostErrorKind::Unavailable,
+            Self::GatewayTimeout => HostErrorKind::Late,
+            Self::PreEventDenied => HostErrorKind::PreEventDenied,
+            Self::PreEventFailed => HostErrorKind::PreEventFailed,
+            Self::FunctionFailed => HostErrorKind::FunctionFailed,
+        }
     }
 }
 
@@ -431,5 +433,19 @@ impl From<PathRejection> for ApiError {
         }
         // A path whose parts do not even parse leads nowhere.
         Self::not_found("Path")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Clients tell errors apart by these words, whichever way they ask.
+    #[test]
+    fn functions_are_told_the_same_words() {
+        assert_eq!(Code::ALL.map(Code::of_host), HostErrorKind::ALL);
+        for code in Code::ALL {
+            assert_eq!(json!(code), json!(code.of_host().as_str()));
+        }
     }
 }

@@ -71,7 +71,7 @@ fn claim(bencher: divan::Bencher<'_, '_>) {
             bench.runtime.block_on(async {
                 let mut left = SAMPLE;
                 while left > 0 {
-                    let claimed = bench.world.claim("me", 500, bench.world.now()).await;
+                    let claimed = bench.world.claim("me", 500).await;
                     left -= claimed.expect("a claim").0.len();
                 }
             });

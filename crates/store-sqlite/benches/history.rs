@@ -64,7 +64,7 @@ fn publish(bench: &Bench) -> Duration {
 fn claim(bench: &Bench) -> Duration {
     queued(bench, CLAIMED, false);
     let start = now();
-    let claim = bench.world.claim("me", CLAIMED, bench.world.now());
+    let claim = bench.world.claim("me", CLAIMED);
     let (claimed, _) = bench.runtime.block_on(claim).expect("a claim");
     let took = start.elapsed();
     assert_eq!(claimed.len(), CLAIMED);

@@ -40,7 +40,7 @@ pub(crate) use keep_lost;
 /// What a run's row says of the end that was just written into it.
 const KEEP: &str = concat!(
     insert!(),
-    "?2, attempt = 1 AND redrives > 0, started_at, COALESCE(finished_at, updated_at), worker, \
+    "?2, attempt = 1 AND redrives > 0, started_at, ?3, worker, \
      failure_kind, failure_message, log_count, failure_traceback, logs FROM invocations WHERE id = ?1"
 );
 /// The same of a dead letter that is about to be redriven.
@@ -86,7 +86,11 @@ const OF_MANY: &str = select!(
 
 /// Keeps an end, which was just written and after which another attempt may follow.
 pub(crate) fn keep(connection: &Connection, end: &Completion) -> DbResult<()> {
-    write(connection, KEEP, params![end.id.0, !end.uncounted])?;
+    write(
+        connection,
+        KEEP,
+        params![end.id.0, !end.uncounted, end.finished_at.as_micros()],
+    )?;
     bound(connection, end.id, end.finished_at)
 }
 

@@ -275,10 +275,10 @@ fn read_line(row: &Row<'_>) -> DbResult<(Line, i64)> {
     Ok((Line { site, function }, row.get(2)?))
 }
 
-/// When the next run that nobody holds is or was due.
-pub(crate) fn next_due(connection: &Connection) -> DbResult<Option<Timestamp>> {
+/// How long it takes until the next run that nobody holds is due.
+pub(crate) fn next_due(connection: &Connection, now: Timestamp) -> DbResult<Option<Duration>> {
     first(connection, NEXT_DUE, [], |row| {
-        Ok(Timestamp::from_micros(row.get(0)?))
+        Ok(Timestamp::from_micros(row.get(0)?).since(now))
     })
 }
 

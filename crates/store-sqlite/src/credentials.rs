@@ -26,7 +26,7 @@ const INSERT_KEY: &str = "
     WHERE site_id = ?1 AND id = ?2 AND is_deleted = 0";
 const KEYS: &str = "
     SELECT id, user_id, name, prefix, created_at, expires_at, last_used_at FROM api_keys
-    WHERE site_id = ?1 AND user_id = ?2 ORDER BY id DESC";
+    WHERE site_id = ?1 AND user_id = ?2 ORDER BY created_at DESC, id DESC";
 const DELETE_KEY: &str = "DELETE FROM api_keys WHERE site_id = ?1 AND user_id = ?2 AND id = ?3";
 const NOTE_KEY_USE: &str = "UPDATE api_keys SET last_used_at = ?3 WHERE site_id = ?1 AND id = ?2";
 const REPLACE_HASH: &str = "

@@ -5,6 +5,7 @@
 use crate::attempts;
 use crate::error::DbResult;
 use crate::invocations::filter;
+use crate::listing::Filter;
 use crate::open::Scoped;
 use crate::rows::{Record, all, micros, write};
 use async_trait::async_trait;
@@ -12,12 +13,12 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use tollgate_core::events::EventType;
 use tollgate_core::ids::{FunctionId, InvocationId};
 use tollgate_core::ports::store::{
-    DeadLetter, DeadLetterStore, InvocationQuery, OnCommit, Redrive, StoreError,
+    DeadLetter, DeadLetterPlace, DeadLetterStore, InvocationQuery, OnCommit, Redrive, StoreError,
 };
 use tollgate_core::tasks::State;
 use tollgate_core::time::Timestamp;
 
-const FIND: &str = "SELECT i.id, i.function_id, i.event FROM invocations i";
+const FIND: &str = "SELECT i.id, i.queued_at, i.function_id, i.event FROM invocations i";
 /// The failure and the logs of the last attempt stay until the next one ends. Without a version to move
 /// to, the run keeps its own.
 const REDRIVE: &str = "
@@ -35,6 +36,7 @@ fn read(row: &Row<'_>) -> DbResult<DeadLetter> {
     let mut row = Record::new("invocations", row);
     Ok(DeadLetter {
         id: InvocationId(row.get("id")?),
+        queued_at: row.time("queued_at")?,
         function_id: FunctionId(row.get("function_id")?),
         event: row.shown(None, |row| {
             row.word_opt("event", |text| EventType::stored(text).ok())
@@ -42,20 +44,32 @@ fn read(row: &Row<'_>) -> DbResult<DeadLetter> {
     })
 }
 
+/// What finds them.
+fn finding(
+    site: i64,
+    query: &InvocationQuery,
+    after: Option<DeadLetterPlace>,
+    limit: usize,
+) -> DbResult<(String, Filter)> {
+    let mut filter = filter(site, query)?;
+    if let Some(DeadLetterPlace { queued_at, id }) = after {
+        let (queued_at, id) = (filter.bind(queued_at.as_micros()), filter.bind(id.0));
+        filter.that(&format!("(i.queued_at, i.id) > ({queued_at}, {id})"));
+    }
+    let limit = filter.bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    let conditions = filter.sql();
+    let sql = format!("{FIND}{conditions} ORDER BY i.queued_at, i.id LIMIT {limit}");
+    Ok((sql, filter))
+}
+
 fn find(
     connection: &Connection,
     site: i64,
     query: &InvocationQuery,
-    after: Option<InvocationId>,
+    after: Option<DeadLetterPlace>,
     limit: usize,
 ) -> DbResult<Vec<DeadLetter>> {
-    let mut filter = filter(site, query)?;
-    if let Some(after) = after {
-        filter.with("i.id > ?N", after.0);
-    }
-    let conditions = filter.sql().to_owned();
-    let limit = filter.bind(i64::try_from(limit).unwrap_or(i64::MAX));
-    let sql = format!("{FIND}{conditions} ORDER BY i.id LIMIT {limit}");
+    let (sql, filter) = finding(site, query, after, limit)?;
     all(connection, &sql, params_from_iter(filter.values()), read)
 }
 
@@ -94,7 +108,7 @@ impl DeadLetterStore for Scoped {
     async fn dead_letters(
         &self,
         query: InvocationQuery,
-        after: Option<InvocationId>,
+        after: Option<DeadLetterPlace>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
         let site = self.site();
@@ -111,10 +125,9 @@ impl DeadLetterStore for Scoped {
     async fn redrive(
         &self,
         redrives: Vec<Redrive>,
-        at: Timestamp,
         on_commit: OnCommit,
     ) -> Result<Vec<bool>, StoreError> {
-        let site = self.site();
+        let (site, at) = (self.site(), self.inner.now());
         self.inner
             .writer
             .write_then(Some(on_commit), move |connection| {
@@ -138,13 +151,15 @@ impl DeadLetterStore for Scoped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invocations::NEWEST_FIRST;
     use crate::migrations;
+    use crate::rows::plan;
     use tollgate_core::ids::AppId;
     use tollgate_core::ports::store::Visibility;
     use tollgate_core::tasks::FailureKind;
     use tollgate_core::users::events::POST_USER_CREATE;
 
-    /// However much history there is, only what ended badly is searched, in the order of numbers.
+    /// However much history there is, only what ended badly is searched, in the order of time.
     #[test]
     fn finding_never_scans_history_and_never_sorts() {
         let mut connection = Connection::open_in_memory().unwrap();
@@ -167,27 +182,19 @@ mod tests {
             ..InvocationQuery::default()
         };
         for query in [everything, nothing] {
+            let after = DeadLetterPlace {
+                queued_at: Timestamp::from_micros(7),
+                id: InvocationId(7),
+            };
+            let (oldest_first, _) = finding(1, &query, Some(after), 9).unwrap();
             let filter = filter(1, &query).unwrap();
-            for order in ["ASC", "DESC"] {
-                let sql = format!("{FIND}{} AND i.id > 7 ORDER BY i.id {order}", filter.sql());
+            let newest_first = format!("{FIND}{} {NEWEST_FIRST}", filter.sql());
+            for sql in [oldest_first, newest_first] {
                 let plan = plan(&connection, &sql);
                 let by_index = "SEARCH i USING INDEX invocations_unwell (site_id=? AND state=?";
                 assert!(plan.contains(by_index), "{plan}: {sql}");
                 assert!(!plan.contains("TEMP B-TREE"), "{plan}: {sql}");
             }
         }
-    }
-
-    fn plan(connection: &Connection, sql: &str) -> String {
-        let mut statement = connection
-            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
-            .unwrap();
-        // Unbound parameters are NULL, which changes no plan.
-        let mut rows = statement.raw_query();
-        let mut plan = Vec::new();
-        while let Some(row) = rows.next().unwrap() {
-            plan.push(row.get::<_, String>(3).unwrap());
-        }
-        plan.join("; ")
     }
 }

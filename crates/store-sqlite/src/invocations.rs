@@ -73,6 +73,8 @@ const LIST: &str = select!(
 );
 const _: () = assert!(tollgate_core::limits::LIST_FIELD_BYTES == 16_384);
 const COUNT: &str = "SELECT COUNT(*) FROM invocations i";
+/// A larger number may be an older one's.
+pub(crate) const NEWEST_FIRST: &str = "ORDER BY i.queued_at DESC, i.id DESC";
 
 fn read_failure(row: &mut Record<'_, '_>) -> DbResult<Option<Failure>> {
     let unknown = Some(FailureKind::Corrupt);
@@ -302,6 +304,14 @@ pub(crate) fn filter(site: i64, query: &InvocationQuery) -> DbResult<Filter> {
     Ok(filter)
 }
 
+/// What lists a page of what passes a filter.
+fn listing(filter: &mut Filter, page: PageRequest) -> String {
+    let conditions = filter.sql().to_owned();
+    let (limit, offset) = bounds(page);
+    let (limit, offset) = (filter.bind(limit), filter.bind(offset));
+    format!("{LIST}{conditions} {NEWEST_FIRST} LIMIT {limit} OFFSET {offset}")
+}
+
 fn list(
     connection: &Connection,
     site: i64,
@@ -309,12 +319,9 @@ fn list(
     page: PageRequest,
 ) -> DbResult<Page<Invocation>> {
     let mut filter = filter(site, query)?;
-    let (limit, offset) = bounds(page);
     let sql = format!("{COUNT}{}", filter.sql());
     let total = count(connection, &sql, params_from_iter(filter.values()))?;
-    let conditions = filter.sql().to_owned();
-    let (limit, offset) = (filter.bind(limit), filter.bind(offset));
-    let sql = format!("{LIST}{conditions} ORDER BY i.id DESC LIMIT {limit} OFFSET {offset}");
+    let sql = listing(&mut filter, page);
     let found = all(connection, &sql, params_from_iter(filter.values()), read)?;
     let retaken = found.iter().filter(|(_, retaken)| *retaken);
     let retaken: Vec<i64> = retaken.map(|(record, _)| record.id.0).collect();
@@ -348,11 +355,11 @@ impl InvocationStore for Scoped {
     }
 
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError> {
-        let site = self.site();
+        let (site, now) = (self.site(), self.inner.now());
         let ends = End::prepare(completions)?;
         self.inner
             .writer
-            .write(move |connection| complete(connection, Some(site), &ends))
+            .write(move |connection| complete(connection, Some(site), &ends, now))
             .await
     }
 
@@ -361,13 +368,13 @@ impl InvocationStore for Scoped {
         completion: Completion,
         remember: Remember<Invocation>,
     ) -> Result<bool, StoreError> {
-        let (site, id) = (self.site(), completion.id);
+        let (site, id, now) = (self.site(), completion.id, self.inner.now());
         let end = End::prepare(vec![completion])?;
         self.inner
             .writer
             .write(move |connection| {
                 idempotency::check(connection, site, Some(&remember))?;
-                let written = complete(connection, Some(site), &end)? == [true];
+                let written = complete(connection, Some(site), &end, now)? == [true];
                 if written {
                     keep_record(connection, site, &remember, id)?;
                 }
@@ -377,12 +384,12 @@ impl InvocationStore for Scoped {
     }
 
     fn complete_later(&self, completions: Vec<Completion>, on_commit: OnCommit) {
-        let site = self.site();
+        let (site, now) = (self.site(), self.inner.now());
         match End::prepare(completions) {
             Ok(ends) => self.inner.writer.write_later(
                 "complete invocations",
                 Some(on_commit),
-                move |connection| complete(connection, Some(site), &ends).map(drop),
+                move |connection| complete(connection, Some(site), &ends, now).map(drop),
             ),
             Err(error) => {
                 let error = StoreError::from(error);
@@ -413,5 +420,39 @@ impl InvocationStore for Scoped {
             .readers
             .list(move |connection| list(connection, site, &query, page))
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrations;
+    use crate::rows::plan;
+    use tollgate_core::time::Timestamp;
+
+    /// A page is read in its order, whatever the history and the filter.
+    #[test]
+    fn a_list_is_never_sorted() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrations::apply(&mut connection, Timestamp::from_micros(0)).unwrap();
+        let nothing = InvocationQuery::default;
+        let of_function = InvocationQuery {
+            function_slug: Some("f".to_owned()),
+            ..nothing()
+        };
+        let of_state = InvocationQuery {
+            states: vec![State::Failed],
+            ..nothing()
+        };
+        for query in [nothing(), of_function, of_state] {
+            let page = PageRequest {
+                limit: 10,
+                offset: 0,
+            };
+            let sql = listing(&mut filter(1, &query).unwrap(), page);
+            let plan = plan(&connection, &sql);
+            assert!(plan.contains("SEARCH i USING INDEX"), "{plan}: {sql}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}: {sql}");
+        }
     }
 }

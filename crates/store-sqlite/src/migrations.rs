@@ -53,6 +53,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     migration!(14, "0014", "requests"),
     migration!(15, "0015", "event_types"),
+    migration!(16, "0016", "lists_by_time"),
 ];
 
 const CREATE_TABLE: &str = "

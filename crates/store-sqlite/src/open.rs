@@ -18,7 +18,7 @@ use std::time::Duration;
 use tollgate_core::ports::store::{Reason, ScopedStore, Store, SystemStore};
 use tollgate_core::site::TenantScope;
 use tollgate_core::supervise::Supervisor;
-use tollgate_core::time::{Clock, SystemClock};
+use tollgate_core::time::{Clock, SystemClock, Timestamp};
 
 /// How long a connection waits for another process, say a `sqlite3` shell, to let go of the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const STATEMENTS: usize = 256;
 
 /// How to open a store.
 pub struct SqliteOptions {
-    /// Tells which roles have expired.
+    /// Decides what is due in the queue, whose lease is over, and which roles have expired.
     pub clock: Arc<dyn Clock>,
     /// Threads for lists.
     pub readers: usize,
@@ -67,6 +67,13 @@ pub(crate) struct Inner {
     pub(crate) leases: Leases,
     pub(crate) clock: Arc<dyn Clock>,
     _lock: FolderLock,
+}
+
+impl Inner {
+    /// The store's own time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
 }
 
 /// The queries of one site.

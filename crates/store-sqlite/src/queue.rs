@@ -3,6 +3,9 @@
 //! Which state follows is decided before; here every write only guards on the state and hold that
 //! it was decided upon. What can be prepared is prepared on the caller's thread, because the
 //! writer's time is everybody's.
+//!
+//! `now` is the store's time. What began and ended when is the word of whoever ran it; what is due, and what a
+//! waiting record last changed, is not.
 
 use crate::attempts;
 use crate::error::{DbError, DbResult, ensure_rows};
@@ -55,22 +58,26 @@ struct Standing {
     attempt: u32,
     version_id: VersionId,
     version: u32,
+    queued_at: Timestamp,
     started_at: Option<Timestamp>,
     changed_at: Timestamp,
 }
 
 impl Standing {
     /// Held runs are at their first attempt. Somebody waits for it: it runs at once. Nobody does: it
-    /// stands in its holder's memory until that notes the start. Or it has ended by now.
-    fn of(new: &NewInvocation, end: Option<&Completion>) -> Self {
+    /// stands in its holder's memory until that notes the start. Or it has ended by now. Nothing was queued
+    /// later than now: it would not be due.
+    fn of(new: &NewInvocation, end: Option<&Completion>, now: Timestamp) -> Self {
+        let queued_at = new.queued_at.min(now);
         if let Some(end) = end {
             return Self {
+                queued_at,
                 state: end.state,
                 attempt: end.hold.fence,
                 version_id: end.version_id,
                 version: end.version,
                 started_at: Some(end.started_at),
-                changed_at: end.finished_at,
+                changed_at: changed_at(end, now),
             };
         }
         let (state, attempt) = match (&new.holder, new.waiter) {
@@ -83,16 +90,35 @@ impl Standing {
             attempt,
             version_id: new.version_id,
             version: new.version,
-            started_at: (state == State::Running).then_some(new.queued_at),
-            changed_at: new.queued_at,
+            queued_at,
+            started_at: (state == State::Running).then_some(queued_at),
+            changed_at: queued_at,
         }
     }
 }
 
+/// When a record changed by this end: one that waits again is due as long after this as was meant.
+fn changed_at(end: &Completion, now: Timestamp) -> Timestamp {
+    match end.state.is_final() {
+        true => end.finished_at,
+        false => now,
+    }
+}
+
+/// When the next attempt is due.
+fn due_at(end: &Completion, now: Timestamp) -> Option<i64> {
+    end.due_in.map(|delay| now.plus(delay).as_micros())
+}
+
 /// Inserts new records of one site.
-pub(crate) fn insert(connection: &Connection, site: i64, news: &[NewInvocation]) -> DbResult<()> {
+pub(crate) fn insert(
+    connection: &Connection,
+    site: i64,
+    news: &[NewInvocation],
+    now: Timestamp,
+) -> DbResult<()> {
     for new in news {
-        let rows = insert_record(connection, Some(site), new, None)?;
+        let rows = insert_record(connection, Some(site), new, None, now)?;
         ensure_rows("insert invocation", rows, 1)?;
     }
     Ok(())
@@ -113,12 +139,13 @@ fn insert_record(
     scope: Option<i64>,
     new: &NewInvocation,
     end: Option<&End>,
+    now: Timestamp,
 ) -> DbResult<usize> {
     let (id, site) = (new.id.0, within(scope, new)?);
     let completion = end.map(|end| &end.completion);
     let failure = completion.and_then(|end| end.failure.as_ref());
     let verdict = completion.and_then(|end| end.verdict.as_ref());
-    let standing = Standing::of(new, completion);
+    let standing = Standing::of(new, completion, now);
     let calls = (new.chain.depth() > 0).then_some(&new.chain);
     let chain = calls.map(json).transpose()?;
     let mut statement = connection.prepare_cached(INSERT)?;
@@ -140,7 +167,7 @@ fn insert_record(
         new.user_id.map(|id| id.0),
         new.chain.depth(),
         micros(new.timeout),
-        new.queued_at.as_micros(),
+        standing.queued_at.as_micros(),
         standing.started_at.map(|at| at.as_micros()),
         standing.changed_at.as_micros(),
         new.params.as_str(),
@@ -155,9 +182,7 @@ fn insert_record(
             .state
             .is_final()
             .then(|| standing.changed_at.as_micros()),
-        completion
-            .and_then(|end| end.due_at)
-            .map(|at| at.as_micros()),
+        completion.and_then(|end| due_at(end, now)),
         completion.map_or(0, log_count),
         failure.map(|failure| failure.kind.as_str()),
         failure.map(|failure| failure.message.as_str()),
@@ -213,12 +238,13 @@ pub(crate) fn complete(
     connection: &Connection,
     scope: Option<i64>,
     ends: &[End],
+    now: Timestamp,
 ) -> DbResult<Vec<bool>> {
     let mut flags = Vec::with_capacity(ends.len());
     for end in ends {
         let completion = &end.completion;
         let foreign = scope.is_some_and(|site| site != completion.site_id.0);
-        let written = !foreign && write_end(connection, scope, end)?;
+        let written = !foreign && write_end(connection, scope, end, now)?;
         flags.push(written);
         if written && !completion.state.is_final() {
             attempts::keep(connection, completion)?;
@@ -227,10 +253,15 @@ pub(crate) fn complete(
     Ok(flags)
 }
 
-fn write_end(connection: &Connection, scope: Option<i64>, end: &End) -> DbResult<bool> {
+fn write_end(
+    connection: &Connection,
+    scope: Option<i64>,
+    end: &End,
+    now: Timestamp,
+) -> DbResult<bool> {
     let End { completion, logs } = end;
     if let Some(born) = &completion.born
-        && insert_record(connection, scope, born, Some(end))? == 1
+        && insert_record(connection, scope, born, Some(end), now)? == 1
     {
         return Ok(true);
     }
@@ -246,8 +277,8 @@ fn write_end(connection: &Connection, scope: Option<i64>, end: &End) -> DbResult
         completion.worker,
         completion.started_at.as_micros(),
         completion.state.is_final().then_some(ended_at),
-        completion.due_at.map(|at| at.as_micros()),
-        ended_at,
+        due_at(completion, now),
+        changed_at(completion, now).as_micros(),
         log_count(completion),
         failure.map(|failure| failure.kind.as_str()),
         failure.map(|failure| failure.message.as_str()),
@@ -267,10 +298,10 @@ fn write_end(connection: &Connection, scope: Option<i64>, end: &End) -> DbResult
 }
 
 /// Notes that attempts have begun, and writes the records that are not there yet.
-pub(crate) fn started(connection: &Connection, begun: &[Started]) -> DbResult<()> {
+pub(crate) fn started(connection: &Connection, begun: &[Started], now: Timestamp) -> DbResult<()> {
     for start in begun {
         if let Some(born) = &start.born
-            && insert_record(connection, None, born, None)? == 1
+            && insert_record(connection, None, born, None, now)? == 1
         {
             continue;
         }

@@ -82,8 +82,8 @@ pub(crate) fn look(
             look.next = Some(InvocationId(id));
             return Ok(look);
         }
-        // Numbers rise with time, so where all are young what follows is young too. One alone says
-        // nothing: it may have been written while the clock was wrong.
+        // Numbers rise with time, but for those of one block, so where all are young what follows is young too,
+        // or will go a little later. One alone says nothing: it may have been written while the clock was wrong.
         if seen == limits::RETENTION_SCAN && some_old {
             look.next = Some(InvocationId(id));
         }

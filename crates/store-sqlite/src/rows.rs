@@ -263,3 +263,18 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> DbResult<String> {
 pub(crate) fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
+
+/// How SQLite carries a query out.
+#[cfg(test)]
+pub(crate) fn plan(connection: &Connection, sql: &str) -> String {
+    let mut statement = connection
+        .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
+    // Unbound parameters are NULL, which changes no plan.
+    let mut rows = statement.raw_query();
+    let mut plan = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        plan.push(row.get::<_, String>(3).unwrap());
+    }
+    plan.join("; ")
+}

@@ -32,7 +32,7 @@ macro_rules! select {
 }
 
 const ONE: &str = select!("AND b.function_id = ?3");
-const LIST: &str = select!("AND (?3 IS NULL OR f.app_id = ?3) ORDER BY b.id");
+const LIST: &str = select!("AND (?3 IS NULL OR f.app_id = ?3) ORDER BY b.created_at, b.id");
 const TO_RUN: &str = concat!(
     "SELECT b.id, b.priority, b.filter, b.timeout_seconds, b.on_timeout, b.max_attempts, b.inactive, ",
     executable_columns!(),

@@ -113,6 +113,8 @@ fn sites(connection: &Connection) -> DbResult<Vec<Site>> {
             }
         }
     }
+    // They stood in the order of their domains.
+    sites.sort_by_key(|site| (site.created_at, site.id));
     Ok(sites)
 }
 
@@ -310,28 +312,26 @@ impl SystemStore for System {
             .look_up(|connection| first(connection, TOKEN, params![site.0, hash], read_token))
     }
 
-    async fn due_lines(
-        &self,
-        after: Option<Line>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<DueLines, StoreError> {
+    async fn due_lines(&self, after: Option<Line>, limit: usize) -> Result<DueLines, StoreError> {
+        let now = self.inner.now();
         self.inner
             .readers
             .look_up(|connection| claims::due_lines(connection, after, limit, now))
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.readers.look_up(claims::next_due)
+    async fn next_due(&self) -> Result<Option<Duration>, StoreError> {
+        let now = self.inner.now();
+        self.inner
+            .readers
+            .look_up(|connection| claims::next_due(connection, now))
     }
 
     async fn claim(
         &self,
         holder: &str,
         wanted: Vec<(Line, usize)>,
-        now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError> {
-        let holder = Arc::from(holder);
+        let (holder, now) = (Arc::from(holder), self.inner.now());
         self.inner
             .writer
             .write(move |connection| claims::claim(connection, &holder, &wanted, now))
@@ -344,7 +344,8 @@ impl SystemStore for System {
         Ok(())
     }
 
-    async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError> {
+    async fn rescue(&self) -> Result<Recovered, StoreError> {
+        let now = self.inner.now();
         let mut dead = self.inner.readers.look_up(claims::holders)?;
         let at = self.inner.clock.monotonic();
         dead.retain(|holder| !self.inner.leases.is_alive(holder, at));
@@ -371,8 +372,8 @@ impl SystemStore for System {
         Ok(all)
     }
 
-    async fn release(&self, holder: &str, now: Timestamp) -> Result<Recovered, StoreError> {
-        let name = holder.to_owned();
+    async fn release(&self, holder: &str) -> Result<Recovered, StoreError> {
+        let (name, now) = (holder.to_owned(), self.inner.now());
         let handed_back = self
             .inner
             .writer
@@ -390,11 +391,8 @@ impl SystemStore for System {
             .await
     }
 
-    async fn requeue(
-        &self,
-        runs: Vec<(InvocationId, Hold)>,
-        now: Timestamp,
-    ) -> Result<Recovered, StoreError> {
+    async fn requeue(&self, runs: Vec<(InvocationId, Hold)>) -> Result<Recovered, StoreError> {
+        let now = self.inner.now();
         self.inner
             .writer
             .write(move |connection| claims::requeue(connection, &runs, now))
@@ -409,17 +407,18 @@ impl SystemStore for System {
     }
 
     async fn started(&self, begun: Vec<Started>) -> Result<(), StoreError> {
+        let now = self.inner.now();
         self.inner
             .writer
-            .write(move |connection| queue::started(connection, &begun))
+            .write(move |connection| queue::started(connection, &begun, now))
             .await
     }
 
     async fn complete(&self, completions: Vec<Completion>) -> Result<Vec<bool>, StoreError> {
-        let ends = End::prepare(completions)?;
+        let (ends, now) = (End::prepare(completions)?, self.inner.now());
         self.inner
             .writer
-            .write(move |connection| queue::complete(connection, None, &ends))
+            .write(move |connection| queue::complete(connection, None, &ends, now))
             .await
     }
 

@@ -287,3 +287,33 @@ impl UserStore for Scoped {
         user_change::prepared(self.site(), change, remember)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrations;
+    use crate::rows::plan;
+
+    #[test]
+    fn a_sites_users_are_listed_without_sorting() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let now = Timestamp::from_micros(0);
+        migrations::apply(&mut connection, now).unwrap();
+        for (descending, by) in [
+            (false, UserOrder::DateJoined),
+            (true, UserOrder::DateJoined),
+            (false, UserOrder::Id),
+        ] {
+            let query = UserQuery {
+                order: by,
+                descending,
+                ..UserQuery::default()
+            };
+            let filter = filter(1, &query, now).unwrap();
+            let sql = format!("{LIST}{} ORDER BY {} LIMIT 9", filter.sql(), order(&query));
+            let plan = plan(&connection, &sql);
+            assert!(plan.contains("SEARCH users USING INDEX"), "{plan}: {sql}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}: {sql}");
+        }
+    }
+}

@@ -69,7 +69,7 @@ where
 
 impl Scoped {
     pub(crate) async fn write_work(&self, work: Work) -> Result<(), StoreError> {
-        let site = self.site();
+        let (site, now) = (self.site(), self.inner.now());
         let Work {
             author,
             change,
@@ -90,10 +90,10 @@ impl Scoped {
             if let Some(change) = &mut change {
                 change(connection)?;
             }
-            insert(connection, site, &births)?;
+            insert(connection, site, &births, now)?;
             // The verdicts are what the change rests on. A run that is not this server's any more was ended
             // by someone else, so that what it answered does not count.
-            let written = complete(connection, Some(site), &ends)?;
+            let written = complete(connection, Some(site), &ends, now)?;
             if !written.iter().all(|written| *written) {
                 return Err(DbError::Store(StoreError::Unavailable(Box::new(
                     VerdictsLost,

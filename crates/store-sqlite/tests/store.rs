@@ -59,7 +59,7 @@ async fn what_was_written_is_there_after_reopening() {
     let ids = system.reserve_ids(IdKind::Invocation, 5).await.unwrap();
     assert_eq!(ids.start, run.id.0 + 1);
     // No lease outlives its process.
-    let rescued = system.rescue(run.queued_at).await.unwrap();
+    let rescued = system.rescue().await.unwrap();
     assert_eq!(rescued.cancelled, 1);
     let record = scoped.invocation(run.id).await.unwrap().unwrap();
     assert_eq!(record.state, State::Cancelled);
@@ -253,7 +253,7 @@ async fn attempts_cost_a_first_success_nothing_and_go_with_their_run() {
     }
     let run = world.a.run(&function, Waiter::Nobody, Some("me")).await;
     complete(world.a.end(&run, 1, State::Retrying)).await;
-    world.claim("me", 1, world.now()).await.unwrap();
+    world.claim("me", 1).await.unwrap();
     complete(world.a.end(&run, 2, State::Dead)).await;
     assert_eq!(attempts(folder.path()), 1);
     let discarded = world.a.store.discard(run.id, world.now()).await;

@@ -211,7 +211,7 @@ impl Runtime for FakeRuntime {
                     let args = to_raw_value(&args).unwrap_or_default();
                     let answer = call.host.call(method, &args).await;
                     let result = answer.map(JsonText::from).map_err(|error| {
-                        let message = format!("{} {}", error.status, error.message);
+                        let message = format!("{} {}", error.kind, error.message);
                         Failure::new(FailureKind::Exception, message)
                     });
                     return RunReport {

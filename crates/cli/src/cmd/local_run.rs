@@ -28,7 +28,7 @@ use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{
-    Call, CheckError, HostCalls, HostError, Remains, RunReport, Runtime as _,
+    Call, CheckError, HostCalls, HostError, HostErrorKind, Remains, RunReport, Runtime as _,
 };
 use tollgate_core::request::RequestInfo;
 use tollgate_core::supervise::Supervisor;
@@ -253,7 +253,7 @@ impl LocalHost {
             let message = format!(
                 "Secret '{key}' not found; give it with --secret {key}=VALUE or in --env-file{hint}"
             );
-            HostError::new("NOT_FOUND", 404, message)
+            HostError::new(HostErrorKind::NotFound, message)
         })?;
         Ok(self.view(key, Some(value)))
     }
@@ -291,7 +291,7 @@ impl HostCalls for LocalHost {
             method => {
                 let message =
                     format!("{method}: this run has no server; deploy the function to try this");
-                return Err(HostError::new("UNAUTHORIZED", 401, message));
+                return Err(HostError::new(HostErrorKind::Unauthenticated, message));
             }
         };
         to_raw_value(&answer).map_err(|error| HostError::internal(&error))

@@ -81,7 +81,7 @@ impl AuthService {
             let ids = self.tokens.successors(verified.id);
             let (pair, next) = self.pair(site, origin, &verified.claims, ids, now)?;
             if self
-                .scoped(site)
+                .scoped(site, &used)
                 .exchange_token(used.hash.clone(), next)
                 .await?
             {
@@ -94,7 +94,7 @@ impl AuthService {
         }
         tracing::warn!(site.id = %site.id, user.id = %user,
             "a refresh token that had ended came again; all that came from its sign-in ends");
-        self.end_family(site, user, used.family).await?;
+        self.end_family(site, &used).await?;
         Err(bad)
     }
 
@@ -153,7 +153,7 @@ impl AuthService {
             return self.sign_out(site, &token, request).await;
         }
         // Nobody is signed out twice; what is left of it ends all the same.
-        self.end_family(site, origin.user, origin.family).await
+        self.end_family(site, &token).await
     }
 
     /// Ends a session, with its access tokens.
@@ -241,13 +241,10 @@ impl AuthService {
     }
 
     /// Goes to the end, whatever becomes of the caller: a thief must not stop it by hanging up.
-    pub(super) async fn end_family(
-        &self,
-        site: &Site,
-        user: UserId,
-        family: Uuid,
-    ) -> Result<(), Error> {
-        let (store, bus) = (self.scoped(site), Arc::clone(&self.bus));
+    pub(super) async fn end_family(&self, site: &Site, token: &Token) -> Result<(), Error> {
+        let store = self.scoped(site, token);
+        let (user, family) = (token.user_id, token.family);
+        let bus = Arc::clone(&self.bus);
         let now = self.clock.now();
         let work = Work {
             change: Some(store.family_ended(user, family, now, forget_at(now))),

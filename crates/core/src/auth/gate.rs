@@ -6,6 +6,7 @@
 use super::attempts::{Attempt, SignIns, key, network};
 use super::lanes::Source;
 use super::password::{Fit, Password, Passwords};
+use super::scopes::scope;
 use crate::error::Error;
 use crate::ids::{SiteId, UserId};
 use crate::ports::store::{LoginRecord, Reason, Store};
@@ -70,7 +71,8 @@ impl PasswordGate {
         if let Some(record) = &record {
             self.sign_ins.succeeded(&attempt);
             if let (Fit::AsTyped, Some(old)) = (fit, &record.password_hash) {
-                self.rehash(site, record.user.id, (password, old)).await;
+                let scope = scope(site, record);
+                self.rehash(scope, record.user.id, (password, old)).await;
             }
         }
         Ok(record)
@@ -139,8 +141,8 @@ impl PasswordGate {
     }
 
     /// The hash of one spelling becomes that of all. Whether it does decides nothing about the sign-in.
-    async fn rehash(&self, site: SiteId, user: UserId, (password, old): (Password, &str)) {
-        let store = self.store.scoped(TenantScope::verified(site));
+    async fn rehash(&self, scope: TenantScope, user: UserId, (password, old): (Password, &str)) {
+        let store = self.store.scoped(scope);
         let replaced = match self.passwords.hash(password).await {
             Ok(new) => store
                 .replace_password_hash(user, old.to_owned(), new)
@@ -149,7 +151,7 @@ impl PasswordGate {
             Err(error) => Err(error),
         };
         if let Err(error) = replaced {
-            tracing::warn!(site.id = %site, user.id = %user, %error,
+            tracing::warn!(site.id = %scope.site_id(), user.id = %user, %error,
                 "a password's hash could not be brought up to date; the next sign-in tries again");
         }
     }

@@ -11,6 +11,7 @@ mod lanes;
 mod password;
 mod password_rules;
 mod principals;
+mod scopes;
 mod service;
 mod sign_in;
 mod sites;

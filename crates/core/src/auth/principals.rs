@@ -4,6 +4,7 @@
 //! never keep a caller for longer than the shortest of what makes them one.
 
 use super::keys::Keys;
+use super::scopes::scope;
 use crate::cache::{Cache, Found};
 use crate::engine::Callers;
 use crate::ids::{SiteId, UserId};
@@ -13,7 +14,6 @@ use crate::ports::bus::{Bus, Listener, News};
 use crate::ports::store::{CredentialOwner, Epoch, Reason, Store, StoreError, Token, TokenKind};
 use crate::rights::Origin;
 use crate::rights::{Principal, Proof};
-use crate::site::TenantScope;
 use crate::time::{Clock, Timestamp};
 use crate::users::events::UserParams;
 use async_trait::async_trait;
@@ -96,7 +96,7 @@ impl Principals {
             return Ok(None);
         }
         let lasting = lasting(&owner, wall);
-        let scope = TenantScope::verified(site);
+        let scope = scope(site, &owner);
         let known = Known {
             principal: Principal::verified(scope, owner.user, owner.grants),
             epoch: owner.epoch,

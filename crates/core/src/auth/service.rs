@@ -7,7 +7,7 @@ use super::credentials::{Credential, hash};
 use super::gate::PasswordGate;
 use super::jwt::{JwtKeys, TokenType, Tokens};
 use super::password::Password;
-use super::{Principals, SiteDirectory};
+use super::{Principals, SiteDirectory, scopes};
 use crate::engine::EventService;
 use crate::entropy::Entropy;
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::ports::store::{KeyOwner, Reason, ScopedStore, Store, Token, TokenKind
 use crate::request::RequestInfo;
 use crate::rights::BAD_CREDENTIAL;
 use crate::rights::{Principal, Proof};
-use crate::site::{Site, TenantScope};
+use crate::site::Site;
 use crate::time::{Clock, Timestamp};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -160,7 +160,7 @@ impl AuthService {
         if owner.last_used_at.is_some_and(noted) {
             return;
         }
-        if let Err(error) = self.scoped(site).note_key_use(owner.key, now).await {
+        if let Err(error) = self.scoped(site, &owner).note_key_use(owner.key, now).await {
             tracing::debug!(site.id = %site.id, key.id = %owner.key, %error,
                 "the use of an API key could not be noted");
         }
@@ -183,8 +183,8 @@ impl AuthService {
         Ok(token.filter(|token| token.kind == kind && now < token.expires_at))
     }
 
-    /// Only for what follows a verified password or token.
-    pub(super) fn scoped(&self, site: &Site) -> Arc<dyn ScopedStore> {
-        self.store.scoped(TenantScope::verified(site.id))
+    /// The data of a site, for whoever has proved to belong to it.
+    pub(super) fn scoped(&self, site: &Site, proof: &impl scopes::Proof) -> Arc<dyn ScopedStore> {
+        self.store.scoped(scopes::scope(site.id, proof))
     }
 }

@@ -135,7 +135,8 @@ impl AuthService {
             kind,
             claims,
         });
-        let change = self.scoped(site).signed_in(token, epoch);
+        let store = self.store.scoped(principal.scope());
+        let change = store.signed_in(token, epoch);
         // `last_login` changed.
         let saving = self.saving(site, user.id, change, post);
         let saving = Saving { verdicts, ..saving };
@@ -169,7 +170,7 @@ impl AuthService {
         login: &str,
         request: Arc<RequestInfo>,
     ) {
-        let nobody = Principal::nobody(TenantScope::verified(site.id)).by_request(request);
+        let nobody = Principal::nobody(TenantScope::of_stranger(site.id)).by_request(request);
         let (events, store) = (self.events.clone(), Arc::clone(&self.store));
         let (site, login) = (site.id, login.to_owned());
         let told = async move {
@@ -201,7 +202,7 @@ impl AuthService {
         let user = token.user_id;
         let Some(principal) = self.principals.active(site.id, user).await? else {
             // An account that is closed has nothing open, and nobody to tell of.
-            return self.end_family(site, user, token.family).await;
+            return self.end_family(site, token).await;
         };
         let principal = principal.by_request(request);
         let params = principal.user().map(UserParams::from);
@@ -209,7 +210,7 @@ impl AuthService {
             params.ok_or_else(|| Error::Internal("an account without a user".to_owned()))?;
         let kind = kind_of(token);
         let post = Event::of(LoggedOut { user: params, kind });
-        let (store, now) = (self.scoped(site), self.clock.now());
+        let (store, now) = (self.store.scoped(principal.scope()), self.clock.now());
         let change = store.signed_out(user, token.family, now, forget_at(now));
         let saving = self.saving(site, user, change, post);
         match self.events.save(saving, &principal).await {

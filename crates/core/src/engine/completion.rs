@@ -42,10 +42,7 @@ pub fn completion(
     let next = task.apply(input);
     let state = next.as_ref().map_or(State::Failed, |task| task.state);
     let uncounted = next.is_ok_and(|task| task.uncounted > uncounted);
-    let due_at = match (state, delay) {
-        (State::Retrying, Some(delay)) => Some(finished.finished_at.plus(delay)),
-        _ => None,
-    };
+    let due_in = delay.filter(|_| state == State::Retrying);
     let (result, failure) = match finished.report.result {
         Ok(value) => (Some(value), None),
         Err(failure) => (None, Some(failure)),
@@ -67,7 +64,7 @@ pub fn completion(
         worker: finished.report.worker,
         started_at: finished.started_at,
         finished_at: finished.finished_at,
-        due_at,
+        due_in,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::error::Error;
 use crate::ids::{FunctionId, SiteId, VersionId};
-use crate::ports::runtime::{HostCalls, HostError};
+use crate::ports::runtime::{HostCalls, HostError, HostErrorKind};
 use crate::rights::{Access, Actor, BAD_CREDENTIAL, Ceiling, Principal};
 use crate::secrets::OwnApp;
 use async_trait::async_trait;
@@ -28,7 +28,7 @@ pub struct NobodysHost;
 impl HostCalls for NobodysHost {
     async fn call(&self, method: &str, _: &RawValue) -> Result<Box<RawValue>, HostError> {
         let message = format!("{method}: there is no platform here that could answer");
-        Err(HostError::new("UNAUTHORIZED", 401, message))
+        Err(HostError::new(HostErrorKind::Unauthenticated, message))
     }
 }
 

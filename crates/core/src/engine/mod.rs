@@ -343,7 +343,10 @@ impl Engine {
     /// Answers a function's `sdk_client`.
     pub(crate) fn host_of(&self, actor: Actor, executable: &Executable) -> Arc<dyn HostCalls> {
         match self.host.get() {
-            Some(factory) => factory.host(actor, OwnApp::of(executable, &self.told)),
+            Some(factory) => {
+                let own = OwnApp::of(actor.scope(), executable, &self.told);
+                factory.host(actor, own)
+            }
             None => Arc::new(NobodysHost),
         }
     }

@@ -1,15 +1,21 @@
-//! From a claimed row to a run: finds its code and in whose name it runs.
+//! From claimed rows to runs: finds their code and in whose name they run.
+//!
+//! Must never look the same thing up twice for one claim: each look is a query.
 
 use super::Engine;
 use crate::error::Error;
 use crate::events::EventType;
 use crate::functions::Executable;
+use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocations::{InvocationChanged, NewInvocation};
-use crate::ports::dispatch::{Acting, Coordinator, TaskRun};
+use crate::json::JsonText;
+use crate::ports::dispatch::{Acting, Coordinator, TaskRun, Unrunnable};
 use crate::ports::store::Claimed;
 use crate::subscribers::Inactive;
 use crate::tasks::{Failure, FailureKind};
 use async_trait::async_trait;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 /// What a run ends with whose function is gone. There is nothing that could run again.
@@ -21,6 +27,42 @@ pub(crate) fn deleted() -> Failure {
 pub(crate) fn switched_off() -> Failure {
     let message = "The function was switched off; set is_active, then redrive its dead letters";
     Failure::new(FailureKind::Inactive, message)
+}
+
+/// Which code a run wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Wanted {
+    /// The version that is active when it begins.
+    Active(SiteId, FunctionId),
+    /// One version of a function, whichever is active.
+    Pinned(SiteId, FunctionId, VersionId),
+}
+
+impl Wanted {
+    const fn by(row: &NewInvocation) -> Self {
+        match row.pinned {
+            true => Self::Pinned(row.site_id, row.function_id, row.version_id),
+            false => Self::Active(row.site_id, row.function_id),
+        }
+    }
+}
+
+/// Looks each key up once.
+async fn once_each<K, V, F>(
+    keys: impl Iterator<Item = K>,
+    look_up: impl Fn(K) -> F,
+) -> HashMap<K, V>
+where
+    K: Copy + Eq + Hash,
+    F: Future<Output = V>,
+{
+    let mut found = HashMap::new();
+    for key in keys {
+        if !found.contains_key(&key) {
+            found.insert(key, look_up(key).await);
+        }
+    }
+    found
 }
 
 /// The engine as the dispatcher sees it.
@@ -39,21 +81,30 @@ impl QueueCoordinator {
     }
 
     /// What an attempt runs that begins now.
-    async fn current(&self, row: &NewInvocation) -> Result<Arc<Executable>, Failure> {
-        let found = match row.pinned {
-            true => self.0.version(row.site_id, row.version_id).await,
-            false => self.0.active(row.site_id, row.function_id).await,
+    async fn current(&self, wanted: Wanted) -> Result<Arc<Executable>, Failure> {
+        let (found, site, function) = match wanted {
+            Wanted::Pinned(site, function, version) => {
+                (self.0.version(site, version).await, site, function)
+            }
+            Wanted::Active(site, function) => (self.0.active(site, function).await, site, function),
         };
         match found.map_err(unavailable)? {
             Some(executable) => Ok(executable),
-            None => Err(self.stopped(row).await),
+            None => Err(self.stopped(site, function).await),
         }
     }
 
+    /// What a function is told of whoever caused its run.
+    async fn data(&self, caused: (SiteId, Option<UserId>)) -> Result<Option<JsonText>, Failure> {
+        let (site, user) = caused;
+        let data = self.0.user_data_of(site, user).await;
+        data.map_err(unavailable)
+    }
+
     /// Why there is nothing to run.
-    async fn stopped(&self, row: &NewInvocation) -> Failure {
+    async fn stopped(&self, site: SiteId, function: FunctionId) -> Failure {
         let queue = self.0.queue();
-        match queue.function_exists(row.site_id, row.function_id).await {
+        match queue.function_exists(site, function).await {
             Ok(false) => deleted(),
             Ok(true) => switched_off(),
             Err(error) => unavailable(error.into()),
@@ -67,21 +118,33 @@ fn unavailable(error: Error) -> Failure {
 
 #[async_trait]
 impl Coordinator for QueueCoordinator {
-    async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure> {
-        let row = &claimed.invocation;
-        let executable = self.current(row).await?;
-        let acting = self.acting(row, &executable).await.map_err(unavailable)?;
-        Ok(TaskRun {
-            invocation: row.clone(),
-            taken: claimed.taken.clone(),
-            executable,
-            acting,
-            deadline: None,
-        })
+    async fn resolve(&self, claimed: Vec<Claimed>) -> Vec<Result<TaskRun, Box<Unrunnable>>> {
+        let rows = || claimed.iter().map(|claimed| &claimed.invocation);
+        let code = once_each(rows().map(Wanted::by), |wanted| self.current(wanted)).await;
+        let runs = rows().filter(|row| code.get(&Wanted::by(row)).is_some_and(Result::is_ok));
+        let causes: Vec<_> = runs.map(|row| (row.site_id, row.user_id)).collect();
+        let data = once_each(causes.into_iter(), |caused| self.data(caused)).await;
+        let run = |claimed: Claimed| {
+            let row = &claimed.invocation;
+            let executable = code.get(&Wanted::by(row)).cloned();
+            let executable = executable.unwrap_or_else(|| Err(deleted()));
+            let user_data = data.get(&(row.site_id, row.user_id)).cloned();
+            match executable.and_then(|it| Ok((it, user_data.unwrap_or(Ok(None))?))) {
+                Ok((executable, user_data)) => Ok(TaskRun {
+                    acting: self.0.acting(row, &executable, user_data),
+                    invocation: claimed.invocation,
+                    taken: claimed.taken,
+                    executable,
+                    deadline: None,
+                }),
+                Err(failure) => Err(Box::new(Unrunnable { claimed, failure })),
+            }
+        };
+        claimed.into_iter().map(run).collect()
     }
 
     async fn begin(&self, mut run: TaskRun) -> Result<TaskRun, Failure> {
-        let executable = match self.current(&run.invocation).await {
+        let executable = match self.current(Wanted::by(&run.invocation)).await {
             Ok(executable) => executable,
             // When the store cannot tell, the run goes on: it was resolved a moment ago.
             Err(failure) if failure.kind == FailureKind::Unavailable => return Ok(run),
@@ -137,5 +200,26 @@ impl Coordinator for QueueCoordinator {
 
     fn announce(&self, change: InvocationChanged) {
         self.0.tell_watchers(change);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt as _;
+    use std::cell::Cell;
+    use std::future::ready;
+
+    #[test]
+    fn what_many_rows_need_is_looked_up_once() {
+        let looks = Cell::new(0);
+        let look_up = |key: u32| {
+            looks.set(looks.get() + 1);
+            ready(key * 2)
+        };
+        let keys = (0..500).map(|row| row % 3);
+        let found = once_each(keys, look_up).now_or_never().unwrap();
+        assert_eq!(looks.get(), 3);
+        assert_eq!(found, HashMap::from([(0, 0), (1, 2), (2, 4)]));
     }
 }

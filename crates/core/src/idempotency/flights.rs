@@ -96,11 +96,11 @@ mod tests {
     use super::*;
     use crate::ids::SiteId;
     use crate::ids::UserId;
-    use crate::site::TenantScope;
+    use crate::site::Authority;
     use futures_util::FutureExt as _;
 
     fn name(user: i64, key: &str) -> Name {
-        let scope = TenantScope::verified(SiteId(1));
+        let scope = Authority::of_this_program().scope(SiteId(1));
         let user = Some(UserId(user));
         (
             KeyOwner { scope, user },

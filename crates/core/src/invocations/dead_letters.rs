@@ -147,6 +147,7 @@ impl DeadLetterService {
         let found = self.find_to_act(principal, id).await?;
         let letter = DeadLetter {
             id,
+            queued_at: found.queued_at,
             function_id: found.function_id,
             event: found.event,
         };
@@ -205,7 +206,7 @@ impl DeadLetterService {
                 summary.more = true;
                 return Ok(summary);
             }
-            after = Some(last.id);
+            after = Some(last.place());
             let scope = principal.scope();
             let redrives = self.plan(principal, &letters, &mut targets, choice).await?;
             let planned = redrives.len();
@@ -356,7 +357,7 @@ impl DeadLetterService {
             let ids: Vec<_> = redrives.iter().map(|redrive| redrive.id).collect();
             let bus = Arc::clone(&engine.bus);
             let wake = Box::new(move || bus.tell(&News::WorkWaits));
-            let flags = store.redrive(redrives, engine.clock.now(), wake).await?;
+            let flags = store.redrive(redrives, wake).await?;
             let mut redriven = 0;
             for (id, _) in ids.into_iter().zip(flags).filter(|(_, written)| *written) {
                 redriven += 1;

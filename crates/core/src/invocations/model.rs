@@ -118,7 +118,8 @@ pub struct NewInvocation {
     pub timeout: Duration,
     /// Who holds it from the start; none leaves it to be claimed.
     pub holder: Option<Arc<str>>,
-    /// When it was queued.
+    /// When it was queued, by its maker's clock. The store writes no later moment than its own clock's: a
+    /// run that waits is due from then on.
     pub queued_at: Timestamp,
     /// Which earlier run it repeats.
     pub replay_of: Option<InvocationId>,
@@ -317,8 +318,9 @@ pub struct Completion {
     pub started_at: Timestamp,
     /// When it ended.
     pub finished_at: Timestamp,
-    /// When the next attempt is due, for [`State::Retrying`].
-    pub due_at: Option<Timestamp>,
+    /// In how long the next attempt is due, for [`State::Retrying`]; counted by the store's clock, from
+    /// the moment that this end is written.
+    pub due_in: Option<Duration>,
 }
 
 /// The beginning of one attempt.

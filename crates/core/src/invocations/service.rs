@@ -157,7 +157,7 @@ impl InvocationService {
         call: Call,
         request: Option<Arc<RequestInfo>>,
     ) -> Result<Executed, Error> {
-        let scope = TenantScope::verified(site);
+        let scope = TenantScope::of_stranger(site);
         let store = self.engine.scoped(scope);
         let function = match store.app(app_slug).await? {
             Some(app) => store

@@ -161,14 +161,21 @@ pub trait Dispatcher: Send + Sync {
     fn cancel_function(&self, function: FunctionId, failure: Failure);
 }
 
+/// A claimed row that cannot run.
+#[derive(Debug)]
+pub struct Unrunnable {
+    /// The row.
+    pub claimed: Claimed,
+    /// What to record instead of running it.
+    pub failure: Failure,
+}
+
 /// What the dispatcher asks of the engine about queued runs.
 #[async_trait]
 pub trait Coordinator: Send + Sync {
-    /// Finds code and rights for a claimed row.
-    ///
-    /// # Errors
-    /// The failure to record instead of running it.
-    async fn resolve(&self, claimed: &Claimed) -> Result<TaskRun, Failure>;
+    /// Finds code and rights for the rows of one claim, in their order. What several of them need is looked up
+    /// once.
+    async fn resolve(&self, claimed: Vec<Claimed>) -> Vec<Result<TaskRun, Box<Unrunnable>>>;
 
     /// What the attempt that begins now runs: the version that is active at this moment, unless the
     /// run is pinned to one.

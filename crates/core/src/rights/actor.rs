@@ -2,6 +2,7 @@
 
 use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocations::{Chain, Link, NewInvocation, OnBehalf};
+use crate::site::TenantScope;
 
 /// Who a run acts for, and which functions bound what it may do. Made by the engine only.
 #[derive(Debug, Clone)]
@@ -28,6 +29,11 @@ impl Actor {
             from,
             version,
         }
+    }
+
+    /// The key to the data of the run's site.
+    pub(crate) const fn scope(&self) -> TenantScope {
+        TenantScope::of_run(self.site)
     }
 
     /// The functions that bound it, outermost first; the last one is the run's own, with the version

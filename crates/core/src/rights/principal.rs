@@ -117,7 +117,7 @@ impl Principal {
             actor: actor.clone(),
         };
         Self {
-            scope: TenantScope::verified(actor.site),
+            scope: actor.scope(),
             user,
             host,
             grants,

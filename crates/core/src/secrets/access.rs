@@ -70,9 +70,9 @@ pub struct OwnApp {
 }
 
 impl OwnApp {
-    pub(crate) fn of(executable: &Executable, told: &Arc<Told>) -> Self {
+    pub(crate) fn of(scope: TenantScope, executable: &Executable, told: &Arc<Told>) -> Self {
         Self {
-            scope: TenantScope::verified(executable.site_id),
+            scope,
             app: executable.app_id,
             slug: executable.app_slug.clone(),
             told: Arc::clone(told),

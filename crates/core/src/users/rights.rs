@@ -193,7 +193,7 @@ mod tests {
     use crate::invocations::{Chain, Link};
     use crate::ports::store::RoleGrant;
     use crate::rights::{Actor, ActsAs, FunctionRights, GrantScope};
-    use crate::site::TenantScope;
+    use crate::site::Authority;
     use crate::time::Timestamp;
     use crate::users::events::UserCreateProposal;
     use std::sync::Arc;
@@ -228,7 +228,7 @@ mod tests {
             expires_at: None,
         });
         Principal::verified(
-            TenantScope::verified(SiteId(1)),
+            Authority::of_this_program().scope(SiteId(1)),
             user,
             grants.into_iter().collect(),
         )

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod attempts;
+mod claims;
 mod dead_letters;
 mod post;
 mod pre;

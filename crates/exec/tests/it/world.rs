@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use tollgate_core::admin::{NewSuperuser, Strength};
@@ -22,9 +23,11 @@ use tollgate_core::json::{JsonText, Object};
 use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::{Coordinator, Dispatcher};
 use tollgate_core::ports::runtime::{Runtime, Runtimes};
-use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
+use tollgate_core::ports::store::{
+    InvocationQuery, PageRequest, Reason, ScopedStore, Store, SystemStore,
+};
 use tollgate_core::rights::{AppAccess, Principal, Right, SiteAccess, right};
-use tollgate_core::site::Authority;
+use tollgate_core::site::{Authority, TenantScope};
 use tollgate_core::subscribers::{Subscribe, SubscriberOptions};
 use tollgate_core::tasks::State;
 use tollgate_core::time::Clock;
@@ -46,9 +49,33 @@ pub(crate) struct World {
     pub(crate) runtime: Arc<FakeRuntime>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) admin: Principal,
-    coordinator: Arc<dyn Coordinator>,
-    store: Arc<SqliteStore>,
+    pub(crate) coordinator: Arc<dyn Coordinator>,
+    pub(crate) store: Arc<Counted>,
+    sqlite: Arc<SqliteStore>,
     folder: TempDir,
+}
+
+/// Counts who asks for queries of no site: each asks for one of them.
+pub(crate) struct Counted {
+    sqlite: Arc<SqliteStore>,
+    asked: AtomicUsize,
+}
+
+impl Counted {
+    pub(crate) fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+impl Store for Counted {
+    fn scoped(&self, scope: TenantScope) -> Arc<dyn ScopedStore> {
+        self.sqlite.scoped(scope)
+    }
+
+    fn system(&self, reason: Reason) -> Arc<dyn SystemStore> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.sqlite.system(reason)
+    }
 }
 
 impl World {
@@ -82,12 +109,13 @@ impl World {
             executor,
             coordinator,
             store,
+            sqlite,
             folder,
             clock,
             ..
         } = self;
-        store.close();
-        drop((platform, executor, coordinator, store));
+        sqlite.close();
+        drop((platform, executor, coordinator, store, sqlite));
         Self::open(
             folder,
             clock,
@@ -111,7 +139,11 @@ impl World {
             ..SqliteOptions::default()
         };
         let sqlite = SqliteStore::open(folder.path(), options).unwrap();
-        let store: Arc<dyn Store> = Arc::clone(&sqlite) as _;
+        let counted = Arc::new(Counted {
+            sqlite: Arc::clone(&sqlite),
+            asked: AtomicUsize::new(0),
+        });
+        let store: Arc<dyn Store> = Arc::clone(&counted) as _;
         let runtime = Arc::new(FakeRuntime::default());
         let python: Arc<dyn Runtime> = Arc::clone(&runtime) as _;
         let runtimes = Runtimes {
@@ -154,7 +186,8 @@ impl World {
             clock,
             admin,
             coordinator,
-            store: sqlite,
+            store: counted,
+            sqlite,
             folder,
         }
     }

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tollgate_core::functions::{Executable, Network};
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::HostError;
+use tollgate_core::ports::runtime::{HostError, HostErrorKind};
 use tollgate_core::text::span;
 
 /// What a function asks for.
@@ -176,7 +176,7 @@ fn body(text: Option<&str>) -> Result<Vec<u8>, HostError> {
             body.len(),
             limits::EGRESS_REQUEST_BYTES
         );
-        return Err(HostError::new("PAYLOAD_TOO_LARGE", 413, message));
+        return Err(HostError::new(HostErrorKind::TooLarge, message));
     }
     Ok(body)
 }
@@ -184,7 +184,7 @@ fn body(text: Option<&str>) -> Result<Vec<u8>, HostError> {
 pub(super) fn failed(error: OutboundError) -> HostError {
     match error {
         OutboundError::Refused(refusal) => refused(refusal),
-        other => HostError::new("SERVICE_UNAVAILABLE", 503, format!("The address {other}")),
+        other => HostError::new(HostErrorKind::Unavailable, format!("The address {other}")),
     }
 }
 
@@ -194,5 +194,5 @@ fn refused(why: Refusal) -> HostError {
 
 fn late(patience: Duration) -> HostError {
     let message = format!("There was no complete response within {}", span(patience));
-    HostError::new("GATEWAY_TIMEOUT", 504, message)
+    HostError::new(HostErrorKind::Late, message)
 }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use std::future::Future;
 use std::io::Write as _;
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::HostError;
+use tollgate_core::ports::runtime::{HostError, HostErrorKind};
 use tollgate_core::room::{Room, Taken};
 use tollgate_core::text::span;
 
@@ -196,7 +196,7 @@ fn too_large() -> HostError {
         "The response is larger than {} bytes, which is the limit",
         limits::EGRESS_REPLY_BYTES
     );
-    HostError::new("PAYLOAD_TOO_LARGE", 413, message)
+    HostError::new(HostErrorKind::TooLarge, message)
 }
 
 fn slow() -> HostError {
@@ -205,5 +205,5 @@ fn slow() -> HostError {
         span(limits::EGRESS_REPLY_TIME),
         limits::EGRESS_SMALL_REPLY_BYTES
     );
-    HostError::new("GATEWAY_TIMEOUT", 504, message)
+    HostError::new(HostErrorKind::Late, message)
 }

@@ -13,7 +13,7 @@ use std::fmt;
 use tollgate_core::functions::{CallContext, Executable};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::Call;
+use tollgate_core::ports::runtime::{Call, HostError, HostErrorKind};
 use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::time::Timestamp;
 use tollgate_core::{limits, text};
@@ -134,9 +134,40 @@ pub(super) struct HostAnswer<'a> {
 /// Why a request was refused.
 #[derive(Serialize)]
 pub(super) struct HostRefusal<'a> {
-    pub(super) code: &'a str,
-    pub(super) status: u16,
-    pub(super) message: &'a str,
+    code: &'a str,
+    status: u16,
+    message: &'a str,
+}
+
+impl<'a> HostRefusal<'a> {
+    /// With the status that the same request over HTTP would have had: what clients in workers go by.
+    pub(super) fn of(error: &'a HostError) -> Self {
+        Self {
+            code: error.kind.as_str(),
+            status: status(error.kind),
+            message: &error.message,
+        }
+    }
+}
+
+/// The status that a worker's client knows a refusal by.
+const fn status(kind: HostErrorKind) -> u16 {
+    match kind {
+        HostErrorKind::BadRequest
+        | HostErrorKind::Invalid
+        | HostErrorKind::PreEventDenied
+        | HostErrorKind::PreEventFailed
+        | HostErrorKind::FunctionFailed => 400,
+        HostErrorKind::Unauthenticated => 401,
+        HostErrorKind::Forbidden => 403,
+        HostErrorKind::NotFound => 404,
+        HostErrorKind::Conflict => 409,
+        HostErrorKind::TooLarge => 413,
+        HostErrorKind::TooMany => 429,
+        HostErrorKind::Internal => 500,
+        HostErrorKind::Unavailable => 503,
+        HostErrorKind::Late => 504,
+    }
 }
 
 /// Any frame from a worker.
@@ -391,5 +422,37 @@ mod tests {
             let failure: WireFailure<'_> = serde_json::from_str(&text).unwrap();
             assert_eq!(failure.into_failure().kind, expected);
         }
+    }
+
+    /// Clients in workers read both, and raise by them.
+    #[test]
+    fn a_refusal_has_code_and_status() {
+        let told: Vec<_> = HostErrorKind::ALL
+            .into_iter()
+            .map(|kind| {
+                let error = HostError::new(kind, "no");
+                serde_json::to_string(&HostRefusal::of(&error)).unwrap()
+            })
+            .collect();
+        let expected = [
+            ("BAD_REQUEST", 400),
+            ("VALIDATION_ERROR", 400),
+            ("UNAUTHORIZED", 401),
+            ("FORBIDDEN", 403),
+            ("NOT_FOUND", 404),
+            ("CONFLICT", 409),
+            ("PAYLOAD_TOO_LARGE", 413),
+            ("RATE_LIMITED", 429),
+            ("INTERNAL_ERROR", 500),
+            ("SERVICE_UNAVAILABLE", 503),
+            ("GATEWAY_TIMEOUT", 504),
+            ("PRE_EVENT_DENIED", 400),
+            ("PRE_EVENT_FAILED", 400),
+            ("FUNCTION_FAILED", 400),
+        ];
+        let expected = expected.map(|(code, status)| {
+            format!(r#"{{"code":"{code}","status":{status},"message":"no"}}"#)
+        });
+        assert_eq!(told, expected);
     }
 }

@@ -31,7 +31,7 @@ use tollgate_core::functions::Executable;
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::{Call, HostCalls, HostError};
+use tollgate_core::ports::runtime::{Call, HostCalls, HostError, HostErrorKind};
 use tollgate_core::room::Room;
 use tollgate_core::tasks::Failure;
 
@@ -398,14 +398,7 @@ async fn answer(
 ) -> io::Result<()> {
     let (ok, error) = match &answered {
         Ok((value, _)) => (Some(&**value), None),
-        Err(refusal) => {
-            let error = HostRefusal {
-                code: refusal.code,
-                status: refusal.status,
-                message: &refusal.message,
-            };
-            (None, Some(error))
-        }
+        Err(refusal) => (None, Some(HostRefusal::of(refusal))),
     };
     let sent = async {
         match ok.map(RawValue::get) {
@@ -430,15 +423,18 @@ async fn answer(
 fn too_many() -> HostError {
     let most = limits::REQUESTS_AT_ONCE;
     let message = format!("A run may wait for {most} requests at the same time");
-    HostError::new("RATE_LIMITED", 429, message)
+    HostError::new(HostErrorKind::TooMany, message)
 }
 
 fn no_room() -> HostError {
     let message =
         "The server has found no room in memory for so large a request; send less at once";
-    HostError::new("RATE_LIMITED", 429, message)
+    HostError::new(HostErrorKind::TooMany, message)
 }
 
 fn over() -> HostError {
-    HostError::new("CONFLICT", 409, "The call that made this request is over")
+    HostError::new(
+        HostErrorKind::Conflict,
+        "The call that made this request is over",
+    )
 }

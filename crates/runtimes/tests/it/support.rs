@@ -14,7 +14,9 @@ use tollgate_core::egress::EgressHosts;
 use tollgate_core::functions::{CallContext, Environment, Executable, FunctionOptions, Source};
 use tollgate_core::ids::{AppId, FunctionId, SiteId, TaskId, VersionId};
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, RunReport, Runtime as _};
+use tollgate_core::ports::runtime::{
+    Call, HostCalls, HostError, HostErrorKind, Remains, RunReport, Runtime as _,
+};
 use tollgate_core::tasks::Failure;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_core::users::events::PRE_USER_CREATE;
@@ -235,11 +237,10 @@ impl HostCalls for Directory {
         let args: Value = serde_json::from_str(args.get()).unwrap();
         let answer = match (method, args["username"].as_str()) {
             ("users.get", Some("ada")) => Ok(json!({"username": "ada", "id": 5})),
-            ("users.get", _) => Err(HostError {
-                code: "NOT_FOUND",
-                status: 404,
-                message: "There is no such user".into(),
-            }),
+            ("users.get", _) => Err(HostError::new(
+                HostErrorKind::NotFound,
+                "There is no such user",
+            )),
             _ => Ok(json!({"method": method, "args": args})),
         };
         answer.map(|answer| to_raw_value(&answer).unwrap())

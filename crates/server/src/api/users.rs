@@ -122,7 +122,7 @@ impl UserFilter {
 
 fn order(ordering: Option<&str>) -> Result<(UserOrder, bool), ApiError> {
     let Some(ordering) = ordering else {
-        return Ok((UserOrder::Id, false));
+        return Ok((UserOrder::default(), false));
     };
     let (field, descending) = match ordering.strip_prefix('-') {
         Some(field) => (field, true),

@@ -1,12 +1,13 @@
 //! What the routes answer, as a function gets it: whole, or not at all.
 
+use crate::error::Code;
 use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::HostError;
+use tollgate_core::ports::runtime::{HostError, HostErrorKind};
 
 /// A whole answer, as far as one may be as long.
 pub(super) async fn collected(body: Body) -> Result<Bytes, HostError> {
@@ -16,7 +17,7 @@ pub(super) async fn collected(body: Body) -> Result<Bytes, HostError> {
         Some(_) => {
             let most = limits::HOST_ANSWER_BYTES / 1024 / 1024;
             let message = format!("The answer is larger than {most} MiB; ask for less at once");
-            HostError::new("PAYLOAD_TOO_LARGE", 413, message)
+            HostError::new(HostErrorKind::TooLarge, message)
         }
         None => HostError::internal(&error),
     });
@@ -53,13 +54,13 @@ pub(super) fn read(
         };
     }
     let Refusal { code, message } = serde_json::from_slice(answer).map_err(strange)?;
-    let code = crate::error::Code::from_word(&code).map_or("INTERNAL_ERROR", |code| code.as_str());
+    let kind = Code::from_word(&code).map_or(HostErrorKind::Internal, Code::of_host);
     let message = if message.is_empty() {
         "The request failed".to_owned()
     } else {
         message
     };
-    Err(HostError::new(code, status.as_u16(), message))
+    Err(HostError::new(kind, message))
 }
 
 #[cfg(test)]
@@ -80,7 +81,7 @@ mod tests {
         assert_eq!(collected(of(8, most / 8)).await.unwrap().len(), most);
         for (chunks, size) in [(9, most / 8), (1, most + 1), (usize::MAX, 4096)] {
             let refused = collected(of(chunks, size)).await.unwrap_err();
-            assert_eq!((refused.status, refused.code), (413, "PAYLOAD_TOO_LARGE"));
+            assert_eq!(refused.kind, HostErrorKind::TooLarge);
         }
     }
 }

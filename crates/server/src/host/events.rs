@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use tollgate_core::engine::PublishResponse;
 use tollgate_core::error::Error;
 use tollgate_core::json::JsonText;
-use tollgate_core::ports::runtime::HostError;
+use tollgate_core::ports::runtime::{HostError, HostErrorKind};
 use tollgate_core::rights::Actor;
 use tollgate_core::secrets::OwnApp;
 use tollgate_core::services::Services;
@@ -52,7 +52,7 @@ async fn publish(
                 .iter()
                 .map(|fault| format!("{}: {}", fault.field, fault.message));
             let all: Vec<_> = all.collect();
-            HostError::new("VALIDATION_ERROR", 400, all.join("; "))
+            HostError::new(HostErrorKind::Invalid, all.join("; "))
         }
         other => refused(other),
     })

@@ -18,7 +18,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Weak};
 use tollgate_core::engine::HostFactory;
 use tollgate_core::error::Error;
-use tollgate_core::ports::runtime::{HostCalls, HostError, RunReport};
+use tollgate_core::ports::runtime::{HostCalls, HostError, HostErrorKind, RunReport};
 use tollgate_core::rights::Actor;
 use tollgate_core::room::Taken;
 use tollgate_core::secrets::OwnApp;
@@ -104,7 +104,7 @@ fn refused(error: Error) -> HostError {
     if status.is_server_error() {
         tracing::error!(error = why, "a function's request failed");
     }
-    HostError::new(code.as_str(), status.as_u16(), message.into_owned())
+    HostError::new(code.of_host(), message.into_owned())
 }
 
 /// An object, whose members are read as `T`.
@@ -259,7 +259,7 @@ fn encode(text: &str) -> String {
 }
 
 fn stopping() -> HostError {
-    HostError::new("SERVICE_UNAVAILABLE", 503, "The server is stopping")
+    HostError::new(HostErrorKind::Unavailable, "The server is stopping")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Args, encode, plain, take};
 use serde_json::Value;
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::HostError;
+use tollgate_core::ports::runtime::{HostError, HostErrorKind};
 use tollgate_core::text;
 use uuid::Uuid;
 
@@ -59,8 +59,7 @@ fn text(args: &mut Args, name: &str) -> Result<String, HostError> {
 fn names_nothing(name: &str, text: &str) -> HostError {
     let shown = text::prefix(text, 64);
     HostError::new(
-        "NOT_FOUND",
-        404,
+        HostErrorKind::NotFound,
         format!("Nothing has the {name} '{shown}'"),
     )
 }

@@ -492,7 +492,7 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
         );
         let data = json!({"username": name, "email": format!("{name}@example.com")});
         let answer = call.host.ask("users.create", &json!({"data": data})).await;
-        answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
+        answer.map_err(|error| format!("{} {}", error.kind, error.message))
     });
     // Looks at somebody else once it is let, and says what it saw and who it was told caused it.
     let held = Arc::clone(gate);
@@ -503,7 +503,7 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
             held.let_go.acquire().await.unwrap().forget();
             let args = json!({"username": "target"});
             let answer = call.host.ask("users.get", &args).await;
-            let said = answer.map_or_else(|error| error.code.to_owned(), |_| "seen".to_owned());
+            let said = answer.map_or_else(|error| error.kind.to_string(), |_| "seen".to_owned());
             Ok(json!({"said": said, "who": call.user_data["username"]}))
         }
     });
@@ -515,7 +515,7 @@ fn functions(clock: Arc<dyn Clock>, gate: &Arc<Gate>) -> SystemRuntime {
                 .unwrap_or_default()
                 .to_owned();
             let answer = call.host.ask(&method, &call.params["args"]).await;
-            answer.map_err(|error| format!("{} {} {}", error.status, error.code, error.message))
+            answer.map_err(|error| format!("{} {}", error.kind, error.message))
         });
     }
     system

@@ -136,26 +136,26 @@ async fn what_is_not_the_apps_own_or_does_not_fit_is_refused() {
     for (name, words) in [
         (
             "POST_THEIRS",
-            "403 FORBIDDEN 'POST_THEIRS' is an event type of app 'other'",
+            "FORBIDDEN 'POST_THEIRS' is an event type of app 'other'",
         ),
         (
             "POST_USER_CREATE",
-            "403 FORBIDDEN 'POST_USER_CREATE' is the platform's",
+            "FORBIDDEN 'POST_USER_CREATE' is the platform's",
         ),
         (
             "PRE_USER_CREATE",
-            "403 FORBIDDEN 'PRE_USER_CREATE' is the platform's",
+            "FORBIDDEN 'PRE_USER_CREATE' is the platform's",
         ),
         (
             "PRE_ORDER_PLACE",
-            "400 BAD_REQUEST A function cannot publish 'PRE_ORDER_PLACE': a PRE event",
+            "BAD_REQUEST A function cannot publish 'PRE_ORDER_PLACE': a PRE event",
         ),
         (
             "POST_NONE",
-            "400 BAD_REQUEST App 'user-management' has not declared the event type 'POST_NONE'; it \
+            "BAD_REQUEST App 'user-management' has not declared the event type 'POST_NONE'; it \
           has declared: POST_ORDER_PLACED",
         ),
-        ("", "400 BAD_REQUEST App 'user-management' has not declared"),
+        ("", "BAD_REQUEST App 'user-management' has not declared"),
     ] {
         let error = publish(&app, &root, name, json!({"id": "o-1"}))
             .await
@@ -164,7 +164,7 @@ async fn what_is_not_the_apps_own_or_does_not_fit_is_refused() {
     }
     let error = publish(&app, &root, "POST_ORDER_PLACED", json!({"total": "much"})).await;
     let error = error.unwrap_err();
-    assert!(error.starts_with("400 VALIDATION_ERROR "), "{error}");
+    assert!(error.starts_with("VALIDATION_ERROR "), "{error}");
     assert!(
         error.contains("params.total: ") && error.contains("params: "),
         "{error}"
@@ -272,7 +272,7 @@ async fn an_event_that_would_call_itself_for_ever_is_refused() {
     let run = record(&app, &root, id).await;
     let error = run["error"]["message"].as_str().unwrap();
     assert!(
-        error.starts_with("400 BAD_REQUEST Function 'Ask' runs for POST_LOOP"),
+        error.starts_with("BAD_REQUEST Function 'Ask' runs for POST_LOOP"),
         "{error}"
     );
     assert!(error.contains("for ever"), "{error}");

@@ -280,7 +280,10 @@ async fn a_replaced_version_inherits_nothing_from_the_change_that_replaced_it() 
         let own = json!({"version": "own"});
         let refused = send(&app, &dev, "POST", &replay, &own).await;
         let message = refused.is_error(400, "FUNCTION_FAILED");
-        assert!(message.starts_with("404 User not found"), "{n}: {message}");
+        assert!(
+            message.starts_with("NOT_FOUND User not found"),
+            "{n}: {message}"
+        );
         let mut changes = app.platform.invocations.watch();
         let redrive = format!("/api/dead-letters/{letter}/redrive/");
         send(&app, &dev, "POST", &redrive, &own).await.ok();

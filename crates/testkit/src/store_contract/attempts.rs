@@ -47,7 +47,7 @@ fn failed(world: &World, run: &NewInvocation, fence: u32, state: State, why: &st
         logs: vec![line(world, why.to_owned())],
         started_at: world.now(),
         finished_at: world.in_seconds(1),
-        due_at: (state == State::Retrying).then(|| world.in_seconds(2)),
+        due_in: (state == State::Retrying).then(|| Duration::from_secs(2)),
         ..world.a.end(run, fence, state)
     }
 }
@@ -58,7 +58,7 @@ async fn complete(world: &World, end: Completion) {
 
 async fn claim(world: &World) {
     world.clock.advance(Duration::from_secs(2));
-    let (claimed, _) = world.claim("me", 1, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("me", 1).await.unwrap();
     assert_eq!(claimed.len(), 1);
 }
 
@@ -163,7 +163,7 @@ pub async fn an_attempt_without_a_report_stays_on_record(world: World) {
     complete(&world, failed(&world, &run, 1, State::Retrying, "one")).await;
     claim(&world).await;
     world.a.begin(&run, 2).await;
-    assert_eq!(world.system.rescue(world.now()).await.unwrap().requeued, 1);
+    assert_eq!(world.system.rescue().await.unwrap().requeued, 1);
     let record = read(&world, run.id).await;
     assert_eq!(record.failure.unwrap().kind, FailureKind::Lost);
     // Nothing of the attempt before seems to be its own.
@@ -172,10 +172,10 @@ pub async fn an_attempt_without_a_report_stays_on_record(world: World) {
         (0, 0, None)
     );
     claim(&world).await;
-    assert_eq!(world.system.rescue(world.now()).await.unwrap().requeued, 1);
+    assert_eq!(world.system.rescue().await.unwrap().requeued, 1);
     claim(&world).await;
     world.a.begin(&run, 4).await;
-    world.system.release("me", world.now()).await.unwrap();
+    world.system.release("me").await.unwrap();
     claim(&world).await;
     world.a.begin(&run, 5).await;
     let lost = vec![(
@@ -185,7 +185,7 @@ pub async fn an_attempt_without_a_report_stays_on_record(world: World) {
             fence: 5,
         },
     )];
-    world.system.requeue(lost, world.now()).await.unwrap();
+    world.system.requeue(lost).await.unwrap();
     claim(&world).await;
     complete(&world, world.a.end(&run, 6, State::Succeeded)).await;
 
@@ -214,7 +214,7 @@ pub async fn an_attempt_without_a_report_stays_on_record(world: World) {
         assert!(attempt.started_at.is_some() && attempt.finished_at.is_some());
     }
     let waited = world.a.run(&function, Waiter::Caller, Some("me")).await;
-    world.system.release("me", world.now()).await.unwrap();
+    world.system.release("me").await.unwrap();
     let [only] = &attempts(&world, waited.id).await[..] else {
         panic!("one attempt")
     };
@@ -247,7 +247,7 @@ pub async fn a_redrive_keeps_the_attempts_before_it(world: World) {
             acting_function: None,
         }];
         let at = world.now();
-        let flags = world.a.store.redrive(redrive, at, Box::new(|| {})).await;
+        let flags = world.a.store.redrive(redrive, Box::new(|| {})).await;
         assert_eq!(flags.unwrap(), [true]);
         let record = read(&world, run.id).await;
         assert_eq!((record.attempt, record.redrives), (0, round + 1));
@@ -262,7 +262,7 @@ pub async fn a_redrive_keeps_the_attempts_before_it(world: World) {
     // It runs the version that it had, whatever becomes active.
     let other = world.a.run(&function, Waiter::Nobody, None).await;
     assert!(!read(&world, other.id).await.damaged.contains(&"pinned"));
-    let (claimed, _) = world.claim("me", 1, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("me", 1).await.unwrap();
     assert!(!claimed[0].invocation.pinned);
 }
 
@@ -306,7 +306,7 @@ pub async fn a_pinned_run_is_claimed_as_such(world: World) {
         ..world.a.new_run(&function, Waiter::Nobody, None).await
     };
     world.a.record(vec![new.clone()]).await;
-    let (claimed, _) = world.claim("me", 1, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("me", 1).await.unwrap();
     assert!(claimed[0].invocation.pinned);
     complete(&world, failed(&world, &new, 1, State::Dead, "no")).await;
     let redrive = |version| {
@@ -324,14 +324,13 @@ pub async fn a_pinned_run_is_claimed_as_such(world: World) {
         max_attempts: 1,
     };
     for (version, fence, pinned) in [(Some(target), 2, false), (None, 3, true)] {
-        let at = world.now();
         let flags = world
             .a
             .store
-            .redrive(redrive(version), at, Box::new(|| {}))
+            .redrive(redrive(version), Box::new(|| {}))
             .await;
         assert_eq!(flags.unwrap(), [true]);
-        let (claimed, _) = world.claim("me", 1, world.now()).await.unwrap();
+        let (claimed, _) = world.claim("me", 1).await.unwrap();
         assert_eq!(claimed[0].invocation.pinned, pinned);
         complete(&world, failed(&world, &new, fence, State::Dead, "no")).await;
     }

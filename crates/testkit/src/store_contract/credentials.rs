@@ -288,6 +288,14 @@ pub async fn api_keys_belong_to_one_user(world: World) {
         [second.clone(), first.clone()]
     );
     assert_eq!(store.api_keys(bob.id).await.unwrap(), []);
+    let before = Timestamp::from_micros(world.now().as_micros() - 1);
+    let older = store
+        .insert_api_key(key(ann.id, "hash-0", before))
+        .await
+        .unwrap();
+    let listed = store.api_keys(ann.id).await.unwrap();
+    assert_eq!(listed.last(), Some(&older), "by time, not by number");
+    assert!(store.delete_api_key(ann.id, older.id).await.unwrap());
     let site = world.a.site.id;
     let owner = world
         .system

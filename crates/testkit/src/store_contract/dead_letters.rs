@@ -10,7 +10,9 @@ use tollgate_core::functions::Function;
 use tollgate_core::ids::{InvocationId, UserId, VersionId};
 use tollgate_core::invocations::{Chain, Completion, Link, NewInvocation, OnBehalf};
 use tollgate_core::ports::dispatch::Taken;
-use tollgate_core::ports::store::{InvocationQuery, Redrive, RedriveVersion, Visibility};
+use tollgate_core::ports::store::{
+    DeadLetterPlace, InvocationQuery, PageRequest, Redrive, RedriveVersion, Visibility,
+};
 use tollgate_core::tasks::{Failure, FailureKind, Input, State, Task, Waiter};
 use tollgate_core::users::events::{POST_USER_CREATE, PRE_USER_CREATE};
 
@@ -43,8 +45,7 @@ fn own(run: &NewInvocation) -> Redrive {
 
 async fn redrive(world: &World, redrives: Vec<Redrive>) -> Vec<bool> {
     let (on_commit, heard) = committed();
-    let now = world.now();
-    let flags = world.a.store.redrive(redrives, now, on_commit).await;
+    let flags = world.a.store.redrive(redrives, on_commit).await;
     heard.await.unwrap();
     flags.unwrap()
 }
@@ -75,16 +76,21 @@ pub async fn dead_letters_are_found_oldest_first(world: World) {
     });
     let (slug, app) = (Some("one".to_owned()), Some("shop".to_owned()));
     let (timeout, event) = (Some(FailureKind::Timeout), Some(PRE_USER_CREATE));
+    let queued_at = world.now();
+    let place = |at: usize| DeadLetterPlace {
+        queued_at,
+        id: runs[at],
+    };
     #[rustfmt::skip]
     let table = [
         (base(), None, 9, vec![0, 1, 2]),
-        (base(), Some(runs[0]), 9, vec![1, 2]),
+        (base(), Some(place(0)), 9, vec![1, 2]),
         (base(), None, 2, vec![0, 1]),
-        (base(), Some(runs[2]), 9, vec![]),
+        (base(), Some(place(2)), 9, vec![]),
         (InvocationQuery { states: vec![State::Failed], ..base() }, None, 9, vec![0, 1, 2]),
         (InvocationQuery { function_slug: slug.clone(), ..base() }, None, 9, vec![0, 2]),
         (InvocationQuery { function_slug: slug, kind: timeout, ..base() }, None, 9, vec![2]),
-        (InvocationQuery { kind: timeout, ..base() }, Some(runs[1]), 9, vec![2]),
+        (InvocationQuery { kind: timeout, ..base() }, Some(place(1)), 9, vec![2]),
         (InvocationQuery { app_slug: app, ..base() }, None, 9, vec![1]),
         (InvocationQuery { event, ..base() }, None, 9, vec![]),
         (InvocationQuery { visible_to, ..base() }, None, 9, vec![1]),
@@ -100,6 +106,52 @@ pub async fn dead_letters_are_found_oldest_first(world: World) {
         (first.function_id, first.event),
         (one.id, Some(POST_USER_CREATE))
     );
+}
+
+/// Processes take their numbers from blocks: a larger number may be the older one's.
+pub async fn dead_letters_go_by_time_whatever_their_numbers(world: World) {
+    let function = world.a.some_function().await;
+    let mut made = Vec::new();
+    for _ in 0..5 {
+        made.push(world.a.new_run(&function, Waiter::Nobody, ME).await);
+    }
+    let right = world.now();
+    // The fourth and the first at one moment: then the number decides.
+    let order = [4, 2, 0, 3, 1];
+    for (seconds, at) in [1, 2, 3, 3, 4].into_iter().zip(order) {
+        world.clock.set(right.plus(Duration::from_secs(seconds)));
+        let run = NewInvocation {
+            queued_at: world.now(),
+            ..made[at].clone()
+        };
+        world.a.record(vec![run.clone()]).await;
+        die(&world.a, &run, FailureKind::Exception).await;
+    }
+    let oldest_first: Vec<_> = order.map(|at| made[at].id).into();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let store = &world.a.store;
+        let step = store.dead_letters(InvocationQuery::default(), after, 2);
+        let step = step.await.unwrap();
+        let Some(last) = step.last() else { break };
+        after = Some(last.place());
+        found.extend(step.iter().map(|it| it.id));
+    }
+    assert_eq!(found, oldest_first);
+    let query = InvocationQuery {
+        states: vec![State::Dead],
+        ..InvocationQuery::default()
+    };
+    for query in [query, InvocationQuery::default()] {
+        let mut listed = Vec::new();
+        for offset in [0, 2, 4] {
+            let page = PageRequest { limit: 2, offset };
+            let page = world.a.store.list_invocations(query.clone(), page).await;
+            listed.extend(page.unwrap().items.iter().map(|it| it.id));
+        }
+        listed.reverse();
+        assert_eq!(listed, oldest_first);
+    }
 }
 
 /// As the rules say, with the same ids, due now, claimed again as attempt 1.
@@ -132,7 +184,7 @@ pub async fn a_redriven_run_waits_for_its_first_attempt(world: World) {
     assert_eq!(after.failure, before.failure);
     assert_eq!(after.logs, before.logs);
 
-    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let again = &claimed[0];
     assert_eq!(
@@ -171,7 +223,7 @@ pub async fn a_redrive_can_move_to_another_version(world: World) {
         ..own(&run)
     };
     assert_eq!(redrive(&world, vec![moved]).await, [true]);
-    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9).await.unwrap();
     let again = &claimed[0].invocation;
     assert_eq!(
         (again.version_id, again.version),
@@ -202,7 +254,7 @@ pub async fn a_redriven_letter_acts_for_whoever_asks(world: World) {
         function: Some(function.id),
         from: run.chain.depth(),
     };
-    let (claimed, _) = world.claim("you", 9, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("you", 9).await.unwrap();
     let again = &claimed[0].invocation;
     assert_eq!((again.user_id, again.behalf), (Some(ann.id), behalf));
     let shown = world.a.store.invocation(run.id).await.unwrap().unwrap();
@@ -216,8 +268,7 @@ pub async fn a_redriven_letter_acts_for_whoever_asks(world: World) {
 pub async fn of_many_redrives_one_counts(world: World) {
     let function = world.a.some_function().await;
     let run = dead(&world.a, &function, FailureKind::Exception).await;
-    let now = world.now();
-    let asked = (0..20).map(|_| world.a.store.redrive(vec![own(&run)], now, Box::new(|| {})));
+    let asked = (0..20).map(|_| world.a.store.redrive(vec![own(&run)], Box::new(|| {})));
     let flags = futures_util::future::try_join_all(asked).await.unwrap();
     assert_eq!(flags.iter().filter(|flag| flag[0]).count(), 1);
 }
@@ -313,7 +364,7 @@ pub async fn dead_letters_of_another_site_are_out_of_reach(world: World) {
     let b = &world.b.store;
     let found = b.dead_letters(InvocationQuery::default(), None, 9).await;
     assert_eq!(found.unwrap(), []);
-    let redriven = b.redrive(vec![own(&run)], world.now(), Box::new(|| {}));
+    let redriven = b.redrive(vec![own(&run)], Box::new(|| {}));
     assert_eq!(redriven.await.unwrap(), [false]);
     assert!(!b.discard(run.id, world.now()).await.unwrap());
     assert_eq!(world.a.standing(&run).await, (State::Dead, 1));

@@ -77,7 +77,7 @@ pub async fn a_record_is_read_as_written(world: World) {
 pub async fn ends_are_read_as_written(world: World) {
     let function = world.a.some_function().await;
     let new = world.a.run(&function, Waiter::Nobody, None).await;
-    let (claimed, _) = world.claim("me", 10, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("me", 10).await.unwrap();
     assert_eq!(claimed.len(), 1);
     let failure = Failure {
         retry_after: Some(Duration::from_millis(1500)),
@@ -85,7 +85,7 @@ pub async fn ends_are_read_as_written(world: World) {
     };
     let failed = Completion {
         failure: Some(failure.clone()),
-        due_at: Some(world.in_seconds(5)),
+        due_in: Some(Duration::from_secs(5)),
         finished_at: world.in_seconds(2),
         ..world.a.end(&new, 1, State::Retrying)
     };
@@ -104,14 +104,18 @@ pub async fn ends_are_read_as_written(world: World) {
         (record.state, record.failure),
         (State::Retrying, Some(failure))
     );
-    assert_eq!((record.due_at, record.finished_at), (failed.due_at, None));
+    assert_eq!(
+        (record.due_at, record.finished_at),
+        (Some(world.in_seconds(5)), None)
+    );
     assert_eq!((record.logs, record.log_count), (failed.logs, 1));
     assert_eq!(
         (record.worker.as_deref(), record.updated_at),
-        (Some("worker-1"), failed.finished_at)
+        (Some("worker-1"), world.now())
     );
 
-    world.claim("me", 10, world.in_seconds(5)).await.unwrap();
+    world.clock.advance(Duration::from_secs(5));
+    world.claim("me", 10).await.unwrap();
     let json = |text: &str| Some(JsonText::parse(text.to_owned()).unwrap());
     let done = Completion {
         result: json("{\"ok\": [true]}"),
@@ -120,8 +124,8 @@ pub async fn ends_are_read_as_written(world: World) {
             message: Some("not today".to_owned()),
         }),
         changes: json("{\"a\":1}"),
-        started_at: world.in_seconds(5),
-        finished_at: world.in_seconds(6),
+        started_at: world.now(),
+        finished_at: world.in_seconds(1),
         logs: Vec::new(),
         ..world.a.end(&new, 2, State::Succeeded)
     };

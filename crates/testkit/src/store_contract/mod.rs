@@ -117,6 +117,7 @@ contract! { $
         usernames_and_addresses_are_one_namespace,
         of_many_claims_of_one_name_one_stands,
         users_are_listed_sought_and_ordered,
+        users_are_listed_by_time_whatever_their_numbers,
         pages_have_totals,
     }
     commits {
@@ -166,6 +167,7 @@ contract! { $
     }
     dead_letters {
         dead_letters_are_found_oldest_first,
+        dead_letters_go_by_time_whatever_their_numbers,
         a_redriven_run_waits_for_its_first_attempt,
         a_redrive_can_move_to_another_version,
         a_redriven_letter_acts_for_whoever_asks,
@@ -209,6 +211,7 @@ contract! { $
         a_start_is_noted_only_under_its_hold,
         a_retry_waits_for_its_time,
         a_clock_that_was_set_back_leaves_nothing_stuck,
+        a_callers_clock_does_not_matter_to_what_is_due,
         a_rescue_sorts_by_who_waits,
         a_lease_ends_with_the_signs_of_life,
         what_is_handed_back_waits_again,

@@ -47,9 +47,9 @@ pub async fn what_is_due_is_claimed_oldest_first(world: World) {
         runs.push(site.run(function, Waiter::Nobody, None).await);
     }
     let held = world.a.run(&in_a, Waiter::Nobody, Some("someone")).await;
-    let (claimed, next) = world.claim("me", 3, world.now()).await.unwrap();
+    let (claimed, next) = world.claim("me", 3).await.unwrap();
     assert_eq!(ids(&claimed), [runs[0].id, runs[2].id, runs[1].id]);
-    assert_eq!(next, Some(runs[3].queued_at));
+    assert_eq!(next, Some(Duration::ZERO));
     let (first, expected) = (&claimed[0].invocation, &runs[0]);
     assert_eq!(
         (first.site_id, first.task_id),
@@ -82,7 +82,7 @@ pub async fn what_is_due_is_claimed_oldest_first(world: World) {
     assert_eq!(world.a.standing(&runs[0]).await, (State::Pending, 1));
     world.a.begin(&runs[0], 1).await;
     assert_eq!(world.a.standing(&runs[0]).await, (State::Running, 1));
-    let (claimed, next) = world.claim("me", 3, world.now()).await.unwrap();
+    let (claimed, next) = world.claim("me", 3).await.unwrap();
     assert_eq!((ids(&claimed), next), (vec![runs[3].id], None));
     assert_eq!(world.a.standing(&held).await, (State::Pending, 1));
 }
@@ -95,8 +95,7 @@ pub async fn a_claim_is_exclusive(world: World) {
         runs.push(world.a.new_run(&function, Waiter::Nobody, None).await);
     }
     world.a.record(runs).await;
-    let now = world.now();
-    let claims = (0..20).map(|_| world.claim("me", 5, now));
+    let claims = (0..20).map(|_| world.claim("me", 5));
     let claims = futures_util::future::try_join_all(claims).await.unwrap();
     let claimed: Vec<_> = claims
         .iter()
@@ -151,7 +150,7 @@ pub async fn a_second_result_is_refused(world: World) {
 pub async fn a_result_under_another_hold_is_refused(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
-    world.claim("me", 1, world.now()).await.unwrap();
+    world.claim("me", 1).await.unwrap();
     let holds = [("me", 0), ("me", 2), ("you", 1), ("", 1), ("me", 1)];
     let ends = holds.map(|(holder, fence)| Completion {
         hold: hold(holder, fence),
@@ -195,18 +194,21 @@ pub async fn a_start_is_noted_only_under_its_hold(world: World) {
 pub async fn a_retry_waits_for_its_time(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
-    world.claim("me", 1, world.now()).await.unwrap();
-    let due = world.in_seconds(30);
+    world.claim("me", 1).await.unwrap();
     let end = Completion {
-        due_at: Some(due),
+        due_in: Some(Duration::from_secs(30)),
         uncounted: true,
         ..world.a.end(&run, 1, State::Retrying)
     };
     assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);
-    let (claimed, next) = world.claim("me", 1, world.in_seconds(29)).await.unwrap();
-    assert_eq!((claimed.len(), next), (0, Some(due)));
+    let record = world.a.store.invocation(run.id).await.unwrap().unwrap();
+    assert_eq!(record.due_at, Some(world.in_seconds(30)));
+    world.clock.advance(Duration::from_secs(29));
+    let (claimed, next) = world.claim("me", 1).await.unwrap();
+    assert_eq!((claimed.len(), next), (0, Some(Duration::from_secs(1))));
+    world.clock.advance(Duration::from_secs(1));
     let late = world.a.end(&run, 1, State::Succeeded);
-    let (claimed, next) = world.claim("other", 1, due).await.unwrap();
+    let (claimed, next) = world.claim("other", 1).await.unwrap();
     assert_eq!(
         (ids(&claimed), claimed[0].taken.attempt, next),
         (
@@ -227,7 +229,7 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     let function = world.a.some_function().await;
     let (old, new) = (Some("old"), Some("new"));
     let begun = world.a.run(&function, Waiter::Nobody, None).await;
-    let (claimed, _) = world.claim("old", 1, world.now()).await.unwrap();
+    let (claimed, _) = world.claim("old", 1).await.unwrap();
     let started = Started {
         site_id: begun.site_id,
         id: begun.id,
@@ -247,8 +249,9 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     let mine_waited = world.a.run(&function, Waiter::Caller, new).await;
     world.system.heartbeat("new", LEASE).await.unwrap();
 
-    let at = world.in_seconds(1);
-    let recovered = world.system.rescue(at).await.unwrap();
+    world.clock.advance(Duration::from_secs(1));
+    let at = world.now();
+    let recovered = world.system.rescue().await.unwrap();
     let expected = Recovered {
         requeued: 2,
         cancelled: 1,
@@ -267,7 +270,7 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     assert_eq!(world.a.standing(&mine).await, (State::Pending, 1));
     assert_eq!(world.a.standing(&mine_waited).await, (State::Running, 1));
 
-    let (claimed, _) = world.claim("new", 10, at).await.unwrap();
+    let (claimed, _) = world.claim("new", 10).await.unwrap();
     assert_eq!(ids(&claimed), [begun.id, held.id]);
     // The lost one does not count, and what had not begun is where it was.
     let second = Attempt {
@@ -281,7 +284,7 @@ pub async fn a_rescue_sorts_by_who_waits(world: World) {
     }
     let record = world.a.store.invocation(begun.id).await.unwrap().unwrap();
     assert_eq!((record.uncounted, record.holder.as_deref()), (1, new));
-    let recovered = world.system.rescue(at).await.unwrap();
+    let recovered = world.system.rescue().await.unwrap();
     assert_eq!(recovered, Recovered::default());
 }
 
@@ -290,7 +293,7 @@ pub async fn a_clock_that_was_set_back_leaves_nothing_stuck(world: World) {
     let function = world.a.some_function().await;
     let retried = world.a.run(&function, Waiter::Nobody, ME).await;
     let again = Completion {
-        due_at: Some(world.in_seconds(30)),
+        due_in: Some(Duration::from_secs(30)),
         ..world.a.end(&retried, 1, State::Retrying)
     };
     assert_eq!(world.system.complete(vec![again]).await.unwrap(), [true]);
@@ -299,21 +302,87 @@ pub async fn a_clock_that_was_set_back_leaves_nothing_stuck(world: World) {
 
     // A clock that goes on changes nothing.
     let due = world.system.next_due().await.unwrap();
-    world.system.rescue(world.now()).await.unwrap();
+    world.system.rescue().await.unwrap();
     assert_eq!(world.system.next_due().await.unwrap(), due);
 
     let day = 86_400_000_000;
     let back = Timestamp::from_micros(world.now().as_micros() - day);
     world.clock.set(back);
-    let (none, _) = world.claim("me", 10, back).await.unwrap();
+    let (none, _) = world.claim("me", 10).await.unwrap();
     assert!(none.is_empty());
-    let recovered = world.system.rescue(back).await.unwrap();
+    let recovered = world.system.rescue().await.unwrap();
     assert!(recovered.is_empty(), "nobody was lost: {recovered:?}");
-    let (claimed, next) = world.claim("me", 10, back).await.unwrap();
+    let (claimed, next) = world.claim("me", 10).await.unwrap();
     assert_eq!(ids(&claimed), [waiting.id]);
-    assert_eq!(next, Some(world.in_seconds(30)));
-    let (claimed, _) = world.claim("me", 10, world.in_seconds(30)).await.unwrap();
+    assert_eq!(next, Some(Duration::from_secs(30)));
+    world.clock.advance(Duration::from_secs(30));
+    let (claimed, _) = world.claim("me", 10).await.unwrap();
     assert_eq!(ids(&claimed), [retried.id]);
+}
+
+/// One process is a day ahead and another a day behind: what they write is due as they meant it, by the
+/// store's clock, and waits neither for theirs nor because of it.
+pub async fn a_callers_clock_does_not_matter_to_what_is_due(world: World) {
+    let function = world.a.some_function().await;
+    let right = world.now();
+    let day = Duration::from_secs(24 * 3600);
+    let ahead = right.plus(day);
+    let behind = Timestamp::from_micros(right.as_micros() - 86_400_000_000);
+    for theirs in [ahead, behind] {
+        // Queued: due at once.
+        let queued = NewInvocation {
+            queued_at: theirs,
+            ..world.a.new_run(&function, Waiter::Nobody, None).await
+        };
+        world.a.record(vec![queued.clone()]).await;
+        assert_eq!(world.system.next_due().await.unwrap(), Some(Duration::ZERO));
+        let (claimed, _) = world.claim("me", 10).await.unwrap();
+        assert_eq!(ids(&claimed), [queued.id]);
+        assert!(claimed[0].invocation.queued_at <= world.now());
+
+        // Failed: due again after the delay that was meant.
+        let failed = Completion {
+            started_at: theirs,
+            finished_at: theirs,
+            due_in: Some(Duration::from_secs(30)),
+            ..world.a.end(&queued, 1, State::Retrying)
+        };
+        assert_eq!(world.system.complete(vec![failed]).await.unwrap(), [true]);
+        world.system.heartbeat("me", LEASE).await.unwrap();
+        let nobody_was_lost = Recovered::default();
+        assert_eq!(world.system.rescue().await.unwrap(), nobody_was_lost);
+        let next = world.system.next_due().await.unwrap();
+        assert_eq!(next, Some(Duration::from_secs(30)));
+        world.clock.advance(Duration::from_secs(30));
+        let (claimed, _) = world.claim("me", 10).await.unwrap();
+        assert_eq!(ids(&claimed), [queued.id]);
+        let attempt = &world.a.store.invocation(queued.id).await.unwrap().unwrap();
+        assert_eq!(attempt.earlier[0].finished_at, Some(theirs));
+
+        // Lost, and handed back: due at once.
+        world.a.begin(&queued, 2).await;
+        world.clock.advance(LEASE);
+        assert_eq!(world.system.rescue().await.unwrap().requeued, 1);
+        let (claimed, _) = world.claim("me", 10).await.unwrap();
+        assert_eq!(ids(&claimed), [queued.id]);
+        let held = NewInvocation {
+            queued_at: theirs,
+            ..world.a.new_run(&function, Waiter::Nobody, ME).await
+        };
+        world.a.record(vec![held.clone()]).await;
+        assert_eq!(world.system.release("me").await.unwrap().requeued, 2);
+        let (claimed, _) = world.claim("me", 10).await.unwrap();
+        let both: HashSet<_> = ids(&claimed).into_iter().collect();
+        assert_eq!(both, HashSet::from([queued.id, held.id]));
+        for run in claimed {
+            let end = Completion {
+                hold: run.taken.hold.clone(),
+                ..world.a.end(&run.invocation, 1, State::Succeeded)
+            };
+            assert_eq!(world.system.complete(vec![end]).await.unwrap(), [true]);
+        }
+    }
+    assert_eq!(world.system.next_due().await.unwrap(), None);
 }
 
 /// Whoever is silent for longer than its lease has lost its runs, and its late result is refused.
@@ -321,16 +390,16 @@ pub async fn a_lease_ends_with_the_signs_of_life(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
     world.system.heartbeat("me", LEASE).await.unwrap();
-    world.claim("me", 1, world.now()).await.unwrap();
+    world.claim("me", 1).await.unwrap();
     for _ in 0..3 {
         world.clock.advance(LEASE / 2);
-        let rescued = world.system.rescue(world.now()).await.unwrap();
+        let rescued = world.system.rescue().await.unwrap();
         assert!(rescued.is_empty(), "{rescued:?}");
         world.system.heartbeat("me", LEASE).await.unwrap();
     }
     world.clock.advance(LEASE);
-    assert_eq!(world.system.rescue(world.now()).await.unwrap().requeued, 1);
-    let (claimed, _) = world.claim("you", 1, world.now()).await.unwrap();
+    assert_eq!(world.system.rescue().await.unwrap().requeued, 1);
+    let (claimed, _) = world.claim("you", 1).await.unwrap();
     assert_eq!(claimed[0].taken.hold, hold("you", 2));
     let late = world.a.end(&run, 1, State::Succeeded);
     assert_eq!(world.system.complete(vec![late]).await.unwrap(), [false]);
@@ -345,14 +414,13 @@ pub async fn a_lease_ends_with_the_signs_of_life(world: World) {
 pub async fn what_is_handed_back_waits_again(world: World) {
     let function = world.a.some_function().await;
     let begun = world.a.run(&function, Waiter::Nobody, None).await;
-    world.claim("me", 1, world.now()).await.unwrap();
+    world.claim("me", 1).await.unwrap();
     world.a.begin(&begun, 1).await;
     let held = world.a.run(&function, Waiter::Nobody, ME).await;
     let waited = world.a.run(&function, Waiter::Caller, ME).await;
     let theirs = world.a.run(&function, Waiter::Nobody, Some("you")).await;
     world.system.heartbeat("me", LEASE).await.unwrap();
-    let now = world.now();
-    let recovered = world.system.release("me", now).await.unwrap();
+    let recovered = world.system.release("me").await.unwrap();
     let expected = Recovered {
         requeued: 2,
         cancelled: 1,
@@ -363,7 +431,7 @@ pub async fn what_is_handed_back_waits_again(world: World) {
     assert_eq!(world.a.standing(&begun).await, (State::Pending, 1));
     assert_eq!(world.a.standing(&held).await, (State::Pending, 0));
     assert_eq!(world.a.standing(&theirs).await, (State::Pending, 1));
-    let (claimed, _) = world.claim("new", 10, now).await.unwrap();
+    let (claimed, _) = world.claim("new", 10).await.unwrap();
     let attempts: Vec<_> = claimed
         .iter()
         .map(|run| (run.invocation.id, run.taken.attempt))
@@ -380,19 +448,19 @@ pub async fn a_run_that_loses_too_many_workers_is_given_up(world: World) {
     let function = world.a.some_function().await;
     let run = world.a.run(&function, Waiter::Nobody, None).await;
     for fence in 1..=limits::UNCOUNTED_MAX {
-        let (claimed, _) = world.claim("me", 1, world.now()).await.unwrap();
+        let (claimed, _) = world.claim("me", 1).await.unwrap();
         let first = Attempt::FIRST;
         assert_eq!(
             (claimed[0].taken.attempt, fence),
             (first, claimed[0].taken.hold.fence)
         );
-        let rescued = world.system.rescue(world.now()).await.unwrap();
+        let rescued = world.system.rescue().await.unwrap();
         assert_eq!(rescued.requeued, 1, "it never began");
     }
     for lost in 1..=limits::UNCOUNTED_MAX {
-        world.claim("me", 1, world.now()).await.unwrap();
+        world.claim("me", 1).await.unwrap();
         world.a.begin(&run, limits::UNCOUNTED_MAX + lost).await;
-        let rescued = world.system.rescue(world.now()).await.unwrap();
+        let rescued = world.system.rescue().await.unwrap();
         let is_last = lost == limits::UNCOUNTED_MAX;
         assert_eq!(
             (rescued.dead, rescued.requeued),
@@ -423,29 +491,28 @@ pub async fn what_was_lost_sight_of_is_queued_again(world: World) {
     let mut held = world.system.held("me").await.unwrap();
     held.sort_by_key(|(id, _)| *id);
     assert_eq!(held, [(one.id, hold("me", 1)), (two.id, hold("me", 1))]);
-    let now = world.now();
     let wrong = vec![(one.id, hold("me", 2)), (two.id, hold("you", 1))];
     let nothing = Recovered::default();
-    assert_eq!(world.system.requeue(wrong, now).await.unwrap(), nothing);
+    assert_eq!(world.system.requeue(wrong).await.unwrap(), nothing);
     let requeued = Recovered {
         requeued: 1,
         ..nothing
     };
     let right = |fence| vec![(one.id, hold("me", fence))];
-    assert_eq!(world.system.requeue(right(1), now).await.unwrap(), requeued);
-    let (claimed, _) = world.claim("me", 10, now).await.unwrap();
+    assert_eq!(world.system.requeue(right(1)).await.unwrap(), requeued);
+    let (claimed, _) = world.claim("me", 10).await.unwrap();
     assert_eq!(ids(&claimed), [one.id]);
     assert_eq!(claimed[0].taken.attempt, Attempt::FIRST);
     // What has begun counts, and comes to an end.
     for lost in 1..=limits::UNCOUNTED_MAX {
         world.a.begin(&one, lost + 1).await;
-        let found = world.system.requeue(right(lost + 1), now).await.unwrap();
+        let found = world.system.requeue(right(lost + 1)).await.unwrap();
         let is_last = lost == limits::UNCOUNTED_MAX;
         assert_eq!(
             (found.dead, found.requeued),
             (is_last.into(), (!is_last).into())
         );
-        world.claim("me", 10, now).await.unwrap();
+        world.claim("me", 10).await.unwrap();
     }
     let record = world.a.store.invocation(one.id).await.unwrap().unwrap();
     assert_eq!(record.failure.unwrap().kind, FailureKind::Lost);
@@ -463,8 +530,7 @@ pub async fn lines_with_waiting_runs_are_found(world: World) {
     let (one, two, three) = (line(a, &in_a), line(a, &other), line(b, &in_b));
     let system = &world.system;
     let lines = async |after: Option<Line>, limit: usize| {
-        let now = world.now();
-        let found = system.due_lines(after, limit, now).await.unwrap();
+        let found = system.due_lines(after, limit).await.unwrap();
         (found.lines, found.next)
     };
     assert_eq!(lines(None, 10).await, (vec![], None));
@@ -483,9 +549,9 @@ pub async fn lines_with_waiting_runs_are_found(world: World) {
     assert_eq!(system.waiting(a, 2).await.unwrap(), 2);
     assert_eq!(system.waiting(b, 10).await.unwrap(), 1);
     // Not due yet.
-    world.claim("me", 10, world.now()).await.unwrap();
+    world.claim("me", 10).await.unwrap();
     let end = Completion {
-        due_at: Some(world.in_seconds(30)),
+        due_in: Some(Duration::from_secs(30)),
         ..world.b.end(&later, 1, State::Retrying)
     };
     world.system.complete(vec![end]).await.unwrap();
@@ -510,7 +576,7 @@ pub async fn a_claim_takes_from_each_line_what_was_asked_for(world: World) {
         function: function.id,
     };
     let wanted = vec![(line(&first), 2), (line(&second), 3)];
-    let claimed = world.system.claim("me", wanted, world.now()).await.unwrap();
+    let claimed = world.system.claim("me", wanted).await.unwrap();
     assert_eq!(claimed.len(), 3);
     assert_eq!(claimed[2].invocation.id, late.id);
     assert_eq!(world.system.waiting(world.a.site.id, 9).await.unwrap(), 3);
@@ -528,7 +594,7 @@ struct Life<'w> {
 impl Life<'_> {
     async fn claim(&mut self) {
         let now = self.world.now();
-        let (claimed, _) = self.world.claim("me", 10, now).await.unwrap();
+        let (claimed, _) = self.world.claim("me", 10).await.unwrap();
         let runnable = self.task.apply(Input::Take).is_ok();
         assert_eq!(claimed.len(), usize::from(runnable && self.due <= now));
         if let Some(claimed) = claimed.first() {
@@ -553,9 +619,9 @@ impl Life<'_> {
         let now = self.world.now();
         let system = &self.world.system;
         let (recovered, input) = if dies {
-            (system.rescue(now).await.unwrap(), Input::Lose)
+            (system.rescue().await.unwrap(), Input::Lose)
         } else {
-            (system.release("me", now).await.unwrap(), Input::Release)
+            (system.release("me").await.unwrap(), Input::Release)
         };
         assert_eq!(recovered.requeued, u64::from(self.task.held));
         if self.task.held {
@@ -566,7 +632,6 @@ impl Life<'_> {
 
     /// A result of this attempt, or of one that never was.
     async fn end(&mut self, stale: bool, delay: Option<Duration>) {
-        let at = self.world.now();
         // The server could not run it, or the function failed.
         let kind = match self.fence % 3 {
             0 => FailureKind::Unavailable,
@@ -579,14 +644,12 @@ impl Life<'_> {
             ..self.task
         };
         let decided = running.apply(input).unwrap();
-        let due_at = delay
-            .filter(|_| decided.state == State::Retrying)
-            .map(|by| at.plus(by));
+        let due_in = delay.filter(|_| decided.state == State::Retrying);
         let fence = self.fence + u32::from(stale);
         let end = self.world.a.end(&self.run, fence, decided.state);
         let uncounted = decided.uncounted > self.task.uncounted;
         let end = Completion {
-            due_at,
+            due_in,
             uncounted,
             ..end
         };
@@ -594,7 +657,7 @@ impl Life<'_> {
         assert_eq!(taken, !stale && self.task.apply(input).is_ok());
         if taken {
             self.task = decided;
-            self.due = due_at.unwrap_or(self.due);
+            self.due = due_in.map_or(self.due, |delay| self.world.now().plus(delay));
         }
     }
 

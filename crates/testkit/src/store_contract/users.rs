@@ -353,6 +353,21 @@ pub async fn users_are_listed_sought_and_ordered(world: World) {
     }
 }
 
+/// The larger number may be the older one's.
+pub async fn users_are_listed_by_time_whatever_their_numbers(world: World) {
+    let (mut first, mut second) = (
+        world.a.new_user("first").await,
+        world.a.new_user("second").await,
+    );
+    first.date_joined = world.in_seconds(2);
+    second.date_joined = world.in_seconds(1);
+    for user in [&first, &second] {
+        world.a.create(user).await.unwrap();
+    }
+    let listed = world.a.store.list_users(UserQuery::default(), everything());
+    assert_eq!(names(&listed.await.unwrap().items), ["second", "first"]);
+}
+
 /// Pages do not overlap, and a page beyond the end is empty with the same total.
 pub async fn pages_have_totals(world: World) {
     for number in 0..7 {

@@ -125,7 +125,7 @@ impl World {
         self.clock.now()
     }
 
-    /// Takes up to `limit` due runs, line after line, and tells when the next one is due.
+    /// Takes up to `limit` due runs, line after line, and tells how long it takes until the next one is due.
     ///
     /// # Errors
     /// When the store fails.
@@ -133,12 +133,11 @@ impl World {
         &self,
         holder: &str,
         limit: usize,
-        now: Timestamp,
-    ) -> Result<(Vec<Claimed>, Option<Timestamp>), StoreError> {
+    ) -> Result<(Vec<Claimed>, Option<Duration>), StoreError> {
         let mut claimed = Vec::new();
-        for line in self.system.due_lines(None, 100, now).await?.lines {
+        for line in self.system.due_lines(None, 100).await?.lines {
             let wanted = vec![(line, limit - claimed.len())];
-            claimed.extend(self.system.claim(holder, wanted, now).await?);
+            claimed.extend(self.system.claim(holder, wanted).await?);
         }
         Ok((claimed, self.system.next_due().await?))
     }
@@ -466,7 +465,7 @@ impl Tenant {
             worker: "worker-1".to_owned(),
             started_at: self.now(),
             finished_at: self.now(),
-            due_at: None,
+            due_in: None,
         }
     }
 }

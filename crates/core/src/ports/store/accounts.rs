@@ -61,14 +61,14 @@ impl UserChange {
 /// How a list of users is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UserOrder {
-    /// By number.
-    #[default]
+    /// By number, which says nothing of time.
     Id,
     /// By username.
     Username,
     /// By e-mail address.
     Email,
     /// By the date of joining.
+    #[default]
     DateJoined,
     /// By the date of the last sign-in.
     LastLogin,

@@ -9,15 +9,36 @@ use crate::time::Timestamp;
 use async_trait::async_trait;
 use std::time::Duration;
 
+/// Where a dead letter stands in their order. Numbers alone do not tell: a larger one may be older.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeadLetterPlace {
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// The record.
+    pub id: InvocationId,
+}
+
 /// What a redrive needs to know of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The record.
     pub id: InvocationId,
+    /// When it was queued.
+    pub queued_at: Timestamp,
     /// Its function, which may be deleted.
     pub function_id: FunctionId,
     /// The event type, if an event caused it.
     pub event: Option<EventType>,
+}
+
+impl DeadLetter {
+    /// Where it stands in their order.
+    pub const fn place(&self) -> DeadLetterPlace {
+        DeadLetterPlace {
+            queued_at: self.queued_at,
+            id: self.id,
+        }
+    }
 }
 
 /// A dead letter to be run again.
@@ -49,21 +70,20 @@ pub struct RedriveVersion {
 /// Dead letters. They are listed like all invocations, with the state `dead`.
 #[async_trait]
 pub trait DeadLetterStore: Send + Sync {
-    /// Up to `limit` dead letters that match, oldest first, beginning after the number `after`.
+    /// Up to `limit` dead letters that match, oldest first, beginning after the place `after`.
     /// The query's states are ignored.
     async fn dead_letters(
         &self,
         query: InvocationQuery,
-        after: Option<InvocationId>,
+        after: Option<DeadLetterPlace>,
         limit: usize,
     ) -> Result<Vec<DeadLetter>, StoreError>;
 
-    /// Makes dead letters pending, before their first attempt and due at `at`. One flag each: false
+    /// Makes dead letters pending, before their first attempt and due at once. One flag each: false
     /// when the record is not dead.
     async fn redrive(
         &self,
         redrives: Vec<Redrive>,
-        at: Timestamp,
         on_commit: OnCommit,
     ) -> Result<Vec<bool>, StoreError>;
 

@@ -25,7 +25,7 @@ pub use accounts::{
     ApiKey, Author, CredentialStore, NewApiKey, RoleGrant, UserChange, UserOrder, UserQuery,
     UserStore,
 };
-pub use dead_letters::{DeadLetter, DeadLetterStore, Redrive, RedriveVersion};
+pub use dead_letters::{DeadLetter, DeadLetterPlace, DeadLetterStore, Redrive, RedriveVersion};
 pub use event_types::{EventTypeStore, NewOwnType, OwnTypeChange};
 pub use functions::{
     AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,

@@ -1,5 +1,8 @@
 //! Queries that belong to no site: sites themselves, credentials before they are verified, and
 //! the queue across all sites.
+//!
+//! What is due, whose lease is over and when something waits again is decided by one clock, the
+//! store's: processes share the queue, but not the time.
 
 use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
@@ -210,15 +213,11 @@ pub trait SystemStore: Send + Sync {
 
     /// Lines that have runs which are due and held by no one, in the order of site and function,
     /// beginning after `after`. Looks at `limit` lines at most, due or not.
-    async fn due_lines(
-        &self,
-        after: Option<Line>,
-        limit: usize,
-        now: Timestamp,
-    ) -> Result<DueLines, StoreError>;
+    async fn due_lines(&self, after: Option<Line>, limit: usize) -> Result<DueLines, StoreError>;
 
-    /// When the next run that nobody holds is or was due.
-    async fn next_due(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// How long it takes until the next run that nobody holds is due: no time for one that is. None
+    /// when nothing waits.
+    async fn next_due(&self) -> Result<Option<Duration>, StoreError>;
 
     /// Takes, of each line, up to as many runs that are due and held by no one, oldest first. They
     /// are pending, and their next attempt counts from now, until their start is noted. A row
@@ -227,7 +226,6 @@ pub trait SystemStore: Send + Sync {
         &self,
         holder: &str,
         wanted: Vec<(Line, usize)>,
-        now: Timestamp,
     ) -> Result<Vec<Claimed>, StoreError>;
 
     /// `holder` lives: what it holds is its own for at least `lease` from now.
@@ -236,24 +234,20 @@ pub trait SystemStore: Send + Sync {
     /// Takes the runs of holders whose lease has ended away from them: those that nobody waits for
     /// are queued again, the others are cancelled. What had begun is given up after
     /// [`crate::limits::UNCOUNTED_MAX`] lost workers; what had not gives its attempt back. What waits for
-    /// a later moment than was meant, because the clock was set back, is due as long after `now` as
+    /// a later moment than was meant, because the store's clock was set back, is due as long after now as
     /// it was meant to be after it was written.
-    async fn rescue(&self, now: Timestamp) -> Result<Recovered, StoreError>;
+    async fn rescue(&self) -> Result<Recovered, StoreError>;
 
     /// `holder` stops: its lease ends, and what it holds is handed back. What has not begun loses
     /// nothing by it.
-    async fn release(&self, holder: &str, now: Timestamp) -> Result<Recovered, StoreError>;
+    async fn release(&self, holder: &str) -> Result<Recovered, StoreError>;
 
     /// What `holder` holds that nobody waits for: the record and its hold.
     async fn held(&self, holder: &str) -> Result<Vec<(InvocationId, Hold)>, StoreError>;
 
     /// Queues single runs again that their holder has lost sight of, or gives them up, by the rules
     /// of [`Self::rescue`].
-    async fn requeue(
-        &self,
-        runs: Vec<(InvocationId, Hold)>,
-        now: Timestamp,
-    ) -> Result<Recovered, StoreError>;
+    async fn requeue(&self, runs: Vec<(InvocationId, Hold)>) -> Result<Recovered, StoreError>;
 
     /// How many queued runs of a site wait in the store, counted up to `limit`.
     async fn waiting(&self, site: SiteId, limit: u64) -> Result<u64, StoreError>;
