@@ -391,7 +391,7 @@ impl AdminService {
             change: Some(store.user_change(change, None)?),
             ..Work::default()
         };
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let committed = store.commit(work).await;
             principals.invalidate(site, user);
             committed

@@ -33,23 +33,10 @@ pub(crate) async fn work(shared: Arc<Shared>) {
     let mut left = Left::Nothing(Duration::ZERO);
     let mut served = None;
     loop {
-        match left {
-            Left::Nothing(pause) => tokio::select! {
-                () = shared.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
-            },
-            Left::NoRoom => {
-                // Another line may have room, and something due meanwhile.
-                tokio::select! {
-                    () = shared.turns.freed() => {}
-                    () = shared.wake.notified() => {}
-                    () = tokio::time::sleep(CROWDED.min(shared.config.poll)) => {}
-                }
-                tokio::time::sleep(GATHER).await;
-            }
-        }
-        if shared.is_stopping() {
-            return;
+        tokio::select! {
+            biased;
+            () = shared.taking.stopped() => return,
+            () = reason(&shared, left) => {}
         }
         let Some(coordinator) = shared.coordinator() else {
             return;
@@ -62,6 +49,25 @@ pub(crate) async fn work(shared: Arc<Shared>) {
                 Left::Nothing(shared.config.poll)
             }
         };
+    }
+}
+
+/// Waits for a reason to look again.
+async fn reason(shared: &Shared, left: Left) {
+    match left {
+        Left::Nothing(pause) => tokio::select! {
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        },
+        Left::NoRoom => {
+            // Another line may have room, and something due meanwhile.
+            tokio::select! {
+                () = shared.turns.freed() => {}
+                () = shared.wake.notified() => {}
+                () = tokio::time::sleep(CROWDED.min(shared.config.poll)) => {}
+            }
+            tokio::time::sleep(GATHER).await;
+        }
     }
 }
 
@@ -183,11 +189,12 @@ async fn take(shared: &Shared, coordinator: &dyn Coordinator, row: Claimed, room
         Err(failure) => {
             let finished = unrun(shared, failure);
             let completion = complete(shared, &row.invocation, &row.taken, finished);
-            shared.recorder.send(Record::Finished {
+            let ended = Record::Finished {
                 completion: Box::new(completion),
                 _room: room,
                 _held: held,
-            });
+            };
+            shared.recorder.send(ended).await;
         }
     }
 }

@@ -31,6 +31,9 @@ const SECRETS_KEY: &str = "secrets.key";
 /// Where the functions of a program stand that has one tenant.
 const SITE: &str = "default";
 
+/// How long what runs have left may take to be carried to its end, once the last run has ended.
+const CARRIED_MAX: Duration = Duration::from_secs(5);
+
 /// Why an engine does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -159,6 +162,7 @@ impl Builder {
             authority: Authority::of_this_program(),
             people: self.people,
         };
+        let carried = supervisor.group();
         let parts = Parts {
             store,
             dispatcher: Arc::clone(&executor) as _,
@@ -168,6 +172,7 @@ impl Builder {
             vault,
             catalogue,
             settings: self.settings,
+            supervisor: carried.clone(),
         };
         let engine = Engine::new(parts, Arc::new(asked));
         let services = Services::new(&engine);
@@ -183,6 +188,7 @@ impl Builder {
             _coordinator: coordinator,
             store: sqlite,
             supervisor,
+            carried,
             database: folder.join(DATABASE_FILE),
         };
         Ok(Tollgate {
@@ -320,6 +326,8 @@ pub(crate) struct Inner {
     _coordinator: Arc<dyn Coordinator>,
     store: Arc<SqliteStore>,
     supervisor: Supervisor,
+    /// What runs and requests have left to be carried to its end.
+    carried: Supervisor,
     database: PathBuf,
 }
 
@@ -379,6 +387,8 @@ impl Tollgate {
     pub async fn stop(&self, grace: Duration) {
         // What could not be handed back is taken up when its lease has ended.
         let _ = self.inner.executor.stop(grace).await;
+        self.inner.carried.stop();
+        self.inner.carried.joined(CARRIED_MAX).await;
         self.inner.store.close();
     }
 }

@@ -253,7 +253,7 @@ impl AuthService {
             ..Work::default()
         };
         let site = site.id;
-        let ended = to_the_end(async move {
+        let ended = to_the_end(self.events.supervisor(), async move {
             let ended = store.commit(work).await;
             principals.invalidate(site, user);
             ended

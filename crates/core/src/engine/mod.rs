@@ -62,6 +62,7 @@ use crate::rate::Rates;
 use crate::rights::{Actor, Ceiling};
 use crate::secrets::{OwnApp, Told};
 use crate::site::TenantScope;
+use crate::supervise::Supervisor;
 use crate::time::Clock;
 use crate::vault::Vault;
 pub(crate) use ids::IdSource;
@@ -90,6 +91,9 @@ pub struct Parts {
     pub catalogue: Catalogue,
     /// What an operator may change.
     pub settings: Settings,
+    /// Owns what runs and requests began and leave to be carried to its end. Whoever stops the engine waits for it
+    /// between the last run and the store.
+    pub supervisor: Supervisor,
 }
 
 /// What an operator may change.
@@ -124,6 +128,7 @@ pub struct Engine {
     pub(crate) vault: Arc<Vault>,
     pub(crate) catalogue: Catalogue,
     pub(crate) settings: Settings,
+    pub(crate) supervisor: Supervisor,
     pub(crate) invocation_ids: IdSource,
     own_types: OwnTypes,
     checks: types::Checks,
@@ -175,6 +180,7 @@ impl Engine {
             vault: parts.vault,
             catalogue: parts.catalogue,
             settings: parts.settings,
+            supervisor: parts.supervisor,
             invocation_ids: IdSource::new(IdKind::Invocation),
             own_types: Cache::new(crate::limits::EVENT_TYPES_IN_MEMORY),
             checks: types::Checks::default(),

@@ -248,7 +248,7 @@ impl DeadLetterService {
         self.find_to_act(principal, id).await?;
         let scope = principal.scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let discarded = store.discard(id, engine.clock.now()).await?;
             if discarded {
                 engine.tell_watchers(InvocationChanged {
@@ -351,7 +351,7 @@ impl DeadLetterService {
     /// One transaction; tells how many were dead and wait now.
     async fn write(&self, scope: TenantScope, redrives: Vec<Redrive>) -> Result<u64, Error> {
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let ids: Vec<_> = redrives.iter().map(|redrive| redrive.id).collect();
             let dispatcher = Arc::clone(&engine.dispatcher);
             let wake = Box::new(move || dispatcher.wake());

@@ -25,6 +25,7 @@ use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
 use tollgate_core::rights::{AppAccess, Principal, Right, SiteAccess, right};
 use tollgate_core::site::Authority;
 use tollgate_core::subscribers::{Subscribe, SubscriberOptions};
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::tasks::State;
 use tollgate_core::time::Clock;
 use tollgate_core::users::{CreateUser, User};
@@ -136,6 +137,7 @@ impl World {
             vault: Arc::new(Vault::new(&VaultKey::from([9; 32]))),
             catalogue: platform::catalogue(),
             settings,
+            supervisor: Supervisor::default(),
         };
         let platform = Platform::new(PlatformParts {
             engine,

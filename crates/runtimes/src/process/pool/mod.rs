@@ -42,6 +42,8 @@ const GROWTH: Duration = Duration::from_millis(4);
 const PATIENCE: Duration = Duration::from_millis(20);
 /// A zygote that has not carried out a kill by then is broken.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// How long what goes on for workers may take to end once they are gone.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// Numbers of workers for checks begin here: they are in no books.
 const CHECKERS: u64 = 1 << 62;
 
@@ -176,7 +178,13 @@ impl Books {
 }
 
 impl Pool {
-    pub(super) fn new(config: ProcessConfig, clock: Arc<dyn Clock>, runtime: Handle) -> Arc<Self> {
+    pub(super) fn new(
+        mut config: ProcessConfig,
+        clock: Arc<dyn Clock>,
+        runtime: Handle,
+    ) -> Arc<Self> {
+        // Everything of this runtime ends together.
+        config.supervisor = config.supervisor.group();
         let bounds = Bounds {
             workers: config.workers_max.max(1),
             per_site: config.workers_per_site.max(1),
@@ -201,11 +209,10 @@ impl Pool {
             load: Mutex::new(Load::new()),
             config,
         });
-        let tending = tend(Arc::downgrade(&pool));
         let supervisor = &pool.config.supervisor;
-        pool.runtime.spawn(supervisor.watch("pool", tending));
-        let tending = zygote::tend(Arc::downgrade(&pool.keeper));
-        pool.runtime.spawn(supervisor.watch("hosts", tending));
+        supervisor.spawn("pool", tend(Arc::downgrade(&pool), supervisor.clone()));
+        let keeper = Arc::downgrade(&pool.keeper);
+        supervisor.spawn("hosts", zygote::tend(keeper, supervisor.clone()));
         pool
     }
 
@@ -223,8 +230,8 @@ impl Pool {
             match action {
                 Action::Start(worker, key, executable) => {
                     let start = Arc::clone(self).start_worker(worker, key, executable);
-                    self.runtime
-                        .spawn(self.supervisor().watch_passing("start", start));
+                    let _inside = self.runtime.enter();
+                    self.supervisor().spawn_passing("start", start);
                 }
                 Action::End(worker, why) => self.end(&worker, why),
                 // Who waits no longer gives back what it was granted.
@@ -234,7 +241,7 @@ impl Pool {
         outcome
     }
 
-    /// Watches the loops, and what they start.
+    /// Owns the loops, and what they start.
     pub(super) fn supervisor(&self) -> &Supervisor {
         &self.config.supervisor
     }
@@ -355,6 +362,7 @@ impl Pool {
     pub(super) async fn close(&self) {
         self.abandon();
         self.keeper.close().await;
+        self.config.supervisor.joined(CLOSE_LIMIT).await;
     }
 
     /// A process for one check of a site's code, outside all books.
@@ -375,8 +383,8 @@ impl Pool {
                 zygote.give_up_on();
             }
         };
-        self.runtime
-            .spawn(self.supervisor().watch_passing("kill", watched));
+        let _inside = self.runtime.enter();
+        self.supervisor().spawn_passing("kill", watched);
     }
 }
 
@@ -463,7 +471,7 @@ impl Pool {
 }
 
 /// Looks at the queues for as long as the pool exists: often while anybody waits.
-async fn tend(pool: Weak<Pool>) {
+async fn tend(pool: Weak<Pool>, supervisor: Supervisor) {
     let known = pool.upgrade();
     let Some((idle, waiting)) = known.map(|it| (it.config.idle, Arc::clone(&it.waiting))) else {
         return;
@@ -479,6 +487,7 @@ async fn tend(pool: Weak<Pool>) {
             next_idle
         };
         tokio::select! {
+            () = supervisor.stopped() => return,
             () = tokio::time::sleep_until(wake) => {}
             () = waiting.notified(), if !waited_for => {
                 waited_for = true;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use tollgate_core::confinement::Confinement;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ids::SiteId;
+use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// How often it is looked whether a zygote can be let go, or the spare one has died.
@@ -207,6 +208,7 @@ impl Keeper {
     pub(in crate::process) async fn close(&self) {
         self.abandon();
         self.starts.all_ended().await;
+        self.bounds.end();
         self.claim.release();
     }
 
@@ -273,8 +275,10 @@ impl Keeper {
 
     /// Sees to it that there is a spare one, once the site that took the last one has its worker.
     async fn fill_later(self: Arc<Self>) {
-        tokio::time::sleep(SPARE_DELAY).await;
-        self.fill().await;
+        tokio::select! {
+            () = self.config.supervisor.stopped() => {}
+            () = tokio::time::sleep(SPARE_DELAY) => self.fill().await,
+        }
     }
 
     /// Sees to it that there is a spare one, unless the server is about to stop.
@@ -405,18 +409,21 @@ impl Keeper {
 
     /// Does what nobody waits for.
     fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
-        tokio::spawn(self.config.supervisor.watch_passing("spare", work));
+        self.config.supervisor.spawn_passing("spare", work);
     }
 }
 
 /// Tends the zygotes for as long as somebody has the keeper.
-pub(in crate::process) async fn tend(keeper: Weak<Keeper>) {
+pub(in crate::process) async fn tend(keeper: Weak<Keeper>, supervisor: Supervisor) {
     loop {
-        tokio::time::sleep(TEND_INTERVAL).await;
+        tokio::select! {
+            () = supervisor.stopped() => return,
+            () = tokio::time::sleep(TEND_INTERVAL) => {}
+        }
         failpoint::hit(Point::LoopHosts);
         match keeper.upgrade() {
-            Some(keeper) if !keeper.starts.is_closed() => keeper.tend(),
-            _ => return,
+            Some(keeper) => keeper.tend(),
+            None => return,
         }
     }
 }
