@@ -86,12 +86,11 @@ impl Composition {
             Arc::clone(&entropy),
             executor_config(config, &supervisor),
         );
-        let dispatcher = Arc::clone(&executor) as _;
         let base_domain = (!config.base_domain.is_empty()).then(|| config.base_domain.clone());
         let carried = supervisor.group();
         let engine = Parts {
             store,
-            dispatcher,
+            dispatcher: Arc::clone(&executor) as _,
             runtimes,
             clock,
             entropy,

@@ -25,7 +25,6 @@ use tollgate_core::ports::store::{InvocationQuery, PageRequest, Store};
 use tollgate_core::rights::{AppAccess, Principal, Right, SiteAccess, right};
 use tollgate_core::site::Authority;
 use tollgate_core::subscribers::{Subscribe, SubscriberOptions};
-use tollgate_core::supervise::Supervisor;
 use tollgate_core::tasks::State;
 use tollgate_core::time::Clock;
 use tollgate_core::users::{CreateUser, User};
@@ -120,6 +119,7 @@ impl World {
             proxy: None,
             system: None,
         };
+        let supervisor = config.supervisor.clone();
         let executor = Executor::new(
             Arc::clone(&store),
             runtimes.clone(),
@@ -137,7 +137,7 @@ impl World {
             vault: Arc::new(Vault::new(&VaultKey::from([9; 32]))),
             catalogue: platform::catalogue(),
             settings,
-            supervisor: Supervisor::default(),
+            supervisor,
         };
         let platform = Platform::new(PlatformParts {
             engine,
