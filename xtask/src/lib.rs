@@ -4,3 +4,4 @@
 
 pub mod rules;
 pub mod sources;
+pub mod spawns;

@@ -2,6 +2,7 @@
 
 use xtask::rules;
 use xtask::sources::{Source, sources};
+use xtask::spawns;
 
 fn check(sources: &[Source], rule: fn(&Source) -> Vec<String>) {
     let broken: Vec<String> = sources.iter().flat_map(rule).collect();
@@ -19,6 +20,8 @@ fn sources_keep_the_rules() {
     check(&rust, rules::unsafe_only_in_the_launcher);
     check(&rust, rules::nothing_unfinished);
     check(&rust, rules::scopes_are_made_in_their_places);
+    check(&rust, spawns::started_by_the_supervisor);
+    assert_eq!(spawns::unused_exceptions(&rust), Vec::<String>::new());
 }
 
 #[test]

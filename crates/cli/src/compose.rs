@@ -35,12 +35,17 @@ pub(crate) struct Composition {
     coordinator: Arc<dyn Coordinator>,
     python: Option<Arc<PythonRuntime>>,
     store: Arc<SqliteStore>,
-    /// Watches the loops of all parts.
+    /// Owns what all parts have started.
     pub(crate) supervisor: Supervisor,
+    /// Of these, what runs and requests have left to be carried to its end.
+    carried: Supervisor,
 }
 
+/// How long that may take once the last run has ended.
+const CARRIED_MAX: Duration = Duration::from_secs(5);
+
 impl Composition {
-    /// Opens the data folder and puts an engine around it, whose loops `supervisor` watches. Nothing runs
+    /// Opens the data folder and puts an engine around it, whose loops `supervisor` owns. Nothing runs
     /// before [`Self::start`].
     pub(crate) fn open(config: &Config, supervisor: Supervisor) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -82,18 +87,19 @@ impl Composition {
             Arc::clone(&entropy),
             executor_config(config, &supervisor),
         );
-        let dispatcher = Arc::clone(&executor) as _;
         let base_domain = (!config.base_domain.is_empty()).then(|| config.base_domain.clone());
+        let carried = supervisor.group();
         let engine = Parts {
             bus: Arc::new(LocalBus::default()),
             store,
-            dispatcher,
+            dispatcher: Arc::clone(&executor) as _,
             runtimes,
             clock,
             entropy,
             vault,
             catalogue: platform::catalogue(),
             settings: settings(config),
+            supervisor: carried.clone(),
         };
         let platform = Platform::new(PlatformParts {
             engine,
@@ -109,6 +115,7 @@ impl Composition {
             python,
             store: sqlite,
             supervisor,
+            carried,
         })
     }
 
@@ -139,7 +146,8 @@ impl Composition {
         between_sites(&self.platform, self.python.as_deref()).await
     }
 
-    /// Lets running work end, hands the rest back, ends the interpreters, closes the store.
+    /// Lets running work end, hands the rest back, ends the interpreters, closes the store: each after what uses
+    /// it (ADR 33).
     pub(crate) async fn stop(self, grace: Duration) {
         match self.executor.stop(grace).await {
             Ok(left) if left != Recovered::default() => {
@@ -152,6 +160,8 @@ impl Composition {
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "could not hand work back; the next start will"),
         }
+        self.carried.stop();
+        self.carried.joined(CARRIED_MAX).await;
         if let Some(python) = &self.python {
             python.shutdown().await;
         }

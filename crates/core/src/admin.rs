@@ -149,7 +149,7 @@ impl AdminService {
         write: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, Error> {
         let bus = Arc::clone(&self.engine.bus);
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let written = write.await;
             bus.tell(&News::SitesChanged);
             written
@@ -400,7 +400,7 @@ impl AdminService {
             change: Some(store.user_change(change, None)?),
             ..Work::default()
         };
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let committed = store.commit(work).await;
             engine.principal_changed(site, Some(user));
             committed

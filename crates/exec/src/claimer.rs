@@ -34,23 +34,10 @@ pub(crate) async fn work(shared: Arc<Shared>) {
     let mut left = Left::Nothing(Duration::ZERO);
     let mut served = None;
     loop {
-        match left {
-            Left::Nothing(pause) => tokio::select! {
-                () = shared.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {}
-            },
-            Left::NoRoom => {
-                // Another line may have room, and something due meanwhile.
-                tokio::select! {
-                    () = shared.turns.freed() => {}
-                    () = shared.wake.notified() => {}
-                    () = tokio::time::sleep(CROWDED.min(shared.config.poll)) => {}
-                }
-                tokio::time::sleep(GATHER).await;
-            }
-        }
-        if shared.is_stopping() {
-            return;
+        tokio::select! {
+            biased;
+            () = shared.taking.stopped() => return,
+            () = reason(&shared, left) => {}
         }
         let Some(coordinator) = shared.coordinator() else {
             return;
@@ -63,6 +50,25 @@ pub(crate) async fn work(shared: Arc<Shared>) {
                 Left::Nothing(shared.config.poll)
             }
         };
+    }
+}
+
+/// Waits for a reason to look again.
+async fn reason(shared: &Shared, left: Left) {
+    match left {
+        Left::Nothing(pause) => tokio::select! {
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep(pause) => {}
+        },
+        Left::NoRoom => {
+            // Another line may have room, and something due meanwhile.
+            tokio::select! {
+                () = shared.turns.freed() => {}
+                () = shared.wake.notified() => {}
+                () = tokio::time::sleep(CROWDED.min(shared.config.poll)) => {}
+            }
+            tokio::time::sleep(GATHER).await;
+        }
     }
 }
 
@@ -189,11 +195,12 @@ fn take(shared: &Shared, run: Result<TaskRun, Box<Unrunnable>>, room: Room, held
             let Unrunnable { claimed, failure } = *unrunnable;
             let finished = unrun(shared, failure);
             let completion = complete(shared, &claimed.invocation, &claimed.taken, finished);
-            shared.recorder.send(Record::Finished {
+            let ended = Record::Finished {
                 completion: Box::new(completion),
                 _room: room,
                 _held: held,
-            });
+            };
+            shared.recorder.send(ended).await;
         }
     }
 }

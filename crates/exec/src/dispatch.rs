@@ -47,14 +47,17 @@ impl Dispatcher for Executor {
         let id = run.invocation.id;
         let (entered, stopped) = shared.running.enter(id, &run.executable);
         let running = shared.running.clone();
-        tokio::spawn(async move {
-            let started = started(&shared, &run, Some(Arc::new(run.invocation.clone())));
-            let attempt = attempt(&shared, runtime, run, Entry::Waits, stopped);
-            let finished = shown_if_long(&shared, started, attempt).await;
+        let of_run = Arc::clone(&shared);
+        let work = async move {
+            let started = started(&of_run, &run, Some(Arc::new(run.invocation.clone())));
+            let attempt = attempt(&of_run, runtime, run, Entry::Waits, stopped);
+            let finished = shown_if_long(&of_run, started, attempt).await;
             // A waiter that has gone away has recorded the end itself.
             let _ = sender.send(finished);
             drop(entered);
-        });
+        };
+        // As many as somebody waits for. One that panics is told to that somebody by the loss of the sender.
+        drop(shared.runs.carry("waited run", work));
         Ok(RunHandle::new(
             receiver,
             CancelOnDrop::new(move || running.cancel(id)),

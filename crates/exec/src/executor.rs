@@ -6,11 +6,10 @@ use crate::running::Running;
 use crate::turns::Turns;
 use crate::{claimer, keeper, queue, retention};
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::invocations::retention::Retention;
 use tollgate_core::limits;
@@ -22,6 +21,8 @@ use tollgate_core::time::Clock;
 
 /// How long a stop waits at least for the last results to be written.
 const FLUSH_MIN: Duration = Duration::from_secs(5);
+/// How long loops may take to end that are told to.
+const LOOPS_END: Duration = Duration::from_secs(1);
 
 /// What an operator may change.
 #[derive(Debug, Clone)]
@@ -36,7 +37,7 @@ pub struct ExecutorConfig {
     pub lease: Duration,
     /// How long records are kept.
     pub retention: Retention,
-    /// Watches the loops.
+    /// Owns the loops and the runs.
     pub supervisor: Supervisor,
 }
 
@@ -57,12 +58,11 @@ impl Default for ExecutorConfig {
 pub struct Executor {
     pub(crate) shared: Arc<Shared>,
     inbox: Mutex<Option<Inbox>>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// The receiving ends, until [`Executor::start`] hands them to the loops.
 struct Inbox {
-    recorder: mpsc::UnboundedReceiver<recorder::Record>,
+    recorder: mpsc::Receiver<recorder::Record>,
 }
 
 /// What all loops share.
@@ -79,11 +79,14 @@ pub(crate) struct Shared {
     pub(crate) running: Running,
     /// There is something to claim.
     pub(crate) wake: Notify,
-    pub(crate) stopping: AtomicBool,
+    /// What takes work up; told to stop first.
+    pub(crate) taking: Supervisor,
+    /// The runs under way.
+    pub(crate) runs: Supervisor,
+    /// What records and keeps this process's name alive; told to stop when the last run has ended.
+    pub(crate) keeping: Supervisor,
     /// Queued runs that ended unfinished because this process stops. Their records say so already.
     pub(crate) handed_back: AtomicU64,
-    /// Ends the rest between two steps of the retention, which alone waits for it.
-    pub(crate) retention_stop: Notify,
     /// Weak: the engine behind it holds this executor.
     coordinator: OnceLock<Weak<dyn Coordinator>>,
 }
@@ -97,7 +100,8 @@ impl Executor {
         entropy: Arc<dyn Entropy>,
         config: ExecutorConfig,
     ) -> Arc<Self> {
-        let (record_sender, recorder) = mpsc::unbounded_channel();
+        let (recorder, inbox) = Recorder::new(config.in_memory);
+        let room = config.supervisor.group();
         let holder = entropy.uuid_v7(clock.now()).to_string().into();
         let shared = Arc::new(Shared {
             holder,
@@ -107,21 +111,18 @@ impl Executor {
             entropy,
             turns: Turns::new(config.running, config.in_memory),
             holdings: Holdings::default(),
-            recorder: Recorder::new(record_sender),
+            recorder,
             running: Running::default(),
             wake: Notify::new(),
-            stopping: AtomicBool::new(false),
+            taking: room.group(),
+            runs: room.group(),
+            keeping: room.group(),
             handed_back: AtomicU64::new(0),
-            retention_stop: Notify::new(),
             coordinator: OnceLock::new(),
             config,
         });
-        let inbox = Mutex::new(Some(Inbox { recorder }));
-        Arc::new(Self {
-            shared,
-            inbox,
-            tasks: Mutex::default(),
-        })
+        let inbox = Mutex::new(Some(Inbox { recorder: inbox }));
+        Arc::new(Self { shared, inbox })
     }
 
     /// Puts earlier processes' work in order and begins to work. A second call does nothing.
@@ -138,15 +139,13 @@ impl Executor {
         // Cannot be set already: the inbox was still there.
         let _ = shared.coordinator.set(Arc::downgrade(coordinator));
         let recovered = keeper::beat(shared).await?;
-        let supervisor = &shared.config.supervisor;
+        let (taking, keeping) = (&shared.taking, &shared.keeping);
         let of = || Arc::clone(shared);
-        self.tasks.lock().extend([
-            tokio::spawn(supervisor.watch("queue", queue::work(of()))),
-            tokio::spawn(supervisor.watch("keeper", keeper::work(of()))),
-            tokio::spawn(supervisor.watch("recorder", recorder::work(of(), inbox.recorder))),
-            tokio::spawn(supervisor.watch("claimer", claimer::work(of()))),
-            tokio::spawn(supervisor.watch("retention", retention::work(of()))),
-        ]);
+        taking.spawn("queue", queue::work(of()));
+        taking.spawn("claimer", claimer::work(of()));
+        taking.spawn("retention", retention::work(of()));
+        keeping.spawn("keeper", keeper::work(of()));
+        keeping.spawn("recorder", recorder::work(of(), inbox.recorder));
         shared.wake.notify_one();
         Ok(recovered)
     }
@@ -162,10 +161,7 @@ impl Executor {
     /// When the store fails: what was held is then taken up at the next start.
     pub async fn stop(&self, grace: Duration) -> Result<Recovered, StoreError> {
         let shared = &self.shared;
-        shared.config.supervisor.stop();
-        shared.stopping.store(true, Ordering::Release);
-        shared.wake.notify_one();
-        shared.retention_stop.notify_one();
+        shared.taking.stop();
         let ended = tokio::time::timeout(grace, shared.running.all_ended()).await;
         if ended.is_err() {
             tracing::warn!(
@@ -175,12 +171,10 @@ impl Executor {
         }
         shared.running.abandon_all();
         // Each has yet to hand over what it logged.
-        let told = tokio::time::timeout(limits::REPORT_PATIENCE, shared.running.all_ended()).await;
-        if told.is_err() {
-            tracing::warn!(
-                runs = shared.running.count(),
-                "runs do not end; their logs are lost"
-            );
+        shared.runs.stop();
+        let left = shared.runs.joined(limits::REPORT_PATIENCE).await;
+        if !left.is_empty() {
+            tracing::warn!("runs do not end; their logs are lost");
         }
         // Before a start nothing records: without the inbox the flush below returns at once.
         drop(self.inbox.lock().take());
@@ -189,12 +183,12 @@ impl Executor {
         if !flushed {
             tracing::error!("the store is away: the last results are lost, their runs will repeat");
         }
-        let tasks: Vec<_> = self.tasks.lock().drain(..).collect();
-        for task in tasks {
-            task.abort();
-            // Until it is gone it holds the store. How it ended does not matter.
-            let _ = task.await;
-        }
+        // Until they are gone they hold the store.
+        shared.keeping.stop();
+        tokio::join!(
+            shared.taking.joined(LOOPS_END),
+            shared.keeping.joined(LOOPS_END)
+        );
         let mut left = shared.system().release(&shared.holder).await?;
         if flushed {
             left.requeued += shared.handed_back.load(Ordering::Relaxed);
@@ -209,7 +203,7 @@ impl Shared {
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
+        self.taking.is_stopping()
     }
 
     /// None before the start, and once the engine is gone.

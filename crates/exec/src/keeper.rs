@@ -18,7 +18,10 @@ pub(crate) async fn work(shared: Arc<Shared>) {
     let mut suspects = HashSet::new();
     let mut beats = 0_u32;
     loop {
-        tokio::time::sleep(shared.config.lease / BEATS_PER_LEASE).await;
+        tokio::select! {
+            () = shared.keeping.stopped() => return,
+            () = tokio::time::sleep(shared.config.lease / BEATS_PER_LEASE) => {}
+        }
         failpoint::hit(Point::LoopKeeper);
         if let Err(error) = beat(&shared).await {
             tracing::warn!(%error, "the store is away; this worker's lease was not renewed");

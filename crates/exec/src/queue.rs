@@ -20,15 +20,16 @@ const SHOWN_AFTER: Duration = Duration::from_millis(20);
 /// Runs what is queued, as many at once as there are slots.
 pub(crate) async fn work(shared: Arc<Shared>) {
     loop {
-        let (queued, slot) = shared.turns.next().await;
-        if shared.is_stopping() {
-            return;
-        }
+        let (queued, slot) = tokio::select! {
+            biased;
+            () = shared.taking.stopped() => return,
+            next = shared.turns.next() => next,
+        };
         failpoint::hit(Point::LoopQueue);
-        let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
-            run(&shared, queued, &slot).await;
-        });
+        let of_run = Arc::clone(&shared);
+        let run = async move { run(&of_run, queued, &slot).await };
+        // As many as there are slots. One that panics gives its slot back, and the keeper finds its row.
+        drop(shared.runs.carry("run", run));
     }
 }
 
@@ -52,11 +53,12 @@ async fn run(shared: &Shared, queued: Queued, slot: &Slot) {
         Err(failure) => unrun(shared, failure),
     };
     let completion = complete(shared, &invocation, &taken, finished);
-    shared.recorder.send(Record::Finished {
+    let ended = Record::Finished {
         completion: Box::new(completion),
         _room: room,
         _held: held,
-    });
+    };
+    shared.recorder.send(ended).await;
     // After the record is on its way, so that a stop waits for it.
     drop(entered);
 }
@@ -112,10 +114,11 @@ pub(crate) async fn shown_if_long(
     tokio::pin!(attempt);
     match tokio::time::timeout(SHOWN_AFTER, &mut attempt).await {
         Ok(finished) => finished,
-        Err(_) => {
-            shared.recorder.send(Record::Started(started));
-            attempt.await
-        }
+        Err(_) => tokio::select! {
+            // It ended while there was no place for the news that it had begun.
+            finished = &mut attempt => finished,
+            () = shared.recorder.send(Record::Started(started)) => attempt.await,
+        },
     }
 }
 

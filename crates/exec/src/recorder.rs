@@ -1,7 +1,7 @@
 //! Records how queued runs ended, many per write.
 //!
-//! Must never lose a result that it was given: while the store is away it keeps trying, and the
-//! room that each result still holds keeps the memory bounded.
+//! Must never lose a result that it was given: while the store is away it keeps trying, and the room that each
+//! result still holds keeps the memory bounded. The way here has a place for every one of them.
 
 use crate::executor::Shared;
 use crate::held::Held;
@@ -36,31 +36,38 @@ pub(crate) enum Record {
 }
 
 /// The way to the recorder.
-pub(crate) struct Recorder(mpsc::UnboundedSender<Record>);
+pub(crate) struct Recorder(mpsc::Sender<Record>);
 
 impl Recorder {
-    pub(crate) fn new(sender: mpsc::UnboundedSender<Record>) -> Self {
-        Self(sender)
+    /// With places for the results of as many runs as are held in memory.
+    pub(crate) fn new(in_memory: usize) -> (Self, mpsc::Receiver<Record>) {
+        let (sender, inbox) = mpsc::channel(in_memory.max(1));
+        (Self(sender), inbox)
     }
 
-    pub(crate) fn send(&self, record: Record) {
+    /// Hands a record over, as soon as there is a place for it. Dropped before that, it hands nothing over.
+    pub(crate) async fn send(&self, record: Record) {
         // Fails only after the stop, when the row has been handed back.
-        let _ = self.0.send(record);
+        let _ = self.0.send(record).await;
     }
 
     /// Waits until everything sent before is on disk. Returns at once when nothing records.
     pub(crate) async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.0.send(Record::Flush(done)).is_ok() {
+        if self.0.send(Record::Flush(done)).await.is_ok() {
             let _ = written.await;
         }
     }
 }
 
 /// Writes what comes in, as much at once as has gathered meanwhile.
-pub(crate) async fn work(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Record>) {
+pub(crate) async fn work(shared: Arc<Shared>, mut inbox: mpsc::Receiver<Record>) {
     let mut batch = Vec::new();
-    while inbox.recv_many(&mut batch, limits::COMPLETION_BATCH).await > 0 {
+    loop {
+        tokio::select! {
+            () = shared.keeping.stopped() => return,
+            _ = inbox.recv_many(&mut batch, limits::COMPLETION_BATCH) => {}
+        }
         failpoint::hit(Point::LoopRecorder);
         write(&shared, std::mem::take(&mut batch)).await;
     }
@@ -122,7 +129,11 @@ async fn complete(shared: &Shared, ended: Vec<Completion>) {
             Ok(written) => break written,
             Err(StoreError::Unavailable(error)) => {
                 tracing::warn!(%error, results = ended.len(), "the store is away; trying again");
-                tokio::time::sleep(wait).await;
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    // It was waited for long enough: the next start runs them again.
+                    () = shared.keeping.stopped() => return,
+                }
                 wait = (wait * 2).min(RETRY_LAST);
             }
             Err(error) if ended.len() > 1 => {

@@ -118,7 +118,7 @@ async fn idempotency_keys(shared: &Shared, pause: Duration) -> Result<u64, Store
 /// Waits, unless the stop comes first.
 async fn rest(shared: &Shared, pause: Duration) {
     tokio::select! {
-        () = shared.retention_stop.notified() => {}
+        () = shared.taking.stopped() => {}
         () = tokio::time::sleep(pause) => {}
     }
 }

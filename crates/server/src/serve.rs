@@ -32,6 +32,7 @@ use tollgate_core::failpoint::{self, Point};
 use tollgate_core::limits;
 use tollgate_core::platform::Platform;
 use tollgate_core::services::Services;
+use tollgate_core::supervise::Supervisor;
 use tower::{Service, ServiceExt as _};
 
 /// After a failed accept (usually: no file descriptor left) the next one waits this long.
@@ -93,8 +94,11 @@ impl Server {
         let places = Arc::new(Semaphore::new(self.state.config().connections));
         let graceful = GracefulShutdown::new();
         let mut open = JoinSet::new();
-        let supervisor = &self.state.config().supervisor;
-        let background = tokio::spawn(supervisor.watch("metrics", background(self.state.clone())));
+        let supervisor = self.state.config().supervisor.group();
+        supervisor.spawn(
+            "metrics",
+            background(self.state.clone(), supervisor.clone()),
+        );
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -120,7 +124,6 @@ impl Server {
         drop(listener);
         self.state.stop();
         supervisor.stop();
-        background.abort();
         let mut ended = std::pin::pin!(graceful.shutdown());
         let grace = tokio::time::timeout(self.state.config().grace, &mut ended);
         if grace.await.is_err() {
@@ -133,6 +136,7 @@ impl Server {
             let _ = tokio::time::timeout(LAST_WORDS, ended).await;
         }
         open.shutdown().await;
+        supervisor.joined(LAST_WORDS).await;
     }
 
     fn connection(
@@ -184,13 +188,14 @@ async fn accept(
 }
 
 /// Keeps measurements in order, and counts what happens to invocations.
-async fn background(state: AppState) {
+async fn background(state: AppState, supervisor: Supervisor) {
     use tokio::sync::broadcast::error::RecvError;
     let recorder = metrics::recorder();
     let mut changes = state.services().invocations.watch();
     let mut upkeep = tokio::time::interval(UPKEEP);
     loop {
         tokio::select! {
+            () = supervisor.stopped() => return,
             _ = upkeep.tick() => {
                 failpoint::hit(Point::LoopMetrics);
                 recorder.run_upkeep();

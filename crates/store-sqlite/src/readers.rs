@@ -12,10 +12,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::ports::store::StoreError;
 use tollgate_core::supervise::Supervisor;
+
+/// Most queries that wait, given up or not; whoever asks further waits to hand theirs over.
+const WAITING_MAX: usize = 8192;
 
 type Query = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -35,6 +38,7 @@ pub(crate) struct Readers {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
     queue: Arc<Queue>,
+    room: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -49,16 +53,15 @@ impl Readers {
             path,
             idle: Mutex::default(),
             queue,
+            room: Arc::new(Semaphore::new(WAITING_MAX)),
             threads: Vec::with_capacity(threads),
         };
         for number in 0..threads.max(1) {
             let connection = connect_read_only(&readers.path)?;
             let queue = Arc::clone(&readers.queue);
-            let thread = thread::Builder::new()
-                .name(format!("sqlite-reader-{number}"))
-                .spawn(supervisor.watch_thread("sqlite-reader", move || {
-                    serve(&connection, &queue);
-                }))
+            let builder = thread::Builder::new().name(format!("sqlite-reader-{number}"));
+            let thread = supervisor
+                .thread("sqlite-reader", builder, move || serve(&connection, &queue))
                 .map_err(OpenError::io(&readers.path))?;
             readers.threads.push(thread);
         }
@@ -99,8 +102,11 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> DbResult<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        let room = room.map_err(|_| closed())?;
         let (reply, answer) = oneshot::channel();
         let query = Box::new(move |connection: &Connection| {
+            let _room = room;
             if reply.is_closed() {
                 return;
             }

@@ -15,8 +15,8 @@ use rusqlite::Connection;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -30,6 +30,8 @@ use tollgate_core::time::Clock;
 const GROUP_MAX: usize = 256;
 /// Most closures that wait for their callers; further callers wait to hand theirs over.
 const WAITING_MAX: usize = 8192;
+/// Most closures that nobody waits for: ends of runs whose callers have gone, a few for each of these.
+const LATER_MAX: usize = 8192;
 
 /// How long writes that nobody waits for may wait for company.
 const LINGER: Duration = Duration::from_millis(5);
@@ -63,8 +65,11 @@ pub(crate) struct Counters {
 
 /// The way to the writer's thread.
 pub(crate) struct Writer {
-    sender: Sender<Message>,
+    /// Has a place for every closure that has room, and for the order to stop.
+    sender: SyncSender<Message>,
     room: Arc<Semaphore>,
+    room_for_later: Arc<Semaphore>,
+    stopped: AtomicBool,
     counters: Arc<Counters>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -75,24 +80,24 @@ impl Writer {
         clock: Arc<dyn Clock>,
         supervisor: &Supervisor,
     ) -> io::Result<Self> {
-        let (sender, receiver) = channel();
+        let (sender, receiver) = sync_channel(WAITING_MAX + LATER_MAX + 1);
         let counters = Arc::new(Counters::default());
         let shared = Arc::clone(&counters);
-        let thread = thread::Builder::new()
-            .name("sqlite-writer".to_owned())
-            .spawn(supervisor.watch_thread("sqlite-writer", move || {
-                Thread {
-                    connection,
-                    receiver,
-                    clock,
-                    counters: shared,
-                }
-                .serve();
-            }))?;
-        let room = Arc::new(Semaphore::new(WAITING_MAX));
+        let builder = thread::Builder::new().name("sqlite-writer".to_owned());
+        let thread = supervisor.thread("sqlite-writer", builder, move || {
+            Thread {
+                connection,
+                receiver,
+                clock,
+                counters: shared,
+            }
+            .serve();
+        })?;
         Ok(Self {
             sender,
-            room,
+            room: Arc::new(Semaphore::new(WAITING_MAX)),
+            room_for_later: Arc::new(Semaphore::new(LATER_MAX)),
+            stopped: AtomicBool::new(false),
             counters,
             thread: Mutex::new(Some(thread)),
         })
@@ -136,11 +141,16 @@ impl Writer {
         signal: Option<OnCommit>,
         write: impl FnMut(&Connection) -> DbResult<()> + Send + 'static,
     ) {
+        // Its caller cannot wait: it may be a signal, on the writer's own thread.
+        let Ok(room) = Arc::clone(&self.room_for_later).try_acquire_owned() else {
+            tracing::error!(write = name, "too many writes wait for later; one is lost");
+            return;
+        };
         let work = Work {
             write,
             outcome: None,
             signal,
-            reply: Reply::<()>::Log(name),
+            reply: Reply::<()>::Log(name, room),
         };
         if self.sender.send(Message::Job(Box::new(work))).is_err() {
             tracing::error!(write = name, "the store is closed; a write is lost");
@@ -154,8 +164,10 @@ impl Writer {
     /// Writes what is queued and ends the thread. Called on the writer's own thread, by a signal
     /// that held the last reference, it does not wait for itself.
     pub(crate) fn stop(&self) {
-        // An error means that the thread has ended already.
-        let _ = self.sender.send(Message::Stop);
+        if !self.stopped.swap(true, Ordering::SeqCst) {
+            // An error means that the thread has ended already.
+            let _ = self.sender.send(Message::Stop);
+        }
         let thread = self
             .thread
             .lock()
@@ -181,7 +193,7 @@ enum Reply<T> {
     /// The caller, whose place in the queue is free again then.
     Caller(oneshot::Sender<Result<T, StoreError>>, OwnedSemaphorePermit),
     /// The log, under this name.
-    Log(&'static str),
+    Log(&'static str, OwnedSemaphorePermit),
 }
 
 struct Work<F, T> {
@@ -228,7 +240,7 @@ where
         match self.reply {
             // A caller that went away does not want its answer.
             Reply::Caller(reply, _room) => drop(reply.send(result)),
-            Reply::Log(name) => {
+            Reply::Log(name, _room) => {
                 if let Err(error) = result {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(write = name, %error, cause, "a write is lost");

@@ -1,7 +1,7 @@
 //! What the writer promises beyond SQL: groups, failures that stay alone, recovery.
 
 use super::*;
-use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::channel;
 use tempfile::TempDir;
 use tollgate_core::ports::store::Conflict;
 use tollgate_testkit::clock::ManualClock;
@@ -194,4 +194,30 @@ async fn a_stopped_writer_has_written_everything_and_takes_nothing() {
     assert_eq!(fixture.ids().len(), 1000);
     let late = fixture.writer.write(|c| put(c, 5000)).await;
     assert!(matches!(late, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn writes_that_nobody_waits_for_have_a_bound_which_those_with_callers_do_not_share() {
+    let fixture = fixture();
+    let release = fixture.hold();
+    let most = i64::try_from(LATER_MAX).unwrap();
+    // The one that holds the writer is one of them.
+    for id in 0..most {
+        fixture.writer.write_later("put", None, move |c| put(c, id));
+    }
+    let awaited = fixture.writer.write(move |c| put(c, most));
+    let all = futures(std::iter::once(awaited));
+    drop(release);
+    for write in all {
+        write.await.unwrap().unwrap();
+    }
+    let written = fixture.ids();
+    assert_eq!(written.len(), LATER_MAX);
+    assert!(!written.contains(&(most - 1)), "it was beyond the bound");
+    // There is room again.
+    fixture
+        .writer
+        .write_later("put", None, move |c| put(c, most + 1));
+    fixture.writer.stop();
+    assert!(fixture.ids().contains(&(most + 1)));
 }

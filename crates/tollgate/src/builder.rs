@@ -32,6 +32,9 @@ const SECRETS_KEY: &str = "secrets.key";
 /// Where the functions of a program stand that has one tenant.
 const SITE: &str = "default";
 
+/// How long what runs have left may take to be carried to its end, once the last run has ended.
+const CARRIED_MAX: Duration = Duration::from_secs(5);
+
 /// Why an engine does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -160,6 +163,7 @@ impl Builder {
             authority: Authority::of_this_program(),
             people: self.people,
         };
+        let carried = supervisor.group();
         let parts = Parts {
             bus: Arc::new(LocalBus::default()),
             store,
@@ -170,6 +174,7 @@ impl Builder {
             vault,
             catalogue,
             settings: self.settings,
+            supervisor: carried.clone(),
         };
         let engine = Engine::new(parts, Arc::new(asked));
         let services = Services::new(&engine);
@@ -185,6 +190,7 @@ impl Builder {
             _coordinator: coordinator,
             store: sqlite,
             supervisor,
+            carried,
             database: folder.join(DATABASE_FILE),
         };
         Ok(Tollgate {
@@ -322,6 +328,8 @@ pub(crate) struct Inner {
     _coordinator: Arc<dyn Coordinator>,
     store: Arc<SqliteStore>,
     supervisor: Supervisor,
+    /// What runs and requests have left to be carried to its end.
+    carried: Supervisor,
     database: PathBuf,
 }
 
@@ -381,6 +389,8 @@ impl Tollgate {
     pub async fn stop(&self, grace: Duration) {
         // What could not be handed back is taken up when its lease has ended.
         let _ = self.inner.executor.stop(grace).await;
+        self.inner.carried.stop();
+        self.inner.carried.joined(CARRIED_MAX).await;
         self.inner.store.close();
     }
 }

@@ -30,22 +30,35 @@ use tollgate_server::{Server, ServerConfig};
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// So many functions are named in it.
 const NAMES_TOLD: usize = 8;
+/// How long what is left at the end may take to end.
+const LAST_MAX: Duration = Duration::from_secs(2);
 /// How long a start may spend on warming up.
 const WARM_UP_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(context: Context<'_>, args: Serve) -> CommandResult {
-    let supervisor = Supervisor::default();
-    let served = serve(context, args, &supervisor).await;
-    // What goes on until the process ends goes with it.
-    supervisor.stop();
+    // Around all others: while anything ends, a second signal still ends the process.
+    let signals = Supervisor::default();
+    let supervisor = signals.group();
+    let stop = stop_signal(&signals)?;
+    let served = serve(context, args, stop, &supervisor).await;
+    // What has not ended by now has lost whom it worked for.
+    for group in [supervisor, signals.clone()] {
+        group.stop();
+        group.joined(LAST_MAX).await;
+    }
     served?;
-    match supervisor.fault() {
+    match signals.fault() {
         None => Ok(()),
         Some(fault) => Err(format!("the server ended because {fault}").into()),
     }
 }
 
-async fn serve(context: Context<'_>, args: Serve, supervisor: &Supervisor) -> CommandResult {
+async fn serve(
+    context: Context<'_>,
+    args: Serve,
+    stop: watch::Receiver<bool>,
+    supervisor: &Supervisor,
+) -> CommandResult {
     let Context { config, terminal } = context;
     if args.role != Role::All {
         return Err(
@@ -53,7 +66,6 @@ async fn serve(context: Context<'_>, args: Serve, supervisor: &Supervisor) -> Co
         );
     }
     raise_open_files();
-    let stop = stop_signal(supervisor)?;
     let (composition, listener) = open(config, supervisor).await?;
     let listening = reachable(&listener)?;
     // Before anything runs: a function must find the API.
@@ -304,9 +316,11 @@ fn stop_signal(supervisor: &Supervisor) -> std::io::Result<watch::Receiver<bool>
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);
+    let until = supervisor.clone();
     let waiting = async move {
         for count in 0.. {
             tokio::select! {
+                () = until.stopped() => return,
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
@@ -317,6 +331,6 @@ fn stop_signal(supervisor: &Supervisor) -> std::io::Result<watch::Receiver<bool>
             stop.send_replace(true);
         }
     };
-    tokio::spawn(supervisor.watch("signals", waiting));
+    supervisor.spawn("signals", waiting);
     Ok(stopped)
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::supervise::Supervisor;
 
@@ -84,9 +84,14 @@ pub(super) async fn ask(data_dir: &Path, request: &Request) -> Result<Option<Val
     }
 }
 
-/// The server's end of the socket; ends when dropped.
+/// So many requests are open at once; further ones wait.
+const OPEN_MAX: usize = 32;
+/// How long requests that were begun may take to be let go.
+const LETTING_GO: Duration = Duration::from_secs(1);
+
+/// The server's end of the socket.
 pub(crate) struct Channel {
-    accepting: JoinHandle<()>,
+    supervisor: Supervisor,
     path: PathBuf,
 }
 
@@ -105,26 +110,28 @@ impl Channel {
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         drop(folder);
-        let accepting = accept(listener, Arc::new(operator));
-        let accepting = tokio::spawn(supervisor.watch("operator", accepting));
+        let supervisor = supervisor.group();
+        let accepting = accept(listener, Arc::new(operator), supervisor.clone());
+        supervisor.spawn("operator", accepting);
         let path = data_dir.join(SOCKET);
-        Ok(Self { accepting, path })
+        Ok(Self { supervisor, path })
     }
 
     /// Takes nothing more, and waits until what was begun has been let go.
     pub(crate) async fn close(self) {
         // A server that starts next finds nothing in its way either.
         let _ = fs::remove_file(&self.path);
-        self.accepting.abort();
-        let _ = self.accepting.await;
+        self.supervisor.stop();
+        self.supervisor.joined(LETTING_GO).await;
     }
 }
 
-async fn accept(listener: UnixListener, operator: Arc<Operator>) {
+async fn accept(listener: UnixListener, operator: Arc<Operator>, supervisor: Supervisor) {
     let mut open = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
+            () = supervisor.stopped() => break,
+            accepted = listener.accept(), if open.len() < OPEN_MAX => match accepted {
                 Ok((stream, _)) => {
                     failpoint::hit(Point::LoopOperator);
                     let operator = Arc::clone(&operator);
@@ -142,6 +149,7 @@ async fn accept(listener: UnixListener, operator: Arc<Operator>) {
             Some(_) = open.join_next() => {}
         }
     }
+    open.shutdown().await;
 }
 
 async fn answer(stream: UnixStream, operator: &Operator) -> io::Result<()> {

@@ -137,7 +137,7 @@ impl AppService {
         let expected = draft.checked(errors)?.expected;
         let scope = access.principal().scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let app = store.update_app(app, expected).await?;
             engine.functions_changed(scope.site_id());
             Ok(app)
@@ -164,7 +164,7 @@ impl AppService {
         let functions = store.list_functions(access.app().id, page).await?.items;
         let engine = Arc::clone(&self.engine);
         let app = access.app().id;
-        let deleted = to_the_end(async move {
+        let deleted = to_the_end(&self.engine.supervisor, async move {
             let was_there = store.delete_app(app, engine.clock.now(), expected).await?;
             if !was_there && expected.is_some() {
                 return Err(StoreError::Conflict(Conflict::Gone));

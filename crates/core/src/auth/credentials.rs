@@ -131,7 +131,7 @@ impl AuthService {
     pub async fn delete_api_key(&self, owner: &Principal, id: ApiKeyId) -> Result<(), Error> {
         let (scope, user) = (owner.scope(), of_its_own(owner)?);
         let (store, bus) = (self.store.scoped(scope), Arc::clone(&self.bus));
-        let deleted = to_the_end(async move {
+        let deleted = to_the_end(self.events.supervisor(), async move {
             let deleted = store.delete_api_key(user, id).await;
             bus.tell(&News::KeysChanged {
                 site: scope.site_id(),

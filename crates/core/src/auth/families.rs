@@ -251,7 +251,7 @@ impl AuthService {
             ..Work::default()
         };
         let site = site.id;
-        let ended = to_the_end(async move {
+        let ended = to_the_end(self.events.supervisor(), async move {
             let ended = store.commit(work).await;
             bus.tell(&News::PrincipalChanged {
                 site,

@@ -185,7 +185,7 @@ impl AuthService {
             events.publish_event(&failed, &nobody).await.map(drop)
         };
         // Whoever guesses may hang up, and is told of all the same.
-        let told: Result<Result<(), Error>, _> = tokio::spawn(told).await;
+        let told: Result<Result<(), Error>, _> = self.events.supervisor().carry("told", told).await;
         if let Ok(Err(error)) = told {
             let event = LoginFailed::TYPE;
             tracing::warn!(site.id = %site, %event, %error, "a failed sign-in is told to nobody");

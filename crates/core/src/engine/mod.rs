@@ -65,6 +65,7 @@ use crate::rate::Rates;
 use crate::rights::{Actor, Ceiling};
 use crate::secrets::{OwnApp, Told};
 use crate::site::TenantScope;
+use crate::supervise::Supervisor;
 use crate::time::Clock;
 use crate::vault::Vault;
 pub(crate) use ids::IdSource;
@@ -95,6 +96,9 @@ pub struct Parts {
     pub catalogue: Catalogue,
     /// What an operator may change.
     pub settings: Settings,
+    /// Owns what runs and requests began and leave to be carried to its end. Whoever stops the engine waits for it
+    /// between the last run and the store.
+    pub supervisor: Supervisor,
 }
 
 /// What an operator may change.
@@ -130,6 +134,7 @@ pub struct Engine {
     pub(crate) vault: Arc<Vault>,
     pub(crate) catalogue: Catalogue,
     pub(crate) settings: Settings,
+    pub(crate) supervisor: Supervisor,
     pub(crate) invocation_ids: IdSource,
     own_types: OwnTypes,
     checks: types::Checks,
@@ -187,6 +192,7 @@ impl Engine {
             vault: parts.vault,
             catalogue: parts.catalogue,
             settings: parts.settings,
+            supervisor: parts.supervisor,
             invocation_ids: IdSource::new(IdKind::Invocation),
             checks: types::Checks::default(),
             changes: broadcast::channel(CHANGES_KEPT).0,

@@ -79,7 +79,8 @@ impl EventService {
         let completions = verdicts.take_completions();
         let completions = completions.into_iter().map(Completion::unsaved).collect();
         let engine = Arc::clone(&self.engine);
-        detached(async move { engine.complete_or_later(&store, completions).await }).await;
+        let work = async move { engine.complete_or_later(&store, completions).await };
+        self.engine.detached(work).await;
         Err(error)
     }
 
@@ -106,7 +107,7 @@ impl EventService {
         let agreed = verdicts.take_completions();
         let engine = Arc::clone(&self.engine);
         let store = engine.scoped(principal.scope());
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let written = engine.write(&store, work, agreed).await;
             afterwards();
             written
@@ -162,10 +163,10 @@ impl Engine {
         }
         written
     }
-}
 
-/// Carries work to its end, even if whoever waits for it goes away.
-pub(super) async fn detached(work: impl Future<Output = ()> + Send + 'static) {
-    // One that panicked has said so, and nobody else can do its work.
-    let _ = tokio::spawn(work).await;
+    /// Carries work to its end, even if whoever waits for it goes away.
+    pub(super) async fn detached(&self, work: impl Future<Output = ()> + Send + 'static) {
+        // One that panicked has said so, and nobody else can do its work.
+        let _ = self.supervisor.carry("ends", work).await;
+    }
 }

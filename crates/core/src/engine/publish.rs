@@ -20,6 +20,7 @@ use crate::ports::store::{OnCommit, Work};
 use crate::request::RequestInfo;
 use crate::rights::Principal;
 use crate::subscribers::Subscription;
+use crate::supervise::Supervisor;
 use crate::tasks::{Failure, Waiter};
 use std::sync::Arc;
 
@@ -61,6 +62,11 @@ impl EventService {
     /// A service around `engine`.
     pub fn new(engine: Arc<Engine>) -> Self {
         Self { engine }
+    }
+
+    /// Owns what is carried to its end.
+    pub(crate) fn supervisor(&self) -> &Supervisor {
+        &self.engine.supervisor
     }
 
     /// Runs every function that is subscribed to the event, in `principal`'s name.

@@ -1,7 +1,6 @@
 //! The PRE stage: waits for every function's verdict and adds them up. It fails closed.
 
 use super::Engine;
-use super::operation::detached;
 use super::patch::enrich;
 use super::proposal::Proposal;
 use super::publish::EventService;
@@ -285,10 +284,11 @@ impl PreStage {
             members: _,
         } = self;
         // Whoever waits may go away: what has been taken is written all the same.
-        detached(async move {
+        let engine = Arc::clone(&events.engine);
+        let work = async move {
             record_refusal(&events, &store, &principal, denied, completions).await;
-        })
-        .await;
+        };
+        engine.detached(work).await;
         Error::PreStage(Box::new(Refusal {
             event: spec.event,
             broken,

@@ -133,8 +133,9 @@ impl WaitedRun {
     pub(crate) fn let_go(&mut self, reason: &str) {
         self.recorded = true;
         let cancelled = Failure::new(FailureKind::Cancelled, reason);
-        let in_background = tokio::runtime::Handle::try_current().ok();
-        let (Some(mut handle), Some(background)) = (self.handle.take(), in_background) else {
+        // Without a runtime nobody can wait.
+        let can_wait = tokio::runtime::Handle::try_current().is_ok();
+        let (Some(mut handle), true) = (self.handle.take(), can_wait) else {
             let completion = self.take_completion(reason);
             self.engine.complete_later(&*self.store, vec![completion]);
             return;
@@ -143,12 +144,13 @@ impl WaitedRun {
         let unreported = self.ended_with(cancelled.clone());
         let (engine, store) = (Arc::clone(&self.engine), Arc::clone(&self.store));
         let (invocation, taken) = (Arc::clone(&self.invocation), self.taken.clone());
-        background.spawn(async move {
+        let work = async move {
             let mut finished = handle.await.unwrap_or(unreported);
             finished.report.result = Err(cancelled);
             let completion = whole(&invocation, &taken, finished);
             engine.complete_later(&*store, vec![completion]);
-        });
+        };
+        drop(self.engine.supervisor.carry("ends", work));
     }
 
     /// Replaces the result by a failure that was found afterwards.

@@ -190,7 +190,7 @@ impl EventTypeService {
     ) -> Result<T, Error> {
         let engine = Arc::clone(&self.engine);
         let site = access.principal().scope().site_id();
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let written = write.await?;
             engine.functions_changed(site);
             Ok(written)

@@ -424,7 +424,7 @@ impl FunctionService {
     async fn write(&self, scope: TenantScope, change: FunctionChange) -> Result<Function, Error> {
         let is_active = change.function.is_active;
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let function = store.update_function(change).await?;
             if is_active {
                 engine.functions_changed(scope.site_id());
@@ -553,7 +553,7 @@ impl FunctionService {
         let scope = access.principal().scope();
         let function = self.find(access, slug).await?;
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let deleted = to_the_end(async move {
+        let deleted = to_the_end(&self.engine.supervisor, async move {
             store
                 .delete_function(function.id, engine.clock.now(), expected)
                 .await?;

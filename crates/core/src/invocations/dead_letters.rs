@@ -250,7 +250,7 @@ impl DeadLetterService {
         self.find_to_act(principal, id).await?;
         let scope = principal.scope();
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let discarded = store.discard(id, engine.clock.now()).await?;
             if discarded {
                 engine.tell_watchers(InvocationChanged {
@@ -353,7 +353,7 @@ impl DeadLetterService {
     /// One transaction; tells how many were dead and wait now.
     async fn write(&self, scope: TenantScope, redrives: Vec<Redrive>) -> Result<u64, Error> {
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let ids: Vec<_> = redrives.iter().map(|redrive| redrive.id).collect();
             let bus = Arc::clone(&engine.bus);
             let wake = Box::new(move || bus.tell(&News::WorkWaits));

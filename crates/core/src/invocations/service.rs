@@ -437,7 +437,7 @@ impl InvocationService {
         remember: Remember<Invocation>,
     ) -> Result<(), Error> {
         let (engine, store) = (Arc::clone(&self.engine), Arc::clone(store));
-        let written = to_the_end(async move {
+        let written = to_the_end(&self.engine.supervisor, async move {
             let change = completion.change();
             let written = store.complete_and_remember(completion.clone(), remember);
             match written.await {

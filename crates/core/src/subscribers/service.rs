@@ -476,7 +476,7 @@ impl SubscriberService {
     ) -> Result<T, StoreError> {
         let engine = Arc::clone(&self.engine);
         let site = principal.scope().site_id();
-        to_the_end(async move {
+        to_the_end(&self.engine.supervisor, async move {
             let written = write.await?;
             engine.functions_changed(site);
             Ok(written)

@@ -10,5 +10,6 @@ mod pre;
 mod publish;
 mod refusals;
 mod requests;
+mod stop;
 mod turns;
 mod world;

@@ -152,6 +152,7 @@ impl World {
             proxy: None,
             system: None,
         };
+        let supervisor = config.supervisor.clone();
         let executor = Executor::new(
             Arc::clone(&store),
             runtimes.clone(),
@@ -170,6 +171,7 @@ impl World {
             vault: Arc::new(Vault::new(&VaultKey::from([9; 32]))),
             catalogue: platform::catalogue(),
             settings,
+            supervisor,
         };
         let platform = Platform::new(PlatformParts {
             engine,

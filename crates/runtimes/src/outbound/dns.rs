@@ -9,7 +9,7 @@ use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
 };
 use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::{RuntimeProvider, Spawn, TokioHandle, TokioRuntimeProvider};
+use hickory_resolver::net::runtime::{RuntimeProvider, Spawn, TokioRuntimeProvider};
 use hickory_resolver::proto::rr::Name;
 use hickory_resolver::system_conf::read_system_conf;
 use reqwest::dns::{Addrs, Resolve, Resolving};
@@ -40,20 +40,20 @@ struct Provider {
 }
 
 #[derive(Clone)]
-struct Background {
-    tasks: TokioHandle,
-    supervisor: Supervisor,
-}
+struct Background(Supervisor);
 
 impl Spawn for Background {
     fn spawn_bg(&mut self, future: impl Future<Output = ()> + Send + 'static) {
+        let supervisor = self.0.clone();
         let work = async move {
             failpoint::hit(Point::LoopResolver);
-            future.await;
+            // It ends with its connection.
+            tokio::select! {
+                () = supervisor.stopped() => {}
+                () = future => {}
+            }
         };
-        // It ends with its connection.
-        self.tasks
-            .spawn_bg(self.supervisor.watch_passing("resolver", work));
+        self.0.spawn_passing("resolver", work);
     }
 }
 
@@ -121,14 +121,9 @@ impl GuardedDns {
             None => read_system_conf()?.0.into_parts().2,
         };
         let servers = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let network = TokioRuntimeProvider::default();
-        let background = Background {
-            tasks: network.create_handle(),
-            supervisor: supervisor.clone(),
-        };
         let provider = Provider {
-            network,
-            background,
+            network: TokioRuntimeProvider::default(),
+            background: Background(supervisor.clone()),
         };
         let mut builder = Resolver::builder_with_config(servers, provider);
         let options = builder.options_mut();

@@ -98,7 +98,7 @@ impl PythonRuntime {
         let warming = Arc::clone(&pool);
         // Its outcome is kept for `health`.
         let warm = async move { drop(warming.keeper().ready().await) };
-        runtime.spawn(pool.supervisor().watch_passing("warming", warm));
+        pool.supervisor().spawn_passing("warming", warm);
         Ok(Arc::new(Self {
             pool,
             outbound,

@@ -106,7 +106,8 @@ impl Body {
             self.state.lock().loaded = resident(process.pid);
         }
         self.rest(left, false);
-        tokio::spawn(supervisor.watch_passing("rest", watch(Arc::downgrade(self))));
+        let watching = watch(Arc::downgrade(self), supervisor.clone());
+        supervisor.spawn_passing("rest", watching);
     }
 
     /// A call begins.
@@ -192,10 +193,13 @@ impl Body {
 }
 
 /// Looks at a worker for as long as there is one.
-async fn watch(body: Weak<Body>) {
+async fn watch(body: Weak<Body>, supervisor: Supervisor) {
     let (mut pause, mut rest) = (SOON, 0);
     loop {
-        tokio::time::sleep(pause).await;
+        tokio::select! {
+            () = supervisor.stopped() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
         failpoint::hit(Point::LoopRest);
         let Some(body) = body.upgrade() else {
             return;

@@ -111,10 +111,10 @@ impl Watchdog {
             together,
         });
         let watching = Arc::clone(&watchdog);
-        std::thread::Builder::new()
+        let builder = std::thread::Builder::new()
             .name("tollgate-watchdog".to_owned())
-            .stack_size(256 * 1024)
-            .spawn(supervisor.watch_thread("watchdog", move || watching.watch()))?;
+            .stack_size(256 * 1024);
+        supervisor.thread("watchdog", builder, move || watching.watch())?;
         Ok(watchdog)
     }
 

@@ -252,6 +252,7 @@ impl TestApp {
             vault,
             catalogue: platform::catalogue(),
             settings,
+            supervisor: Supervisor::default(),
         };
         let platform = Platform::new(PlatformParts {
             engine,

@@ -41,6 +41,7 @@ pub use work::{Change, Made, Work};
 
 use crate::limits;
 use crate::site::TenantScope;
+use crate::supervise::Supervisor;
 use std::error::Error as StdError;
 use std::future::Future;
 use std::ops::Range;
@@ -214,7 +215,8 @@ fn subscribed(functions: u64) -> String {
     format!("{functions} {are} subscribed to this event type; unsubscribe them first")
 }
 
-/// Carries a write and what must follow it to the end, even if the caller's future is dropped.
+/// Carries a write and what must follow it to the end, even if the caller's future is dropped. `supervisor` owns it
+/// then, and a stop waits for it.
 ///
 /// For what memory keeps of the database: an invalidation that is dropped between a commit and
 /// itself would leave a stale copy for good.
@@ -222,9 +224,10 @@ fn subscribed(functions: u64) -> String {
 /// # Errors
 /// Those of `work`; [`StoreError::Failed`] when it panicked.
 pub(crate) async fn to_the_end<T: Send + 'static>(
+    supervisor: &Supervisor,
     work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
 ) -> Result<T, StoreError> {
-    let done = tokio::spawn(work).await;
+    let done = supervisor.carry("write", work).await;
     done.unwrap_or_else(|error| Err(StoreError::Failed(Box::new(error))))
 }
 

@@ -43,8 +43,7 @@ impl Pool {
         }
         if let Some(exit) = exit {
             let follow = follow(booked, exit);
-            self.runtime
-                .spawn(self.supervisor().watch_passing("worker", follow));
+            self.supervisor().spawn_passing("worker", follow);
         }
     }
 

@@ -103,7 +103,7 @@ impl Control {
     /// Carries orders out until the last handle is gone, it is told to end, or the zygote ends.
     pub(super) async fn run(
         self,
-        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut commands: mpsc::Receiver<Command>,
         process_end: oneshot::Receiver<String>,
     ) {
         // Both ways at once: if each side waited for the other to read, neither ever would.
@@ -142,7 +142,7 @@ impl Control {
     }
 
     /// Returns whether the end is wanted.
-    async fn send_all(&self, commands: &mut mpsc::UnboundedReceiver<Command>) -> bool {
+    async fn send_all(&self, commands: &mut mpsc::Receiver<Command>) -> bool {
         while let Some(command) = commands.recv().await {
             failpoint::hit(Point::LoopHost);
             let sent = match command {

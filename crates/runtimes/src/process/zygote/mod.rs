@@ -20,6 +20,7 @@ use crate::outbound::reply::ReplyRooms;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tollgate_core::confinement::Confinement;
 use tollgate_core::limits;
@@ -103,7 +104,7 @@ impl Rooms {
 /// workers along.
 #[derive(Clone)]
 pub(super) struct Zygote {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::Sender<Command>,
     pid: Arc<AtomicU32>,
     population: Arc<Population>,
     confinement: Confinement,
@@ -148,14 +149,13 @@ impl Zygote {
     ) -> ExitWatch {
         let (exit, watch) = watch::channel(None);
         self.population.workers.fetch_add(1, Ordering::SeqCst);
-        if let Err(refused) = self.commands.send(Command::Spawn {
+        if let Err(Command::Spawn { exit, .. }) = self.order(Command::Spawn {
             id,
             memory_mb,
             descriptors,
             body,
             exit,
-        }) && let Command::Spawn { exit, .. } = refused.0
-        {
+        }) {
             self.population.workers.fetch_sub(1, Ordering::SeqCst);
             exit.send_replace(Some(Exit::ZygoteGone));
         }
@@ -194,7 +194,7 @@ impl Zygote {
     /// Kills a worker with everything it started. Does not wait.
     pub(super) fn kill(&self, id: u64) {
         // A zygote that is gone took its workers along.
-        let _ = self.commands.send(Command::Kill { id });
+        let _ = self.order(Command::Kill { id });
     }
 
     /// Whether it can still be used.
@@ -224,6 +224,51 @@ impl Zygote {
     /// Has the zygote killed, by force if it does not obey. Does not wait.
     pub(super) fn abandon(&self) {
         // Refused only if that has happened already.
-        let _ = self.commands.send(Command::End);
+        let _ = self.order(Command::End);
+    }
+
+    /// Hands an order over, without waiting: it may come from a `Drop`. A zygote that has left so many orders undone that
+    /// there is no place for another is given up on, and with it goes whatever this one was about.
+    fn order(&self, order: Command) -> Result<(), Command> {
+        match self.commands.try_send(order) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(order)) => {
+                self.give_up_on();
+                Err(order)
+            }
+            Err(TrySendError::Closed(order)) => Err(order),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn one_that_leaves_its_orders_undone_is_given_up_on_and_loses_no_kill() {
+        let (commands, mut undone) = mpsc::channel(1);
+        let zygote = Zygote {
+            commands,
+            pid: Arc::default(),
+            population: Arc::default(),
+            confinement: Confinement::Off,
+            rooms: Rooms::new(),
+            weight: Arc::default(),
+            supervisor: Supervisor::default(),
+        };
+        zygote.kill(1);
+        assert!(zygote.is_alive());
+        zygote.kill(2);
+        assert!(!zygote.is_alive() && zygote.population.given_up.load(Ordering::SeqCst));
+        // A start that comes then is told so.
+        let pair = || UnixStream::pair().unwrap();
+        let [(a, b), (c, d)] = [pair(), pair()];
+        let body = Arc::new(Body::new(64, Arc::default()));
+        let exit = zygote.spawn(3, 64, [a, b, c, d].map(OwnedFd::from), body);
+        assert_eq!(*exit.borrow(), Some(Exit::ZygoteGone));
+        assert!(!zygote.has_workers());
+        assert!(matches!(undone.try_recv(), Ok(Command::Kill { id: 1 })));
     }
 }

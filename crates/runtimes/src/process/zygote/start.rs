@@ -27,13 +27,17 @@ use tokio::sync::{mpsc, oneshot};
 use tollgate_core::confinement::{Confinement, Wall};
 use tollgate_core::failpoint::{self, Point};
 use tollgate_core::limits;
-use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::Clock;
 
 /// How long a launcher may take until its host is ready.
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How long a zygote may take to kill its workers and end.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(2);
+/// Orders that a zygote may leave undone, for each worker that there may be (one start, and a kill from each who may want
+/// its end), at least and at most. One that leaves more is stuck.
+const ORDERS_PER_WORKER: usize = 4;
+const ORDERS_MIN: usize = 64;
+const ORDERS_MAX: usize = 16 * 1024;
 /// Why nothing is started any more.
 pub(super) const CLOSED: &str = "the runtime is shutting down";
 /// Bytes of the zygote's error output that are kept.
@@ -108,7 +112,7 @@ impl Zygote {
             started,
         };
         let shares = (rooms.of_site(), weight);
-        Ok(task.in_charge(confinement, shares, &config.supervisor, process_end))
+        Ok(task.in_charge(confinement, shares, config, process_end))
     }
 }
 
@@ -142,10 +146,11 @@ impl Control {
         self,
         confinement: Confinement,
         (rooms, weight): (Rooms, Arc<Weight>),
-        supervisor: &Supervisor,
+        config: &ProcessConfig,
         process_end: oneshot::Receiver<String>,
     ) -> Zygote {
-        let (commands, receiver) = mpsc::unbounded_channel();
+        let orders = config.workers_max.saturating_mul(ORDERS_PER_WORKER);
+        let (commands, receiver) = mpsc::channel(orders.clamp(ORDERS_MIN, ORDERS_MAX));
         let zygote = Zygote {
             commands,
             pid: Arc::clone(&self.pid),
@@ -153,9 +158,10 @@ impl Control {
             confinement,
             rooms,
             weight,
-            supervisor: supervisor.clone(),
+            supervisor: config.supervisor.clone(),
         };
-        tokio::spawn(supervisor.watch_passing("host", self.run(receiver, process_end)));
+        let work = self.run(receiver, process_end);
+        config.supervisor.spawn_passing("host", work);
         zygote
     }
 }
@@ -274,10 +280,12 @@ fn spawn_thread(
         let _ = ended.send(end);
         drop(started);
     };
-    std::thread::Builder::new()
+    let builder = std::thread::Builder::new()
         .name("tollgate-zygote".to_owned())
-        .stack_size(128 * 1024)
-        .spawn(config.supervisor.watch_thread("launcher", body))
+        .stack_size(128 * 1024);
+    config
+        .supervisor
+        .thread("launcher", builder, body)
         .map(drop)
         .map_err(|error| format!("no thread for the Python host: {error}"))
 }
