@@ -182,13 +182,13 @@ async fn claim(
     }
     let resolved = coordinator.resolve(taken).await;
     for (run, (room, held)) in resolved.into_iter().zip(places) {
-        take(shared, run, room, held);
+        take(shared, run, room, held).await;
     }
     Ok(round)
 }
 
 /// Lines a claimed row up, or records why it cannot run.
-fn take(shared: &Shared, run: Result<TaskRun, Box<Unrunnable>>, room: Room, held: Held) {
+async fn take(shared: &Shared, run: Result<TaskRun, Box<Unrunnable>>, room: Room, held: Held) {
     match run {
         Ok(run) => shared.turns.push(Queued { run, room, held }),
         Err(unrunnable) => {
