@@ -308,6 +308,16 @@ pub const SECRETS_PER_APP: usize = 200;
 pub const SECRET_BYTES: usize = 64 * 1024;
 /// Longest key of a secret.
 pub const SECRET_KEY_CHARS: usize = 128;
+/// Environment variables of one app or function, those of secrets counted: the C library looks through all of them.
+pub const ENV_VARIABLES: usize = 200;
+/// Their names and plain values together.
+pub const ENV_BYTES: usize = 64 * 1024;
+/// Longest name of one.
+pub const ENV_NAME_BYTES: usize = 128;
+/// Those of one app or function that have the value of a secret.
+pub const ENV_SECRETS: usize = 50;
+/// Values of secrets that one worker is given as variables.
+pub const ENV_SECRET_BYTES: usize = 1024 * 1024;
 /// Tags of one secret.
 pub const SECRET_TAGS: usize = 20;
 /// Secrets that one request names and gets with their values.

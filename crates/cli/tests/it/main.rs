@@ -23,5 +23,6 @@ mod slow_pre;
 mod stop;
 mod support;
 mod tenants;
+mod variables;
 mod walls;
 mod webhooks;

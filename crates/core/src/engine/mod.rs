@@ -329,10 +329,15 @@ impl Engine {
         let _ = self.host.set(host);
     }
 
+    /// What a function may read, whoever calls it.
+    pub(crate) fn own_app(&self, executable: &Executable) -> OwnApp {
+        OwnApp::of(executable, &self.told)
+    }
+
     /// Answers a function's `sdk_client`.
     pub(crate) fn host_of(&self, actor: Actor, executable: &Executable) -> Arc<dyn HostCalls> {
         match self.host.get() {
-            Some(factory) => factory.host(actor, OwnApp::of(executable, &self.told)),
+            Some(factory) => factory.host(actor, self.own_app(executable)),
             None => Arc::new(NobodysHost),
         }
     }

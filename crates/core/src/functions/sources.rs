@@ -173,9 +173,10 @@ fn new_headers(
     new
 }
 
-/// Adds what is wrong with limits and conditions.
+/// Adds what is wrong with limits, conditions and variables.
 pub(super) fn check_options(
     options: &FunctionOptions,
+    mode: ExecutionMode,
     users: UserShape,
     errors: &mut Vec<FieldError>,
 ) {
@@ -196,6 +197,12 @@ pub(super) fn check_options(
         ),
     ] {
         check_range(field, value, min, max, errors);
+    }
+    if mode == ExecutionMode::App {
+        options.variables.check(errors);
+    } else if !options.variables.is_empty() {
+        let message = "Only a function with execution_mode app has variables; leave them out";
+        errors.push(FieldError::new("env", message));
     }
     if let Some(Err(message)) = options.rate_limit.as_deref().map(str::parse::<Rate>) {
         errors.push(FieldError::new("rate_limit", message));

@@ -1,5 +1,6 @@
 //! In whose name a run acts: numbers, so that rights are asked anew whenever they are used.
 
+use crate::functions::Executable;
 use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocations::{Chain, Link, NewInvocation, OnBehalf};
 
@@ -27,6 +28,17 @@ impl Actor {
             chain: run.chain.with(Link(run.function_id, run.event)),
             from,
             version,
+        }
+    }
+
+    /// Of code that is loaded, which nobody has called.
+    pub(crate) fn nobody(executable: &Executable) -> Self {
+        Self {
+            site: executable.site_id,
+            user: None,
+            chain: Chain::new(vec![Link(executable.function_id, None)]),
+            from: 0,
+            version: executable.version_id,
         }
     }
 

@@ -320,6 +320,7 @@ async fn first_start(platform: &Platform) -> Principal {
                 name: APP.into(),
                 slug: None,
                 description: String::new(),
+                variables: Default::default(),
             };
             platform
                 .apps
