@@ -398,6 +398,13 @@ pub const OUTBOUND_SITES: usize = 256;
 pub const REPLY_HEADERS: usize = 100;
 /// Longest name of an event type.
 pub const EVENT_NAME_BYTES: usize = 64;
+/// Largest params that are made of a raw request: its body stands in them as text and in base64.
+pub const RAW_PARAMS_BYTES: usize = 4 * REQUEST_BODY_BYTES;
+const _: () = assert!(RAW_PARAMS_BYTES < FRAME_BYTES);
+/// Headers of an HTTP answer that a function gives.
+pub const RAW_HEADERS: usize = 50;
+/// Their names and values together.
+pub const RAW_HEADER_BYTES: usize = 16 * 1024;
 /// Names of event types that one process reads from storage beside those that it registers; a record of
 /// one more cannot be read. As many as 200 sites may ever declare.
 pub const EVENT_NAMES: usize = 200 * EVENT_NAMES_PER_SITE;

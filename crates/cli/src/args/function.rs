@@ -132,6 +132,9 @@ pub(crate) struct Deploy {
     /// Whether everybody may call it, without a credential
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) public: Option<bool>,
+    /// What public calls give it: the "json" of their body, or the "raw" request
+    #[arg(long, value_name = "FORM", value_parser = ["json", "raw"])]
+    pub(crate) request: Option<String>,
     /// Whether calls are queued unless they say otherwise
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) r#async: Option<bool>,

@@ -455,6 +455,7 @@ fn options(args: &Deploy) -> Result<Map<String, Value>, AnyError> {
         "filter_conditions",
         args.filter_conditions.as_deref().map(or_none),
     );
+    put("request", args.request.as_ref().map(|text| json!(text)));
     put("is_public", args.public.map(|it| json!(it)));
     put("async_mode", args.r#async.map(|it| json!(it)));
     put(

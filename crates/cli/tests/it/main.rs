@@ -15,6 +15,7 @@ mod kill;
 mod official_client;
 mod openapi_document;
 mod own_events;
+mod raw_requests;
 mod redaction;
 mod secrets;
 mod shares;

@@ -2,6 +2,7 @@
 
 mod grants;
 mod model;
+mod raw;
 mod service;
 mod sources;
 mod variables;
@@ -10,6 +11,7 @@ pub mod webhook;
 pub use grants::RightsInput;
 pub(crate) use grants::{may_name_secrets, may_replace};
 pub use model::*;
+pub use raw::{RawAnswer, RawRequest, RequestForm};
 pub use service::{
     CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
 };

@@ -2,6 +2,7 @@
 //!
 //! Must never run anything: running is the business of the runtimes behind [`crate::ports`].
 
+use super::raw::RequestForm;
 use super::variables::{InForce, Variables, VariablesRevision};
 use crate::egress::EgressHosts;
 use crate::ids::{AppId, FunctionId, SiteId, VersionId};
@@ -73,6 +74,9 @@ pub struct FunctionOptions {
     pub network: Network,
     /// A condition that must hold, beside each subscription's own.
     pub filter_conditions: Option<String>,
+    /// What it is given of a public call.
+    #[serde(default)]
+    pub request: RequestForm,
     /// Its own environment variables.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub variables: Variables,

@@ -1,7 +1,8 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
 use super::grants::{RightsInput, may_change_what_runs, may_name_secrets, may_replace};
-use super::sources::{Given, HeadersChange, check_options, source};
+use super::raw::RequestForm;
+use super::sources::{Given, HeadersChange, check_options, check_request, source};
 use super::variables::{Variables, VariablesChange};
 use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
@@ -93,6 +94,8 @@ pub struct UpdateFunction {
     pub network: Option<Network>,
     /// A condition for running at all.
     pub filter_conditions: Option<Option<String>>,
+    /// What it is given of a public call.
+    pub request: Option<RequestForm>,
     /// Environment variables.
     pub env: Option<VariablesChange>,
     /// Environment variables that have the value of a secret.
@@ -170,6 +173,7 @@ impl FunctionService {
         check_texts((&look.name, &look.description), None, &mut errors);
         let (users, app) = (self.engine.catalogue.users(), access.app().id);
         check_options(&look.options, look.execution_mode, users, &mut errors);
+        check_request(Some(look.options.request), look.is_public, &mut errors);
         let own = &look.options.variables;
         self.engine
             .check_secrets(scope, Some(app), own, &mut errors)
@@ -400,6 +404,7 @@ impl FunctionService {
         let new = (wished.name.as_str(), wished.description.as_str());
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
         self.check_values(scope, &wished, &mut errors).await?;
+        check_request(look.request, wished.is_public, &mut errors);
         let source = self.new_source(scope, &before, look).await?;
         if let Some(source) = &source {
             self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
@@ -786,6 +791,7 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             max_attempts: input.max_attempts.unwrap_or(old.max_attempts),
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
+            request: input.request.unwrap_or(old.request),
             variables: old.variables.changed(input.env, input.secret_env),
         },
         ..before

@@ -2,7 +2,7 @@
 //! its mode has, and the limits around it. What its mode does not have is refused.
 
 use crate::events::UserShape;
-use crate::functions::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
+use crate::functions::{Environment, ExecutionMode, FunctionOptions, HIDDEN, RequestForm, Source};
 use crate::limits;
 use crate::rate::Rate;
 use crate::text::prefix;
@@ -171,6 +171,18 @@ fn new_headers(
         }
     }
     new
+}
+
+/// Adds that a function which nobody calls without a credential is to be given raw requests.
+pub(super) fn check_request(
+    form: Option<RequestForm>,
+    is_public: bool,
+    errors: &mut Vec<FieldError>,
+) {
+    if form == Some(RequestForm::Raw) && !is_public {
+        let message = "Only a public function is given raw requests; set is_public as well";
+        errors.push(FieldError::new("request", message));
+    }
 }
 
 /// Adds what is wrong with limits, conditions and variables.

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use tollgate_core::draft::Faults;
 use tollgate_core::functions::{
     self, Environment, ExecutionMode, Function, FunctionOptions, HeadersChange, Network,
-    RightsInput, Variables, VariablesChange,
+    RequestForm, RightsInput, Variables, VariablesChange,
 };
 use tollgate_core::limits;
 use tollgate_core::rights::{ActsAs, GrantScope, right};
@@ -62,6 +62,9 @@ pub(crate) struct CreateFunction {
     #[schema(schema_with = words::network_or_null)]
     network: Option<Network>,
     filter_conditions: Option<String>,
+    /// Of public functions: `json` (unless set), the `params` of the body; or `raw`, the request itself.
+    #[schema(schema_with = words::request_form_or_null)]
+    request: Option<RequestForm>,
     /// Of `app` functions: environment variables. They hide those of the app.
     env: Option<BTreeMap<String, String>>,
     /// Of `app` functions: environment variables that have the value of a secret of the app or the site, each with
@@ -101,6 +104,7 @@ impl From<CreateFunction> for functions::CreateFunction {
                 max_attempts: request.max_attempts,
                 network: request.network.unwrap_or_default(),
                 filter_conditions: request.filter_conditions,
+                request: request.request.unwrap_or_default(),
                 variables: Variables {
                     env: request.env.unwrap_or_default(),
                     secret_env: request.secret_env.unwrap_or_default(),
@@ -229,6 +233,10 @@ pub(crate) struct UpdateFunction {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     filter_conditions: Option<Option<String>>,
+    /// `json` when it is `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = words::request_form_or_null)]
+    request: Option<Option<RequestForm>>,
     /// They replace the old ones, unless the body is a merge patch.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]
@@ -311,6 +319,7 @@ impl UpdateFunction {
         functions::UpdateFunction {
             env,
             secret_env,
+            request: self.request.map(Option::unwrap_or_default),
             name: self.name,
             description: self.description.map(Option::unwrap_or_default),
             code: self.code,
