@@ -8,7 +8,7 @@ use tollgate_core::auth::DEFAULT_SITE;
 use tollgate_core::error::Error;
 use tollgate_core::events::EventType;
 use tollgate_core::functions::{
-    CreateFunction, Environment, ExecutionMode, FunctionOptions, RightsInput,
+    CreateFunction, Environment, ExecutionMode, FunctionOptions, RightsInput, Variables,
 };
 use tollgate_core::platform::Platform;
 use tollgate_core::ports::store::Conflict;
@@ -71,6 +71,7 @@ pub(crate) async fn install(
         name: "User Management".to_owned(),
         slug: Some(APP.to_owned()),
         description: "The demo's example functions".to_owned(),
+        variables: Variables::default(),
     };
     exists_already(
         platform

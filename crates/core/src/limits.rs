@@ -308,6 +308,16 @@ pub const SECRETS_PER_APP: usize = 200;
 pub const SECRET_BYTES: usize = 64 * 1024;
 /// Longest key of a secret.
 pub const SECRET_KEY_CHARS: usize = 128;
+/// Environment variables of one app or function, those of secrets counted: the C library looks through all of them.
+pub const ENV_VARIABLES: usize = 200;
+/// Their names and plain values together.
+pub const ENV_BYTES: usize = 64 * 1024;
+/// Longest name of one.
+pub const ENV_NAME_BYTES: usize = 128;
+/// Those of one app or function that have the value of a secret.
+pub const ENV_SECRETS: usize = 50;
+/// Values of secrets that one worker is given as variables.
+pub const ENV_SECRET_BYTES: usize = 1024 * 1024;
 /// Tags of one secret.
 pub const SECRET_TAGS: usize = 20;
 /// Secrets that one request names and gets with their values.
@@ -396,6 +406,13 @@ pub const CALLERS_IN_MEMORY: usize = 10_000;
 pub const KEPT_IN_MEMORY: usize = 50_000;
 /// Longest name of an event type.
 pub const EVENT_NAME_BYTES: usize = 64;
+/// Largest params that are made of a raw request: its body stands in them as text and in base64.
+pub const RAW_PARAMS_BYTES: usize = 4 * REQUEST_BODY_BYTES;
+const _: () = assert!(RAW_PARAMS_BYTES < FRAME_BYTES);
+/// Headers of an HTTP answer that a function gives.
+pub const RAW_HEADERS: usize = 50;
+/// Their names and values together.
+pub const RAW_HEADER_BYTES: usize = 16 * 1024;
 /// Names of event types that one process reads from storage beside those that it registers; a record of
 /// one more cannot be read. As many as 200 sites may ever declare.
 pub const EVENT_NAMES: usize = 200 * EVENT_NAMES_PER_SITE;

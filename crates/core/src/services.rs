@@ -14,7 +14,7 @@ use crate::ports::runtime::Runtimes;
 use crate::ports::store::Store;
 use crate::rights::{Access, Actor, Principal};
 use crate::room::Taken;
-use crate::secrets::SecretService;
+use crate::secrets::{OfEngine, SecretService};
 use crate::subscribers::SubscriberService;
 use crate::time::Clock;
 use std::sync::Arc;
@@ -54,6 +54,9 @@ impl Services {
     /// The services of `engine`.
     pub fn new(engine: &Arc<Engine>) -> Arc<Self> {
         let (store, clock) = (Arc::clone(&engine.store), Arc::clone(&engine.clock));
+        for runtime in engine.runtimes.all() {
+            runtime.attach(Arc::new(OfEngine::new(engine)));
+        }
         let engine = || Arc::clone(engine);
         Arc::new(Self {
             apps: AppService::new(engine()),

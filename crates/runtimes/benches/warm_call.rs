@@ -95,6 +95,7 @@ fn function() -> Arc<Executable> {
         options: FunctionOptions::default(),
         acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
+        in_force: Arc::default(),
     })
 }
 

@@ -19,8 +19,8 @@ use tollgate_core::egress::EgressHosts;
 use tollgate_core::engine::verdict::{No, refusal_in};
 use tollgate_core::events::{EventType, Phase};
 use tollgate_core::functions::webhook::{FindSecrets, WebhookState, signature};
-use tollgate_core::functions::{Executable, Source};
-use tollgate_core::ids::{EventId, FunctionId, SiteId, VersionId};
+use tollgate_core::functions::{Executable, Image, Source};
+use tollgate_core::ids::{EventId, FunctionId, SiteId};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
@@ -528,7 +528,8 @@ impl Runtime for ProxyRuntime {
 
     fn keep(&self, _: &Arc<Executable>, _: bool) {}
 
-    fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
+    fn retire(&self, site: SiteId, function: FunctionId, active: Option<Image>) {
+        let active = active.map(|active| active.version);
         self.breakers.retire(site, function, active);
     }
 

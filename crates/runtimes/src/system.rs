@@ -14,8 +14,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::functions::{CallContext, Executable, Source};
-use tollgate_core::ids::{FunctionId, SiteId, VersionId};
+use tollgate_core::functions::{CallContext, Executable, Image, Source};
+use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::limits;
@@ -201,7 +201,7 @@ impl Runtime for SystemRuntime {
 
     fn keep(&self, _: &Arc<Executable>, _: bool) {}
 
-    fn retire(&self, _: SiteId, _: FunctionId, _: Option<VersionId>) {}
+    fn retire(&self, _: SiteId, _: FunctionId, _: Option<Image>) {}
 
     fn health(&self) -> Result<String, String> {
         Ok(format!("{} registered", self.functions.len()))

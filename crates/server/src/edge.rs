@@ -24,6 +24,10 @@ const REQUEST_ID_BYTES: usize = 128;
 /// The name of a route that does not exist.
 const NO_ROUTE: &str = "none";
 
+/// Marks an answer that a function gave, whose status says nothing about the server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OfFunction;
+
 /// The outermost layer of the router.
 pub(crate) async fn edge(
     State(app): State<AppState>,
@@ -37,7 +41,8 @@ pub(crate) async fn edge(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let uri = request.uri().clone();
     let mut response = next.run(request).await;
-    if response.status() == StatusCode::INTERNAL_SERVER_ERROR {
+    let is_own = response.extensions().get::<OfFunction>().is_none();
+    if is_own && response.status() == StatusCode::INTERNAL_SERVER_ERROR {
         name_the_request(&mut response, &id);
     }
     let took = app.clock().monotonic().saturating_duration_since(began);

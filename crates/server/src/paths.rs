@@ -5,6 +5,10 @@
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 
+/// The address of a request as it was sent, where routing uses another spelling.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked(pub(crate) Uri);
+
 /// The one path under `/api/` that is a file. Names of users may end in `.json` as well.
 const DOCUMENT: &str = "/api/openapi.json";
 

@@ -224,7 +224,8 @@ impl Service<Request> for Routes {
 
     fn call(&mut self, mut request: Request) -> Self::Future {
         if let Some(uri) = paths::routed(request.uri()) {
-            *request.uri_mut() = uri;
+            let asked = std::mem::replace(request.uri_mut(), uri);
+            request.extensions_mut().insert(paths::Asked(asked));
         }
         Box::pin(Router::clone(&self.0).oneshot(request))
     }

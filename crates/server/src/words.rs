@@ -6,7 +6,7 @@ use tollgate_core::confinement::Wall;
 use tollgate_core::engine::Hindrance;
 use tollgate_core::events::EventType;
 use tollgate_core::functions::webhook::Circuit;
-use tollgate_core::functions::{Environment, ExecutionMode, Network};
+use tollgate_core::functions::{Environment, ExecutionMode, Network, RequestForm};
 use tollgate_core::invocations::{LOG_LEVELS, LOGGERS, Trigger, VerdictKind};
 use tollgate_core::limits;
 use tollgate_core::platform;
@@ -61,6 +61,7 @@ words! {
     execution_mode execution_mode_or_null ExecutionMode,
     environment environment_or_null Environment,
     network network_or_null Network,
+    request_form request_form_or_null RequestForm,
     on_timeout on_timeout_or_null OnTimeout,
     state state_or_null State,
     trigger trigger_or_null Trigger,

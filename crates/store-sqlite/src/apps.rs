@@ -7,30 +7,31 @@ use crate::idempotency;
 use crate::ids::inserted;
 use crate::listing::bounds;
 use crate::open::Scoped;
-use crate::rows::{Record, all, count, exists, first, write};
+use crate::rows::{Record, all, count, exists, first, json, write};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use tollgate_core::apps::App;
+use tollgate_core::functions::Variables;
 use tollgate_core::ids::AppId;
 use tollgate_core::ports::store::{AppStore, Conflict, NewApp, Page, PageRequest, StoreError};
 use tollgate_core::time::Timestamp;
 
 const LIST: &str = "
-    SELECT id, name, slug, description, created_at, updated_at FROM apps
+    SELECT id, name, slug, description, variables, created_at, updated_at FROM apps
     WHERE site_id = ?1 AND deleted_at IS NULL ORDER BY slug LIMIT ?2 OFFSET ?3";
 const COUNT: &str = "SELECT COUNT(*) FROM apps WHERE site_id = ?1 AND deleted_at IS NULL";
 const BY_SLUG: &str = "
-    SELECT id, name, slug, description, created_at, updated_at FROM apps
+    SELECT id, name, slug, description, variables, created_at, updated_at FROM apps
     WHERE site_id = ?1 AND slug = ?2 AND deleted_at IS NULL";
 const BY_ID: &str = "
-    SELECT id, name, slug, description, created_at, updated_at FROM apps
+    SELECT id, name, slug, description, variables, created_at, updated_at FROM apps
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const EXISTS: &str = "SELECT 1 FROM apps WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const INSERT: &str = "
-    INSERT INTO apps (site_id, name, slug, description, created_at, updated_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT DO NOTHING";
+    INSERT INTO apps (site_id, name, slug, description, created_at, updated_at, variables)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6) ON CONFLICT DO NOTHING";
 const UPDATE: &str = "
-    UPDATE apps SET name = ?3, description = ?4, updated_at = ?5
+    UPDATE apps SET name = ?3, description = ?4, updated_at = ?5, variables = ?6
     WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
 const DELETE: &str = "
     UPDATE apps SET deleted_at = ?3 WHERE site_id = ?1 AND id = ?2 AND deleted_at IS NULL";
@@ -48,6 +49,7 @@ fn read(row: &Row<'_>) -> DbResult<App> {
         name: row.shown_text("name")?,
         slug: row.shown_name("slug")?,
         description: row.shown_text("description")?,
+        variables: row.shown_json("variables", Variables::default())?,
         created_at: row.time("created_at")?,
         updated_at: row.time("updated_at")?,
         damaged: row.damaged(),
@@ -62,7 +64,8 @@ fn insert(connection: &Connection, site: i64, app: &NewApp) -> DbResult<App> {
         app.name,
         app.slug,
         app.description,
-        created_at.as_micros()
+        created_at.as_micros(),
+        json(&app.variables)?,
     ];
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
@@ -72,6 +75,7 @@ fn insert(connection: &Connection, site: i64, app: &NewApp) -> DbResult<App> {
         name: app.name.clone(),
         slug: app.slug.clone(),
         description: app.description.clone(),
+        variables: app.variables.clone(),
         created_at,
         updated_at: created_at,
         damaged: Vec::new(),
@@ -95,7 +99,8 @@ fn update(
         app.id.0,
         app.name,
         app.description,
-        app.updated_at.as_micros()
+        app.updated_at.as_micros(),
+        json(&app.variables)?,
     ];
     if write(connection, UPDATE, values)? == 0 {
         return Err(Conflict::Gone.into());

@@ -11,12 +11,12 @@ use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use tollgate_core::functions::webhook::SealedSecrets;
 use tollgate_core::functions::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
-    VersionEntry,
+    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, InForce,
+    Source, Variables, VersionEntry,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
 use tollgate_core::ports::store::{
-    Conflict, FunctionChange, FunctionStore, NewFunction, Page, PageRequest, StoreError,
+    Conflict, FunctionChange, FunctionStore, Instead, NewFunction, Page, PageRequest, StoreError,
 };
 use tollgate_core::rights::{ActsAs, Ceiling, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::time::Timestamp;
@@ -140,7 +140,7 @@ macro_rules! executable_columns {
     () => {
         "v.id, f.site_id, s.slug AS site_slug, f.app_id, a.slug AS app_slug, \
          f.id AS function_id, f.name AS function_name, f.slug AS function_slug, v.number, \
-         v.source, f.options, f.acts_as, s.egress_hosts"
+         v.source, f.options, f.acts_as, s.egress_hosts, a.variables AS app_variables"
     };
 }
 /// The tables that they come from, beside `functions f`.
@@ -155,8 +155,25 @@ pub(crate) use {executable_columns, executable_joins};
 
 /// What surrounds a function that is not stored yet.
 const SURROUNDINGS: &str = "
-    SELECT s.slug AS site_slug, a.slug AS app_slug, s.egress_hosts
+    SELECT s.slug AS site_slug, a.slug AS app_slug, s.egress_hosts, a.variables AS app_variables
     FROM apps a JOIN sites s ON s.id = a.site_id WHERE a.site_id = ?1 AND a.id = ?2";
+
+/// Whose the secret is that functions of app ?2 read under key ?3, and when it was last written: the app's own hides
+/// the site's, which is 0.
+const STAMP: &str = "
+    SELECT app_id, updated_at FROM secrets WHERE site_id = ?1 AND app_id IN (0, ?2) AND key = ?3
+    ORDER BY app_id DESC LIMIT 1";
+/// Those of all apps where ?2 is 0. One that cannot be read is run by nobody.
+const WITH_SECRET: &str = "
+    SELECT f.id FROM functions f JOIN apps a ON a.id = f.app_id AND a.site_id = f.site_id
+    WHERE f.site_id = ?1 AND ?2 IN (0, f.app_id) AND f.is_active = 1 AND f.deleted_at IS NULL
+        AND ?3 IN (
+            SELECT value FROM json_each(
+                iif(json_valid(f.options), f.options, '{}'), '$.variables.secret_env')
+            UNION ALL
+            SELECT value FROM json_each(
+                iif(json_valid(a.variables), a.variables, '{}'), '$.secret_env'))
+    ORDER BY f.id";
 
 const EXECUTABLE: &str = concat!(
     "SELECT ",
@@ -185,9 +202,13 @@ const CEILING: &str = "
         AND v.id = COALESCE(?3, v.id) AND (?3 IS NOT NULL OR v.number = f.version)
     WHERE f.site_id = ?1 AND f.id = ?2 AND f.deleted_at IS NULL";
 
-pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> {
+pub(crate) fn read_executable(
+    connection: &Connection,
+    row: &mut Record<'_, '_>,
+    instead: Instead<'_>,
+) -> DbResult<Executable> {
     let version_id = VersionId(row.get("id")?);
-    Ok(Executable {
+    let mut executable = Executable {
         site_id: SiteId(row.get("site_id")?),
         site_slug: row.get("site_slug")?,
         app_id: AppId(row.get("app_id")?),
@@ -201,7 +222,35 @@ pub(crate) fn read_executable(row: &mut Record<'_, '_>) -> DbResult<Executable> 
         options: row.json("options")?,
         acts_as: row.word("acts_as", ActsAs::from_text)?,
         egress_hosts: row.json("egress_hosts")?,
-    })
+        in_force: Arc::default(),
+    };
+    let of_app = row.json("app_variables")?;
+    if let Some(options) = instead.options {
+        executable.options.clone_from(options);
+    }
+    put_in_force(
+        connection,
+        &mut executable,
+        instead.of_app.unwrap_or(&of_app),
+    )?;
+    Ok(executable)
+}
+
+/// Gives an executable the variables of its options, over those of its app.
+fn put_in_force(
+    connection: &Connection,
+    executable: &mut Executable,
+    of_app: &Variables,
+) -> DbResult<()> {
+    let (site, app) = (executable.site_id.0, executable.app_id.0);
+    let stamp = |key: &str| {
+        first(connection, STAMP, params![site, app, key], |row| {
+            Ok((row.get(0)?, Timestamp::from_micros(row.get(1)?)))
+        })
+    };
+    let found = InForce::new(&executable.options.variables, of_app, stamp)?;
+    executable.in_force = Arc::new(found);
+    Ok(())
 }
 
 /// What a function declares; `granted_by_username` stands between the columns of who did.
@@ -522,7 +571,7 @@ impl FunctionStore for Scoped {
             first(connection, SURROUNDINGS, values, |row| {
                 let mut row = Record::new("apps", row);
                 let (id, version_id) = function.ids.unwrap_or((FunctionId(0), VersionId(0)));
-                Ok(Executable {
+                let mut executable = Executable {
                     site_id: SiteId(self.site()),
                     site_slug: row.get("site_slug")?,
                     app_id: function.app_id,
@@ -536,7 +585,11 @@ impl FunctionStore for Scoped {
                     options: function.options.clone(),
                     acts_as: function.rights.acts_as,
                     egress_hosts: row.json("egress_hosts")?,
-                })
+                    in_force: Arc::default(),
+                };
+                let of_app = row.json("app_variables")?;
+                put_in_force(connection, &mut executable, &of_app)?;
+                Ok(executable)
             })
         })
     }
@@ -634,7 +687,8 @@ impl FunctionStore for Scoped {
     async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError> {
         self.inner.readers.look_up(|connection| {
             first(connection, EXECUTABLE, params![self.site(), id.0], |row| {
-                read_executable(&mut Record::new("function_versions", row))
+                let mut row = Record::new("function_versions", row);
+                read_executable(connection, &mut row, Instead::default())
             })
         })
     }
@@ -643,13 +697,31 @@ impl FunctionStore for Scoped {
         &self,
         id: FunctionId,
         number: u32,
+        instead: Instead<'_>,
     ) -> Result<Option<Executable>, StoreError> {
         self.inner.readers.look_up(|connection| {
             let values = params![self.site(), id.0, number];
             first(connection, EXECUTABLE_OF, values, |row| {
-                read_executable(&mut Record::new("function_versions", row))
+                let mut row = Record::new("function_versions", row);
+                read_executable(connection, &mut row, instead)
             })
         })
+    }
+
+    async fn functions_with_secret(
+        &self,
+        app: Option<AppId>,
+        key: &str,
+    ) -> Result<Vec<FunctionId>, StoreError> {
+        let (site, app, key) = (self.site(), app.map_or(0, |app| app.0), key.to_owned());
+        self.inner
+            .readers
+            .list(move |connection| {
+                all(connection, WITH_SECRET, params![site, app, key], |row| {
+                    Ok(FunctionId(row.get(0)?))
+                })
+            })
+            .await
     }
 }
 
@@ -695,6 +767,9 @@ pub(crate) fn webhook_secrets(
 }
 
 /// Shared form for callers that keep it.
-pub(crate) fn shared(row: &mut Record<'_, '_>) -> DbResult<Arc<Executable>> {
-    read_executable(row).map(Arc::new)
+pub(crate) fn shared(
+    connection: &Connection,
+    row: &mut Record<'_, '_>,
+) -> DbResult<Arc<Executable>> {
+    read_executable(connection, row, Instead::default()).map(Arc::new)
 }

@@ -54,6 +54,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(14, "0014", "requests"),
     migration!(15, "0015", "event_types"),
     migration!(16, "0016", "lists_by_time"),
+    migration!(17, "0017", "variables"),
 ];
 
 const CREATE_TABLE: &str = "

@@ -100,7 +100,11 @@ fn read(row: &Row<'_>) -> DbResult<Subscriber> {
 }
 
 /// None for one that events of its type pass over.
-fn read_subscription(row: &Row<'_>, event: EventType) -> DbResult<Option<Subscription>> {
+fn read_subscription(
+    connection: &Connection,
+    row: &Row<'_>,
+    event: EventType,
+) -> DbResult<Option<Subscription>> {
     let mut row = Record::new("subscribers", row);
     let id = SubscriberId(row.get("id")?);
     let options = read_options(&mut row)?;
@@ -113,7 +117,7 @@ fn read_subscription(row: &Row<'_>, event: EventType) -> DbResult<Option<Subscri
         id,
         options,
         closed,
-        executable: shared(&mut row)?,
+        executable: shared(connection, &mut row)?,
     }))
 }
 
@@ -217,7 +221,7 @@ impl SubscriberStore for Scoped {
         self.inner.readers.look_up(|connection| {
             let values = params![self.site(), event.as_str()];
             let found = all(connection, TO_RUN, values, |row| {
-                read_subscription(row, event)
+                read_subscription(connection, row, event)
             })?;
             Ok(found.into_iter().flatten().collect())
         })

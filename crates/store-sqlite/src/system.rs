@@ -20,7 +20,7 @@ use tollgate_core::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, Ver
 use tollgate_core::invocations::retention::Retention;
 use tollgate_core::invocations::{Completion, Hold, Started};
 use tollgate_core::ports::store::{
-    Claimed, Conflict, CredentialOwner, DueLines, Epoch, IdBlock, IdKind, KeyOwner, Line,
+    Claimed, Conflict, CredentialOwner, DueLines, Epoch, IdBlock, IdKind, Instead, KeyOwner, Line,
     LoginRecord, Recovered, StoreError, Swept, SystemStore, Token, TokenKind,
 };
 use tollgate_core::rights::Ceiling;
@@ -476,7 +476,8 @@ impl SystemStore for System {
     ) -> Result<Option<Executable>, StoreError> {
         self.inner.readers.look_up(|connection| {
             first(connection, ACTIVE, params![site.0, function.0], |row| {
-                read_executable(&mut Record::new("function_versions", row))
+                let mut row = Record::new("function_versions", row);
+                read_executable(connection, &mut row, Instead::default())
             })
         })
     }
@@ -488,7 +489,8 @@ impl SystemStore for System {
     ) -> Result<Option<Executable>, StoreError> {
         self.inner.readers.look_up(|connection| {
             first(connection, EXECUTABLE, params![site.0, version.0], |row| {
-                read_executable(&mut Record::new("function_versions", row))
+                let mut row = Record::new("function_versions", row);
+                read_executable(connection, &mut row, Instead::default())
             })
         })
     }

@@ -215,6 +215,7 @@ async fn an_unknown_site_takes_no_data() {
         name: "x".into(),
         slug: "x".into(),
         description: String::new(),
+        variables: tollgate_core::functions::Variables::default(),
         created_at: tollgate_core::time::Timestamp::from_micros(0),
         remember: None,
     };

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use tokio::sync::{Notify, Semaphore};
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::functions::{Executable, Source};
-use tollgate_core::ids::{FunctionId, SiteId, VersionId};
+use tollgate_core::functions::{Executable, Image, Source};
+use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
@@ -294,7 +294,7 @@ impl Runtime for FakeRuntime {
         }
     }
 
-    fn retire(&self, _: SiteId, _: FunctionId, _: Option<VersionId>) {}
+    fn retire(&self, _: SiteId, _: FunctionId, _: Option<Image>) {}
 
     fn health(&self) -> Result<String, String> {
         Ok("fake".to_owned())

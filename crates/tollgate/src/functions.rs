@@ -8,6 +8,7 @@ use tollgate_core::error::Error;
 use tollgate_core::events::LifecycleEvent;
 use tollgate_core::functions::{
     CreateFunction, Environment, ExecutionMode, FunctionOptions, RightsInput, UpdateFunction,
+    Variables,
 };
 use tollgate_core::ids::FunctionId;
 use tollgate_core::ports::store::Conflict;
@@ -56,6 +57,7 @@ impl Tollgate {
             name: slug.to_owned(),
             slug: Some(slug.to_owned()),
             description: String::new(),
+            variables: Variables::default(),
         };
         let access = tollgate_core::rights::SiteAccess::check(program.clone())?;
         match self

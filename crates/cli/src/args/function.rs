@@ -1,6 +1,6 @@
 //! `tollgate function`.
 
-use super::{Remote, Sure, Times};
+use super::{Remote, Sure, Times, Variables};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -127,9 +127,14 @@ pub(crate) struct Deploy {
     /// A condition (CEL) for running at all, of whatever subscription; "none" for no condition
     #[arg(long, value_name = "CEL")]
     pub(crate) filter_conditions: Option<String>,
+    #[command(flatten)]
+    pub(crate) variables: Variables,
     /// Whether everybody may call it, without a credential
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) public: Option<bool>,
+    /// What public calls give it: the "json" of their body, or the "raw" request
+    #[arg(long, value_name = "FORM", value_parser = ["json", "raw"])]
+    pub(crate) request: Option<String>,
     /// Whether calls are queued unless they say otherwise
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub(crate) r#async: Option<bool>,
@@ -220,6 +225,12 @@ pub(crate) struct FunctionRun {
     /// File: secrets, a line KEY=VALUE for each
     #[arg(long, value_name = "FILE")]
     pub(crate) env_file: Option<PathBuf>,
+    /// File: an environment variable; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+    /// File: an environment variable that has the value of a secret of --secret or --env-file; may be repeated
+    #[arg(long, value_name = "NAME=KEY")]
+    pub(crate) secret_env: Vec<String>,
     /// File: it may make requests, as a function with network "egress"
     #[arg(long)]
     pub(crate) egress: bool,

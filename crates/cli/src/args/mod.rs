@@ -3,10 +3,12 @@
 mod admin;
 mod function;
 mod runs;
+mod variables;
 
 pub(crate) use admin::{Admin, AdminUser, Backup, NewPassword, Site};
 pub(crate) use function::{Deploy, Function, FunctionLogs, FunctionRun, Subscription};
 pub(crate) use runs::{DeadLetterFilter, DeadLetters, Invocations, RunFilter};
+pub(crate) use variables::Variables;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde_json::{Map, Value};
@@ -214,6 +216,21 @@ pub(crate) enum App {
         app: String,
         #[command(flatten)]
         times: Times,
+        #[command(flatten)]
+        remote: Remote,
+    },
+    /// Change an app: its name, its description, the environment variables of all its functions
+    Update {
+        /// The app's slug
+        app: String,
+        /// Its name for people
+        #[arg(long)]
+        name: Option<String>,
+        /// What it is for
+        #[arg(long)]
+        description: Option<String>,
+        #[command(flatten)]
+        variables: Variables,
         #[command(flatten)]
         remote: Remote,
     },

@@ -1,11 +1,12 @@
 //! `tollgate app`.
 
-use super::Context;
 use super::names::{self, segment, text};
+use super::{Context, variables};
 use crate::CommandResult;
-use crate::args::{App, Remote};
+use crate::args::{App, Remote, Variables};
 use crate::client::Answer;
 use crate::terminal::{Cell, Table, plural};
+use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
 
@@ -33,6 +34,16 @@ pub(super) async fn run(context: Context<'_>, command: App) -> CommandResult {
             Ok(())
         }
         App::Show { app, times, remote } => show(context, &app, times.utc, &remote).await,
+        App::Update {
+            app,
+            name,
+            description,
+            variables,
+            remote,
+        } => {
+            let texts = [("name", name), ("description", description)];
+            update(context, &app, texts, &variables, &remote).await
+        }
         App::Delete { app, sure, remote } => delete(context, &app, sure.yes, &remote).await,
     }
 }
@@ -109,6 +120,44 @@ async fn show(context: Context<'_>, slug: &str, utc: bool, remote: &Remote) -> C
             let name = event["event"].as_str().unwrap_or_default();
             terminal.print(format!("{name}: {}", plural(count, "subscriber")))?;
         }
+    }
+    Ok(())
+}
+
+async fn update(
+    context: Context<'_>,
+    slug: &str,
+    texts: [(&str, Option<String>); 2],
+    given: &Variables,
+    remote: &Remote,
+) -> CommandResult {
+    let client = context.client(remote).await?;
+    let app = names::app(&client, slug).await?;
+    let there = &app.value["data"];
+    let mut body = variables::changed(given, there)?;
+    for (key, text) in texts {
+        body.extend(text.map(|text| (key.to_owned(), json!(text))));
+    }
+    if body.is_empty() {
+        return Err(
+            "name what is to change: --name, --description, --env, --secret-env or --unset-env"
+                .into(),
+        );
+    }
+    body.retain(|key, value| there[key.as_str()] != *value);
+    let path = format!("/api/apps/{}/", segment(slug));
+    let request = client.request(Method::PATCH, &path).json(&body);
+    let changed = client.send(request).await?;
+    if remote.json {
+        context.terminal.json_text(changed.part(&["data"]))?;
+    } else if body.is_empty() {
+        context.terminal.print(format!("unchanged app {slug}"))?;
+    } else {
+        let what: Vec<_> = body.keys().map(String::as_str).collect();
+        let what = what.join(", ");
+        context
+            .terminal
+            .print(format!("updated app {slug}: {what}"))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 use super::Context;
 use super::names::{self, function_path, segment};
 use super::source::Source;
+use super::variables;
 use crate::args::{Deploy, Subscription};
 use crate::client::{Answer, Client, Refused, status};
 use crate::{AnyError, CommandResult};
@@ -192,6 +193,7 @@ impl Deployment<'_> {
         };
         let Some(answer) = there else {
             let mut body = self.options.clone();
+            body.extend(variables::changed(&self.args.variables, &Value::Null)?);
             body.insert("name".into(), json!(self.name));
             body.insert("slug".into(), json!(self.slug));
             body.insert("code".into(), json!(self.source.text));
@@ -224,6 +226,7 @@ impl Deployment<'_> {
             .into());
         }
         let mut changes = self.options.clone();
+        changes.extend(variables::changed(&self.args.variables, there)?);
         if self.args.name.is_some() {
             changes.insert("name".into(), json!(self.name));
         }
@@ -452,6 +455,7 @@ fn options(args: &Deploy) -> Result<Map<String, Value>, AnyError> {
         "filter_conditions",
         args.filter_conditions.as_deref().map(or_none),
     );
+    put("request", args.request.as_ref().map(|text| json!(text)));
     put("is_public", args.public.map(|it| json!(it)));
     put("async_mode", args.r#async.map(|it| json!(it)));
     put(

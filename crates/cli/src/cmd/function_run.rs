@@ -78,6 +78,8 @@ fn of_file(args: &FunctionRun) -> Vec<(&'static str, bool)> {
         ("--user", args.user.is_some()),
         ("--secret", !args.secret.is_empty()),
         ("--env-file", args.env_file.is_some()),
+        ("--env", !args.env.is_empty()),
+        ("--secret-env", !args.secret_env.is_empty()),
         ("--egress", args.egress),
         ("--timeout", args.timeout.is_some()),
     ]

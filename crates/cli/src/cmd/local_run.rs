@@ -4,6 +4,7 @@ use super::Context;
 use super::params::{object, params};
 use super::run_view::print_line;
 use super::source::Source;
+use super::variables::pair as variable;
 use crate::args::FunctionRun;
 use crate::compose::python;
 use crate::config::did_you_mean_one_of;
@@ -22,20 +23,23 @@ use tollgate_core::egress::EgressHosts;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::{Catalogue, EventSpec, EventType};
 use tollgate_core::functions::{
-    CallContext, Environment, Executable, FunctionOptions, Network, Source as Code,
+    CallContext, Environment, Executable, FunctionOptions, Network, Source as Code, Variables,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{
-    Call, CheckError, HostCalls, HostError, HostErrorKind, Remains, RunReport, Runtime as _,
+    Call, CheckError, HostCalls, HostError, HostErrorKind, LoadedVariables, Loading, Remains,
+    RunReport, Runtime as _,
 };
 use tollgate_core::request::RequestInfo;
 use tollgate_core::supervise::Supervisor;
+use tollgate_core::tasks::Failure;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_core::{limits, platform};
 use tollgate_runtimes::Outbound;
+use zeroize::Zeroizing;
 
 const SECRET_SHOWN: &str = "what --secret holds stands in the shell's history and in the list of processes; --env-file does not";
 
@@ -69,11 +73,16 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         options: options(args)?,
     };
     let executable = call.executable();
+    let variables = host.variables(args)?;
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
     let supervisor = Supervisor::default();
     let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
     let runtime = python(config, &scratch, &clock, outbound, &supervisor)
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
+    runtime.attach(Arc::new(LocalLoading {
+        host: Arc::clone(&host),
+        variables,
+    }));
     let checked = runtime
         .check(
             executable.site_id,
@@ -245,6 +254,30 @@ impl LocalHost {
         view
     }
 
+    /// The environment variables that flags give.
+    fn variables(&self, args: &FunctionRun) -> Result<LoadedVariables, AnyError> {
+        let mut variables = LoadedVariables::new();
+        for given in &args.env {
+            let (name, value) = variable("--env", given)?;
+            variables.insert(name.to_owned(), Zeroizing::new(value.to_owned()));
+        }
+        for given in &args.secret_env {
+            let (name, key) = variable("--secret-env", given)?;
+            let value = self.secrets.get(key).ok_or_else(|| {
+                format!("--secret-env {name}: give the secret with --secret {key}=VALUE or in --env-file")
+            })?;
+            variables.insert(name.to_owned(), Zeroizing::new(value.clone()));
+        }
+        let mut names = Variables::default();
+        names
+            .env
+            .extend(variables.keys().map(|name| (name.clone(), String::new())));
+        match names.faults().into_iter().next() {
+            None => Ok(variables),
+            Some(fault) => Err(format!("{}: {}", fault.field, fault.message).into()),
+        }
+    }
+
     fn secret(&self, args: &Value) -> Result<Value, HostError> {
         let key = args["key"].as_str().unwrap_or_default();
         let value = self.secrets.get(key).ok_or_else(|| {
@@ -277,6 +310,23 @@ impl LocalHost {
             "success": true, "status": "success", "message": "Secrets retrieved successfully",
             "total": views.len(), "data": views,
         })
+    }
+}
+
+/// What the file has while it is loaded.
+struct LocalLoading {
+    host: Arc<LocalHost>,
+    variables: LoadedVariables,
+}
+
+#[async_trait]
+impl Loading for LocalLoading {
+    async fn variables(&self, _: &Executable) -> Result<LoadedVariables, Failure> {
+        Ok(self.variables.clone())
+    }
+
+    fn host(&self, _: &Executable) -> Arc<dyn HostCalls> {
+        Arc::clone(&self.host) as _
     }
 }
 
@@ -339,6 +389,7 @@ impl Planned<'_> {
             options: self.options.clone(),
             acts_as: tollgate_core::rights::ActsAs::default(),
             egress_hosts: EgressHosts::default(),
+            in_force: Arc::default(),
         })
     }
 

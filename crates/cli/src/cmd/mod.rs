@@ -22,6 +22,7 @@ mod site;
 mod source;
 mod tail;
 mod tools;
+mod variables;
 
 use crate::args::{Cli, Command, ConfigCommand, Output, Remote};
 use crate::client::Client;

@@ -1,5 +1,6 @@
 //! Apps: named groups of functions within a site.
 
+use crate::functions::Variables;
 use crate::ids::AppId;
 use crate::time::Timestamp;
 
@@ -14,6 +15,8 @@ pub struct App {
     pub slug: String,
     /// What it is for.
     pub description: String,
+    /// Environment variables of all its functions.
+    pub variables: Variables,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was last changed.

@@ -4,9 +4,12 @@ use super::App;
 use crate::draft::Draft;
 use crate::engine::{Engine, deleted};
 use crate::error::Error;
+use crate::functions::{Function, Variables, VariablesChange, may_name_secrets, may_replace};
 use crate::idempotency::Remember;
+use crate::ids::{AppId, FunctionId};
 use crate::ports::store::{Conflict, NewApp, Page, PageRequest, StoreError, to_the_end};
-use crate::rights::{AppAccess, Principal, Right, SiteAccess, right};
+use crate::rights::{AppAccess, Permission, Principal, Right, SiteAccess, right};
+use crate::site::TenantScope;
 use crate::text;
 use crate::time::Timestamp;
 use crate::validation::{check_damaged, check_texts, slug};
@@ -21,6 +24,8 @@ pub struct CreateApp {
     pub slug: Option<String>,
     /// What it is for.
     pub description: String,
+    /// Environment variables of all its functions. Nothing is its own yet, so secrets among them are the site's.
+    pub variables: Variables,
 }
 
 /// New values for an app; what is none stays.
@@ -30,6 +35,10 @@ pub struct UpdateApp {
     pub name: Option<String>,
     /// What it is for.
     pub description: Option<String>,
+    /// Environment variables of all its functions.
+    pub env: Option<VariablesChange>,
+    /// Those that have the value of a secret.
+    pub secret_env: Option<VariablesChange>,
     /// When what the change was made for was last changed; another state is not overwritten.
     pub expected: Option<Timestamp>,
 }
@@ -59,11 +68,18 @@ impl AppService {
         let (mut errors, look) = (Vec::new(), draft.look());
         check_texts((&look.name, &look.description), None, &mut errors);
         let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
+        let (principal, none) = (access.principal(), Variables::default());
+        look.variables.check(&mut errors);
+        self.engine
+            .check_secrets(principal.scope(), None, &look.variables, &mut errors)
+            .await?;
         let input = draft.checked(errors)?;
+        may_name_secrets(principal, None, &none, &input.variables)?;
         let app = NewApp {
             name: input.name,
             slug,
             description: input.description,
+            variables: input.variables,
             created_at: self.engine.clock.now(),
             remember,
         };
@@ -79,11 +95,13 @@ impl AppService {
     /// # Errors
     /// When the store fails.
     pub async fn list(&self, principal: &Principal, page: PageRequest) -> Result<Page<App>, Error> {
-        Ok(self
-            .engine
-            .scoped(principal.scope())
-            .list_apps(page)
-            .await?)
+        let store = self.engine.scoped(principal.scope());
+        let page = store.list_apps(page).await?;
+        let items = page.items.into_iter();
+        Ok(Page {
+            items: items.map(|it| shown(principal, it)).collect(),
+            total: page.total,
+        })
     }
 
     /// One app. Any credential of the site will do.
@@ -91,7 +109,8 @@ impl AppService {
     /// # Errors
     /// [`Error::NotFound`].
     pub async fn get(&self, principal: &Principal, slug: &str) -> Result<App, Error> {
-        app(&self.engine, principal, slug).await
+        let app = app(&self.engine, principal, slug).await?;
+        Ok(shown(principal, app))
     }
 
     /// Finds an app and checks the right `R` in it.
@@ -103,46 +122,97 @@ impl AppService {
         principal: Principal,
         slug: &str,
     ) -> Result<AppAccess<R>, Error> {
-        let app = self.get(&principal, slug).await?;
+        let app = app(&self.engine, &principal, slug).await?;
         AppAccess::check(principal, app)
     }
 
-    /// Changes an app.
+    /// Changes an app. With other variables, functions that PRE events call are loaded first.
     ///
     /// # Errors
-    /// Values that cannot be stored.
+    /// Values that cannot be stored; variables with which such a function does not load; [`Error::Forbidden`] for
+    /// variables to whoever does not hold what functions of the app may do, or may not read a secret that is new
+    /// among them.
     pub async fn update(
         &self,
         access: &AppAccess<right::AppsManage>,
         draft: Draft<UpdateApp>,
     ) -> Result<App, Error> {
-        let before = access.app().clone();
-        let old = (before.name.clone(), before.description.clone());
-        let input = draft.look().clone();
-        let app = App {
-            name: input.name.unwrap_or(before.name),
-            description: input.description.unwrap_or(before.description),
-            updated_at: self.engine.clock.now().after(before.updated_at),
-            ..before
-        };
+        let (before, input) = (access.app(), draft.look().clone());
+        let app = changed(before.clone(), input, self.engine.clock.now());
         let mut errors = Vec::new();
         let new = (app.name.as_str(), app.description.as_str());
-        check_texts(new, Some((&old.0, &old.1)), &mut errors);
-        let look = draft.look();
+        let old = (before.name.as_str(), before.description.as_str());
+        check_texts(new, Some(old), &mut errors);
+        let (look, scope) = (draft.look(), access.principal().scope());
         let fields = [
             ("name", look.name.is_some()),
             ("description", look.description.is_some()),
+            ("variables", look.env.is_some() && look.secret_env.is_some()),
         ];
         check_damaged(&app.damaged, &fields, &mut errors);
+        let has_new_variables = app.variables != before.variables;
+        if has_new_variables {
+            app.variables.check(&mut errors);
+            let (id, of_app) = (Some(app.id), &app.variables);
+            self.engine
+                .check_secrets(scope, id, of_app, &mut errors)
+                .await?;
+        }
         let expected = draft.checked(errors)?.expected;
-        let scope = access.principal().scope();
+        let functions = if has_new_variables {
+            self.functions_with(access, &app).await?
+        } else {
+            Vec::new()
+        };
         let (engine, store) = (Arc::clone(&self.engine), self.engine.scoped(scope));
         let written = to_the_end(&self.engine.supervisor, async move {
             let app = store.update_app(app, expected).await?;
             engine.functions_changed(scope.site_id());
+            engine.variables_changed(scope, &functions).await;
             Ok(app)
         });
         Ok(written.await?)
+    }
+
+    /// The functions that get other variables with this change of their app, once those that are to be ready are, and
+    /// whoever asks may change what runs in them.
+    async fn functions_with(
+        &self,
+        access: &AppAccess<right::AppsManage>,
+        after: &App,
+    ) -> Result<Vec<FunctionId>, Error> {
+        let (scope, before) = (access.principal().scope(), access.app());
+        let functions = self.functions(scope, before.id).await?;
+        let affected = |function: &Function| {
+            let own = &function.options.variables;
+            function.is_active && own.over(&before.variables) != own.over(&after.variables)
+        };
+        let functions: Vec<_> = functions.into_iter().filter(affected).collect();
+        let may = |principal: &Principal| {
+            let (old, new) = (&before.variables, &after.variables);
+            may_name_secrets(principal, Some(before.id), old, new)?;
+            let mut all = functions.iter();
+            all.try_for_each(|function| may_replace(principal, function))
+        };
+        may(access.principal())?;
+        let ids: Vec<_> = functions.iter().map(|it| it.id).collect();
+        self.engine.load_with(scope, &ids, &after.variables).await?;
+        // Loading takes its time, and rights hold when they are used.
+        may(self.engine.still(access).await?.principal())?;
+        Ok(ids)
+    }
+
+    async fn functions(&self, scope: TenantScope, app: AppId) -> Result<Vec<Function>, Error> {
+        let page = PageRequest {
+            limit: u32::MAX,
+            offset: 0,
+        };
+        Ok(self
+            .engine
+            .scoped(scope)
+            .list_functions(app, page)
+            .await?
+            .items)
     }
 
     /// Deletes an app with its functions, their subscriptions, its roles, its event types and all subscriptions
@@ -157,11 +227,7 @@ impl AppService {
     ) -> Result<(), Error> {
         let scope = access.principal().scope();
         let store = self.engine.scoped(scope);
-        let page = PageRequest {
-            limit: u32::MAX,
-            offset: 0,
-        };
-        let functions = store.list_functions(access.app().id, page).await?.items;
+        let functions = self.functions(scope, access.app().id).await?;
         let engine = Arc::clone(&self.engine);
         let app = access.app().id;
         let deleted = to_the_end(&self.engine.supervisor, async move {
@@ -176,6 +242,25 @@ impl AppService {
         });
         Ok(deleted.await?)
     }
+}
+
+/// The app with its new values.
+fn changed(before: App, input: UpdateApp, now: Timestamp) -> App {
+    App {
+        name: input.name.unwrap_or(before.name),
+        description: input.description.unwrap_or(before.description),
+        variables: before.variables.changed(input.env, input.secret_env),
+        updated_at: now.after(before.updated_at),
+        ..before
+    }
+}
+
+/// What `principal` is shown of an app: variables only where they may look at functions.
+fn shown(principal: &Principal, mut app: App) -> App {
+    if !principal.may(Permission::FunctionsRead, Some(app.id)) {
+        app.variables = Variables::default();
+    }
+    app
 }
 
 /// An app of the caller's site.

@@ -346,11 +346,16 @@ impl Engine {
         let _ = self.host.set(host);
     }
 
+    /// What a function may read, whoever calls it.
+    pub(crate) fn own_app(&self, actor: &Actor, executable: &Executable) -> OwnApp {
+        OwnApp::of(actor.scope(), executable, &self.told)
+    }
+
     /// Answers a function's `sdk_client`.
     pub(crate) fn host_of(&self, actor: Actor, executable: &Executable) -> Arc<dyn HostCalls> {
         match self.host.get() {
             Some(factory) => {
-                let own = OwnApp::of(actor.scope(), executable, &self.told);
+                let own = self.own_app(&actor, executable);
                 factory.host(actor, own)
             }
             None => Arc::new(NobodysHost),

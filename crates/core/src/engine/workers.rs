@@ -5,10 +5,12 @@
 use super::Engine;
 use crate::error::Error;
 use crate::events::Phase;
-use crate::functions::{CodeError, Executable};
-use crate::ids::{FunctionId, SiteId, VersionId};
+use crate::functions::{CodeError, Executable, Image, Variables};
+use crate::ids::{FunctionId, SiteId};
 use crate::ports::bus::News;
-use crate::ports::store::StoreError;
+use crate::ports::runtime::RunReport;
+use crate::ports::store::{Instead, ScopedStore, StoreError};
+use crate::rights::Actor;
 use crate::site::TenantScope;
 use crate::tasks::{Failure, FailureKind};
 use std::sync::Arc;
@@ -32,6 +34,7 @@ impl Engine {
         let Err(failure) = runtime.warm(executable).await else {
             return Ok(());
         };
+        let failure = self.redacted(executable, failure);
         match failure.kind {
             FailureKind::Unavailable => Err(unavailable(failure.message)),
             _ => Err(Error::Code(CodeError {
@@ -44,6 +47,14 @@ impl Engine {
                 traceback: failure.traceback.as_deref().map(str::to_owned),
             })),
         }
+    }
+
+    /// What was told to code that does not load is nothing for whoever deploys it.
+    fn redacted(&self, executable: &Executable, failure: Failure) -> Failure {
+        let mut report = RunReport::failed(failure.clone());
+        let nobody = Actor::nobody(executable);
+        self.own_app(&nobody, executable).redact(&mut report);
+        report.result.err().unwrap_or(failure)
     }
 
     /// The same at the start, where nobody is told: what does not load shows itself at its first
@@ -64,21 +75,81 @@ impl Engine {
                 return Ok(());
             };
             let executable = Arc::new(executable);
-            self.retire(scope.site_id(), function, Some(executable.version_id));
-            let mut called = false;
-            for event in self.catalogue.types() {
-                called |= event.phase() == Phase::Pre
-                    && store
-                        .subscriber(event, function)
-                        .await?
-                        .is_some_and(|it| it.inactive.is_none());
-            }
+            self.retire(scope.site_id(), function, Some(executable.image()));
+            let called = self.is_called_by_pre_events(&*store, function).await?;
             self.keep(&executable, called);
             Ok::<_, StoreError>(())
         };
         // A failed look-up costs a cold start, no more.
         if let Err(error) = settled.await {
             tracing::warn!(function.id = function.0, %error, "workers were left as they are");
+        }
+    }
+
+    async fn is_called_by_pre_events(
+        &self,
+        store: &dyn ScopedStore,
+        function: FunctionId,
+    ) -> Result<bool, StoreError> {
+        for event in self.catalogue.types() {
+            if event.phase() != Phase::Pre {
+                continue;
+            }
+            let subscriber = store.subscriber(event, function).await?;
+            if subscriber.is_some_and(|it| it.inactive.is_none()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Loads, with other variables of their app, those of these functions of which one worker stays.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub(crate) async fn load_with(
+        &self,
+        scope: TenantScope,
+        functions: &[FunctionId],
+        variables: &Variables,
+    ) -> Result<(), Error> {
+        let store = self.scoped(scope);
+        for &function in functions {
+            if !self.is_called_by_pre_events(&*store, function).await? {
+                continue;
+            }
+            let Some(now) = store.executable(function).await? else {
+                continue;
+            };
+            let instead = Instead::of_app(variables);
+            let then = store.executable_of(function, now.version, instead).await?;
+            if let Some(then) = then.filter(|then| then.image() != now.image()) {
+                self.load(&Arc::new(then)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Variables of these functions, or the secrets behind them, were written: where one worker stays, the one with
+    /// the new variables is ready before the one with the old goes.
+    pub(crate) async fn variables_changed(&self, scope: TenantScope, functions: &[FunctionId]) {
+        let store = self.scoped(scope);
+        for &function in functions {
+            let ready = async {
+                if self.is_called_by_pre_events(&*store, function).await?
+                    && let Some(executable) = store.executable(function).await?
+                {
+                    self.load(&Arc::new(executable)).await?;
+                }
+                Ok::<_, Error>(())
+            };
+            if let Err(error) = ready.await {
+                tracing::warn!(function.id = function.0, %error, "function does not load with its new variables");
+            }
+        }
+        self.functions_changed(scope.site_id());
+        for &function in functions {
+            self.settle_workers(scope, function).await;
         }
     }
 
@@ -106,7 +177,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
+    pub(crate) fn retire(&self, site: SiteId, function: FunctionId, active: Option<Image>) {
         for runtime in self.runtimes.all() {
             runtime.retire(site, function, active);
         }

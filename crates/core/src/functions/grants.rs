@@ -4,7 +4,7 @@
 //! administrator granted.
 
 use crate::error::Error;
-use crate::functions::{Function, FunctionOptions};
+use crate::functions::{Function, FunctionOptions, Variables};
 use crate::ids::AppId;
 use crate::rights::{ActsAs, FunctionRights, GrantScope, Granted, Permission, Principal};
 use crate::time::Timestamp;
@@ -141,8 +141,26 @@ pub(super) fn may_change_what_runs(
     )
 }
 
+/// Refuses variables with the value of a secret to whoever may not read the secrets of this app, or without one those
+/// of the site: `before` had those that are not new.
+pub(crate) fn may_name_secrets(
+    principal: &Principal,
+    app: Option<AppId>,
+    before: &Variables,
+    after: &Variables,
+) -> Result<(), Error> {
+    let right = Permission::SecretsRead;
+    match after.new_secrets(before).next() {
+        Some((name, _)) if !principal.may(right, app) => Err(Error::Forbidden(format!(
+            "To give variable {name} the value of a secret you must hold {}",
+            right.as_str()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses what makes something else run under what `function` declares to whoever does not hold that.
-pub(super) fn may_replace(principal: &Principal, function: &Function) -> Result<(), Error> {
+pub(crate) fn may_replace(principal: &Principal, function: &Function) -> Result<(), Error> {
     let rights = &function.rights;
     if rights.is_plain() {
         return Ok(());

@@ -2,13 +2,19 @@
 
 mod grants;
 mod model;
+mod raw;
 mod service;
 mod sources;
+mod variables;
 pub mod webhook;
 
 pub use grants::RightsInput;
+pub(crate) use grants::{may_name_secrets, may_replace};
 pub use model::*;
+pub use raw::{RawAnswer, RawRequest, RequestForm};
 pub use service::{
     CreateFunction, CreatedFunction, FunctionService, RotatedSecret, UpdateFunction,
 };
 pub use sources::HeadersChange;
+pub(crate) use variables::field as field_of_variable;
+pub use variables::{InForce, Variables, VariablesChange, VariablesRevision};

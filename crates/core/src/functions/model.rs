@@ -2,6 +2,8 @@
 //!
 //! Must never run anything: running is the business of the runtimes behind [`crate::ports`].
 
+use super::raw::RequestForm;
+use super::variables::{InForce, Variables, VariablesRevision};
 use crate::egress::EgressHosts;
 use crate::ids::{AppId, FunctionId, SiteId, VersionId};
 use crate::limits;
@@ -72,6 +74,12 @@ pub struct FunctionOptions {
     pub network: Network,
     /// A condition that must hold, beside each subscription's own.
     pub filter_conditions: Option<String>,
+    /// What it is given of a public call.
+    #[serde(default)]
+    pub request: RequestForm,
+    /// Its own environment variables.
+    #[serde(default, skip_serializing_if = "Variables::is_empty")]
+    pub variables: Variables,
 }
 
 /// A function as stored.
@@ -180,7 +188,8 @@ impl Source {
 
 /// Everything a runtime needs to run one version of one function.
 ///
-/// Made once per version and shared: two executables with the same `version_id` are the same code.
+/// Made once per version and shared: two executables with the same [`Image`] are the same code with the same
+/// variables.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Executable {
     /// The site that owns the function. Workers are never shared between sites.
@@ -209,9 +218,28 @@ pub struct Executable {
     pub acts_as: ActsAs,
     /// The hosts that it may reach: a webhook's, and with [`Network::Egress`] those of requests.
     pub egress_hosts: EgressHosts,
+    /// Its environment variables.
+    pub in_force: Arc<InForce>,
+}
+
+/// What a worker is loaded with: a version, and the variables around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Image {
+    /// The version.
+    pub version: VersionId,
+    /// The variables.
+    pub variables: VariablesRevision,
 }
 
 impl Executable {
+    /// Who else may use a worker that was loaded with it.
+    pub fn image(&self) -> Image {
+        Image {
+            version: self.version_id,
+            variables: self.in_force.revision,
+        }
+    }
+
     /// Time limit of one run.
     pub fn timeout(&self) -> Duration {
         self.options

@@ -1,7 +1,9 @@
 //! Functions: deploy, change, roll back, delete. Each change of what runs is a new version.
 
-use super::grants::{RightsInput, may_change_what_runs, may_replace};
-use super::sources::{Given, HeadersChange, check_options, source};
+use super::grants::{RightsInput, may_change_what_runs, may_name_secrets, may_replace};
+use super::raw::RequestForm;
+use super::sources::{Given, HeadersChange, check_options, check_request, source};
+use super::variables::{Variables, VariablesChange};
 use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
@@ -15,7 +17,9 @@ use crate::idempotency::Remember;
 use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::CheckError;
-use crate::ports::store::{Conflict, FunctionChange, NewFunction, Page, PageRequest, to_the_end};
+use crate::ports::store::{
+    Conflict, FunctionChange, Instead, NewFunction, Page, PageRequest, to_the_end,
+};
 use crate::rights::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::site::TenantScope;
 use crate::time::Timestamp;
@@ -90,6 +94,12 @@ pub struct UpdateFunction {
     pub network: Option<Network>,
     /// A condition for running at all.
     pub filter_conditions: Option<Option<String>>,
+    /// What it is given of a public call.
+    pub request: Option<RequestForm>,
+    /// Environment variables.
+    pub env: Option<VariablesChange>,
+    /// Environment variables that have the value of a secret.
+    pub secret_env: Option<VariablesChange>,
     /// What it may do.
     pub rights: RightsInput,
     /// When what the change was made for was last changed; another state is not overwritten.
@@ -161,7 +171,13 @@ impl FunctionService {
         let scope = access.principal().scope();
         let mut errors = Vec::new();
         check_texts((&look.name, &look.description), None, &mut errors);
-        check_options(&look.options, self.engine.catalogue.users(), &mut errors);
+        let (users, app) = (self.engine.catalogue.users(), access.app().id);
+        check_options(&look.options, look.execution_mode, users, &mut errors);
+        check_request(Some(look.options.request), look.is_public, &mut errors);
+        let own = &look.options.variables;
+        self.engine
+            .check_secrets(scope, Some(app), own, &mut errors)
+            .await?;
         errors.extend(look.rights.unknown());
         let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
         let given = Given {
@@ -175,6 +191,7 @@ impl FunctionService {
         let input = draft.checked(errors)?;
         let source = source.map_err(Error::Validation)?;
         let now = self.engine.clock.now();
+        may_have(access.principal(), app, &input.options)?;
         let rights = input.rights.clone().applied_to(
             &FunctionRights::default(),
             access.principal(),
@@ -247,6 +264,7 @@ impl FunctionService {
         let now = self.engine.still(access).await?;
         let (principal, none) = (now.principal(), FunctionRights::default());
         let rights = declared.applied_to(&none, principal, new.app_id, new.created_at)?;
+        may_have(principal, new.app_id, &new.options)?;
         let new = NewFunction {
             author: principal.author(),
             rights,
@@ -386,6 +404,7 @@ impl FunctionService {
         let new = (wished.name.as_str(), wished.description.as_str());
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
         self.check_values(scope, &wished, &mut errors).await?;
+        check_request(look.request, wished.is_public, &mut errors);
         let source = self.new_source(scope, &before, look).await?;
         if let Some(source) = &source {
             self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
@@ -401,7 +420,9 @@ impl FunctionService {
         let function = decided(access)?;
         let version = match &source {
             Some(source) => Some(self.new_version(scope, &function, source.clone()).await?),
-            None if function.is_active && !was_active => {
+            None if function.is_active
+                && (!was_active || has_new_variables(&before, &function)) =>
+            {
                 // It may have been deployed while switched off, so it was never loaded.
                 self.load(scope, &function, function.version).await?;
                 None
@@ -447,7 +468,11 @@ impl FunctionService {
         errors: &mut Vec<FieldError>,
     ) -> Result<(), Error> {
         let users = self.engine.catalogue.users();
-        check_options(&function.options, users, errors);
+        check_options(&function.options, function.execution_mode, users, errors);
+        let (app, own) = (function.app_id, &function.options.variables);
+        self.engine
+            .check_secrets(scope, Some(app), own, errors)
+            .await?;
         let field = "filter_conditions";
         let conditions = function.options.filter_conditions.as_deref();
         if conditions.is_none() || errors.iter().any(|it| it.field == field) {
@@ -527,16 +552,10 @@ impl FunctionService {
         function: &Function,
         number: u32,
     ) -> Result<(), Error> {
-        let executable = self
-            .engine
-            .scoped(scope)
-            .executable_of(function.id, number)
-            .await?;
+        let store = self.engine.scoped(scope);
+        let under = Instead::options(&function.options);
+        let executable = store.executable_of(function.id, number, under).await?;
         let executable = executable.ok_or_else(|| no_version(number, &function.slug))?;
-        let executable = Executable {
-            options: function.options.clone(),
-            ..executable
-        };
         self.engine.load(&Arc::new(executable)).await
     }
 
@@ -614,7 +633,8 @@ impl FunctionService {
         }
         may_replace(access.principal(), &function)?;
         let store = self.engine.scoped(scope);
-        let executable = store.executable_of(function.id, number).await?;
+        let stored = Instead::default();
+        let executable = store.executable_of(function.id, number, stored).await?;
         let executable = executable.ok_or_else(|| {
             Error::NotFound(format!("Version {number} of function '{}'", function.slug))
         })?;
@@ -735,7 +755,23 @@ fn decided(
         ..changed(before.clone(), input)
     };
     may_change_what_runs(principal, before, &after, has_new_source)?;
+    let (old, new) = (&before.options.variables, &after.options.variables);
+    may_name_secrets(principal, Some(before.app_id), old, new)?;
     Ok(after)
+}
+
+/// Refuses a new function variables with secrets that `principal` may not read.
+fn may_have(principal: &Principal, app: AppId, options: &FunctionOptions) -> Result<(), Error> {
+    may_name_secrets(
+        principal,
+        Some(app),
+        &Variables::default(),
+        &options.variables,
+    )
+}
+
+fn has_new_variables(before: &Function, after: &Function) -> bool {
+    before.options.variables != after.options.variables
 }
 
 /// The function with its new values, its rights excepted.
@@ -755,6 +791,8 @@ fn changed(before: Function, input: UpdateFunction) -> Function {
             max_attempts: input.max_attempts.unwrap_or(old.max_attempts),
             network: input.network.unwrap_or(old.network),
             filter_conditions: input.filter_conditions.unwrap_or(old.filter_conditions),
+            request: input.request.unwrap_or(old.request),
+            variables: old.variables.changed(input.env, input.secret_env),
         },
         ..before
     }

@@ -2,7 +2,7 @@
 //! its mode has, and the limits around it. What its mode does not have is refused.
 
 use crate::events::UserShape;
-use crate::functions::{Environment, ExecutionMode, FunctionOptions, HIDDEN, Source};
+use crate::functions::{Environment, ExecutionMode, FunctionOptions, HIDDEN, RequestForm, Source};
 use crate::limits;
 use crate::rate::Rate;
 use crate::text::prefix;
@@ -173,9 +173,22 @@ fn new_headers(
     new
 }
 
-/// Adds what is wrong with limits and conditions.
+/// Adds that a function which nobody calls without a credential is to be given raw requests.
+pub(super) fn check_request(
+    form: Option<RequestForm>,
+    is_public: bool,
+    errors: &mut Vec<FieldError>,
+) {
+    if form == Some(RequestForm::Raw) && !is_public {
+        let message = "Only a public function is given raw requests; set is_public as well";
+        errors.push(FieldError::new("request", message));
+    }
+}
+
+/// Adds what is wrong with limits, conditions and variables.
 pub(super) fn check_options(
     options: &FunctionOptions,
+    mode: ExecutionMode,
     users: UserShape,
     errors: &mut Vec<FieldError>,
 ) {
@@ -196,6 +209,12 @@ pub(super) fn check_options(
         ),
     ] {
         check_range(field, value, min, max, errors);
+    }
+    if mode == ExecutionMode::App {
+        options.variables.check(errors);
+    } else if !options.variables.is_empty() {
+        let message = "Only a function with execution_mode app has variables; leave them out";
+        errors.push(FieldError::new("env", message));
     }
     if let Some(Err(message)) = options.rate_limit.as_deref().map(str::parse::<Rate>) {
         errors.push(FieldError::new("rate_limit", message));

@@ -6,7 +6,7 @@ use super::watched::Look;
 use crate::engine::{Admitted, Cause, Engine, Queuer, WaitedRun};
 use crate::error::Error;
 use crate::events::EventType;
-use crate::functions::Function;
+use crate::functions::{Function, RawAnswer, RequestForm};
 use crate::idempotency::Remember;
 use crate::ids::{EventId, InvocationId, SiteId, TaskId, UserId, VersionId};
 use crate::invocations::{Completion, Invocation, InvocationChanged, Link, OnBehalf, Trigger};
@@ -40,6 +40,8 @@ pub struct Call {
     /// The answer of the request that asks for it: stored with the queued run, or with the result
     /// of one that succeeded.
     pub remember: Option<Remember<Executed>>,
+    /// What it returns may be an HTTP answer, and is a failure if that cannot be sent.
+    pub may_answer: bool,
 }
 
 /// What a call runs.
@@ -158,14 +160,7 @@ impl InvocationService {
         request: Option<Arc<RequestInfo>>,
     ) -> Result<Executed, Error> {
         let scope = TenantScope::of_stranger(site);
-        let store = self.engine.scoped(scope);
-        let function = match store.app(app_slug).await? {
-            Some(app) => store
-                .function(app.id, slug)
-                .await?
-                .filter(|it| it.is_public && it.is_active),
-            None => None,
-        };
+        let function = self.public(scope, (app_slug, slug)).await?;
         let caller = Caller {
             scope,
             principal: None,
@@ -177,6 +172,32 @@ impl InvocationService {
             origin: None,
         };
         self.run(caller, target, call).await
+    }
+
+    /// What a public function is given of a call; none where there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn public_form(
+        &self,
+        site: SiteId,
+        names: (&str, &str),
+    ) -> Result<Option<RequestForm>, Error> {
+        let function = self.public(TenantScope::of_stranger(site), names).await?;
+        Ok(function.map(|function| function.options.request))
+    }
+
+    async fn public(
+        &self,
+        scope: TenantScope,
+        (app_slug, slug): (&str, &str),
+    ) -> Result<Option<Function>, Error> {
+        let store = self.engine.scoped(scope);
+        let Some(app) = store.app(app_slug).await? else {
+            return Ok(None);
+        };
+        let function = store.function(app.id, slug).await?;
+        Ok(function.filter(|it| it.is_public && it.is_active))
     }
 
     /// Runs an earlier invocation again, as a new one with the same parameters. It acts for whoever
@@ -213,6 +234,7 @@ impl InvocationService {
             params: found.params,
             queued,
             remember,
+            may_answer: false,
         };
         let target = Target {
             slug: found.function_slug,
@@ -314,7 +336,7 @@ impl InvocationService {
         });
         match waiter {
             Waiter::Nobody => self.queue(&*store, run, remember).await,
-            Waiter::Caller => self.wait(&store, run, remember).await,
+            Waiter::Caller => self.wait(&store, run, remember, call.may_answer).await,
         }
     }
 
@@ -407,10 +429,20 @@ impl InvocationService {
         store: &Arc<dyn ScopedStore>,
         run: TaskRun,
         remember: Option<Remember<Invocation>>,
+        may_answer: bool,
     ) -> Result<Executed, Error> {
         let id = run.invocation.id;
         let mut waited = WaitedRun::start(&self.engine, store, run);
-        waited.wait().await;
+        let result = &waited.wait().await.report.result;
+        let unsendable = |result| RawAnswer::of(result).err();
+        if let Some(failure) = result
+            .as_ref()
+            .ok()
+            .filter(|_| may_answer)
+            .and_then(unsendable)
+        {
+            waited.fail(failure);
+        }
         let completion = waited.take_completion("The run had already ended");
         match remember.filter(|_| completion.state == State::Succeeded) {
             Some(remember) => self.record(store, completion, remember).await?,

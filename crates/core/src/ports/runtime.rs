@@ -7,8 +7,8 @@
 use crate::confinement::Confinement;
 use crate::egress::EgressHosts;
 use crate::functions::webhook::WebhookState;
-use crate::functions::{CallContext, CodeError, Environment, Executable, Source};
-use crate::ids::{FunctionId, SiteId, VersionId};
+use crate::functions::{CallContext, CodeError, Environment, Executable, Image, Source};
+use crate::ids::{FunctionId, SiteId};
 use crate::invocations::LogLine;
 use crate::json::JsonText;
 use crate::pause::Pauses;
@@ -21,9 +21,11 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 /// One call of one function.
 #[derive(Clone)]
@@ -264,9 +266,29 @@ impl HostError {
     }
 }
 
+/// What code has while it is loaded, when nobody has called it yet. Asked anew for every worker.
+#[async_trait]
+pub trait Loading: Send + Sync {
+    /// Its environment variables, those with the value of a secret included. They must reach nobody but the
+    /// worker.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded: a secret that is not there.
+    async fn variables(&self, executable: &Executable) -> Result<LoadedVariables, Failure>;
+
+    /// Answers what the top level of its module asks of the platform.
+    fn host(&self, executable: &Executable) -> Arc<dyn HostCalls>;
+}
+
+/// Environment variables by name, as a worker is given them.
+pub type LoadedVariables = BTreeMap<String, Zeroizing<String>>;
+
 /// Runs functions of one kind.
 #[async_trait]
 pub trait Runtime: Send + Sync {
+    /// From now on, `loading` tells what code has while it is loaded. Called once, before anything runs.
+    fn attach(&self, _loading: Arc<dyn Loading>) {}
+
     /// Runs one call to its end; never later than its deadline plus the time of a kill.
     async fn run(&self, call: Call) -> RunReport;
 
@@ -293,8 +315,8 @@ pub trait Runtime: Send + Sync {
     /// not load is tried again at its next call, not before.
     fn keep(&self, executable: &Arc<Executable>, keep: bool);
 
-    /// Idle workers of the function may go, those of its version `active` excepted.
-    fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>);
+    /// Idle workers of the function may go, those excepted that were loaded with `active`.
+    fn retire(&self, site: SiteId, function: FunctionId, active: Option<Image>);
 
     /// Whether runs are possible, and if not, what the operator must do.
     fn health(&self) -> Result<String, String>;

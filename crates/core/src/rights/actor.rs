@@ -1,5 +1,6 @@
 //! In whose name a run acts: numbers, so that rights are asked anew whenever they are used.
 
+use crate::functions::Executable;
 use crate::ids::{FunctionId, SiteId, UserId, VersionId};
 use crate::invocations::{Chain, Link, NewInvocation, OnBehalf};
 use crate::site::TenantScope;
@@ -34,6 +35,17 @@ impl Actor {
     /// The key to the data of the run's site.
     pub(crate) const fn scope(&self) -> TenantScope {
         TenantScope::of_run(self.site)
+    }
+
+    /// Of code that is loaded, which nobody has called.
+    pub(crate) fn nobody(executable: &Executable) -> Self {
+        Self {
+            site: executable.site_id,
+            user: None,
+            chain: Chain::new(vec![Link(executable.function_id, None)]),
+            from: 0,
+            version: executable.version_id,
+        }
     }
 
     /// The functions that bound it, outermost first; the last one is the run's own, with the version

@@ -6,12 +6,14 @@
 
 mod access;
 mod input;
+mod loading;
 mod model;
 mod redaction;
 mod service;
 
 pub use access::{OwnApp, TierAccess};
 pub use input::{CreateSecret, UpdateSecret};
+pub(crate) use loading::OfEngine;
 pub use model::{NewSecret, SealedSecret, Secret, SecretChange, SecretQuery, SecretValue, Shown};
 pub(crate) use redaction::Told;
 pub use service::SecretService;

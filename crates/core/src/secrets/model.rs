@@ -8,6 +8,7 @@ use crate::vault::{Revealed, Sealed};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// What is known of a secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +125,12 @@ impl SecretValue {
         let (mut merged, patch): (serde_json::Value, serde_json::Value) = (read(old), read(self));
         merge_patch(&mut merged, &patch);
         Self(Revealed::new(merged.to_string().into_bytes()))
+    }
+
+    /// As a variable has it: a text as it is, anything else as JSON.
+    pub(crate) fn text(&self) -> Zeroizing<String> {
+        let text = serde_json::from_str(self.json()).ok();
+        Zeroizing::new(text.unwrap_or_else(|| self.json().to_owned()))
     }
 
     /// The JSON text.

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::idempotency::Remember;
 use crate::ids::{AppId, SiteId};
-use crate::ports::store::{Conflict, Page, PageRequest};
+use crate::ports::store::{Conflict, Page, PageRequest, StoreError, to_the_end};
 use crate::rights::{Principal, Right, right};
 use crate::site::TenantScope;
 use crate::time::Timestamp;
@@ -19,6 +19,7 @@ use crate::validation::{FieldError, check_damaged, check_text};
 use crate::vault::{Place, Purpose, Sealed};
 use crate::{limits, text};
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
 /// Operations on secrets.
@@ -97,7 +98,38 @@ impl SecretService {
             sealed,
             remember,
         };
-        Ok(store.insert_secret(new).await?)
+        let key = new.secret.key.clone();
+        let written = async move { store.insert_secret(new).await };
+        self.write(scope, owner, key, written).await
+    }
+
+    /// Writes a secret, and has functions that have its value in a variable get the new one.
+    async fn write<T: Send + 'static>(
+        &self,
+        scope: TenantScope,
+        owner: Option<AppId>,
+        key: String,
+        writing: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let engine = Arc::clone(&self.engine);
+        let written = to_the_end(&self.engine.supervisor, async move {
+            let written = writing.await?;
+            let found = engine
+                .scoped(scope)
+                .functions_with_secret(owner, &key)
+                .await;
+            match found {
+                Ok(functions) if functions.is_empty() => {}
+                Ok(functions) => engine.variables_changed(scope, &functions).await,
+                // It is written all the same; the next call looks anew.
+                Err(error) => {
+                    tracing::warn!(%error, "workers were left as they are");
+                    engine.functions_changed(scope.site_id());
+                }
+            }
+            Ok(written)
+        });
+        Ok(written.await?)
     }
 
     /// What is known of a secret of the app, or of the site, for whoever may change it.
@@ -173,7 +205,8 @@ impl SecretService {
         let sealed = value.map(|value| self.seal(scope.site_id(), owner, key, value));
         let at = self.engine.clock.now().after(secret.updated_at);
         let change = SecretChange { secret, sealed, at };
-        Ok(store.update_secret(change).await?)
+        let written = async move { store.update_secret(change).await };
+        self.write(scope, owner, key.to_owned(), written).await
     }
 
     /// Deletes a secret of the app, or of the site.
@@ -186,9 +219,11 @@ impl SecretService {
         key: &str,
         expected: Option<Timestamp>,
     ) -> Result<(), Error> {
-        let store = self.engine.scoped(access.principal().scope());
-        let owner = access.app().map(|app| app.id);
-        match store.delete_secret(owner, key, expected).await? {
+        let scope = access.principal().scope();
+        let (store, owner) = (self.engine.scoped(scope), access.app().map(|app| app.id));
+        let of = key.to_owned();
+        let deleting = async move { store.delete_secret(owner, &of, expected).await };
+        match self.write(scope, owner, key.to_owned(), deleting).await? {
             true => Ok(()),
             false => Err(missing(key)),
         }

@@ -28,6 +28,7 @@ fn executable(site: i64, function: i64, most: Option<u32>) -> Executable {
         source: Source::System,
         acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: tollgate_core::egress::EgressHosts::default(),
+        in_force: std::sync::Arc::default(),
         options: FunctionOptions {
             max_concurrency: most,
             ..FunctionOptions::default()

@@ -240,6 +240,7 @@ async fn execute_waits_or_queues() {
         params: JsonText::from(&json!({"x": 1})),
         queued,
         remember: None,
+        may_answer: false,
     };
     let service = &world.platform.invocations;
     let waited = service.execute(&access, "f", call(None)).await.unwrap();

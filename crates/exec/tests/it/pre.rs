@@ -218,6 +218,7 @@ async fn a_caller_who_goes_away_cancels_everything() {
         name: "Other".into(),
         slug: None,
         description: String::new(),
+        variables: Default::default(),
     };
     let access = SiteAccess::check(world.admin.clone()).unwrap();
     world

@@ -357,6 +357,7 @@ async fn first_start(platform: &Platform) -> Principal {
                 name: APP.into(),
                 slug: None,
                 description: String::new(),
+                variables: Default::default(),
             };
             platform
                 .apps
@@ -414,6 +415,7 @@ pub(crate) const fn call(params: JsonText, queued: Option<bool>) -> Call {
         params,
         queued,
         remember: None,
+        may_answer: false,
     }
 }
 

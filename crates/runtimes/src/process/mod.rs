@@ -37,10 +37,10 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tollgate_core::confinement::Confinement;
 use tollgate_core::egress::EgressHosts;
-use tollgate_core::functions::{CodeError, Executable, Source};
-use tollgate_core::ids::{FunctionId, SiteId, VersionId};
+use tollgate_core::functions::{CodeError, Executable, Image, Source};
+use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::limits;
-use tollgate_core::ports::runtime::{Call, CheckError, RunReport, Runtime};
+use tollgate_core::ports::runtime::{Call, CheckError, Loading, RunReport, Runtime};
 use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::text::span;
 use tollgate_core::time::Clock;
@@ -343,6 +343,10 @@ fn too_long(executable: &Executable, allotted: Duration) -> Failure {
 
 #[async_trait]
 impl Runtime for PythonRuntime {
+    fn attach(&self, loading: Arc<dyn Loading>) {
+        self.pool.attach(loading);
+    }
+
     async fn run(&self, call: Call) -> RunReport {
         let asked = self.clock.monotonic();
         let (patience, kind) = match call.deadline {
@@ -427,7 +431,7 @@ impl Runtime for PythonRuntime {
         self.pool.keep(executable, keep);
     }
 
-    fn retire(&self, site: SiteId, function: FunctionId, active: Option<VersionId>) {
+    fn retire(&self, site: SiteId, function: FunctionId, active: Option<Image>) {
         self.pool.retire(site, function, active);
     }
 

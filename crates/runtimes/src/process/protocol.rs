@@ -9,6 +9,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use tollgate_core::functions::{CallContext, Executable};
 use tollgate_core::invocations::LogLine;
@@ -31,6 +32,9 @@ pub(super) enum First<'a> {
         slug: &'a str,
         memory_mb: u32,
         reserve_mb: u64,
+        /// What people have set, secrets among them.
+        variables: BTreeMap<&'a str, &'a str>,
+        /// What the platform sets.
         env: Environment<'a>,
         limits: &'static Limits,
     },

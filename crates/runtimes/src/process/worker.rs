@@ -118,24 +118,28 @@ impl Worker {
         Arc::clone(&self.body)
     }
 
-    /// Waits until the code's top level has run, which may ask for what other hosts answer, and for
-    /// nothing else: nobody has called it yet.
+    /// Waits until the code's top level has run, which may ask for what other hosts answer, and for what `host` does:
+    /// nobody has called it yet.
     pub(super) async fn load(
         &mut self,
         executable: &Executable,
         outbound: Option<&Outbound>,
+        host: Option<&dyn HostCalls>,
     ) -> Result<u32, LoadError> {
         let rooms = self.zygote.rooms().clone();
-        let replies = &rooms.replies;
+        let (replies, answers_room) = (&rooms.replies, &rooms.answers);
         let ask = |method: String, args: Box<RawValue>, held| {
             Box::pin(async move {
                 let _held: Option<Held> = held;
                 match &*method {
                     "http.request" => egress::answer(outbound, executable, &args, replies).await,
-                    _ => Err(HostError::forbidden(
-                        "sdk_client works only while main runs; the module's top level may only \
-                         make requests to other hosts",
-                    )),
+                    method => match host {
+                        Some(host) => answers::asked(host, method, &args, answers_room).await,
+                        None => Err(HostError::forbidden(
+                            "There is no platform here; the module's top level may only make requests \
+                             to other hosts",
+                        )),
+                    },
                 }
             }) as Asked<'_>
         };

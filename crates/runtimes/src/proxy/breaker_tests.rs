@@ -17,6 +17,7 @@ fn version(number: i64) -> Executable {
         source: Source::System,
         acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: tollgate_core::egress::EgressHosts::default(),
+        in_force: std::sync::Arc::default(),
         options: FunctionOptions::default(),
     }
 }

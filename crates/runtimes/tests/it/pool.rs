@@ -126,7 +126,7 @@ async fn idle_workers_go_and_kept_ones_stay_until_retired() {
     let warmed = python.process(kept_pid.as_i64().unwrap());
     eventually("the idle worker is gone", || !passing.runs()).await;
     assert!(warmed.runs());
-    let active = Some(kept.version_id);
+    let active = Some(kept.image());
     python
         .runtime
         .retire(kept.site_id, kept.function_id, active);

@@ -195,6 +195,7 @@ pub(crate) fn executable(slug: &str, source: Source) -> Executable {
         options: FunctionOptions::default(),
         acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
+        in_force: Arc::default(),
     }
 }
 

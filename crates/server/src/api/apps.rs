@@ -1,5 +1,6 @@
 //! Apps.
 
+use super::functions::variables;
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
 use crate::extract::{
@@ -13,7 +14,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use tollgate_core::apps::{self, App};
+use tollgate_core::functions::Variables;
 use tollgate_core::rights::right;
 use utoipa::ToSchema;
 
@@ -25,6 +28,11 @@ pub(crate) struct CreateApp {
     /// Made of the name unless set.
     slug: Option<String>,
     description: Option<String>,
+    /// Environment variables of all its functions.
+    env: Option<BTreeMap<String, String>>,
+    /// Environment variables that have the value of a secret of the site, each with the secret's key. You must be able
+    /// to read the site's secrets.
+    secret_env: Option<BTreeMap<String, String>>,
 }
 
 /// Create App
@@ -40,6 +48,10 @@ pub(crate) async fn create(
         name: app.name,
         slug: app.slug,
         description: app.description.unwrap_or_default(),
+        variables: Variables {
+            env: app.env.unwrap_or_default(),
+            secret_env: app.secret_env.unwrap_or_default(),
+        },
     });
     let apps = &app.services().apps;
     let create = |remember| apps.create(&access, input, remember);
@@ -91,6 +103,14 @@ pub(crate) struct UpdateApp {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     description: Option<Option<String>>,
+    /// They replace the old ones, unless the body is a merge patch.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    env: Option<Option<BTreeMap<String, Option<String>>>>,
+    /// They replace the old ones, unless the body is a merge patch. Secrets of the app hide the site's.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    secret_env: Option<Option<BTreeMap<String, Option<String>>>>,
 }
 
 impl Updates for UpdateApp {
@@ -99,6 +119,9 @@ impl Updates for UpdateApp {
 }
 
 /// Update App
+///
+/// With other variables, functions that PRE events call are loaded first; if one does not load, nothing is changed.
+/// Only who holds what the app's functions may do changes variables.
 #[utoipa::path(patch, path = "/api/apps/{app_slug}/", tag = "apps", operation_id = "apps_update",
     params(("app_slug" = String, Path, description = "App slug"), IfMatch),
     request_body = UpdateApp,
@@ -107,15 +130,19 @@ pub(crate) async fn update(
     State(app): State<AppState>,
     InApp(access): InApp<right::AppsManage>,
     Change {
-        mut body, target, ..
+        mut body,
+        merges,
+        target,
     }: Change<UpdateApp>,
 ) -> Result<Response, ApiError> {
     let before = access.app();
     target.check(&AppView::from(before.clone()), &mut body)?;
     let must_match = target.must_match();
-    let input = body.map(|app, _| apps::UpdateApp {
+    let input = body.map(|app, faults| apps::UpdateApp {
         name: app.name,
         description: app.description.map(Option::unwrap_or_default),
+        env: variables("env", app.env, merges, faults),
+        secret_env: variables("secret_env", app.secret_env, merges, faults),
         expected: must_match.then_some(before.updated_at),
     });
     let updated = app.services().apps.update(&access, input).await;

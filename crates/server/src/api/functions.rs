@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use tollgate_core::draft::Faults;
 use tollgate_core::functions::{
     self, Environment, ExecutionMode, Function, FunctionOptions, HeadersChange, Network,
-    RightsInput,
+    RequestForm, RightsInput, Variables, VariablesChange,
 };
 use tollgate_core::limits;
 use tollgate_core::rights::{ActsAs, GrantScope, right};
@@ -62,6 +62,14 @@ pub(crate) struct CreateFunction {
     #[schema(schema_with = words::network_or_null)]
     network: Option<Network>,
     filter_conditions: Option<String>,
+    /// Of public functions: `json` (unless set), the `params` of the body; or `raw`, the request itself.
+    #[schema(schema_with = words::request_form_or_null)]
+    request: Option<RequestForm>,
+    /// Of `app` functions: environment variables. They hide those of the app.
+    env: Option<BTreeMap<String, String>>,
+    /// Of `app` functions: environment variables that have the value of a secret of the app or the site, each with
+    /// the secret's key. You must be able to read the app's secrets.
+    secret_env: Option<BTreeMap<String, String>>,
     /// Names of the permission table: what it may ask of the platform. You must hold each of them.
     #[schema(schema_with = words::permissions)]
     permissions: Option<Vec<String>>,
@@ -96,6 +104,11 @@ impl From<CreateFunction> for functions::CreateFunction {
                 max_attempts: request.max_attempts,
                 network: request.network.unwrap_or_default(),
                 filter_conditions: request.filter_conditions,
+                request: request.request.unwrap_or_default(),
+                variables: Variables {
+                    env: request.env.unwrap_or_default(),
+                    secret_env: request.secret_env.unwrap_or_default(),
+                },
             },
             rights: RightsInput {
                 permissions: request.permissions,
@@ -220,6 +233,18 @@ pub(crate) struct UpdateFunction {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     filter_conditions: Option<Option<String>>,
+    /// `json` when it is `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = words::request_form_or_null)]
+    request: Option<Option<RequestForm>>,
+    /// They replace the old ones, unless the body is a merge patch.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    env: Option<Option<BTreeMap<String, Option<String>>>>,
+    /// They replace the old ones, unless the body is a merge patch.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    secret_env: Option<Option<BTreeMap<String, Option<String>>>>,
     /// All that it may ask of the platform; an empty list takes everything away, and so does `null`.
     #[serde(default, deserialize_with = "given")]
     #[schema(schema_with = words::permissions_or_null)]
@@ -253,6 +278,30 @@ impl Updates for UpdateFunction {
     ];
 }
 
+/// A change of environment variables; a variable that is null is removed by a merge patch.
+pub(super) fn variables(
+    kind: &'static str,
+    given: Option<Option<BTreeMap<String, Option<String>>>>,
+    merges: bool,
+    faults: &mut Faults,
+) -> Option<VariablesChange> {
+    let given = given?;
+    let change = VariablesChange {
+        // Variables that are null as a whole are no variables.
+        merges: merges && given.is_some(),
+        values: given.unwrap_or_default(),
+    };
+    let nulls = change
+        .values
+        .iter()
+        .filter(|(_, value)| !merges && value.is_none());
+    for (name, _) in nulls {
+        let field = format!("{kind}.{}", prefix(name, limits::NAME_CHARS));
+        faults.add(FieldError::new(field, "This field may not be null"));
+    }
+    Some(change)
+}
+
 impl UpdateFunction {
     fn input(self, merges: bool, faults: &mut Faults) -> functions::UpdateFunction {
         let headers = self.headers.map(|values| HeadersChange {
@@ -265,7 +314,12 @@ impl UpdateFunction {
             let field = format!("headers.{}", prefix(name, limits::NAME_CHARS));
             faults.add(FieldError::new(field, "This field may not be null"));
         }
+        let env = variables("env", self.env, merges, faults);
+        let secret_env = variables("secret_env", self.secret_env, merges, faults);
         functions::UpdateFunction {
+            env,
+            secret_env,
+            request: self.request.map(Option::unwrap_or_default),
             name: self.name,
             description: self.description.map(Option::unwrap_or_default),
             code: self.code,

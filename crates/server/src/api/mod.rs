@@ -10,6 +10,7 @@ mod functions;
 mod health;
 mod invocations;
 mod public;
+mod raw;
 mod roles;
 mod run;
 pub(crate) mod secrets;
@@ -113,7 +114,13 @@ fn apps() -> OpenApiRouter<AppState> {
 fn runs() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(run::execute))
-        .routes(routes!(public::execute_public))
+        .routes(routes!(
+            public::execute_public,
+            public::get_public,
+            public::put_public,
+            public::patch_public,
+            public::delete_public
+        ))
         .routes(routes!(invocations::list))
         .routes(routes!(invocations::get))
         .routes(routes!(run::replay))

@@ -3,15 +3,18 @@
 //!
 //! Must never show a record, a function's own error text, or one caller's answer to another.
 
+use super::raw;
 use super::run::{Execute, returned};
 use crate::error::{ApiError, Code};
-use crate::extract::{About, AtSite, Creation, Path};
+use crate::extract::{About, AtSite, Creation, Path, no_query};
 use crate::state::AppState;
 use crate::words;
-use axum::extract::State;
+use axum::extract::{FromRequest as _, Request, State};
 use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 use tollgate_core::error::Error;
+use tollgate_core::functions::RequestForm;
 use tollgate_core::ids::TaskId;
 use tollgate_core::invocations::{Call, Executed, Invocation};
 use tollgate_core::json::JsonText;
@@ -40,6 +43,9 @@ pub(crate) struct PublicReply {
 /// Needs no credential; only active functions with `is_public` exist here. The answer has `data`, or
 /// `code`, `message` and `task_id`: logs, errors and the rest of the record are for those who may read
 /// invocations. An `Idempotency-Key` is refused, because nobody could tell whose it is.
+///
+/// A function with `request: "raw"` is given any body, with the request's method, path, query and headers, and may give
+/// the HTTP answer itself. Credentials are not passed on, and an `Idempotency-Key` is a header like others.
 #[utoipa::path(post, path = "/api/public/apps/{app_slug}/functions/{slug}/execute/",
     tag = "functions", operation_id = "functions_execute_public", security(()),
     params(("app_slug" = String, Path, description = "App slug"),
@@ -52,8 +58,14 @@ pub(crate) async fn execute_public(
     AtSite(site): AtSite,
     About(about): About,
     Path((app_slug, slug)): Path<(String, String)>,
-    Creation(request, once): Creation<Execute>,
-) -> Result<(StatusCode, axum::Json<PublicReply>), ApiError> {
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (invocations, names) = (&app.services().invocations, (&*app_slug, &*slug));
+    if invocations.public_form(site.id, names).await? == Some(RequestForm::Raw) {
+        return raw::execute(&app, site.id, names, about, request).await;
+    }
+    no_query(request.uri())?;
+    let Creation(request, once) = Creation::<Execute>::from_request(request, &app).await?;
     if once.0.is_some() {
         return Err(ApiError::bad_request(
             "Idempotency-Key needs a credential: without one nobody can tell whose key it is. Leave \
@@ -65,28 +77,89 @@ pub(crate) async fn execute_public(
         params,
         queued,
         remember: None,
+        may_answer: false,
     };
-    let invocations = &app.services().invocations;
-    let executed = invocations
-        .execute_public(site.id, (&app_slug, &slug), call, Some(about))
-        .await;
-    let Executed { invocation, queued } = executed.map_err(told)?;
-    let (status, message) = match queued {
-        true => (StatusCode::ACCEPTED, "Function execution started"),
-        false => (StatusCode::OK, "Function executed successfully"),
-    };
-    let reply = PublicReply {
-        success: true,
-        status: "success",
-        message,
-        data: returned(&invocation, queued),
-        task_id: queued.then_some(invocation.task_id),
-    };
-    Ok((status, axum::Json(reply)))
+    let executed = invocations.execute_public(site.id, names, call, Some(about));
+    let executed = executed.await.map_err(told)?;
+    Ok(PublicReply::of(&executed).into_response())
 }
 
+impl PublicReply {
+    /// What is shown of a run, with its status.
+    pub(super) fn of(executed: &Executed) -> (StatusCode, axum::Json<Self>) {
+        let Executed { invocation, queued } = executed;
+        let (status, message) = match queued {
+            true => (StatusCode::ACCEPTED, "Function execution started"),
+            false => (StatusCode::OK, "Function executed successfully"),
+        };
+        let reply = Self {
+            success: true,
+            status: "success",
+            message,
+            data: returned(invocation, *queued),
+            task_id: queued.then_some(invocation.task_id),
+        };
+        (status, axum::Json(reply))
+    }
+}
+
+/// A method that only raw functions have.
+macro_rules! raw_only {
+    ($method:ident, $name:ident, $id:literal, $summary:literal) => {
+        #[doc = $summary]
+        ///
+        /// Needs no credential; only active functions with `is_public` and `request: "raw"` have this method. The answer
+        /// is the function's own, or as that to `POST`.
+        #[utoipa::path($method, path = "/api/public/apps/{app_slug}/functions/{slug}/execute/",
+            tag = "functions", operation_id = $id, security(()),
+            params(("app_slug" = String, Path, description = "App slug"),
+                ("slug" = String, Path, description = "Function slug")),
+            responses((status = OK, description = "The function has run", body = PublicReply),
+                (status = ACCEPTED, description = "The run is queued", body = PublicReply), ApiError))]
+        pub(crate) async fn $name(
+            State(app): State<AppState>,
+            AtSite(site): AtSite,
+            About(about): About,
+            Path((app_slug, slug)): Path<(String, String)>,
+            request: Request,
+        ) -> Result<Response, ApiError> {
+            let names = (&*app_slug, &*slug);
+            let form = app.services().invocations.public_form(site.id, names);
+            match form.await? {
+                Some(RequestForm::Raw) => raw::execute(&app, site.id, names, about, request).await,
+                Some(RequestForm::Json) | None => Err(raw::no_such_method()),
+            }
+        }
+    };
+}
+
+raw_only!(
+    get,
+    get_public,
+    "functions_execute_public_get",
+    "Execute Public Function (GET)"
+);
+raw_only!(
+    put,
+    put_public,
+    "functions_execute_public_put",
+    "Execute Public Function (PUT)"
+);
+raw_only!(
+    patch,
+    patch_public,
+    "functions_execute_public_patch",
+    "Execute Public Function (PATCH)"
+);
+raw_only!(
+    delete,
+    delete_public,
+    "functions_execute_public_delete",
+    "Execute Public Function (DELETE)"
+);
+
 /// What a stranger is told of an error.
-fn told(error: Error) -> ApiError {
+pub(super) fn told(error: Error) -> ApiError {
     match error {
         Error::FunctionFailed(invocation) => {
             let message = failed(&invocation);

@@ -81,6 +81,7 @@ pub(crate) async fn execute(
             params,
             queued,
             remember,
+            may_answer: false,
         };
         invocations.execute(&access, &slug, call)
     };

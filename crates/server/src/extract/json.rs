@@ -61,14 +61,20 @@ pub(super) enum Meaning {
 }
 
 /// A body, and its part of what bodies may take up together, to be kept until it has been read.
-pub(super) struct Body {
-    pub(super) bytes: Bytes,
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
     _room: Option<OwnedSemaphorePermit>,
 }
 
 /// The body of a request that says that it is JSON.
 pub(super) async fn body(request: Request, app: &AppState) -> Result<(Body, Meaning), ApiError> {
     let meaning = check_head(request.method(), request.headers())?;
+    Ok((raw_body(request, app).await?, meaning))
+}
+
+/// The body of a request, whatever it is.
+pub(crate) async fn raw_body(request: Request, app: &AppState) -> Result<Body, ApiError> {
+    check_length(request.headers())?;
     // What is announced, else what is allowed.
     let length = request.body().size_hint().upper();
     let length = length.and_then(|length| usize::try_from(length).ok());
@@ -78,8 +84,7 @@ pub(super) async fn body(request: Request, app: &AppState) -> Result<(Body, Mean
         Ok(Body { bytes, _room: room })
     };
     let arrived = tokio::time::timeout(app.config().body_timeout, arriving).await;
-    let body: Result<Body, ApiError> = arrived.map_err(|_| too_slow())?;
-    Ok((body?, meaning))
+    arrived.map_err(|_| too_slow())?
 }
 
 /// Waits until a body of this size may arrive; a small one needs not.
@@ -93,7 +98,8 @@ async fn room(app: &AppState, bytes: usize) -> Result<Option<OwnedSemaphorePermi
         .map_err(|error| ApiError::internal(error.to_string()))
 }
 
-fn check_head(method: &Method, headers: &HeaderMap) -> Result<Meaning, ApiError> {
+/// The length that is announced, if it may be as long.
+fn check_length(headers: &HeaderMap) -> Result<Option<usize>, ApiError> {
     let length = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok());
@@ -101,6 +107,11 @@ fn check_head(method: &Method, headers: &HeaderMap) -> Result<Meaning, ApiError>
     if length.is_some_and(|length| length > limits::REQUEST_BODY_BYTES) {
         return Err(ApiError::too_large(limits::REQUEST_BODY_BYTES));
     }
+    Ok(length)
+}
+
+fn check_head(method: &Method, headers: &HeaderMap) -> Result<Meaning, ApiError> {
+    let length = check_length(headers)?;
     // No content type at all is taken for JSON: nothing else is understood anyway.
     let Some(given) = headers.get(CONTENT_TYPE) else {
         return Ok(Meaning::Values);

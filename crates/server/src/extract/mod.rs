@@ -19,9 +19,9 @@ pub(crate) use caller::{
 pub(crate) use change::{Change, Updates};
 pub(crate) use conditions::{Conditions, IfMatch, IfNoneMatch, tagged};
 pub(crate) use creation::Creation;
-pub(crate) use json::{Json, given, set};
+pub(crate) use json::{Json, given, raw_body, set};
 pub(crate) use page::{Flag, PageQuery, Paging};
-pub(crate) use query::{Query, QueryNames, known};
+pub(crate) use query::{Query, QueryNames, known, no_query, pairs};
 pub(crate) use request_info::{About, RequestId};
 pub(crate) use site::{AtSite, ClientAddress, PeerAddress};
 

@@ -36,11 +36,14 @@ pub(super) fn of<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     reading::query(&pairs(uri)).map_err(ApiError::faults)
 }
 
-fn pairs(uri: &Uri) -> Vec<(String, String)> {
+pub(crate) fn pairs(uri: &Uri) -> Vec<(String, String)> {
     url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
         .into_owned()
         .collect()
 }
+
+/// What the paths of public functions begin with.
+const PUBLIC: &str = "/api/public/";
 
 /// The query parameters of every route.
 pub(crate) struct QueryNames(HashMap<(Method, String), Vec<String>>);
@@ -69,22 +72,34 @@ impl QueryNames {
             &Method::HEAD => Method::GET,
             method => method.clone(),
         };
+        // What a public function is asked is its own business, and that of its handler.
+        let path = path.filter(|path| !path.as_str().starts_with(PUBLIC));
         let known = path.and_then(|path| self.0.get(&(method, path.as_str().to_owned())));
         let Some(known) = known else { return Ok(()) };
         let words: Vec<&str> = known.iter().map(String::as_str).collect();
-        let mut faults: Vec<FieldError> = Vec::new();
-        for (name, _) in pairs(request.uri()) {
-            let shown = prefix(&name, 100).to_owned();
-            if !words.contains(&name.as_str()) && faults.iter().all(|it| it.field != shown) {
-                let message = unknown("query parameter", &name, &words);
-                faults.push(FieldError::new(shown, message));
-            }
+        only(request.uri(), &words)
+    }
+}
+
+/// Refuses every query parameter.
+pub(crate) fn no_query(uri: &Uri) -> Result<(), ApiError> {
+    only(uri, &[])
+}
+
+/// Refuses query parameters other than these.
+fn only(uri: &Uri, words: &[&str]) -> Result<(), ApiError> {
+    let mut faults: Vec<FieldError> = Vec::new();
+    for (name, _) in pairs(uri) {
+        let shown = prefix(&name, 100).to_owned();
+        if !words.contains(&name.as_str()) && faults.iter().all(|it| it.field != shown) {
+            let message = unknown("query parameter", &name, words);
+            faults.push(FieldError::new(shown, message));
         }
-        if faults.is_empty() {
-            Ok(())
-        } else {
-            Err(ApiError::faults(faults))
-        }
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(ApiError::faults(faults))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::words;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use tollgate_core::apps::App;
 use tollgate_core::roles::AppRole;
 use tollgate_core::time::Timestamp;
@@ -14,6 +15,10 @@ pub(crate) struct AppView {
     name: String,
     slug: String,
     description: String,
+    /// Environment variables of all its functions, shown to those who may look at functions.
+    env: BTreeMap<String, String>,
+    /// Those that have the value of a secret, with the secret's key; shown to the same.
+    secret_env: BTreeMap<String, String>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
     #[schema(value_type = String, format = DateTime)]
@@ -31,6 +36,8 @@ impl From<App> for AppView {
             name: app.name,
             slug: app.slug,
             description: app.description,
+            env: app.variables.env,
+            secret_env: app.variables.secret_env,
             created_at: app.created_at,
             updated_at: app.updated_at,
             damaged: app.damaged,

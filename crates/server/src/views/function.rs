@@ -36,6 +36,13 @@ pub(crate) struct FunctionView {
     network: &'static str,
     /// Shown to those who may subscribe the function.
     filter_conditions: Option<String>,
+    /// What it is given of a public call.
+    #[schema(schema_with = words::request_form)]
+    request: &'static str,
+    /// Its own environment variables.
+    env: BTreeMap<String, String>,
+    /// Those that have the value of a secret, with the secret's key.
+    secret_env: BTreeMap<String, String>,
     /// What it may ask of the platform, beside what every function may.
     #[schema(schema_with = words::permissions)]
     permissions: Vec<&'static str>,
@@ -162,6 +169,9 @@ impl From<Function> for FunctionView {
             max_attempts: function.options.max_attempts,
             network: function.options.network.as_str(),
             filter_conditions: function.options.filter_conditions,
+            request: function.options.request.as_str(),
+            env: function.options.variables.env,
+            secret_env: function.options.variables.secret_env,
             permissions: permissions.map(|it| it.as_str()).collect(),
             permissions_scope: function.rights.scope.as_str(),
             acts_as: function.rights.acts_as.as_str(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tollgate_core::functions::webhook::SealedSecrets;
 use tollgate_core::functions::{ExecutionMode, Function, Source};
 use tollgate_core::ids::{AppId, FunctionId, VersionId};
-use tollgate_core::ports::store::{FunctionChange, NewFunction, Page, PageRequest};
+use tollgate_core::ports::store::{FunctionChange, Instead, NewFunction, Page, PageRequest};
 use tollgate_core::rights::{ActsAs, FunctionRights, GrantScope, Granted, Permission};
 use tollgate_core::time::Timestamp;
 use tollgate_core::users::User;
@@ -144,12 +144,22 @@ pub async fn new_code_is_a_new_version(world: World) {
     // Stored, and not yet what runs.
     let active = store.executable(function.id).await.unwrap().unwrap();
     assert_eq!(active.version, 1);
-    let waiting = store.executable_of(function.id, 2).await.unwrap().unwrap();
+    let waiting = store
+        .executable_of(function.id, 2, Instead::default())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(
         (waiting.version_id, &waiting.source),
         (new.entry.id, &source)
     );
-    assert_eq!(store.executable_of(function.id, 3).await.unwrap(), None);
+    assert_eq!(
+        store
+            .executable_of(function.id, 3, Instead::default())
+            .await
+            .unwrap(),
+        None
+    );
     let nowhere = store.insert_version(FunctionId(999_999), source.clone(), world.now());
     assert_conflict!(nowhere.await, Gone);
     let missing = FunctionChange {
@@ -302,7 +312,11 @@ pub async fn a_functions_rights_are_kept(world: World) {
     assert_eq!(first.acts_as, ActsAs::Function);
     let second = store.insert_version(function.id, code("2"), world.now());
     second.await.unwrap();
-    let second = store.executable_of(function.id, 2).await.unwrap().unwrap();
+    let second = store
+        .executable_of(function.id, 2, Instead::default())
+        .await
+        .unwrap()
+        .unwrap();
     let second = second.version_id;
     let (site, id) = (world.a.site.id, function.id);
     let approved = async |version| {

@@ -14,7 +14,7 @@ use tollgate_core::events::EventType;
 use tollgate_core::functions::Function;
 use tollgate_core::invocations::NewInvocation;
 use tollgate_core::ports::store::{
-    Epoch, FunctionChange, InvocationQuery, StoreError, UserQuery, Work,
+    Epoch, FunctionChange, Instead, InvocationQuery, StoreError, UserQuery, Work,
 };
 use tollgate_core::secrets::SecretChange;
 use tollgate_core::subscribers::SubscriberOptions;
@@ -108,7 +108,12 @@ pub async fn functions_of_another_site_are_out_of_reach(world: World) {
     assert_conflict!(b.update_function(change).await, Gone);
     let deployed = b.insert_version(function.id, code("x"), world.now());
     assert_conflict!(deployed.await, Gone);
-    assert_eq!(b.executable_of(function.id, 1).await.unwrap(), None);
+    assert_eq!(
+        b.executable_of(function.id, 1, Instead::default())
+            .await
+            .unwrap(),
+        None
+    );
     let deleted = b.delete_function(function.id, world.now(), None).await;
     assert!(!deleted.unwrap());
     let site = world.b.site.id;

@@ -21,6 +21,7 @@ pub mod secrets;
 pub mod sites;
 pub mod subscribers;
 pub mod users;
+pub mod variables;
 mod world;
 
 pub use alone::{Alone, UserCommit};
@@ -86,6 +87,11 @@ contract! { $
         function_ids_are_not_used_again,
         signing_secrets_overlap,
         inactive_functions_are_executable_but_not_claimed,
+    }
+    variables {
+        variables_are_stored_and_the_functions_own_hide_its_apps,
+        the_image_changes_with_every_secret_in_force_and_no_other,
+        functions_are_found_by_the_secrets_of_their_variables,
     }
     subscribers {
         a_function_subscribes_once_to_each_event,

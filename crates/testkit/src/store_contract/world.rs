@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 use tollgate_core::apps::App;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::EventType;
-use tollgate_core::functions::{Environment, ExecutionMode, Function, FunctionOptions, Source};
+use tollgate_core::functions::{
+    Environment, ExecutionMode, Function, FunctionOptions, Source, Variables,
+};
 use tollgate_core::ids::{AppId, EventId, InvocationId, SiteId, UserId};
 use tollgate_core::invocations::{
     Chain, Completion, Hold, Link, LogLine, NewInvocation, OnBehalf, Started, Trigger,
@@ -198,6 +200,7 @@ impl Tenant {
             name: format!("App {slug}"),
             slug: slug.to_owned(),
             description: "For tests".to_owned(),
+            variables: Variables::default(),
             created_at: self.now(),
             remember: None,
         }

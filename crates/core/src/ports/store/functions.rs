@@ -5,7 +5,7 @@ use crate::apps::App;
 use crate::events::EventType;
 use crate::functions::{
     Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
-    VersionEntry,
+    Variables, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::{AppId, FunctionId, VersionId};
@@ -24,6 +24,8 @@ pub struct NewApp {
     pub slug: String,
     /// What it is for.
     pub description: String,
+    /// Environment variables of all its functions.
+    pub variables: Variables,
     /// Now.
     pub created_at: Timestamp,
     /// The answer of the request that asks for it.
@@ -42,7 +44,7 @@ pub trait AppStore: Send + Sync {
     /// Stores an app. Conflict: [`super::Conflict::Slug`].
     async fn insert_app(&self, app: NewApp) -> Result<App, StoreError>;
 
-    /// Writes name and description of `app`; its slug never changes. Conflict: `Gone`; `Changed` when
+    /// Writes name, description and variables of `app`; its slug never changes. Conflict: `Gone`; `Changed` when
     /// it was last changed at another time than `expected`.
     async fn update_app(&self, app: App, expected: Option<Timestamp>) -> Result<App, StoreError>;
 
@@ -111,6 +113,33 @@ pub struct FunctionChange {
     pub declares: bool,
     /// Now.
     pub at: Timestamp,
+}
+
+/// What counts instead of what is stored, where a change is looked at before it is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Instead<'a> {
+    /// The function's options.
+    pub options: Option<&'a FunctionOptions>,
+    /// Its app's variables.
+    pub of_app: Option<&'a Variables>,
+}
+
+impl<'a> Instead<'a> {
+    /// Other options.
+    pub const fn options(options: &'a FunctionOptions) -> Self {
+        Self {
+            options: Some(options),
+            of_app: None,
+        }
+    }
+
+    /// Other variables of the app.
+    pub const fn of_app(variables: &'a Variables) -> Self {
+        Self {
+            options: None,
+            of_app: Some(variables),
+        }
+    }
 }
 
 /// Functions. Deleted ones are kept for the names in invocation records and found by nothing else.
@@ -191,7 +220,16 @@ pub trait FunctionStore: Send + Sync {
         &self,
         id: FunctionId,
         number: u32,
+        instead: Instead<'_>,
     ) -> Result<Option<Executable>, StoreError>;
+
+    /// Functions that are switched on and may have the value of this secret in a variable, their own or their
+    /// app's: of one app, or of all.
+    async fn functions_with_secret(
+        &self,
+        app: Option<AppId>,
+        key: &str,
+    ) -> Result<Vec<FunctionId>, StoreError>;
 }
 
 /// A subscription to be stored.

@@ -28,7 +28,8 @@ pub use accounts::{
 pub use dead_letters::{DeadLetter, DeadLetterPlace, DeadLetterStore, Redrive, RedriveVersion};
 pub use event_types::{EventTypeStore, NewOwnType, OwnTypeChange};
 pub use functions::{
-    AppStore, FunctionChange, FunctionStore, NewApp, NewFunction, NewSubscriber, SubscriberStore,
+    AppStore, FunctionChange, FunctionStore, Instead, NewApp, NewFunction, NewSubscriber,
+    SubscriberStore,
 };
 pub use idempotency::{IdempotencyStore, StoredAnswer};
 pub use invocations::{InvocationQuery, InvocationStore, Visibility};

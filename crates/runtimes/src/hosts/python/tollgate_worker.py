@@ -12,6 +12,7 @@ import mmap
 import os
 import random
 import sys
+import time
 import traceback
 import types
 from _signal import SIG_IGN as IGNORED
@@ -44,6 +45,8 @@ SOCKET_FD = 3
 JOURNAL_FD = 4
 # The name under which the function's module is known to Python.
 MODULE = "function"
+# What it imports the platform from.
+PLATFORM = "tollgate"
 # Whom a call is from that nobody made: id and e-mail address.
 NOBODY = (None, None)
 # How often a step of the host is begun again.
@@ -144,7 +147,11 @@ class Function:
         ]
         self.who = None
         os.environ.pop("MALLOC_ARENA_MAX", None)
+        os.environ.update(request.pop("variables"))
+        # Last: nobody has names of the platform.
         os.environ.update(request["env"])
+        if "TZ" in os.environ:
+            time.tzset()
 
     # Loading
 
@@ -153,6 +160,9 @@ class Function:
         lead_logging(LogHandler(self.logs))
         builtins.log = make_log(self.logs)
         builtins.PlatformError = PlatformError
+        platform = sys.modules[PLATFORM] = types.ModuleType(PLATFORM)
+        platform.sdk_client, platform.log = self.client, builtins.log
+        platform.PlatformError = PlatformError
         install(self.client.http, PlatformError)
         script(self.filename)
         # Never checked against a file, because there is none.

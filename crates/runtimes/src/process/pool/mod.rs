@@ -1,6 +1,6 @@
 //! The pool of warm workers: carries out what its [`ledger`] decides.
 //!
-//! Workers are kept by site and function version and never cross either. The lock is held for
+//! Workers are kept by site, function version and its variables, and never cross any. The lock is held for
 //! bookkeeping only, never across a wait.
 
 mod begin;
@@ -26,15 +26,16 @@ use super::worker::Worker;
 use super::zygote::{self, Keeper};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tollgate_core::functions::Executable;
-use tollgate_core::ids::{FunctionId, SiteId, VersionId};
+use tollgate_core::functions::{Executable, Image};
+use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::limits;
+use tollgate_core::ports::runtime::Loading;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::time::Clock;
@@ -48,7 +49,7 @@ impl Key {
     fn of(executable: &Executable) -> Self {
         Self {
             site: executable.site_id,
-            version: executable.version_id,
+            image: executable.image(),
         }
     }
 }
@@ -94,6 +95,8 @@ pub(super) struct Pool {
     /// Somebody waits.
     waiting: Arc<Notify>,
     load: Mutex<Load>,
+    /// What code has while it is loaded; none where no platform stands behind.
+    loading: OnceLock<Arc<dyn Loading>>,
 }
 
 impl Pool {
@@ -126,6 +129,7 @@ impl Pool {
             }),
             waiting: Arc::default(),
             load: Mutex::new(Load::new()),
+            loading: OnceLock::new(),
             config,
         });
         let supervisor = &pool.config.supervisor;
@@ -141,6 +145,11 @@ impl Pool {
     /// Owns the loops, and what they start.
     pub(super) fn supervisor(&self) -> &Supervisor {
         &self.config.supervisor
+    }
+
+    /// A second one is none.
+    pub(super) fn attach(&self, loading: Arc<dyn Loading>) {
+        let _ = self.loading.set(loading);
     }
 
     pub(super) fn keeper(&self) -> &Arc<Keeper> {
@@ -160,12 +169,12 @@ impl Pool {
         });
     }
 
-    /// Lets idle workers of a function go: all but those of the version that is active now.
+    /// Lets idle workers of a function go: all but those that were loaded with what is active now.
     pub(super) fn retire(
         self: &Arc<Self>,
         site: SiteId,
         function: FunctionId,
-        active: Option<VersionId>,
+        active: Option<Image>,
     ) {
         let now = self.clock.monotonic();
         self.with_books(|books| books.ledger.retire(site, function, active, now));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tollgate_core::functions::{Executable, Source};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::limits;
+use tollgate_core::ports::runtime::LoadedVariables;
 use tollgate_core::tasks::{Failure, FailureKind};
 use tollgate_core::text::span;
 
@@ -70,6 +71,23 @@ impl Pool {
         }
     }
 
+    /// The environment variables of an executable.
+    async fn variables(&self, executable: &Executable) -> Result<LoadedVariables, StartFailure> {
+        match self.loading.get() {
+            Some(loading) => {
+                let found = loading.variables(executable).await;
+                found.map_err(|failure| StartFailure {
+                    failure,
+                    logs: Vec::new(),
+                })
+            }
+            None if executable.in_force.variables.is_empty() => Ok(LoadedVariables::new()),
+            None => Err(StartFailure::unavailable(
+                "There is no platform here that could tell variables",
+            )),
+        }
+    }
+
     async fn launch_once(
         self: &Arc<Self>,
         exit: &mut Option<ExitWatch>,
@@ -82,11 +100,16 @@ impl Pool {
         };
         let started = self.clock.monotonic();
         let memory_mb = executable.memory_mb();
+        let variables = self.variables(executable).await?;
         let first = First::Load {
             code,
             slug: &executable.function_slug,
             memory_mb,
             reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
+            variables: variables
+                .iter()
+                .map(|(name, value)| (&**name, &***value))
+                .collect(),
             env: Environment::of(executable),
             limits: Limits::of_engine(),
         };
@@ -96,7 +119,10 @@ impl Pool {
         *exit = Some(worker.exit.clone());
         let begun = self.begin(worker, &first).await;
         let mut worker = begun.map_err(of_unbegun)?;
-        let load = worker.load(executable, self.config.outbound.as_ref());
+        // It is nowhere but in the worker from now on.
+        drop(variables);
+        let host = self.loading.get().map(|loading| loading.host(executable));
+        let load = worker.load(executable, self.config.outbound.as_ref(), host.as_deref());
         let refused = match tokio::time::timeout(self.config.load, load).await {
             Ok(Ok(pid)) => {
                 let took = self.clock.monotonic().saturating_duration_since(started);
@@ -104,7 +130,7 @@ impl Pool {
                     worker.id = worker.id,
                     worker.pid = pid,
                     site.id = key.site.0,
-                    version.id = key.version.0,
+                    version.id = key.image.version.0,
                     start_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
                     "worker.started"
                 );

@@ -10,13 +10,14 @@ mod serve;
 use self::group::{Group, Waiter};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
-use tollgate_core::ids::{FunctionId, SiteId, VersionId};
+use tollgate_core::functions::Image;
+use tollgate_core::ids::{FunctionId, SiteId};
 
 /// Who may share a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::process) struct Key {
     pub(in crate::process) site: SiteId,
-    pub(in crate::process) version: VersionId,
+    pub(in crate::process) image: Image,
 }
 
 /// One worker process, from the order to start it until the news of its end.
@@ -443,16 +444,16 @@ impl Ledger {
         }
     }
 
-    /// Lets the workers of a function go: all but those of the version that is active now.
+    /// Lets the workers of a function go: all but those that were loaded with what is active now.
     pub(super) fn retire(
         &mut self,
         site: SiteId,
         function: FunctionId,
-        active: Option<VersionId>,
+        active: Option<Image>,
         now: Instant,
     ) {
         let of_it = |(key, group): (&Key, &Group)| {
-            let is = key.site == site && group.function == function && Some(key.version) != active;
+            let is = key.site == site && group.function == function && Some(key.image) != active;
             is.then_some(*key)
         };
         let leaving: Vec<_> = self.groups.iter().filter_map(of_it).collect();

@@ -5,6 +5,8 @@ use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use tollgate_core::functions::VariablesRevision;
+use tollgate_core::ids::VersionId;
 use tollgate_core::time::{Clock as _, SystemClock};
 
 const TICK: u64 = 5;
@@ -166,12 +168,15 @@ impl Simulation {
     fn key(&self, function: usize) -> Key {
         Key {
             site: SiteId(self.world.functions[function].site),
-            version: VersionId(i64::try_from(function).unwrap()),
+            image: Image {
+                version: VersionId(i64::try_from(function).unwrap()),
+                variables: VariablesRevision::NONE,
+            },
         }
     }
 
     fn function_of(&self, worker: WorkerId) -> usize {
-        usize::try_from(self.alive[&worker].version.0).unwrap()
+        usize::try_from(self.alive[&worker].image.version.0).unwrap()
     }
 
     fn later(&mut self, after: u64, event: Event) {
@@ -184,7 +189,8 @@ impl Simulation {
             let of = self.world.functions[function].clone();
             let (key, now) = (self.key(function), self.time());
             if of.keep {
-                self.ledger.keep(key, FunctionId(key.version.0), true, now);
+                self.ledger
+                    .keep(key, FunctionId(key.image.version.0), true, now);
                 self.carry_out();
             }
             for client in 0..of.clients {
@@ -233,7 +239,7 @@ impl Simulation {
                 let of = &self.world.functions[function];
                 let deadline = now + Duration::from_millis(of.patience);
                 let (key, most) = (self.key(function), of.most);
-                let function_id = FunctionId(key.version.0);
+                let function_id = FunctionId(key.image.version.0);
                 let wish = Wish {
                     key,
                     function: function_id,

@@ -1,6 +1,8 @@
 //! The rules one by one.
 
 use super::*;
+use tollgate_core::functions::VariablesRevision;
+use tollgate_core::ids::VersionId;
 use tollgate_core::time::{Clock as _, SystemClock};
 
 struct Pool {
@@ -15,7 +17,10 @@ struct Pool {
 const fn key(site: i64, version: i64) -> Key {
     Key {
         site: SiteId(site),
-        version: VersionId(version),
+        image: Image {
+            version: VersionId(version),
+            variables: VariablesRevision::NONE,
+        },
     }
 }
 
@@ -56,7 +61,7 @@ impl Pool {
     fn ask_at(&mut self, key: Key, depth: u32) -> Ticket {
         let wish = Wish {
             key,
-            function: FunctionId(key.version.0),
+            function: FunctionId(key.image.version.0),
             most: usize::MAX,
             depth,
             deadline: self.now + Duration::from_secs(10),
@@ -92,7 +97,7 @@ impl Pool {
     /// A kept worker that is idle.
     fn kept(&mut self, key: Key) -> WorkerId {
         self.ledger
-            .keep(key, FunctionId(key.version.0), true, self.now);
+            .keep(key, FunctionId(key.image.version.0), true, self.now);
         self.note();
         self.ask(key);
         let worker = self.load();
