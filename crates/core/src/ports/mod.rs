@@ -3,5 +3,6 @@
 //! Adapters implement these and never see each other.
 
 pub mod dispatch;
+mod host_error;
 pub mod runtime;
 pub mod store;
