@@ -10,6 +10,7 @@ use crate::invocations::Invocation;
 use crate::ports::store::{Conflict, StoreError};
 use crate::subscribers::Inactive;
 use crate::validation::FieldError;
+use std::error::Error as StdError;
 use std::time::Duration;
 
 /// Why an operation did not happen.
@@ -99,12 +100,43 @@ pub enum Error {
     /// This server cannot do it now.
     #[error("{0}")]
     Unavailable(String),
+    /// A piece of work within this server broke off; the next one may not.
+    #[error("{what}; try again")]
+    BrokenOff {
+        /// What is not there for it.
+        what: &'static str,
+        /// How it ended.
+        #[source]
+        cause: tokio::task::JoinError,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
     /// A bug.
     #[error("{0}")]
     Internal(String),
+    /// A bug, and what it came from.
+    #[error("{what}")]
+    Failed {
+        /// What did not work.
+        what: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+impl Error {
+    /// A bug, and what it came from.
+    pub(crate) fn failed(
+        what: impl Into<String>,
+        cause: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        Self::Failed {
+            what: what.into(),
+            cause: cause.into(),
+        }
+    }
 }
 
 impl From<StoreError> for Error {

@@ -311,6 +311,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         use StatusCode as S;
         let message = error.to_string();
+        let cause = error.source().map(|_| with_sources(&error));
         match error {
             Error::BadRequest(_)
             | Error::InvalidEventType(_)
@@ -365,8 +366,14 @@ impl From<Error> for ApiError {
             Error::Unavailable(_) => {
                 Self::new(S::SERVICE_UNAVAILABLE, Code::ServiceUnavailable, message).retry_after(1)
             }
+            Error::BrokenOff { .. } => {
+                Self::new(S::SERVICE_UNAVAILABLE, Code::ServiceUnavailable, message)
+                    .retry_after(1)
+                    .caused_by(cause.unwrap_or_default())
+            }
             Error::Store(error) => of_store(error),
             Error::Internal(cause) => Self::internal(cause),
+            Error::Failed { .. } => Self::internal(cause.unwrap_or_default()),
         }
     }
 }

@@ -140,9 +140,11 @@ impl Passwords {
             work()
         });
         work.await
-            .map_err(|error| Error::Internal(format!("password hashing failed: {error}")))
+            .map_err(|error| Error::failed(HASHING_FAILED, error))
     }
 }
+
+const HASHING_FAILED: &str = "password hashing failed";
 
 fn argon2id() -> Result<Argon2<'static>, argon2::Error> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
@@ -150,11 +152,10 @@ fn argon2id() -> Result<Argon2<'static>, argon2::Error> {
 }
 
 fn hash(password: &str, salt: &[u8]) -> Result<String, Error> {
-    let failed = |error: String| Error::Internal(format!("password hashing failed: {error}"));
-    let hasher = argon2id().map_err(|error| failed(error.to_string()))?;
+    let hasher = argon2id().map_err(|error| Error::failed(HASHING_FAILED, error))?;
     let hash = hasher
         .hash_password_with_salt(password.as_bytes(), salt)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| Error::failed(HASHING_FAILED, error))?;
     Ok(hash.to_string())
 }
 

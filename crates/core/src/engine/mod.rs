@@ -294,7 +294,8 @@ impl Engine {
             };
             // Many conditions take a while to compile, in which this thread serves others.
             let compiled = tokio::task::spawn_blocking(compile).await;
-            compiled.map_err(|error| Error::Unavailable(format!("conditions not read: {error}")))
+            let what = "The conditions of subscriptions were not read";
+            compiled.map_err(|cause| Error::BrokenOff { what, cause })
         };
         self.subscriptions
             .get_or_load((scope.site_id(), event), load)

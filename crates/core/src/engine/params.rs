@@ -65,7 +65,7 @@ impl ParamsRooms {
         let taken = pause::waiting_for_a_run(room.take(bytes)).await;
         taken
             .map(Some)
-            .map_err(|error| Error::Internal(error.to_string()))
+            .map_err(|error| Error::failed("there is no room for parameters", error))
     }
 }
 

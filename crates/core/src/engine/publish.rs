@@ -396,7 +396,7 @@ impl EventService {
 pub(super) fn written(event: &Event) -> Result<JsonText, Error> {
     event.params().map_err(|error| {
         let event = event.event_type();
-        Error::Internal(format!("the parameters of {event} have no JSON: {error}"))
+        Error::failed(format!("the parameters of {event} have no JSON"), error)
     })
 }
 

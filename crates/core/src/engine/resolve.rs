@@ -15,6 +15,7 @@ use crate::subscribers::Inactive;
 use crate::tasks::{Failure, FailureKind};
 use async_trait::async_trait;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -58,8 +59,8 @@ where
 {
     let mut found = HashMap::new();
     for key in keys {
-        if !found.contains_key(&key) {
-            found.insert(key, look_up(key).await);
+        if let Entry::Vacant(place) = found.entry(key) {
+            place.insert(look_up(key).await);
         }
     }
     found

@@ -147,7 +147,8 @@ impl Engine {
             let _turn = turn;
             check()
         });
-        let broken = |error| Error::Unavailable(format!("The check broke off: {error}"));
-        checked.await.map_err(broken)
+        let what = "The check broke off";
+        let checked = checked.await;
+        checked.map_err(|cause| Error::BrokenOff { what, cause })
     }
 }

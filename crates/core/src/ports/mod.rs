@@ -4,5 +4,6 @@
 
 pub mod bus;
 pub mod dispatch;
+mod host_error;
 pub mod runtime;
 pub mod store;

@@ -14,7 +14,6 @@ use crate::json::JsonText;
 use crate::pause::Pauses;
 use crate::room::Taken;
 use crate::tasks::{Failure, FailureKind};
-use crate::text::text_enum;
 use crate::time::Timestamp;
 use crate::validation::FieldError;
 use async_trait::async_trait;
@@ -22,10 +21,11 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+pub use super::host_error::{HostError, HostErrorKind};
 
 /// One call of one function.
 #[derive(Clone)]
@@ -171,99 +171,6 @@ pub trait HostCalls: Send + Sync {
 
     /// Takes secrets that the function was told out of what it reports.
     fn redact(&self, _report: &mut RunReport) {}
-}
-
-/// What is wrong with a request of a running function. Which status a client knows it by is the word of whoever
-/// speaks to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HostErrorKind {
-    /// The request makes no sense.
-    BadRequest,
-    /// Values that cannot be stored.
-    Invalid,
-    /// Nobody answers for it.
-    Unauthenticated,
-    /// The function may not ask for this.
-    Forbidden,
-    /// No such thing.
-    NotFound,
-    /// Something else already stands there.
-    Conflict,
-    /// The request, or its answer, is too large.
-    TooLarge,
-    /// Too many requests.
-    TooMany,
-    /// A fault of the server's.
-    Internal,
-    /// Not now.
-    Unavailable,
-    /// Somebody else did not answer in time.
-    Late,
-    /// A PRE function said no.
-    PreEventDenied,
-    /// A PRE function broke.
-    PreEventFailed,
-    /// A function that was executed and waited for broke.
-    FunctionFailed,
-}
-
-// The error codes of the HTTP API.
-text_enum!(HostErrorKind {
-    BadRequest => "BAD_REQUEST",
-    Invalid => "VALIDATION_ERROR",
-    Unauthenticated => "UNAUTHORIZED",
-    Forbidden => "FORBIDDEN",
-    NotFound => "NOT_FOUND",
-    Conflict => "CONFLICT",
-    TooLarge => "PAYLOAD_TOO_LARGE",
-    TooMany => "RATE_LIMITED",
-    Internal => "INTERNAL_ERROR",
-    Unavailable => "SERVICE_UNAVAILABLE",
-    Late => "GATEWAY_TIMEOUT",
-    PreEventDenied => "PRE_EVENT_DENIED",
-    PreEventFailed => "PRE_EVENT_FAILED",
-    FunctionFailed => "FUNCTION_FAILED",
-});
-
-/// Why a request of a running function was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind}: {message}")]
-pub struct HostError {
-    /// What is wrong.
-    pub kind: HostErrorKind,
-    /// What to do about it.
-    pub message: String,
-}
-
-impl HostError {
-    /// A refusal.
-    pub fn new(kind: HostErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
-    }
-
-    /// The request makes no sense.
-    pub fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(HostErrorKind::BadRequest, message)
-    }
-
-    /// The function may not ask for this.
-    pub fn forbidden(message: impl Into<String>) -> Self {
-        Self::new(HostErrorKind::Forbidden, message)
-    }
-
-    /// `sdk_client` has no such method.
-    pub fn no_such_method(method: &str) -> Self {
-        let message = format!("sdk_client.{method} does not exist in this version of Tollgate");
-        Self::new(HostErrorKind::NotFound, message)
-    }
-
-    /// A fault of the server's.
-    pub fn internal(cause: &impl ToString) -> Self {
-        Self::new(HostErrorKind::Internal, cause.to_string())
-    }
 }
 
 /// What code has while it is loaded, when nobody has called it yet. Asked anew for every worker.

@@ -158,7 +158,12 @@ async fn parameters_are_written_for_subscribers_only_and_of_registered_types_onl
         ),
     ] {
         match events.publish_event(&event, admin).await {
-            Err(Error::Internal(reason)) => assert!(reason.contains(part), "{reason}"),
+            Err(error @ (Error::Internal(_) | Error::Failed { .. })) => {
+                let reason = error.to_string();
+                assert!(reason.contains(part), "{reason}");
+                let has_source = std::error::Error::source(&error).is_some();
+                assert_eq!(has_source, matches!(error, Error::Failed { .. }));
+            }
             other => panic!("{:?}", other.map(|it| shown(&it.response))),
         }
     }

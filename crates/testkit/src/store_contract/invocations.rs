@@ -77,8 +77,7 @@ pub async fn a_record_is_read_as_written(world: World) {
 pub async fn ends_are_read_as_written(world: World) {
     let function = world.a.some_function().await;
     let new = world.a.run(&function, Waiter::Nobody, None).await;
-    let (claimed, _) = world.claim("me", 10).await.unwrap();
-    assert_eq!(claimed.len(), 1);
+    world.claim("me", 10).await.unwrap();
     let failure = Failure {
         retry_after: Some(Duration::from_millis(1500)),
         ..Failure::new(FailureKind::Upstream, "503").with_traceback("line 1\nline 2")
@@ -104,10 +103,8 @@ pub async fn ends_are_read_as_written(world: World) {
         (record.state, record.failure),
         (State::Retrying, Some(failure))
     );
-    assert_eq!(
-        (record.due_at, record.finished_at),
-        (Some(world.in_seconds(5)), None)
-    );
+    let due = Some(world.in_seconds(5));
+    assert_eq!((record.due_at, record.finished_at), (due, None));
     assert_eq!((record.logs, record.log_count), (failed.logs, 1));
     assert_eq!(
         (record.worker.as_deref(), record.updated_at),
