@@ -46,7 +46,11 @@ async fn a_run_that_ends_within_the_grace_is_recorded() {
     server.signal(Signal::TERM);
     watch.closed().await;
     folder.write("go", "");
+    let stderr = server.stderr.clone();
     assert_eq!(server.ended().await.code(), Some(0));
+    // Whatever was started had ended by then.
+    let said = stderr.so_far();
+    assert!(!said.contains("does not end"), "{said}");
 
     // Without the file, it could not run again.
     std::fs::remove_file(folder.path().join("go")).unwrap();
