@@ -109,6 +109,12 @@ async fn show(context: Context<'_>, slug: &str, utc: bool, remote: &Remote) -> C
         "created {}",
         terminal.moment(&text_of("created_at"), utc)
     ))?;
+    for kind in ["env", "secret_env"] {
+        let variables = &app.value["data"][kind];
+        if variables.as_object().is_some_and(|it| !it.is_empty()) {
+            terminal.print(format!("{kind} {variables}"))?;
+        }
+    }
     terminal.print(plural(functions.len() as u64, "function"))?;
     super::function::table(&functions, utc, terminal).print(terminal)?;
     for event in events.value["data"]["events"]

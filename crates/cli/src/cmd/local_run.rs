@@ -79,10 +79,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
     let runtime = python(config, &scratch, &clock, outbound, &supervisor)
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
-    runtime.attach(Arc::new(LocalLoading {
-        host: Arc::clone(&host),
-        variables,
-    }));
+    runtime.attach(LocalLoading::new(&host, variables));
     let checked = runtime
         .check(
             executable.site_id,
@@ -317,6 +314,13 @@ impl LocalHost {
 struct LocalLoading {
     host: Arc<LocalHost>,
     variables: LoadedVariables,
+}
+
+impl LocalLoading {
+    fn new(host: &Arc<LocalHost>, variables: LoadedVariables) -> Arc<Self> {
+        let host = Arc::clone(host);
+        Arc::new(Self { host, variables })
+    }
 }
 
 #[async_trait]

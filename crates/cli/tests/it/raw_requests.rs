@@ -86,6 +86,12 @@ async fn raw(server: &Server, name: &str, code: &str, more: Value) {
     server.api.function("shop", name, code, &options).await;
 }
 
+/// What the mirror answers when it is told to answer this.
+async fn answer(server: &Server, what: Value) -> Response {
+    let body = what.to_string().into();
+    send(server, Method::POST, &path("mirror"), &[], body).await
+}
+
 fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
     answer
         .headers()
@@ -110,7 +116,6 @@ async fn signatures_hold_over_the_exact_bytes_that_were_sent() {
         json!({"secret_env": {"SIGNING": "STRIPE"}}),
     )
     .await;
-    raw(&server, "github", GITHUB, json!({})).await;
 
     // Spaces, order, escapes and the last line break are part of what is signed.
     let event = "{ \"type\" : \"charge.ok\",\n  \"id\":\"evt_1\", \"n\": 1.00, \"name\": \"\\u00e4 \u{e4}\" }\n";
@@ -147,7 +152,14 @@ async fn signatures_hold_over_the_exact_bytes_that_were_sent() {
         (bad.status().as_u16(), bad.text().await.unwrap()),
         (400, "bad signature".to_owned())
     );
+    server.stop().await;
+}
 
+#[tokio::test]
+async fn a_signature_holds_over_bytes_that_are_no_text_and_a_challenge_is_answered() {
+    let server = Server::start_in(&Arc::new(Folder::new()), &[], &[]).await;
+    server.api.app("shop").await;
+    raw(&server, "github", GITHUB, json!({})).await;
     let body = vec![0x1f, 0x8b, 0, 0xff, b'\r', b'\n', 0xc3];
     let signature = format!("sha256={}", hmac("hush", &body));
     let headers = [
@@ -224,16 +236,7 @@ async fn an_answer_is_the_functions_and_its_framing_the_servers() {
     let server = Server::start_in(&Arc::new(Folder::new()), &[], &[]).await;
     server.api.app("shop").await;
     raw(&server, "mirror", MIRROR, json!({})).await;
-    let answer = async |what: Value| {
-        send(
-            &server,
-            Method::POST,
-            &path("mirror"),
-            &[],
-            what.to_string().into(),
-        )
-        .await
-    };
+    let answer = async |what: Value| answer(&server, what).await;
     let own = answer(json!({"status": 503, "body": "later", "headers": {"Retry-After": 7, "X-Two": ["a", "b"],
         "Content-Length": "99", "Transfer-Encoding": "chunked", "Connection": "close", "Server": "mine",
         "X-Request-Id": "mine", "Date": "never"}}))
@@ -263,7 +266,15 @@ async fn an_answer_is_the_functions_and_its_framing_the_servers() {
     );
     let own = answer(json!({"status": 204, "headers": {"X-A": "1"}})).await;
     assert_eq!((own.status().as_u16(), header(&own, "x-a")), (204, "1"));
+    server.stop().await;
+}
 
+#[tokio::test]
+async fn what_is_no_answer_is_a_result_and_what_cannot_be_sent_a_failure() {
+    let server = Server::start_in(&Arc::new(Folder::new()), &[], &[]).await;
+    server.api.app("shop").await;
+    raw(&server, "mirror", MIRROR, json!({})).await;
+    let answer = async |what: Value| answer(&server, what).await;
     // Anything else is what a public call answers.
     let other = answer(json!({"status": "ok"})).await;
     assert_eq!(

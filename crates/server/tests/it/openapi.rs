@@ -41,6 +41,10 @@ fn parameters_have_the_seeds_names_words_are_enums_and_each_operation_says_its_c
         "readyz",
         "session_open",
         "functions_execute_public",
+        "functions_execute_public_get",
+        "functions_execute_public_put",
+        "functions_execute_public_patch",
+        "functions_execute_public_delete",
         "token_obtain",
         "token_refresh",
         "token_blacklist",
@@ -89,6 +93,10 @@ fn the_document_says_what_bodies_may_be() {
         let Some(patch) = item.get("patch") else {
             continue;
         };
+        // Whatever the function makes of it.
+        if path.starts_with("/api/public/") {
+            continue;
+        }
         let content = patch["requestBody"]["content"].as_object().unwrap();
         assert!(
             content.contains_key("application/merge-patch+json"),

@@ -130,10 +130,10 @@ async fn an_owner_without_the_right_sees_no_inside_of_a_run() {
 async fn a_viewer_sees_no_filters() {
     let (app, root) = app_with(&["Validate User Data"]).await;
     let viewer = app.user(&root, "eve", &["user-management:viewer"]).await;
-    let conditions = "event.params.username != 'secret-name'";
+    let conditions = "event.params.username != 'hidden-name'";
     let body = json!({"filter_conditions": conditions});
     app.change(&root, "validate-user-data", &body).await.ok();
-    let filter = "event.params.attributes.secret_plan == 'x'";
+    let filter = "event.params.attributes.hidden_plan == 'x'";
     let body = json!({"function_id": 1, "filter": filter});
     let path = "/api/cloud/events/PRE_USER_CREATE/subscribe/";
     app.post(path, &body).bearer(&root).send().await.ok();
@@ -152,7 +152,7 @@ async fn a_viewer_sees_no_filters() {
             asking.send().await.ok().to_string()
         };
         let (seen, all) = (ask(&viewer).await, ask(&root).await);
-        assert!(all.contains("secret"), "{path}: {all}");
-        assert!(!seen.contains("secret"), "{path}: {seen}");
+        assert!(all.contains("hidden"), "{path}: {all}");
+        assert!(!seen.contains("hidden"), "{path}: {seen}");
     }
 }

@@ -739,3 +739,44 @@ async fn a_function_passes_on_no_more_than_it_has() {
         .ok();
     through().await.unwrap();
 }
+
+/// They change what runs as code does: a function's own, and those of its app that it has.
+#[tokio::test]
+async fn variables_of_what_has_permissions_are_changed_by_who_holds_these() {
+    let app = TestApp::new().await;
+    let root = app.root().await;
+    app.user_management(&root).await;
+    for name in ["Ask", "Plain"] {
+        let body = json!({"name": name, "code": "def main(p): return 1"});
+        app.post(FUNCTIONS, &body).bearer(&root).send().await.ok();
+    }
+    permit(&app, &root, "ask", &["users.manage"]).await;
+    let dev = app.user(&root, "dev", &["user-management:developer"]).await;
+    let boss = app.user(&root, "boss", &["user-management:admin"]).await;
+    let of_app = async |token: &str, env: Value| {
+        let asking = app.ask("PATCH", "/api/apps/user-management/");
+        asking.json(&json!({"env": env})).bearer(token).send().await
+    };
+    let env = json!({"env": {"TARGET": "https://evil.example"}});
+    let refused = app.change(&dev, "ask", &env).await;
+    let message = refused.is_error(403, "FORBIDDEN").to_owned();
+    assert!(message.contains("users.manage"), "{message}");
+    app.change(&dev, "plain", &env).await.ok();
+    let refused = of_app(&boss, json!({"TARGET": "x"})).await;
+    refused.is_error(403, "FORBIDDEN");
+    // What it hides it does not have.
+    app.change(&root, "ask", &env).await.ok();
+    of_app(&boss, json!({"TARGET": "x"})).await.ok();
+    of_app(&boss, json!({"OTHER": "x"}))
+        .await
+        .is_error(403, "FORBIDDEN");
+    of_app(&root, json!({"OTHER": "x"})).await.ok();
+    // They are shown to those who may look at functions.
+    let someone = app.user(&root, "someone", &[]).await;
+    for (token, shown) in [(&someone, json!({})), (&dev, json!({"OTHER": "x"}))] {
+        let one = app.get("/api/apps/user-management/").bearer(token);
+        assert_eq!(one.send().await.ok()["data"]["env"], shown);
+        let list = app.get("/api/apps/").bearer(token).send().await.ok();
+        assert_eq!(list["data"][0]["env"], shown, "{list}");
+    }
+}
