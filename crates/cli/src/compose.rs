@@ -13,7 +13,7 @@ use tollgate_core::entropy::Entropy;
 use tollgate_core::functions::webhook::SigningKeys;
 use tollgate_core::platform::{self, Platform, PlatformParts};
 use tollgate_core::ports::dispatch::Coordinator;
-use tollgate_core::ports::runtime::{Runtime, Runtimes};
+use tollgate_core::ports::runtime::{Bundles, Runtime, Runtimes, StoredBundles};
 use tollgate_core::ports::store::{Recovered, Store, StoreError};
 use tollgate_core::site::Authority;
 use tollgate_core::supervise::Supervisor;
@@ -57,11 +57,12 @@ impl Composition {
         let secrets_key = keys::secrets_key(config)?;
         let vault = Arc::new(Vault::new(&secrets_key));
         let outbound = outbound(config, &supervisor)?;
+        let bundles = Arc::new(StoredBundles(Arc::clone(&store)));
         let python = python(
             config,
             &config.data_dir,
             &clock,
-            outbound.clone(),
+            (outbound.clone(), bundles),
             &supervisor,
         );
         let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
@@ -209,10 +210,10 @@ pub(crate) fn python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
-    outbound: Outbound,
+    (outbound, bundles): (Outbound, Arc<dyn Bundles>),
     supervisor: &Supervisor,
 ) -> Option<Arc<PythonRuntime>> {
-    match start_python(config, data_dir, clock, outbound, supervisor) {
+    match start_python(config, data_dir, clock, (outbound, bundles), supervisor) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
             tracing::warn!(%error, "Python functions cannot run; see `tollgate doctor`");
@@ -225,7 +226,7 @@ fn start_python(
     config: &Config,
     data_dir: &Path,
     clock: &Arc<dyn Clock>,
-    outbound: Outbound,
+    (outbound, bundles): (Outbound, Arc<dyn Bundles>),
     supervisor: &Supervisor,
 ) -> Result<Arc<PythonRuntime>, Error> {
     let mut process = process_config(config, data_dir)?;
@@ -235,6 +236,7 @@ fn start_python(
         );
     }
     process.outbound = Some(outbound);
+    process.bundles = Some(bundles);
     process.supervisor = supervisor.clone();
     Ok(PythonRuntime::start(process, Arc::clone(clock))?)
 }

@@ -53,6 +53,7 @@ const MIGRATIONS: &[Migration] = &[
     },
     migration!(14, "0014", "requests"),
     migration!(15, "0015", "event_types"),
+    migration!(18, "0018", "bundles"),
 ];
 
 const CREATE_TABLE: &str = "

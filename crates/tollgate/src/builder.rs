@@ -232,7 +232,7 @@ impl Builder {
         let clock = || Arc::clone(&self.clock);
         let keys = SigningKeys::new(Arc::clone(store), Arc::clone(vault), clock());
         #[cfg(feature = "python")]
-        let python = self.python_runtime(folder, &outbound, supervisor)?;
+        let python = self.python_runtime(folder, store, &outbound, supervisor)?;
         #[cfg(not(feature = "python"))]
         let (python, _) = (None, folder);
         let proxy = ProxyRuntime::new(outbound, Arc::new(keys), clock());
@@ -248,9 +248,11 @@ impl Builder {
     fn python_runtime(
         &self,
         folder: &Path,
+        store: &Arc<dyn Store>,
         outbound: &tollgate_runtimes::Outbound,
         supervisor: &Supervisor,
     ) -> Result<Option<Arc<dyn Runtime>>, StartError> {
+        use tollgate_core::ports::runtime::StoredBundles;
         use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
         let Some(python) = &self.python else {
             return Ok(None);
@@ -266,6 +268,7 @@ impl Builder {
         config.sandbox = python.sandbox;
         config.hidden = vec![folder.to_owned()];
         config.outbound = Some(outbound.clone());
+        config.bundles = Some(Arc::new(StoredBundles(Arc::clone(store))));
         config.supervisor = supervisor.clone();
         let runtime = PythonRuntime::start(config, Arc::clone(&self.clock));
         let runtime = runtime.map_err(|error| failed(error.into()))?;

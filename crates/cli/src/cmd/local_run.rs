@@ -22,16 +22,18 @@ use tollgate_core::egress::EgressHosts;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::{Catalogue, EventSpec, EventType};
 use tollgate_core::functions::{
-    CallContext, Environment, Executable, FunctionOptions, Network, Source as Code,
+    BundleDigest, BundleRef, CallContext, Entrypoint, Executable, FunctionOptions, Network,
+    Source as Code,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{
-    Call, CheckError, HostCalls, HostError, Remains, RunReport, Runtime as _,
+    Bundles, Call, CheckError, HostCalls, HostError, Remains, RunReport, Runtime as _,
 };
 use tollgate_core::request::RequestInfo;
 use tollgate_core::supervise::Supervisor;
+use tollgate_core::tasks::Failure;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_core::{limits, platform};
@@ -41,7 +43,7 @@ const SECRET_SHOWN: &str = "what --secret holds stands in the shell's history an
 
 pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResult {
     let Context { config, terminal } = context;
-    let source = Source::read(Path::new(&args.function))?;
+    let source = Source::read(Path::new(&args.function), args.entrypoint.as_deref())?;
     let catalogue = platform::catalogue();
     let event = args.event.as_deref();
     let event = event.map(|name| spec(&catalogue, name)).transpose()?;
@@ -67,12 +69,15 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         params,
         user_data: args.user.as_deref().map(user).transpose()?,
         options: options(args)?,
+        entrypoint: args.entrypoint.as_deref().map(entrypoint).transpose()?,
     };
     let executable = call.executable();
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
     let supervisor = Supervisor::default();
     let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
-    let runtime = python(config, &scratch, &clock, outbound, &supervisor)
+    let files = source.folder.as_ref().map(|folder| folder.bundle.encode());
+    let files = Arc::new(OwnFiles(files.unwrap_or_default()));
+    let runtime = python(config, &scratch, &clock, (outbound, files), &supervisor)
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
     let checked = runtime
         .check(
@@ -107,6 +112,11 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn entrypoint(text: &str) -> Result<Entrypoint, AnyError> {
+    let wrong = |why: String| format!("--entrypoint {text:?}: {why}").into();
+    text.parse().map_err(wrong)
 }
 
 /// The function's options, as flags give them.
@@ -317,9 +327,36 @@ struct Planned<'a> {
     params: JsonText,
     user_data: Option<JsonText>,
     options: FunctionOptions,
+    entrypoint: Option<Entrypoint>,
+}
+
+/// The files of the one function that runs here.
+#[derive(Debug)]
+struct OwnFiles(Vec<u8>);
+
+#[async_trait]
+impl Bundles for OwnFiles {
+    async fn bundle(&self, _: SiteId, _: &BundleDigest) -> Result<Vec<u8>, Failure> {
+        Ok(self.0.clone())
+    }
 }
 
 impl Planned<'_> {
+    fn code(&self) -> Code {
+        let bundle = self.source.folder.as_ref().map(|folder| BundleRef {
+            digest: folder.bundle.pack().digest,
+            file: folder.file.clone(),
+            files: folder.bundle.len(),
+            bytes: folder.bundle.bytes(),
+        });
+        Code::App {
+            environment: self.source.environment(),
+            code: self.source.text.as_str().into(),
+            entrypoint: self.entrypoint.clone(),
+            bundle,
+        }
+    }
+
     fn executable(&self) -> Arc<Executable> {
         let stem = self.source.stem.clone().unwrap_or_default();
         Arc::new(Executable {
@@ -332,10 +369,7 @@ impl Planned<'_> {
             function_slug: slugify(&stem),
             version_id: VersionId(0),
             version: 0,
-            source: Code::App {
-                environment: Environment::Python,
-                code: self.source.text.as_str().into(),
-            },
+            source: self.code(),
             options: self.options.clone(),
             acts_as: tollgate_core::rights::ActsAs::default(),
             egress_hosts: EgressHosts::default(),

@@ -7,11 +7,12 @@
 use crate::confinement::Confinement;
 use crate::egress::EgressHosts;
 use crate::functions::webhook::WebhookState;
-use crate::functions::{CallContext, CodeError, Environment, Executable, Source};
+use crate::functions::{BundleDigest, CallContext, CodeError, Environment, Executable, Source};
 use crate::ids::{FunctionId, SiteId, VersionId};
 use crate::invocations::LogLine;
 use crate::json::JsonText;
 use crate::pause::Pauses;
+use crate::ports::store::{Reason, Store};
 use crate::room::Taken;
 use crate::tasks::{Failure, FailureKind};
 use crate::time::Timestamp;
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -210,6 +212,40 @@ impl HostError {
     /// A fault of the server's.
     pub fn internal(cause: &impl ToString) -> Self {
         Self::new("INTERNAL_ERROR", 500, cause.to_string())
+    }
+}
+
+/// Where a runtime finds the files of versions.
+#[async_trait]
+pub trait Bundles: fmt::Debug + Send + Sync {
+    /// The files with this digest, as [`crate::functions::Bundle::encode`] gives them.
+    ///
+    /// # Errors
+    /// When they cannot be read now, or are gone.
+    async fn bundle(&self, site: SiteId, digest: &BundleDigest) -> Result<Vec<u8>, Failure>;
+}
+
+/// Finds them in the store.
+pub struct StoredBundles(pub Arc<dyn Store>);
+
+impl fmt::Debug for StoredBundles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoredBundles")
+    }
+}
+
+#[async_trait]
+impl Bundles for StoredBundles {
+    async fn bundle(&self, site: SiteId, digest: &BundleDigest) -> Result<Vec<u8>, Failure> {
+        let unavailable = |why: String| {
+            let message = format!("The function's files could not be read: {why}");
+            Failure::new(FailureKind::Unavailable, message)
+        };
+        match self.0.system(Reason::Execute).bundle_of(site, digest).await {
+            Ok(Some(encoded)) => Ok(encoded),
+            Ok(None) => Err(unavailable(format!("there is no bundle {digest}"))),
+            Err(error) => Err(unavailable(error.to_string())),
+        }
     }
 }
 

@@ -5,8 +5,10 @@ use crate::outbound::Outbound;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::limits;
+use tollgate_core::ports::runtime::Bundles;
 use tollgate_core::supervise::Supervisor;
 
 /// The oldest Python that the host runs on.
@@ -40,6 +42,8 @@ pub struct ProcessConfig {
     pub hidden: Vec<PathBuf>,
     /// Makes the requests of functions with `network: egress`; none lets nobody out.
     pub outbound: Option<Outbound>,
+    /// Finds the files of versions that have more than one; none where there are no such versions.
+    pub bundles: Option<Arc<dyn Bundles>>,
     /// How long an unused worker is kept.
     pub idle: Duration,
     /// How long a host may say nothing to the order to start a worker, and a new worker until it begins, before
@@ -104,6 +108,7 @@ impl ProcessConfig {
             control_groups: true,
             hidden: Vec::new(),
             outbound: None,
+            bundles: None,
             idle: Duration::from_secs(60),
             begin: limits::BEGIN_TIME,
             load: Duration::from_secs(10),
