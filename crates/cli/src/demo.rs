@@ -98,6 +98,8 @@ async fn install_one(
         execution_mode: ExecutionMode::App,
         environment: Environment::Python,
         code: Some(example.code.to_owned()),
+        entrypoint: None,
+        bundle: None,
         webhook_url: None,
         headers: None,
         is_active: true,

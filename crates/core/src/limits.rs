@@ -8,6 +8,12 @@ use std::time::Duration;
 pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
 /// Largest head of a request: its line and headers.
 pub const REQUEST_HEAD_BYTES: usize = 64 * 1024;
+/// Largest request body that carries the files of a version.
+pub const UPLOAD_BYTES: usize = BUNDLE_BYTES + REQUEST_BODY_BYTES;
+/// How long such a body may take to arrive.
+pub const UPLOAD_TIME: Duration = Duration::from_secs(60);
+/// Parts of such a body that are one file each.
+pub const UPLOAD_PARTS: usize = BUNDLE_FILES + 1;
 /// Most bytes of the large request bodies that one process takes in at the same time; further ones wait.
 pub const BODIES_BYTES: usize = 16 * 1024 * 1024;
 /// A body up to this size waits for nobody.
@@ -42,8 +48,20 @@ pub const LOG_BYTES: usize = 1024 * 1024;
 pub const LOG_LINES: usize = 10_000;
 /// Longest error message and traceback kept of one invocation.
 pub const ERROR_BYTES: usize = 64 * 1024;
-/// Largest function source.
+/// Largest function source: a single file, or the one with the entry point.
 pub const CODE_BYTES: usize = 512 * 1024;
+/// All files of one version together.
+pub const BUNDLE_BYTES: usize = 10 << 20;
+/// Files of one version.
+pub const BUNDLE_FILES: usize = 2_000;
+/// Longest path of a version's file.
+pub const BUNDLE_PATH_BYTES: usize = 255;
+/// Names in such a path.
+pub const BUNDLE_DEPTH: usize = 16;
+/// How long files stay that no version names: between their arrival and the version's is a moment.
+pub const BUNDLE_UNUSED: Duration = Duration::from_secs(24 * 3600);
+/// Longest entry point.
+pub const ENTRYPOINT_BYTES: usize = 200;
 
 /// A function's time limit when it sets none ("Default timeout is 300 seconds" in the API document).
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(300);

@@ -19,6 +19,8 @@ pub struct Pass {
     pub tokens: u64,
     /// Keys of creating requests.
     pub idempotency_keys: u64,
+    /// Files of versions that are not there.
+    pub bundles: u64,
 }
 
 impl Executor {
@@ -41,6 +43,7 @@ pub(crate) async fn work(shared: Arc<Shared>) {
                     invocations = done.invocations,
                     tokens = done.tokens,
                     idempotency_keys = done.idempotency_keys,
+                    bundles = done.bundles,
                     "deleted what was over"
                 );
             }
@@ -59,6 +62,7 @@ async fn pass(shared: &Shared, pause: Duration) -> Result<Pass, StoreError> {
         invocations: invocations(shared, pause).await?,
         tokens: tokens(shared, pause).await?,
         idempotency_keys: idempotency_keys(shared, pause).await?,
+        bundles: bundles(shared, pause).await?,
     })
 }
 
@@ -105,6 +109,23 @@ async fn idempotency_keys(shared: &Shared, pause: Duration) -> Result<u64, Store
         let step = shared
             .system()
             .forget_idempotency_keys(before, limits::RETENTION_BATCH)
+            .await?;
+        deleted += step;
+        if step < limits::RETENTION_BATCH as u64 {
+            break;
+        }
+        rest(shared, pause).await;
+    }
+    Ok(deleted)
+}
+
+async fn bundles(shared: &Shared, pause: Duration) -> Result<u64, StoreError> {
+    let before = shared.clock.now().minus(limits::BUNDLE_UNUSED);
+    let mut deleted = 0;
+    while !shared.is_stopping() {
+        let step = shared
+            .system()
+            .sweep_bundles(limits::RETENTION_BATCH, before)
             .await?;
         deleted += step;
         if step < limits::RETENTION_BATCH as u64 {

@@ -88,10 +88,7 @@ fn function() -> Arc<Executable> {
         function_slug: "check".into(),
         version_id: VersionId(number),
         version: 1,
-        source: Source::App {
-            environment: Environment::Python,
-            code: CODE.into(),
-        },
+        source: Source::single(Environment::Python, CODE),
         options: FunctionOptions::default(),
         acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: EgressHosts::default(),

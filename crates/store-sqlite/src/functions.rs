@@ -5,14 +5,14 @@ use crate::error::{DbError, DbResult, ensure_rows};
 use crate::listing::bounds;
 use crate::open::Scoped;
 use crate::rows::{Record, all, count, first, json, write};
-use crate::{apps, author, idempotency};
+use crate::{apps, author, bundles, idempotency};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use std::sync::Arc;
 use tollgate_core::functions::webhook::SealedSecrets;
 use tollgate_core::functions::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, InForce,
-    Source, Variables, VersionEntry,
+    BundleDigest, Environment, Executable, ExecutionMode, Function, FunctionOptions,
+    FunctionVersion, InForce, Source, Variables, VersionEntry,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, UserId, VersionId};
 use tollgate_core::ports::store::{
@@ -52,8 +52,8 @@ const INSERT: &str = "
         ?19, 1, iif(?19 IS NULL, NULL, 1))
     ON CONFLICT DO NOTHING";
 const INSERT_VERSION: &str = "
-    INSERT INTO function_versions (id, site_id, function_id, number, source, created_at, activation)
-    VALUES (?6, ?1, ?2, ?3, ?4, ?5, ?7)";
+    INSERT INTO function_versions (id, site_id, function_id, number, source, created_at, activation, bundle)
+    VALUES (?6, ?1, ?2, ?3, ?4, ?5, ?7, ?8)";
 const NEXT_VERSION: &str = "
     SELECT COALESCE(MAX(number), 0) + 1 FROM function_versions
     WHERE site_id = ?1 AND function_id = ?2";
@@ -382,7 +382,9 @@ fn insert(
     if write(connection, INSERT, values)? == 0 {
         return Err(Conflict::Slug.into());
     }
-    let values = params![site, id.0, 1, json(&new.source)?, at, version.0, 1];
+    let bundle = bundles::named(&new.source);
+    let source = json(&new.source)?;
+    let values = params![site, id.0, 1, source, at, version.0, 1, bundle];
     ensure_rows(
         "insert version",
         write(connection, INSERT_VERSION, values)?,
@@ -461,7 +463,8 @@ fn insert_version(
         json(source)?,
         at_micros,
         version.0,
-        never
+        never,
+        bundles::named(source),
     ];
     let rows = write(connection, INSERT_VERSION, values)?;
     ensure_rows("insert version", rows, 1)?;
@@ -681,6 +684,27 @@ impl FunctionStore for Scoped {
         self.inner
             .writer
             .write(move |connection| insert_version(connection, site, id, version, &source, at))
+            .await
+    }
+
+    async fn keep_bundle(
+        &self,
+        digest: BundleDigest,
+        encoded: Vec<u8>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let site = self.site();
+        self.inner
+            .writer
+            .write(move |connection| bundles::keep(connection, site, &digest, &encoded, at))
+            .await
+    }
+
+    async fn bundle(&self, digest: &BundleDigest) -> Result<Option<Vec<u8>>, StoreError> {
+        let (site, digest) = (self.site(), digest.clone());
+        self.inner
+            .readers
+            .list(move |connection| bundles::find(connection, site, &digest))
             .await
     }
 

@@ -8,6 +8,7 @@ mod apps;
 mod attempts;
 mod author;
 mod backup;
+mod bundles;
 mod claims;
 mod credentials;
 mod dead_letters;

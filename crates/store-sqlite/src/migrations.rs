@@ -55,6 +55,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!(15, "0015", "event_types"),
     migration!(16, "0016", "lists_by_time"),
     migration!(17, "0017", "variables"),
+    migration!(18, "0018", "bundles"),
 ];
 
 const CREATE_TABLE: &str = "

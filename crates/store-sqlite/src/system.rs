@@ -7,15 +7,15 @@ use crate::open::System;
 use crate::queue::{self, End};
 use crate::rows::{Record, all, exists, first, json, write};
 use crate::users::{self, read_columns, user_columns};
-use crate::{claims, grants, idempotency, retention, subscribers};
+use crate::{bundles, claims, grants, idempotency, retention, subscribers};
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, ToSql, params};
 use std::sync::Arc;
 use std::time::Duration;
 use tollgate_core::egress::EgressHosts;
 use tollgate_core::events::EventType;
-use tollgate_core::functions::Executable;
 use tollgate_core::functions::webhook::SealedSecrets;
+use tollgate_core::functions::{BundleDigest, Executable};
 use tollgate_core::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use tollgate_core::invocations::retention::Retention;
 use tollgate_core::invocations::{Completion, Hold, Started};
@@ -531,6 +531,25 @@ impl SystemStore for System {
         self.inner
             .writer
             .write(move |connection| idempotency::forget(connection, before, limit))
+            .await
+    }
+
+    async fn sweep_bundles(&self, limit: usize, before: Timestamp) -> Result<u64, StoreError> {
+        self.inner
+            .writer
+            .write(move |connection| bundles::sweep(connection, limit, before))
+            .await
+    }
+
+    async fn bundle_of(
+        &self,
+        site: SiteId,
+        digest: &BundleDigest,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let digest = digest.clone();
+        self.inner
+            .readers
+            .list(move |connection| bundles::find(connection, site.0, &digest))
             .await
     }
 

@@ -159,6 +159,8 @@ impl App<'_> {
             execution_mode: ExecutionMode::App,
             environment: Environment::Python,
             code: None,
+            entrypoint: None,
+            bundle: None,
             webhook_url: None,
             headers: None,
             is_active: true,

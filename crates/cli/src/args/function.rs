@@ -79,8 +79,11 @@ pub(crate) enum Function {
 /// Options that are not given stay as they are; a new function has the defaults.
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// The source, for example validate.py; "-" reads standard input
+    /// The source, for example validate.py, or a folder with main.py and what belongs to it; "-" reads standard input
     pub(crate) file: PathBuf,
+    /// Where it begins, if not in the function main of main.py, for example handlers:on_signup
+    #[arg(long, value_name = "MODULE:FUNCTION")]
+    pub(crate) entrypoint: Option<String>,
     /// The app
     #[arg(long, value_name = "SLUG")]
     pub(crate) app: String,
@@ -202,7 +205,7 @@ pub(crate) struct FunctionLogs {
 
 #[derive(Debug, Args)]
 pub(crate) struct FunctionRun {
-    /// A deployed function's slug, or a path to a file
+    /// A deployed function's slug, or a path to a file or folder
     pub(crate) function: String,
     /// Deployed function: its app
     #[arg(long, value_name = "SLUG")]
@@ -231,6 +234,9 @@ pub(crate) struct FunctionRun {
     /// File: an environment variable that has the value of a secret of --secret or --env-file; may be repeated
     #[arg(long, value_name = "NAME=KEY")]
     pub(crate) secret_env: Vec<String>,
+    /// File: where it begins, if not in the function main of main.py
+    #[arg(long, value_name = "MODULE:FUNCTION")]
+    pub(crate) entrypoint: Option<String>,
     /// File: it may make requests, as a function with network "egress"
     #[arg(long)]
     pub(crate) egress: bool,

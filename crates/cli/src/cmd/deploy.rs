@@ -1,4 +1,4 @@
-//! `tollgate function deploy`: a file becomes a function, or the function's next version.
+//! `tollgate function deploy`: a file or folder becomes a function, or the function's next version.
 //!
 //! It says what it did and what stands, also where a later step failed. An app is never made by the way.
 
@@ -10,6 +10,7 @@ use crate::args::{Deploy, Subscription};
 use crate::client::{Answer, Client, Refused, status};
 use crate::{AnyError, CommandResult};
 use reqwest::Method;
+use reqwest::multipart::{Form, Part};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tollgate_core::numbers::{self, Integers};
@@ -29,7 +30,7 @@ pub(super) async fn run(context: Context<'_>, args: Deploy) -> CommandResult {
         )
         .into());
     }
-    let source = Source::read(&args.file)?;
+    let source = Source::read(&args.file, args.entrypoint.as_deref())?;
     let options = options(&args)?;
     let name = match (&args.name, &source.stem) {
         (Some(name), _) => name.clone(),
@@ -196,15 +197,11 @@ impl Deployment<'_> {
             body.extend(variables::changed(&self.args.variables, &Value::Null)?);
             body.insert("name".into(), json!(self.name));
             body.insert("slug".into(), json!(self.slug));
-            body.insert("code".into(), json!(self.source.text));
-            body.insert("environment".into(), json!("python"));
+            let environment = self.source.environment();
+            body.insert("environment".into(), json!(environment.as_str()));
             body.insert("execution_mode".into(), json!("app"));
             let base = format!("/api/apps/{}/functions/", segment(app));
-            let made = self
-                .client
-                .post(&base, &Value::Object(body))
-                .await
-                .map_err(|error| self.pointed(error))?;
+            let made = self.send(Method::POST, &base, body, true).await?;
             let function = &made.value;
             let said = format!(
                 "created {} version {} (function {})",
@@ -230,7 +227,6 @@ impl Deployment<'_> {
         if self.args.name.is_some() {
             changes.insert("name".into(), json!(self.name));
         }
-        changes.insert("code".into(), json!(self.source.text));
         changes.retain(|key, value| !same(&there[key.as_str()], value));
         self.change(&path, &answer, changes).await
     }
@@ -242,7 +238,8 @@ impl Deployment<'_> {
         changes: Map<String, Value>,
     ) -> Result<Deployed, AnyError> {
         let (slug, there) = (&self.slug, &before.value);
-        if changes.is_empty() {
+        let is_new = self.is_new(there);
+        if changes.is_empty() && !is_new {
             let said = format!(
                 "unchanged {slug} version {} (function {})",
                 there["version"], there["id"]
@@ -253,14 +250,8 @@ impl Deployment<'_> {
                 function: before.with("code", None),
             });
         }
-        let options: Vec<_> = changes
-            .keys()
-            .filter(|key| *key != "code")
-            .cloned()
-            .collect();
-        let request = self.client.request(Method::PATCH, path).json(&changes);
-        let sent = self.client.send(request).await;
-        let answer = sent.map_err(|error| self.pointed(error))?;
+        let options: Vec<_> = changes.keys().cloned().collect();
+        let answer = self.send(Method::PATCH, path, changes, is_new).await?;
         let function = &answer.value;
         let (old, new) = (&there["version"], &function["version"]);
         let mut said = if old == new {
@@ -279,6 +270,44 @@ impl Deployment<'_> {
             said,
             function: answer,
         })
+    }
+
+    /// Whether what runs is another than what is there.
+    fn is_new(&self, there: &Value) -> bool {
+        match &self.source.folder {
+            Some(folder) => there["bundle"] != folder.bundle.pack().digest.as_str(),
+            None => there["bundle"].is_string() || there["code"] != self.source.text.as_str(),
+        }
+    }
+
+    /// Sends values, and what runs if it `is_new`: code among them, files beside them.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        mut values: Map<String, Value>,
+        is_new: bool,
+    ) -> Result<Answer, AnyError> {
+        let request = self.client.request(method, path);
+        let request = match &self.source.folder {
+            Some(folder) if is_new => {
+                let json = Value::Object(values).to_string();
+                let mut form = Form::new().part("function", Part::text(json));
+                for (path, content) in folder.bundle.files() {
+                    let part = Part::bytes(content.to_vec()).file_name(path.to_owned());
+                    form = form.part("files", part);
+                }
+                request.multipart(form)
+            }
+            _ => {
+                if is_new {
+                    values.insert("code".into(), json!(self.source.text));
+                }
+                request.json(&values)
+            }
+        };
+        let sent = self.client.send(request).await;
+        sent.map_err(|error| self.pointed(error))
     }
 
     /// An error about the code, with the line that it is about.
@@ -438,6 +467,10 @@ fn options(args: &Deploy) -> Result<Map<String, Value>, AnyError> {
     put(
         "description",
         args.description.as_ref().map(|text| json!(text)),
+    );
+    put(
+        "entrypoint",
+        args.entrypoint.as_ref().map(|text| json!(text)),
     );
     put("network", args.network.as_ref().map(|text| json!(text)));
     let scope = args.permissions_scope.as_ref();

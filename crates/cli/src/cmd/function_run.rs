@@ -13,10 +13,11 @@ use serde_json::value::RawValue;
 use std::path::Path;
 
 pub(super) async fn run(context: Context<'_>, args: FunctionRun) -> CommandResult {
-    let is_file = Path::new(&args.function).is_file();
+    let path = Path::new(&args.function);
+    let is_there = path.is_file() || path.is_dir();
     // A slug has neither.
     let looks_like_one = args.function.contains('/') || args.function.ends_with(".py");
-    if is_file || looks_like_one {
+    if is_there || looks_like_one {
         refuse(
             &args.function,
             "is a file, which runs here",
@@ -80,6 +81,7 @@ fn of_file(args: &FunctionRun) -> Vec<(&'static str, bool)> {
         ("--env-file", args.env_file.is_some()),
         ("--env", !args.env.is_empty()),
         ("--secret-env", !args.secret_env.is_empty()),
+        ("--entrypoint", args.entrypoint.is_some()),
         ("--egress", args.egress),
         ("--timeout", args.timeout.is_some()),
     ]

@@ -23,7 +23,8 @@ use tollgate_core::egress::EgressHosts;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::{Catalogue, EventSpec, EventType};
 use tollgate_core::functions::{
-    CallContext, Environment, Executable, FunctionOptions, Network, Source as Code, Variables,
+    BundleRef, CallContext, Entrypoint, Executable, FunctionOptions, Network, Source as Code,
+    Variables,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocations::LogLine;
@@ -45,7 +46,7 @@ const SECRET_SHOWN: &str = "what --secret holds stands in the shell's history an
 
 pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResult {
     let Context { config, terminal } = context;
-    let source = Source::read(Path::new(&args.function))?;
+    let source = Source::read(Path::new(&args.function), args.entrypoint.as_deref())?;
     let catalogue = platform::catalogue();
     let event = args.event.as_deref();
     let event = event.map(|name| spec(&catalogue, name)).transpose()?;
@@ -71,15 +72,21 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         params,
         user_data: args.user.as_deref().map(user).transpose()?,
         options: options(args)?,
+        entrypoint: args.entrypoint.as_deref().map(entrypoint).transpose()?,
     };
     let executable = call.executable();
     let variables = host.variables(args)?;
     let scratch = std::env::temp_dir().join(format!("tollgate-run-{}", std::process::id()));
     let supervisor = Supervisor::default();
     let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
+    let files = source.folder.as_ref().map(|folder| folder.bundle.encode());
     let runtime = python(config, &scratch, &clock, outbound, &supervisor)
         .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
-    runtime.attach(LocalLoading::new(&host, variables));
+    runtime.attach(Arc::new(LocalLoading {
+        host: Arc::clone(&host),
+        variables,
+        files: files.unwrap_or_default(),
+    }));
     let checked = runtime
         .check(
             executable.site_id,
@@ -113,6 +120,11 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+fn entrypoint(text: &str) -> Result<Entrypoint, AnyError> {
+    let wrong = |why: String| format!("--entrypoint {text:?}: {why}").into();
+    text.parse().map_err(wrong)
 }
 
 /// The function's options, as flags give them.
@@ -314,19 +326,17 @@ impl LocalHost {
 struct LocalLoading {
     host: Arc<LocalHost>,
     variables: LoadedVariables,
-}
-
-impl LocalLoading {
-    fn new(host: &Arc<LocalHost>, variables: LoadedVariables) -> Arc<Self> {
-        let host = Arc::clone(host);
-        Arc::new(Self { host, variables })
-    }
+    files: Vec<u8>,
 }
 
 #[async_trait]
 impl Loading for LocalLoading {
     async fn variables(&self, _: &Executable) -> Result<LoadedVariables, Failure> {
         Ok(self.variables.clone())
+    }
+
+    async fn files(&self, _: &Executable, _: &BundleRef) -> Result<Vec<u8>, Failure> {
+        Ok(self.files.clone())
     }
 
     fn host(&self, _: &Executable) -> Arc<dyn HostCalls> {
@@ -371,9 +381,25 @@ struct Planned<'a> {
     params: JsonText,
     user_data: Option<JsonText>,
     options: FunctionOptions,
+    entrypoint: Option<Entrypoint>,
 }
 
 impl Planned<'_> {
+    fn code(&self) -> Code {
+        let bundle = self.source.folder.as_ref().map(|folder| BundleRef {
+            digest: folder.bundle.pack().digest,
+            file: folder.file.clone(),
+            files: folder.bundle.len(),
+            bytes: folder.bundle.bytes(),
+        });
+        Code::App {
+            environment: self.source.environment(),
+            code: self.source.text.as_str().into(),
+            entrypoint: self.entrypoint.clone(),
+            bundle,
+        }
+    }
+
     fn executable(&self) -> Arc<Executable> {
         let stem = self.source.stem.clone().unwrap_or_default();
         Arc::new(Executable {
@@ -386,10 +412,7 @@ impl Planned<'_> {
             function_slug: slugify(&stem),
             version_id: VersionId(0),
             version: 0,
-            source: Code::App {
-                environment: Environment::Python,
-                code: self.source.text.as_str().into(),
-            },
+            source: self.code(),
             options: self.options.clone(),
             acts_as: tollgate_core::rights::ActsAs::default(),
             egress_hosts: EgressHosts::default(),

@@ -9,6 +9,7 @@ mod deploy;
 mod doctor;
 mod event_types;
 mod events;
+mod folder;
 mod function;
 mod function_run;
 mod invocations;

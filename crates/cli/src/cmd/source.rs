@@ -1,10 +1,12 @@
 //! The file with a function's code: what can be read, what cannot and why, and where it is wrong.
 
+use super::folder::{self, Folder};
 use crate::AnyError;
 use crate::config::did_you_mean;
 use crate::terminal::Fault;
 use std::io::Read as _;
 use std::path::Path;
+use tollgate_core::functions::Environment;
 use tollgate_core::limits;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -15,11 +17,16 @@ pub(super) struct Source {
     pub(super) text: String,
     /// The file's name without folder and ending; none for standard input.
     pub(super) stem: Option<String>,
+    /// The files around it, of a function in a folder.
+    pub(super) folder: Option<Folder>,
 }
 
 impl Source {
-    /// Reads a file, or standard input for `-`.
-    pub(super) fn read(path: &Path) -> Result<Self, AnyError> {
+    /// Reads a file, a folder with this entry point, or standard input for `-`.
+    pub(super) fn read(path: &Path, entrypoint: Option<&str>) -> Result<Self, AnyError> {
+        if path.is_dir() {
+            return folder::read(path, entrypoint);
+        }
         let name = path.display().to_string();
         let mut bytes = Vec::new();
         let most = limits::CODE_BYTES as u64;
@@ -45,7 +52,14 @@ impl Source {
             text: decode(&name, bytes)?,
             stem: stem.map(|stem| stem.to_string_lossy().into_owned()),
             name,
+            folder: None,
         })
+    }
+
+    /// The language that it is written in.
+    pub(super) fn environment(&self) -> Environment {
+        let folder = self.folder.as_ref();
+        folder.map_or(Environment::Python, |folder| folder.environment)
     }
 
     /// An error with the line that it is about, and a caret below the place.
@@ -88,9 +102,6 @@ fn is_usable(path: &Path, name: &str) -> Result<(), AnyError> {
         }
         Err(error) => return Err(cannot(name, &error).into()),
     };
-    if found.is_dir() {
-        return Err(format!("{name} is a folder; name the file in it that defines `main`").into());
-    }
     if !found.is_file() {
         return Err(format!(
             "{name} is no ordinary file; pipe the code in and say - for standard input"
@@ -107,7 +118,7 @@ fn is_usable(path: &Path, name: &str) -> Result<(), AnyError> {
         )
         .into()),
         Some("zip" | "gz" | "tar" | "whl") => {
-            Err(format!("{name} is an archive; a function is one Python file").into())
+            Err(format!("{name} is an archive; a function is one Python file, or a folder").into())
         }
         _ => Err(format!(
             "{name} is no Python file: a function's code is in a file that ends in .py"
@@ -136,7 +147,7 @@ fn neighbours(path: &Path) -> String {
 }
 
 /// UTF-8, with or without a byte-order mark.
-fn decode(name: &str, bytes: Vec<u8>) -> Result<String, AnyError> {
+pub(super) fn decode(name: &str, bytes: Vec<u8>) -> Result<String, AnyError> {
     let many_zeros = bytes.iter().take(64).filter(|byte| **byte == 0).count() >= 2;
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(format!("{name} is UTF-16 text; save it as UTF-8").into());
@@ -202,18 +213,18 @@ mod tests {
             ("code.js", "JavaScript"),
             ("code.txt", "no Python file"),
             ("code", "no Python file"),
-            ("folder.py", "is a folder"),
+            ("folder.py", "has no main.py"),
             ("goood.py", "did you mean `good.py`?"),
         ] {
-            let error = Source::read(&path(name)).unwrap_err().to_string();
+            let error = Source::read(&path(name), None).unwrap_err().to_string();
             assert!(error.contains(says), "{name}: {error}");
         }
-        let error = Source::read(Path::new("/dev/zero"))
+        let error = Source::read(Path::new("/dev/zero"), None)
             .unwrap_err()
             .to_string();
         assert!(error.contains("no ordinary file"), "{error}");
         assert_eq!(
-            Source::read(&path("good.py")).unwrap().text,
+            Source::read(&path("good.py"), None).unwrap().text,
             "def main(params): pass\n"
         );
     }

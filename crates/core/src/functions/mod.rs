@@ -1,5 +1,8 @@
 //! Functions: their versions, options and declared rights, and the service that changes them.
 
+mod bundle;
+mod entrypoint;
+mod files;
 mod grants;
 mod model;
 mod raw;
@@ -8,6 +11,8 @@ mod sources;
 mod variables;
 pub mod webhook;
 
+pub use bundle::{Bundle, BundleDigest, BundleFault, BundleRef, PackedBundle};
+pub use entrypoint::{Entrypoint, MAIN};
 pub use grants::RightsInput;
 pub(crate) use grants::{may_name_secrets, may_replace};
 pub use model::*;

@@ -2,6 +2,8 @@
 //!
 //! Must never run anything: running is the business of the runtimes behind [`crate::ports`].
 
+use super::bundle::BundleRef;
+use super::entrypoint::Entrypoint;
 use super::raw::RequestForm;
 use super::variables::{InForce, Variables, VariablesRevision};
 use crate::egress::EgressHosts;
@@ -157,8 +159,14 @@ pub enum Source {
     App {
         /// The language.
         environment: Environment,
-        /// The code, UTF-8.
+        /// The code, UTF-8: of the one file, or of the file with the entry point.
         code: Arc<str>,
+        /// Where it begins; none means the function `main` of the module `main`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entrypoint: Option<Entrypoint>,
+        /// All files, where there is more than one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bundle: Option<BundleRef>,
     },
     /// One POST to `webhook_url`.
     Proxy {
@@ -176,6 +184,16 @@ pub enum Source {
 pub const HIDDEN: &str = "********";
 
 impl Source {
+    /// One file of an `app` function, which begins with `main`.
+    pub fn single(environment: Environment, code: impl Into<Arc<str>>) -> Self {
+        Self::App {
+            environment,
+            code: code.into(),
+            entrypoint: None,
+            bundle: None,
+        }
+    }
+
     /// The execution mode that this source belongs to.
     pub const fn mode(&self) -> ExecutionMode {
         match self {

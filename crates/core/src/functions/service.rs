@@ -10,8 +10,8 @@ use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
 use crate::functions::webhook::{FunctionRow, SigningSecret, WebhookState};
 use crate::functions::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Network,
-    Source, VersionEntry,
+    BundleDigest, Environment, Executable, ExecutionMode, Function, FunctionOptions,
+    FunctionVersion, Network, Source, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::AppId;
@@ -44,6 +44,10 @@ pub struct CreateFunction {
     pub environment: Environment,
     /// For `app` functions.
     pub code: Option<String>,
+    /// For `app` functions: `module:function`.
+    pub entrypoint: Option<String>,
+    /// For `app` functions: the files, which [`FunctionService::keep_bundle`] has stored.
+    pub bundle: Option<BundleDigest>,
     /// For `proxy` functions.
     pub webhook_url: Option<String>,
     /// For `proxy` functions.
@@ -70,6 +74,10 @@ pub struct UpdateFunction {
     pub description: Option<String>,
     /// A new version's code.
     pub code: Option<String>,
+    /// A new version's entry point.
+    pub entrypoint: Option<String>,
+    /// A new version's files, as in [`CreateFunction`].
+    pub bundle: Option<BundleDigest>,
     /// A new version's address.
     pub webhook_url: Option<String>,
     /// A new version's headers.
@@ -107,6 +115,15 @@ pub struct UpdateFunction {
 }
 
 impl UpdateFunction {
+    /// Whether what runs stays.
+    const fn keeps_source(&self) -> bool {
+        self.code.is_none()
+            && self.entrypoint.is_none()
+            && self.bundle.is_none()
+            && self.webhook_url.is_none()
+            && self.headers.is_none()
+    }
+
     /// The fields of a record that may be damaged, and whether this sets them.
     fn fields(&self) -> [(&'static str, bool); 8] {
         [
@@ -143,7 +160,7 @@ pub struct RotatedSecret {
 /// Operations on functions.
 #[derive(Clone)]
 pub struct FunctionService {
-    engine: Arc<Engine>,
+    pub(super) engine: Arc<Engine>,
 }
 
 impl FunctionService {
@@ -180,8 +197,13 @@ impl FunctionService {
             .await?;
         errors.extend(look.rights.unknown());
         let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
+        let bundle = self
+            .bundle(scope, look.bundle.as_ref(), &mut errors)
+            .await?;
         let given = Given {
             code: look.code.clone(),
+            entrypoint: look.entrypoint.clone(),
+            bundle,
             webhook_url: look.webhook_url.clone(),
             headers: look.headers.clone().map(HeadersChange::all),
         };
@@ -405,7 +427,7 @@ impl FunctionService {
         check_texts(new, Some((&before.name, &before.description)), &mut errors);
         self.check_values(scope, &wished, &mut errors).await?;
         check_request(look.request, wished.is_public, &mut errors);
-        let source = self.new_source(scope, &before, look).await?;
+        let source = self.new_source(scope, &before, look, &mut errors).await?;
         if let Some(source) = &source {
             self.check_source(scope, source.as_ref(), draft.faults(), &mut errors)
                 .await?;
@@ -690,13 +712,26 @@ impl FunctionService {
         scope: TenantScope,
         before: &Function,
         input: &UpdateFunction,
+        errors: &mut Vec<FieldError>,
     ) -> Result<Option<Result<Source, Vec<FieldError>>>, Error> {
-        if input.code.is_none() && input.webhook_url.is_none() && input.headers.is_none() {
+        if input.keeps_source() {
             return Ok(None);
         }
         let current = self.source_of(scope, before).await?;
+        // Another entry point is looked for in the files that are there.
+        let stays = match &current {
+            Source::App {
+                bundle: Some(bundle),
+                ..
+            } if input.code.is_none() => Some(&bundle.digest),
+            _ => None,
+        };
+        let digest = input.bundle.as_ref().or(stays);
+        let bundle = self.bundle(scope, digest, errors).await?;
         let given = Given {
             code: input.code.clone(),
+            entrypoint: input.entrypoint.clone(),
+            bundle,
             webhook_url: input.webhook_url.clone(),
             headers: input.headers.clone(),
         };

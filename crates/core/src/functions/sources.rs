@@ -2,12 +2,16 @@
 //! its mode has, and the limits around it. What its mode does not have is refused.
 
 use crate::events::UserShape;
-use crate::functions::{Environment, ExecutionMode, FunctionOptions, HIDDEN, RequestForm, Source};
+use crate::functions::{
+    Bundle, BundleDigest, BundleRef, Entrypoint, Environment, ExecutionMode, FunctionOptions,
+    HIDDEN, MAIN, RequestForm, Source,
+};
 use crate::limits;
 use crate::rate::Rate;
 use crate::text::prefix;
 use crate::validation::{FieldError, check_filter, check_range, check_timeout};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// New headers of a proxy function. Names differ by more than case.
 #[derive(Debug, Clone)]
@@ -33,6 +37,9 @@ impl HeadersChange {
 #[derive(Debug, Default)]
 pub(super) struct Given {
     pub(super) code: Option<String>,
+    pub(super) entrypoint: Option<String>,
+    /// The files that were sent, or those that stay.
+    pub(super) bundle: Option<(BundleDigest, Arc<Bundle>)>,
     pub(super) webhook_url: Option<String>,
     pub(super) headers: Option<HeadersChange>,
 }
@@ -49,10 +56,7 @@ pub(super) fn source(
 ) -> Result<Source, Vec<FieldError>> {
     let mut faults = given.strange_to(mode);
     let source = match mode {
-        ExecutionMode::App => given.code(old, &mut faults).map(|code| Source::App {
-            environment,
-            code: code.into(),
-        }),
+        ExecutionMode::App => given.app(environment, old, &mut faults),
         ExecutionMode::Proxy => given.proxy(old, &mut faults),
         ExecutionMode::System => Some(Source::System),
     };
@@ -71,6 +75,13 @@ impl Given {
         let of_proxies = "Only a function with execution_mode proxy has this; leave it out";
         let all = [
             ("code", ExecutionMode::App, self.code.is_some(), of_apps),
+            ("bundle", ExecutionMode::App, self.bundle.is_some(), of_apps),
+            (
+                "entrypoint",
+                ExecutionMode::App,
+                self.entrypoint.is_some(),
+                of_apps,
+            ),
             (
                 "webhook_url",
                 ExecutionMode::Proxy,
@@ -87,21 +98,53 @@ impl Given {
             .collect()
     }
 
-    fn code(self, old: Option<&Source>, faults: &mut Vec<FieldError>) -> Option<String> {
-        let old = match old {
-            Some(Source::App { code, .. }) => Some(code.as_ref().to_owned()),
-            Some(Source::Proxy { .. } | Source::System) | None => None,
+    fn app(
+        self,
+        environment: Environment,
+        old: Option<&Source>,
+        faults: &mut Vec<FieldError>,
+    ) -> Option<Source> {
+        let (old_code, old_entrypoint) = match old {
+            Some(Source::App {
+                code, entrypoint, ..
+            }) => (Some(Arc::clone(code)), entrypoint.clone()),
+            Some(Source::Proxy { .. } | Source::System) | None => (None, None),
         };
-        let code = self.code.or(old).filter(|code| !code.trim().is_empty());
-        let Some(code) = code else {
-            faults.push(FieldError::new("code", "An app function needs code"));
-            return None;
+        let entrypoint = match self.entrypoint.as_deref().map(str::parse::<Entrypoint>) {
+            Some(Ok(entrypoint)) => Some(entrypoint),
+            Some(Err(message)) => {
+                faults.push(FieldError::new("entrypoint", message));
+                return None;
+            }
+            None => old_entrypoint,
+        };
+        let named = entrypoint.clone().unwrap_or_default();
+        let (code, bundle) = match (self.code, self.bundle) {
+            (sent, Some(bundle)) => {
+                let (code, bundle) = packed(environment, &named, bundle, faults)?;
+                // What was shown can be sent back.
+                if sent.is_some_and(|sent| *sent != *code) {
+                    let message =
+                        "A version is one file or several: send code or a bundle, not both";
+                    faults.push(FieldError::new("bundle", message));
+                }
+                (code, Some(bundle))
+            }
+            (code, None) => (
+                single(code.map(Arc::from).or(old_code), &named, faults)?,
+                None,
+            ),
         };
         if code.len() > limits::CODE_BYTES {
             let message = format!("Keep it below {} KiB", limits::CODE_BYTES / 1024);
             faults.push(FieldError::new("code", message));
         }
-        Some(code)
+        Some(Source::App {
+            environment,
+            code,
+            entrypoint: entrypoint.filter(|it| *it != Entrypoint::default()),
+            bundle,
+        })
     }
 
     fn proxy(self, old: Option<&Source>, faults: &mut Vec<FieldError>) -> Option<Source> {
@@ -126,6 +169,57 @@ impl Given {
             headers,
         })
     }
+}
+
+/// The code of a version with one file.
+fn single(
+    code: Option<Arc<str>>,
+    entrypoint: &Entrypoint,
+    faults: &mut Vec<FieldError>,
+) -> Option<Arc<str>> {
+    let Some(code) = code.filter(|code| !code.trim().is_empty()) else {
+        let message = "An app function needs code, or a bundle of files";
+        faults.push(FieldError::new("code", message));
+        return None;
+    };
+    if entrypoint.module() != MAIN {
+        let message = format!(
+            "A single file is the module {MAIN}: write {MAIN}:{}",
+            entrypoint.function()
+        );
+        faults.push(FieldError::new("entrypoint", message));
+    }
+    Some(code)
+}
+
+/// The text of the file with the entry point, and how the version names its files.
+fn packed(
+    environment: Environment,
+    entrypoint: &Entrypoint,
+    (digest, bundle): (BundleDigest, Arc<Bundle>),
+    faults: &mut Vec<FieldError>,
+) -> Option<(Arc<str>, BundleRef)> {
+    let Some(file) = entrypoint.file(environment, &bundle) else {
+        let message = format!(
+            "The bundle has no {} module {} for the entry point {entrypoint}; name another one, as \
+             handlers:on_signup",
+            environment.as_str(),
+            entrypoint.module()
+        );
+        faults.push(FieldError::new("entrypoint", message));
+        return None;
+    };
+    let Some(Ok(code)) = bundle.file(file).map(std::str::from_utf8) else {
+        faults.push(FieldError::new("bundle", format!("'{file}' is not UTF-8")));
+        return None;
+    };
+    let named = BundleRef {
+        digest,
+        file: file.to_owned(),
+        files: bundle.len(),
+        bytes: bundle.bytes(),
+    };
+    Some((code.into(), named))
 }
 
 fn is_address(url: &str) -> bool {
@@ -306,6 +400,7 @@ mod tests {
             code: code.map(ToOwned::to_owned),
             webhook_url: url.map(ToOwned::to_owned),
             headers: (!names.is_empty()).then(|| HeadersChange::all(headers(names))),
+            ..Given::default()
         };
         let (app, proxy, system) = (
             ExecutionMode::App,
@@ -356,6 +451,102 @@ mod tests {
             let faults = made.err().unwrap_or_default();
             let found: Vec<_> = faults.iter().map(|it| &*it.field).collect();
             assert_eq!(found, fields, "{mode:?}");
+        }
+    }
+
+    fn files(paths: &[(&str, &str)]) -> (BundleDigest, Arc<Bundle>) {
+        let mut bundle = Bundle::default();
+        for (path, content) in paths {
+            bundle.add(path, content.as_bytes().to_vec()).unwrap();
+        }
+        (BundleDigest::of(&bundle.encode()), Arc::new(bundle))
+    }
+
+    #[test]
+    fn a_version_is_one_file_or_several_with_an_entry_point_in_them() {
+        let of = |code: Option<&str>, entrypoint: Option<&str>, bundle: Option<_>, old| {
+            let given = Given {
+                code: code.map(ToOwned::to_owned),
+                entrypoint: entrypoint.map(ToOwned::to_owned),
+                bundle,
+                ..Given::default()
+            };
+            source(ExecutionMode::App, Environment::Python, given, old)
+        };
+        let sent = || {
+            Some(files(&[
+                ("main.py", "1"),
+                ("pkg/hooks.py", "2"),
+                ("bad.py", "3"),
+            ]))
+        };
+        let single = of(Some("0"), None, None, None).unwrap();
+        let several = of(None, None, sent(), None).unwrap();
+        let hooks = of(None, Some("pkg.hooks:run"), sent(), None).unwrap();
+        let shown = |source: &Source| match source {
+            Source::App {
+                code,
+                entrypoint,
+                bundle,
+                ..
+            } => (
+                code.to_string(),
+                entrypoint.as_ref().map(ToString::to_string),
+                bundle.as_ref().map(|bundle| bundle.file.clone()),
+            ),
+            other => panic!("{other:?}"),
+        };
+        let owned = |text: &str| Some(text.to_owned());
+        assert_eq!(shown(&several), ("1".into(), None, owned("main.py")));
+        let at_hooks = ("2".into(), owned("pkg.hooks:run"), owned("pkg/hooks.py"));
+        assert_eq!(shown(&hooks), at_hooks);
+        for (made, expected) in [
+            (
+                of(None, None, None, Some(&single)),
+                ("0".into(), None, None),
+            ),
+            (
+                of(None, Some("main:f"), None, Some(&single)),
+                ("0".into(), owned("main:f"), None),
+            ),
+            (
+                of(None, Some("main:main"), None, Some(&single)),
+                ("0".into(), None, None),
+            ),
+            // The entry point stays when new files come.
+            (of(None, None, sent(), Some(&hooks)), at_hooks.clone()),
+            (
+                of(None, Some("main:main"), sent(), Some(&hooks)),
+                shown(&several),
+            ),
+            (
+                of(Some("4"), None, None, Some(&several)),
+                ("4".into(), None, None),
+            ),
+            (
+                of(Some("4"), Some("main:f"), None, Some(&hooks)),
+                ("4".into(), owned("main:f"), None),
+            ),
+        ] {
+            assert_eq!(shown(&made.unwrap()), expected);
+        }
+        let not_text = {
+            let mut bundle = Bundle::default();
+            bundle.add("main.py", vec![0xff]).unwrap();
+            (BundleDigest::of(&bundle.encode()), Arc::new(bundle))
+        };
+        for (made, field) in [
+            (of(Some("4"), None, sent(), None), "bundle"),
+            (of(None, None, Some(not_text), None), "bundle"),
+            (of(None, Some("other:main"), sent(), None), "entrypoint"),
+            (of(None, Some("main"), sent(), None), "entrypoint"),
+            (of(Some("4"), Some("other:main"), None, None), "entrypoint"),
+            // It was the entry point of files that are gone.
+            (of(Some("4"), None, None, Some(&hooks)), "entrypoint"),
+            (of(None, None, Some(files(&[])), None), "entrypoint"),
+        ] {
+            let faults = made.unwrap_err();
+            assert_eq!(faults[0].field, field, "{faults:?}");
         }
     }
 }

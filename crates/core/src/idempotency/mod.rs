@@ -98,8 +98,7 @@ impl Answer {
 
 /// Keys that were stored at this moment or before it have expired by `now`.
 pub fn expired_at(now: Timestamp) -> Timestamp {
-    let ttl = i64::try_from(limits::IDEMPOTENCY_TTL.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(now.as_micros().saturating_sub(ttl))
+    now.minus(limits::IDEMPOTENCY_TTL)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use crate::confinement::Confinement;
 use crate::egress::EgressHosts;
 use crate::functions::webhook::WebhookState;
-use crate::functions::{CallContext, CodeError, Environment, Executable, Image, Source};
+use crate::functions::{BundleRef, CallContext, CodeError, Environment, Executable, Image, Source};
 use crate::ids::{FunctionId, SiteId};
 use crate::invocations::LogLine;
 use crate::json::JsonText;
@@ -182,6 +182,12 @@ pub trait Loading: Send + Sync {
     /// # Errors
     /// Why it cannot be loaded: a secret that is not there.
     async fn variables(&self, executable: &Executable) -> Result<LoadedVariables, Failure>;
+
+    /// The files of a version that has more than one, as [`crate::functions::Bundle::encode`] gives them.
+    ///
+    /// # Errors
+    /// When they cannot be read now, or are gone.
+    async fn files(&self, executable: &Executable, bundle: &BundleRef) -> Result<Vec<u8>, Failure>;
 
     /// Answers what the top level of its module asks of the platform.
     fn host(&self, executable: &Executable) -> Arc<dyn HostCalls>;

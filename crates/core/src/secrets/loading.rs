@@ -1,4 +1,4 @@
-//! What code has while it is loaded: its environment variables, and the secrets of its app.
+//! What code has while it is loaded: its files, its environment variables, and the secrets of its app.
 //!
 //! Must never give a value to anything but the runtime that loads it, nor before redaction knows it.
 
@@ -6,7 +6,7 @@ use super::access::OwnApp;
 use super::service::SecretService;
 use crate::engine::{Engine, NobodysHost};
 use crate::error::Error;
-use crate::functions::{Executable, Variables, field_of_variable};
+use crate::functions::{BundleRef, Executable, Variables, field_of_variable};
 use crate::ids::AppId;
 use crate::limits;
 use crate::ports::runtime::{HostCalls, HostError, LoadedVariables, Loading};
@@ -56,6 +56,20 @@ impl Loading for OfEngine {
             variables.insert(name.clone(), value);
         }
         Ok(variables)
+    }
+
+    async fn files(&self, executable: &Executable, bundle: &BundleRef) -> Result<Vec<u8>, Failure> {
+        let unavailable = |why: String| {
+            let message = format!("The function's files could not be read: {why}");
+            Failure::new(FailureKind::Unavailable, message)
+        };
+        let engine = self.0.upgrade().ok_or_else(stopping)?;
+        let digest = &bundle.digest;
+        match engine.queue().bundle_of(executable.site_id, digest).await {
+            Ok(Some(encoded)) => Ok(encoded),
+            Ok(None) => Err(unavailable(format!("there is no bundle {digest}"))),
+            Err(error) => Err(unavailable(error.to_string())),
+        }
     }
 
     fn host(&self, executable: &Executable) -> Arc<dyn HostCalls> {

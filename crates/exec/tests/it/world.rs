@@ -399,6 +399,8 @@ fn create_function(name: &str) -> CreateFunction {
         execution_mode: ExecutionMode::App,
         environment: Environment::Python,
         code: Some("def main(params): ...".to_owned()),
+        entrypoint: None,
+        bundle: None,
         webhook_url: None,
         headers: None,
         is_active: true,

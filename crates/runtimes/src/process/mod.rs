@@ -24,7 +24,7 @@ pub use config::{DiscoverError, Interpreter, ProcessConfig};
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool, Refused, Unbegun};
-use self::protocol::{Checked, First, Fitness};
+use self::protocol::{Checked, Entry, First, Fitness};
 use self::worker::Answer;
 use self::zygote::{Beyond, Exit};
 use crate::outbound::Outbound;
@@ -184,7 +184,12 @@ impl PythonRuntime {
     }
 
     /// One host after the other is asked.
-    async fn checked(&self, site: SiteId, code: &str) -> Result<Checked, CheckError> {
+    async fn checked(
+        &self,
+        site: SiteId,
+        code: &str,
+        function: &str,
+    ) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
             CheckError::Unavailable(format!(
                 "The code could not be checked: {reason}; see `tollgate doctor`"
@@ -198,7 +203,7 @@ impl PythonRuntime {
         let mut asked = 0;
         loop {
             asked += 1;
-            let lost = match self.checked_once(site, code).await {
+            let lost = match self.checked_once(site, code, function).await {
                 Ok(checked) => return Ok(checked),
                 Err(Unbegun::Lost(reason)) => reason,
                 Err(Unbegun::NoHost(reason) | Unbegun::Ended(Some(Exit::NotStarted(reason)))) => {
@@ -216,9 +221,15 @@ impl PythonRuntime {
         }
     }
 
-    async fn checked_once(&self, site: SiteId, code: &str) -> Result<Checked, Unbegun> {
+    async fn checked_once(
+        &self,
+        site: SiteId,
+        code: &str,
+        function: &str,
+    ) -> Result<Checked, Unbegun> {
         let first = First::Check {
             code,
+            function,
             memory_mb: limits::MEMORY_MB_DEFAULT,
             reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
         };
@@ -388,6 +399,7 @@ impl Runtime for PythonRuntime {
         let Source::App { code, .. } = source else {
             return Ok(());
         };
+        let function = Entry::of(source, &[]).function();
         let wrong = |message: String| CodeError {
             message,
             line: None,
@@ -403,7 +415,7 @@ impl Runtime for PythonRuntime {
             message,
             line,
             column,
-        } = self.checked(site, code).await?;
+        } = self.checked(site, code, function).await?;
         match message {
             None => Ok(()),
             Some(message) => Err(CodeError {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use tollgate_core::functions::{CallContext, Executable};
+use tollgate_core::functions::{CallContext, Entrypoint, Executable, MAIN, Source};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostError, HostErrorKind};
@@ -30,6 +30,8 @@ pub(super) enum First<'a> {
     Load {
         code: &'a str,
         slug: &'a str,
+        #[serde(flatten)]
+        entry: Entry<'a>,
         memory_mb: u32,
         reserve_mb: u64,
         /// What people have set, secrets among them.
@@ -41,9 +43,55 @@ pub(super) enum First<'a> {
     /// Compile the code, say what is wrong with it, and end.
     Check {
         code: &'a str,
+        function: &'a str,
         memory_mb: u32,
         reserve_mb: u64,
     },
+}
+
+/// Where a version begins.
+#[derive(Serialize)]
+pub(super) struct Entry<'a> {
+    /// The function.
+    function: &'a str,
+    /// Its module, and the files around it, which follow the frame: none for a version of one file.
+    files: Option<Files<'a>>,
+}
+
+/// More than one file, as [`tollgate_core::functions::Bundle::encode`] gives them.
+#[derive(Serialize)]
+struct Files<'a> {
+    module: &'a str,
+    /// The path of the module's file.
+    file: &'a str,
+    /// How many bytes follow.
+    bytes: usize,
+}
+
+impl<'a> Entry<'a> {
+    /// Of `source`, an app function's, whose files are `encoded`.
+    pub(super) fn of(source: &'a Source, encoded: &[u8]) -> Self {
+        let (entrypoint, bundle) = match source {
+            Source::App {
+                entrypoint, bundle, ..
+            } => (entrypoint.as_ref(), bundle.as_ref()),
+            Source::Proxy { .. } | Source::System => (None, None),
+        };
+        let files = bundle.map(|bundle| Files {
+            module: entrypoint.map_or(MAIN, Entrypoint::module),
+            file: &bundle.file,
+            bytes: encoded.len(),
+        });
+        Self {
+            function: entrypoint.map_or(MAIN, Entrypoint::function),
+            files,
+        }
+    }
+
+    /// The function.
+    pub(super) const fn function(&self) -> &'a str {
+        self.function
+    }
 }
 
 /// The environment variables of a version; those of a call are set by the host.

@@ -99,11 +99,12 @@ impl Worker {
         format!("python-{}", self.id)
     }
 
-    /// Sends the code and waits until the process has it: what takes time from then on is the code. Dropped
-    /// midway, it leaves a worker that nobody may use.
-    pub(super) async fn begin(&mut self, first: &First<'_>) -> io::Result<()> {
+    /// Sends the code, with the files around it, and waits until the process has it: what takes time from then on is the
+    /// code. Dropped midway, it leaves a worker that nobody may use.
+    pub(super) async fn begin(&mut self, first: &First<'_>, files: &[u8]) -> io::Result<()> {
         write_frame(&mut self.outgoing, first)?;
         self.stream.write_all(&self.outgoing).await?;
+        self.stream.write_all(files).await?;
         self.outgoing = Vec::new();
         let admit = reading(&self.zygote.rooms().frames);
         let frame = read_frame(&mut self.stream, &mut self.incoming, &admit).await?;

@@ -69,10 +69,7 @@ async fn a_start_whose_host_was_killed_is_made_by_another() {
 const SIMPLE: &str = "def main(params): return 1";
 
 async fn check(python: &Python) -> Result<(), CheckError> {
-    let source = Source::App {
-        environment: Environment::Python,
-        code: SIMPLE.into(),
-    };
+    let source = Source::single(Environment::Python, SIMPLE);
     let hosts = EgressHosts::default();
     python.runtime.check(SITE, &source, &hosts).await
 }

@@ -303,10 +303,7 @@ async fn requests_to_the_platform_are_answered() {
 }
 
 fn source(code: &str) -> Source {
-    Source::App {
-        environment: Environment::Python,
-        code: code.into(),
-    }
+    Source::single(Environment::Python, code)
 }
 
 #[tokio::test]

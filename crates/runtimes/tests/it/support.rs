@@ -147,10 +147,7 @@ pub(crate) fn function(code: &str) -> Arc<Executable> {
 }
 
 pub(crate) fn function_with(code: &str, options: FunctionOptions) -> Arc<Executable> {
-    let source = Source::App {
-        environment: Environment::Python,
-        code: code.into(),
-    };
+    let source = Source::single(Environment::Python, code);
     Arc::new(Executable {
         options,
         ..executable("probe", source)
@@ -159,10 +156,7 @@ pub(crate) fn function_with(code: &str, options: FunctionOptions) -> Arc<Executa
 
 /// A new function of another site.
 pub(crate) fn function_of(site: i64, code: &str) -> Arc<Executable> {
-    let source = Source::App {
-        environment: Environment::Python,
-        code: code.into(),
-    };
+    let source = Source::single(Environment::Python, code);
     Arc::new(Executable {
         site_id: SiteId(site),
         ..executable("probe", source)

@@ -3,8 +3,8 @@
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
 use crate::extract::{
-    Change, Conditions, Creation, IfMatch, IfNoneMatch, InApp, PageQuery, Paging, Path, Updates,
-    given, set, tagged,
+    Change, Conditions, Creation, FunctionForm, IfMatch, IfNoneMatch, InApp, PageQuery, Paging,
+    Path, Updates, WithFiles, given, set, tagged,
 };
 use crate::once::{Once, holding};
 use crate::state::AppState;
@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tollgate_core::draft::Faults;
 use tollgate_core::functions::{
-    self, Environment, ExecutionMode, Function, FunctionOptions, HeadersChange, Network,
-    RequestForm, RightsInput, Variables, VariablesChange,
+    self, BundleDigest, Entrypoint, Environment, ExecutionMode, Function, FunctionOptions,
+    HeadersChange, Network, PackedBundle, RequestForm, RightsInput, Variables, VariablesChange,
 };
 use tollgate_core::limits;
-use tollgate_core::rights::{ActsAs, GrantScope, right};
+use tollgate_core::rights::{ActsAs, AppAccess, GrantScope, right};
 use tollgate_core::text::prefix;
 use tollgate_core::time::Timestamp;
 use tollgate_core::validation::FieldError;
@@ -43,6 +43,11 @@ pub(crate) struct CreateFunction {
     environment: Option<Environment>,
     /// Of `app` functions: it defines `main`.
     code: Option<String>,
+    /// Of `app` functions: `module:function`; `main:main` unless set.
+    entrypoint: Option<String>,
+    /// Of `app` functions of several files: what they are called. Files that come with this request need no name.
+    #[schema(value_type = Option<String>)]
+    bundle: Option<BundleDigest>,
     /// Of `proxy` functions.
     webhook_url: Option<String>,
     /// Of `proxy` functions.
@@ -91,6 +96,8 @@ impl From<CreateFunction> for functions::CreateFunction {
             execution_mode: request.execution_mode.unwrap_or(ExecutionMode::App),
             environment: request.environment.unwrap_or(Environment::Python),
             code: request.code,
+            entrypoint: request.entrypoint,
+            bundle: request.bundle,
             webhook_url: request.webhook_url,
             headers: request.headers,
             is_active: request.is_active.unwrap_or(true),
@@ -121,22 +128,40 @@ impl From<CreateFunction> for functions::CreateFunction {
 
 /// Create Function
 ///
+/// Files beside the code come as `multipart/form-data`: the part `function` is the JSON, and either the part `bundle` is
+/// a tar archive, compressed with gzip or not, or each part `files` is one file, with its path as its file name. An
+/// archive alone may come as `application/gzip` where nothing else is said.
+///
 /// The answer shows a proxy function's `webhook_secret`, and none after it does: a repeated request
 /// with the same `Idempotency-Key` is answered without it.
 #[utoipa::path(post, path = "/api/apps/{app_slug}/functions/", tag = "functions",
     operation_id = "functions_create",
-    params(("app_slug" = String, Path, description = "App slug"), Once), request_body = CreateFunction,
+    params(("app_slug" = String, Path, description = "App slug"), Once),
+    request_body(content((CreateFunction = "application/json"), (FunctionForm = "multipart/form-data"))),
     responses((status = CREATED, body = FunctionView), Once, ApiError))]
 pub(crate) async fn create(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsDeploy>,
-    Creation(request, once): Creation<CreateFunction>,
+    WithFiles(files, Creation(request, once)): WithFiles<Creation<CreateFunction>>,
 ) -> Result<Response, ApiError> {
     let functions = &app.services().functions;
+    keep(&app, &access, files).await?;
     let input = request.map(|function, _| function.into());
     let create = |remember| functions.create(&access, input, remember);
     let asker = holding(&app, &access);
     once.secret(&app, asker, kept, create, created).await
+}
+
+/// Stores the files that came with a request, before a version names them.
+async fn keep(
+    app: &AppState,
+    access: &AppAccess<right::FunctionsDeploy>,
+    files: Option<PackedBundle>,
+) -> Result<(), ApiError> {
+    match files {
+        Some(files) => Ok(app.services().functions.keep_bundle(access, files).await?),
+        None => Ok(()),
+    }
 }
 
 fn created(created: functions::CreatedFunction) -> (StatusCode, axum::Json<FunctionView>) {
@@ -199,6 +224,13 @@ pub(crate) struct UpdateFunction {
     description: Option<Option<String>>,
     #[serde(default, deserialize_with = "set")]
     code: Option<String>,
+    /// `main:main` when it is `null`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
+    entrypoint: Option<Option<String>>,
+    #[serde(default, deserialize_with = "set")]
+    #[schema(value_type = Option<String>)]
+    bundle: Option<BundleDigest>,
     #[serde(default, deserialize_with = "set")]
     webhook_url: Option<String>,
     /// They replace the old ones, unless the body is a merge patch.
@@ -269,6 +301,7 @@ impl Updates for UpdateFunction {
         "app_name",
         "app_slug",
         "version",
+        "files",
         "created_at",
         "updated_at",
         "damaged",
@@ -323,6 +356,10 @@ impl UpdateFunction {
             name: self.name,
             description: self.description.map(Option::unwrap_or_default),
             code: self.code,
+            entrypoint: self
+                .entrypoint
+                .map(|it| it.unwrap_or_else(|| Entrypoint::default().to_string())),
+            bundle: self.bundle,
             webhook_url: self.webhook_url,
             headers,
             is_active: self.is_active,
@@ -356,18 +393,21 @@ impl UpdateFunction {
     operation_id = "functions_update",
     params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug"), IfMatch),
-    request_body = UpdateFunction, responses((status = OK, body = FunctionView), ApiError))]
+    request_body(content((UpdateFunction = "application/json"), (FunctionForm = "multipart/form-data"))),
+    responses((status = OK, body = FunctionView), ApiError))]
 pub(crate) async fn update(
     State(app): State<AppState>,
     InApp(access): InApp<right::FunctionsDeploy>,
     Path((_, slug)): Path<(String, String)>,
-    Change {
+    WithFiles(files, change): WithFiles<Change<UpdateFunction>>,
+) -> Result<Response, ApiError> {
+    let Change {
         mut body,
         merges,
         target,
-    }: Change<UpdateFunction>,
-) -> Result<Response, ApiError> {
+    } = change;
     let functions = &app.services().functions;
+    keep(&app, &access, files).await?;
     let mut expected = None;
     if target.is_particular() {
         let function = functions.deployed(&access, &slug).await?;
@@ -388,12 +428,13 @@ pub(crate) async fn update(
     operation_id = "functions_replace",
     params(("app_slug" = String, Path, description = "App slug"),
         ("slug" = String, Path, description = "Function slug"), IfMatch),
-    request_body = UpdateFunction, responses((status = OK, body = FunctionView), ApiError))]
+    request_body(content((UpdateFunction = "application/json"), (FunctionForm = "multipart/form-data"))),
+    responses((status = OK, body = FunctionView), ApiError))]
 pub(crate) async fn replace(
     state: State<AppState>,
     access: InApp<right::FunctionsDeploy>,
     path: Path<(String, String)>,
-    change: Change<UpdateFunction>,
+    change: WithFiles<Change<UpdateFunction>>,
 ) -> Result<Response, ApiError> {
     update(state, access, path, change).await
 }

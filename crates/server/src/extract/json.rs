@@ -88,7 +88,10 @@ pub(crate) async fn raw_body(request: Request, app: &AppState) -> Result<Body, A
 }
 
 /// Waits until a body of this size may arrive; a small one needs not.
-async fn room(app: &AppState, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+pub(super) async fn room(
+    app: &AppState,
+    bytes: usize,
+) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
     if bytes <= limits::SMALL_BODY_BYTES {
         return Ok(None);
     }
@@ -163,7 +166,7 @@ async fn collect(body: axum::body::Body) -> Result<Bytes, ApiError> {
     }
 }
 
-fn too_slow() -> ApiError {
+pub(super) fn too_slow() -> ApiError {
     let message = "The request body did not arrive in time";
     ApiError::new(StatusCode::REQUEST_TIMEOUT, Code::BadRequest, message)
 }

@@ -112,6 +112,15 @@ pub(super) struct SourceView {
     /// Of `app` functions.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
+    /// Of `app` functions: where it begins, as `module:function`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entrypoint: Option<String>,
+    /// Of `app` functions of several files: what is in them. `code` is the file with the entry point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bundle: Option<String>,
+    /// How many files these are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files: Option<usize>,
     /// Of `proxy` functions.
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_url: Option<String>,
@@ -219,8 +228,16 @@ impl FunctionView {
 impl From<Source> for SourceView {
     fn from(source: Source) -> Self {
         match source {
-            Source::App { code, .. } => Self {
+            Source::App {
+                code,
+                entrypoint,
+                bundle,
+                ..
+            } => Self {
                 code: Some(code.as_ref().to_owned()),
+                entrypoint: Some(entrypoint.unwrap_or_default().to_string()),
+                files: bundle.as_ref().map(|bundle| bundle.files),
+                bundle: bundle.map(|bundle| bundle.digest.to_string()),
                 ..Self::default()
             },
             Source::Proxy {

@@ -7,6 +7,7 @@
 mod alone;
 pub mod apps;
 pub mod attempts;
+pub mod bundles;
 pub mod commits;
 pub mod credentials;
 pub mod dead_letters;
@@ -75,6 +76,10 @@ contract! { $
         apps_are_paged_by_slug,
         a_deleted_app_takes_its_functions_along,
         an_app_is_deleted_only_as_it_was_seen,
+    }
+    bundles {
+        files_are_kept_under_what_is_in_them,
+        files_go_when_no_version_names_them_any_more,
     }
     functions {
         a_function_is_stored_with_version_one,

@@ -475,10 +475,7 @@ impl Tenant {
 
 /// Python source.
 pub(crate) fn code(text: &str) -> Source {
-    Source::App {
-        environment: Environment::Python,
-        code: text.into(),
-    }
+    Source::single(Environment::Python, text)
 }
 
 /// A new user without password.

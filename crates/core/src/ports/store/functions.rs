@@ -4,8 +4,8 @@ use super::{Author, Page, PageRequest, StoreError};
 use crate::apps::App;
 use crate::events::EventType;
 use crate::functions::{
-    Environment, Executable, ExecutionMode, Function, FunctionOptions, FunctionVersion, Source,
-    Variables, VersionEntry,
+    BundleDigest, Environment, Executable, ExecutionMode, Function, FunctionOptions,
+    FunctionVersion, Source, Variables, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::{AppId, FunctionId, VersionId};
@@ -211,6 +211,18 @@ pub trait FunctionStore: Send + Sync {
         source: Source,
         at: Timestamp,
     ) -> Result<FunctionVersion, StoreError>;
+
+    /// Keeps the files of [`crate::functions::Bundle::encode`] under their digest: once, however often they come. They
+    /// stay for as long as a version names them, and [`crate::limits::BUNDLE_UNUSED`] from the last time that they came.
+    async fn keep_bundle(
+        &self,
+        digest: BundleDigest,
+        encoded: Vec<u8>,
+        at: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The files with this digest.
+    async fn bundle(&self, digest: &BundleDigest) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// What runs when the function is called now: its active version, active or not.
     async fn executable(&self, id: FunctionId) -> Result<Option<Executable>, StoreError>;

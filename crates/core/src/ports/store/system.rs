@@ -8,8 +8,8 @@ use super::accounts::RoleGrant;
 use super::{IdBlock, IdKind, StoreError};
 use crate::egress::EgressHosts;
 use crate::events::EventType;
-use crate::functions::Executable;
 use crate::functions::webhook::SealedSecrets;
+use crate::functions::{BundleDigest, Executable};
 use crate::ids::{ApiKeyId, FunctionId, InvocationId, SiteId, UserId, VersionId};
 use crate::invocations::retention::Retention;
 use crate::invocations::{Completion, Hold, NewInvocation, Started};
@@ -327,6 +327,17 @@ pub trait SystemStore: Send + Sync {
         before: Timestamp,
         limit: usize,
     ) -> Result<u64, StoreError>;
+
+    /// Deletes up to `limit` bundles that came last before `before`, and that no version of a function which is there
+    /// names. Returns how many.
+    async fn sweep_bundles(&self, limit: usize, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// The files of a site with this digest, as [`crate::functions::Bundle::encode`] gives them.
+    async fn bundle_of(
+        &self,
+        site: SiteId,
+        digest: &BundleDigest,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// Which hosts the functions of a site may reach. Conflict: `Gone`.
     async fn egress_hosts(&self, site: SiteId) -> Result<EgressHosts, StoreError>;

@@ -3,12 +3,10 @@
 import ast
 import warnings
 
-NO_MAIN = "The code defines no function named main; add `def main(params): ...`."
 # What `main` is given.
 NAMES = ("params", "user_data", "sdk_client")
 PARAMETERS_MAX = len(NAMES)
 GIVEN = f"at most three: {', '.join(NAMES)}"
-NO_PARAMETERS = "main takes no positional parameter; write `def main(params): ...`."
 
 
 def describe_syntax(error):
@@ -16,8 +14,12 @@ def describe_syntax(error):
     return f"{message} (line {error.lineno})" if error.lineno else message
 
 
-def check(code):
-    """`{}` if the code compiles and defines `main`, else what is wrong and where."""
+def no_function(name):
+    return f"The code defines no function named {name}; add `def {name}(params): ...`."
+
+
+def check(code, name):
+    """`{}` if the code compiles and defines the function, else what is wrong and where."""
     warnings.simplefilter("ignore")
     code = code.lstrip("\ufeff")
     try:
@@ -30,20 +32,20 @@ def check(code):
         return {"message": f"SyntaxError: {error}"}
     except (RecursionError, MemoryError):
         return {"message": "The code is nested too deeply, or too large, to be compiled."}
-    definition = main_of(tree.body)
+    definition = definition_of(name, tree.body)
     if definition is None:
-        return {"message": NO_MAIN}
+        return {"message": no_function(name)}
     if isinstance(definition, (ast.FunctionDef, ast.AsyncFunctionDef)):
         given = definition.args
-        message = None if definition.decorator_list else fault_of_parameters(given)
+        message = None if definition.decorator_list else fault_of_parameters(name, given)
         if message:
             line, column = definition.lineno, definition.col_offset + 1
             return {"message": message, "line": line, "column": column}
     return {}
 
 
-def fault_of_parameters(given):
-    """What is wrong with the parameters of `main` as they are written."""
+def fault_of_parameters(name, given):
+    """What is wrong with the parameters of the function as they are written."""
     positional = len(given.posonlyargs) + len(given.args)
     needed = positional - len(given.defaults)
     named = [
@@ -51,17 +53,17 @@ def fault_of_parameters(given):
         for argument, default in zip(given.kwonlyargs, given.kw_defaults)
         if default is None
     ]
-    return fault_of_counts(positional, needed, given.vararg is not None, named)
+    return fault_of_counts(name, positional, needed, given.vararg is not None, named)
 
 
-def fault_of_counts(positional, needed, any_number, named):
-    """The same from what `main` takes: that many by position, of which some without a default."""
+def fault_of_counts(name, positional, needed, any_number, named):
+    """The same from what it takes: that many by position, of which some without a default."""
     if not positional and not any_number:
-        return NO_PARAMETERS
+        return f"{name} takes no positional parameter; write `def {name}(params): ...`."
     if needed > PARAMETERS_MAX:
-        return f"main needs {needed} positional parameters, and is given {GIVEN}."
+        return f"{name} needs {needed} positional parameters, and is given {GIVEN}."
     if named:
-        return f"main needs the keyword argument {named[0]}, and is given {GIVEN}, by position."
+        return f"{name} needs the keyword argument {named[0]}, and is given {GIVEN}, by position."
     return None
 
 
@@ -72,25 +74,25 @@ def hint_for(undefined):
     return ""
 
 
-def main_of(body):
-    """The last statement of a module's body, or of a block in it, that binds `main`."""
+def definition_of(name, body):
+    """The last statement of a module's body, or of a block in it, that binds `name`."""
     found = None
     for statement in body:
-        if binds_main(statement):
+        if binds(name, statement):
             found = statement
         for block in ("body", "orelse", "finalbody"):
             if isinstance(statement, (ast.If, ast.Try, ast.With, ast.For, ast.While)):
-                found = main_of(getattr(statement, block, [])) or found
+                found = definition_of(name, getattr(statement, block, [])) or found
         for handler in getattr(statement, "handlers", []):
-            found = main_of(handler.body) or found
+            found = definition_of(name, handler.body) or found
     return found
 
 
-def binds_main(statement):
+def binds(wanted, statement):
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return statement.name == "main"
+        return statement.name == wanted
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
-        return any((name.asname or name.name) in ("main", "*") for name in statement.names)
+        return any((name.asname or name.name) in (wanted, "*") for name in statement.names)
     if isinstance(statement, ast.Assign):
         targets = statement.targets
     elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
@@ -98,4 +100,4 @@ def binds_main(statement):
     else:
         return False
     names = (name for target in targets for name in ast.walk(target))
-    return any(isinstance(name, ast.Name) and name.id == "main" for name in names)
+    return any(isinstance(name, ast.Name) and name.id == wanted for name in names)

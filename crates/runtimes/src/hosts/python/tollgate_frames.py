@@ -148,6 +148,20 @@ class Channel:
         slot.answer, self.received = frame, rest
         slot.wake()
 
+    def receive_bytes(self, count):
+        """So many bytes that follow a frame."""
+        received, self.received = self.received, []
+        missing = count - sum(map(len, received))
+        while missing > 0:
+            received.append(self.receive_some(min(missing, 1 << 20)))
+            if not received[-1]:
+                end_process(0)
+            missing -= len(received[-1])
+        data = b"".join(received)
+        if count < len(data):
+            self.received = [data[count:]]
+        return data[:count]
+
     def first_frame(self):
         """The first frame as soon as it is there, and what was received after it."""
         while True:

@@ -6,6 +6,7 @@ Must give back a worker that is fit for the next call, or end the process.
 import asyncio
 import builtins
 import gc
+import importlib
 import inspect
 import linecache
 import mmap
@@ -25,9 +26,10 @@ from os import getpid
 from types import CoroutineType
 
 import tollgate_logs
-from tollgate_check import NO_MAIN, check, describe_syntax, fault_of_counts, hint_for
+from tollgate_check import check, describe_syntax, fault_of_counts, hint_for, no_function
 from tollgate_client import Client, Platform, PlatformError
 from tollgate_environ import Variable
+from tollgate_files import unpack
 from tollgate_fit import TIMERS, Fitness
 from tollgate_frames import Channel, encode, framed
 from tollgate_http import install
@@ -61,7 +63,7 @@ def rehearse():
     module = types.ModuleType(MODULE)
     exec(compile(code, "rehearsal.py", "exec", dont_inherit=True), module.__dict__)
     to_json(module.main({"a": 1.5}))
-    fault_of(module.main)
+    fault_of(module.main, "main")
     tollgate_logs.rehearse()
     Fitness.rehearse()
 
@@ -74,18 +76,21 @@ def work(data_bytes, may_fork=True):
     os.close(JOURNAL_FD)
     channel.await_call()
     request, channel.call = channel.call, None
+    files = request.get("files")
+    encoded = channel.receive_bytes(files["bytes"]) if files else b""
     # From here on it is the code that takes time.
     channel.send('{"op":"begun"}')
     bound_memory(data_bytes, request)
     if request["op"] == "check":
-        channel.send(encode(check(request["code"])))
+        channel.send(encode(check(request["code"], request["function"])))
         end_process(0)
     natives = [Native(1, "stdout", "INFO"), Native(2, "stderr", "ERROR")]
     logs = Logs(journal, channel, natives)
     function = Function(request, logs, channel, may_fork)
     channel.open = True
     try:
-        function.load()
+        function.load(encoded)
+        del encoded
     except BaseException:
         # It came when the module had run already, and says nothing about it.
         pass
@@ -122,6 +127,10 @@ class Function:
         self.error_bytes = limits["error_bytes"]
         self.code = request["code"].lstrip("\ufeff")
         self.filename = request["slug"] + ".py"
+        self.function = request["function"]
+        self.files = request["files"]
+        # The folder of the author's files, where there are several.
+        self.root = None
         self.platform = Platform(channel)
         self.client = Client(self.platform)
         self.streams = Streams(logs)
@@ -155,8 +164,8 @@ class Function:
 
     # Loading
 
-    def load(self):
-        """Runs the top of the module."""
+    def load(self, encoded):
+        """Runs the top of the module, in the midst of its files."""
         lead_logging(LogHandler(self.logs))
         builtins.log = make_log(self.logs)
         builtins.PlatformError = PlatformError
@@ -164,6 +173,15 @@ class Function:
         platform.sdk_client, platform.log = self.client, builtins.log
         platform.PlatformError = PlatformError
         install(self.client.http, PlatformError)
+        try:
+            if self.files:
+                self.load_files(encoded)
+            else:
+                self.load_single()
+        except BaseException as error:
+            self.error = error
+
+    def load_single(self):
         script(self.filename)
         # Never checked against a file, because there is none.
         linecache.cache[self.filename] = (
@@ -174,10 +192,24 @@ class Function:
         # Python's own: the host has others for itself.
         module.__builtins__ = builtins
         sys.modules[MODULE] = sys.modules["__main__"] = module
-        try:
-            exec(compile(self.code, self.filename, "exec", dont_inherit=True), module.__dict__)
-        except BaseException as error:
-            self.error = error
+        exec(compile(self.code, self.filename, "exec", dont_inherit=True), module.__dict__)
+
+    def load_files(self, encoded):
+        self.root = unpack(encoded)
+        self.filename = os.path.join(self.root, self.files["file"])
+        script(self.filename)
+        sys.path.insert(0, self.root)
+        self.module = sys.modules["__main__"] = importlib.import_module(self.files["module"])
+
+    def is_own(self, filename):
+        """Whether a file is the author's."""
+        return filename == self.filename or (
+            self.root is not None and filename is not None and filename.startswith(self.root + "/")
+        )
+
+    def shown(self, filename):
+        """The name of one of the author's files, as they know it."""
+        return filename if self.root is None else os.path.relpath(filename, self.root)
 
     def live(self):
         """Does one step after the other. Signal handlers of the function, and exceptions that its
@@ -244,10 +276,10 @@ class Function:
         return failure
 
     def find_main(self, module):
-        self.main = getattr(module, "main", None)
+        self.main = getattr(module, self.function, None)
         if not callable(self.main):
-            return failure_of("load", NO_MAIN)
-        self.arity, fault = fault_of(self.main)
+            return failure_of("load", no_function(self.function))
+        self.arity, fault = fault_of(self.main, self.function)
         return failure_of("load", fault) if fault else None
 
     # Calling
@@ -407,8 +439,11 @@ class Function:
             return failure_of("limit", limit, trace)
         if isinstance(error, NotJson):
             return failure_of("not_json", f"The result is not JSON: {error}.")
-        if kind == "load" and isinstance(error, SyntaxError) and error.filename == self.filename:
-            return failure_of(kind, describe_syntax(error), self.trace(error))
+        if kind == "load" and isinstance(error, SyntaxError) and self.is_own(error.filename):
+            message = describe_syntax(error)
+            if error.filename != self.filename:
+                message = f"{self.shown(error.filename)}: {message}"
+            return failure_of(kind, message, self.trace(error))
         return failure_of(kind, self.title(error), self.trace(error))
 
     def title(self, error):
@@ -441,20 +476,31 @@ class Function:
             if report is None or id(report) in seen:
                 continue
             seen.add(id(report))
-            own = [frame for frame in report.stack if frame.filename == self.filename]
+            own = [frame for frame in report.stack if self.is_own(frame.filename)]
+            if self.root is not None:
+                self.rename(report, own)
             report.stack = traceback.StackSummary.from_list(own)
             count += len(own)
             waiting += [report.__cause__, report.__context__]
             waiting += getattr(report, "exceptions", None) or ()
         return count
 
+    def rename(self, report, frames):
+        """Calls the author's files what the author calls them."""
+        for frame in frames:
+            # Read by the name that it has until now.
+            _ = frame.line
+            frame.filename = self.shown(frame.filename)
+        if self.is_own(getattr(report, "filename", None)):
+            report.filename = self.shown(report.filename)
+
     def plain_trace(self, error):
         """The same where an exception does not let itself be written: its own frames alone."""
         frames, place = [], TRACEBACK(error)
         while place is not None:
             code = place.tb_frame.f_code
-            if code.co_filename == self.filename:
-                frames.append((self.filename, place.tb_lineno, code.co_name, None))
+            if self.is_own(code.co_filename):
+                frames.append((self.shown(code.co_filename), place.tb_lineno, code.co_name, None))
             place = place.tb_next
         if not frames:
             return ""
@@ -468,7 +514,7 @@ def plain_title(error):
     return type.__dict__["__name__"].__get__(type(error))
 
 
-def fault_of(main):
+def fault_of(main, name):
     """How many positional arguments `main` is given, and what is wrong with its parameters."""
     if type(main) is types.FunctionType and not hasattr(main, "__wrapped__"):
         # The plain case, without the cost of a signature.
@@ -478,7 +524,7 @@ def fault_of(main):
         needed = positional - len(main.__defaults__ or ())
         given = main.__kwdefaults__ or ()
         names = code.co_varnames[positional : positional + code.co_kwonlyargcount]
-        named = [name for name in names if name not in given]
+        named = [argument for argument in names if argument not in given]
     else:
         try:
             parameters = inspect.signature(main).parameters.values()
@@ -498,4 +544,4 @@ def fault_of(main):
             if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
         ]
     count = 3 if any_number else min(positional, 3)
-    return count, fault_of_counts(positional, needed, any_number, named)
+    return count, fault_of_counts(name, positional, needed, any_number, named)

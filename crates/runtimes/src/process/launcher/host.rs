@@ -36,11 +36,12 @@ macro_rules! modules {
 }
 
 /// The host, in the order of its imports.
-const HOST: [(&str, &str); 19] = modules![
+const HOST: [(&str, &str); 20] = modules![
     "tollgate_frames",
     "tollgate_imports",
     "tollgate_noted",
     "tollgate_environ",
+    "tollgate_files",
     "tollgate_glance",
     "tollgate_logs",
     "tollgate_http",

@@ -58,13 +58,14 @@ impl Pool {
         worker.map_err(|error| Unbegun::NoHost(error.to_string()))
     }
 
-    /// The process once it has begun with `first`.
+    /// The process once it has begun with `first`, and the files that follow it.
     pub(in crate::process) async fn begin(
         &self,
         mut worker: Worker,
         first: &First<'_>,
+        files: &[u8],
     ) -> Result<Worker, Unbegun> {
-        let error = match begun(&mut worker, first, self.config.begin).await {
+        let error = match begun(&mut worker, (first, files), self.config.begin).await {
             Some(Ok(())) => return Ok(worker),
             Some(Err(error)) => error,
             None => return Err(put_away(worker).await),
@@ -87,11 +88,11 @@ fn died() -> Unbegun {
 /// Whether the worker has begun; none if it does not, and nobody says why.
 async fn begun(
     worker: &mut Worker,
-    first: &First<'_>,
+    (first, files): (&First<'_>, &[u8]),
     patience: Duration,
 ) -> Option<io::Result<()>> {
     let (zygote, body) = (worker.zygote.clone(), worker.body());
-    let mut begun = pin!(worker.begin(first));
+    let mut begun = pin!(worker.begin(first, files));
     let (mut heard, mut silent) = (zygote.heard(), 0);
     while silent < STEPS {
         if let Ok(begun) = tokio::time::timeout(patience / STEPS, &mut begun).await {

@@ -208,6 +208,6 @@ impl Pool {
     pub(super) async fn checker(&self, site: SiteId, first: &First<'_>) -> Result<Worker, Unbegun> {
         let number = self.checkers.fetch_add(1, Ordering::Relaxed);
         let worker = self.order(site, number, limits::MEMORY_MB_DEFAULT).await?;
-        self.begin(worker, first).await
+        self.begin(worker, first, &[]).await
     }
 }

@@ -2,12 +2,12 @@
 
 use super::ledger::{Key, WorkerId};
 use super::{Pool, StartFailure, Unbegun};
-use crate::process::protocol::{Environment, First, Limits};
+use crate::process::protocol::{Entry, Environment, First, Limits};
 use crate::process::worker::{LoadError, Worker};
 use crate::process::zygote::{Exit, ExitWatch};
 use crate::process::{crash, out_of_memory};
 use std::sync::Arc;
-use tollgate_core::functions::{Executable, Source};
+use tollgate_core::functions::{BundleRef, Executable, Source};
 use tollgate_core::invocations::LogLine;
 use tollgate_core::limits;
 use tollgate_core::ports::runtime::LoadedVariables;
@@ -95,8 +95,12 @@ impl Pool {
         key: Key,
         executable: &Executable,
     ) -> Result<Worker, Unstarted> {
-        let Source::App { code, .. } = &executable.source else {
+        let Source::App { code, bundle, .. } = &executable.source else {
             return Err(StartFailure::unavailable("This is not a Python function").into());
+        };
+        let files = match bundle {
+            Some(bundle) => self.files(executable, bundle).await?,
+            None => Vec::new(),
         };
         let started = self.clock.monotonic();
         let memory_mb = executable.memory_mb();
@@ -104,6 +108,7 @@ impl Pool {
         let first = First::Load {
             code,
             slug: &executable.function_slug,
+            entry: Entry::of(&executable.source, &files),
             memory_mb,
             reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
             variables: variables
@@ -117,7 +122,7 @@ impl Pool {
         let ordered = self.order(key.site, number, memory_mb).await;
         let worker = ordered.map_err(of_unbegun)?;
         *exit = Some(worker.exit.clone());
-        let begun = self.begin(worker, &first).await;
+        let begun = self.begin(worker, &first, &files).await;
         let mut worker = begun.map_err(of_unbegun)?;
         // It is nowhere but in the worker from now on.
         drop(variables);
@@ -156,6 +161,25 @@ impl Pool {
         };
         self.end(&worker, "not loaded");
         Err(refused)
+    }
+}
+
+impl Pool {
+    /// The files of a version that has more than one.
+    async fn files(
+        &self,
+        executable: &Executable,
+        bundle: &BundleRef,
+    ) -> Result<Vec<u8>, Unstarted> {
+        let Some(loading) = self.loading.get() else {
+            let message = "No platform stands behind this runtime, which would have the files";
+            return Err(StartFailure::unavailable(message).into());
+        };
+        let found = loading.files(executable, bundle).await;
+        found.map_err(|failure| {
+            let logs = Vec::new();
+            StartFailure { failure, logs }.into()
+        })
     }
 }
 
