@@ -56,11 +56,8 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         (None, Some(spec)) => JsonText::from(&spec.sample()),
         (None, None) => JsonText::from(&json!({})),
     };
-    if !args.secret.is_empty() {
-        terminal.warn(SECRET_SHOWN);
-    }
     let host = Arc::new(LocalHost {
-        secrets: secrets(args)?,
+        secrets: secrets(args, terminal)?,
         now: clock.now(),
         shown: AtomicUsize::new(0),
         follows: !args.remote.json,
@@ -171,7 +168,10 @@ fn user(given: &str) -> Result<JsonText, AnyError> {
 }
 
 /// The secrets of the file, and those of the command line, which win.
-fn secrets(args: &FunctionRun) -> Result<BTreeMap<String, String>, AnyError> {
+fn secrets(args: &FunctionRun, terminal: &Terminal) -> Result<BTreeMap<String, String>, AnyError> {
+    if !args.secret.is_empty() {
+        terminal.warn(SECRET_SHOWN);
+    }
     let mut secrets = BTreeMap::new();
     if let Some(file) = &args.env_file {
         let name = file.display();

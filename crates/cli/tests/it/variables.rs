@@ -61,6 +61,20 @@ async fn call(server: &Server, function: &str) -> Value {
     server.api.execute("shop", function, &json!({})).await.ok()["data"].clone()
 }
 
+/// Neither the records of six runs, nor the function, nor the server's log has a value.
+async fn assert_told_nobody(server: &Server, path: &str) {
+    for id in 1..=6 {
+        let record = server.api.invocation(id).await;
+        assert!(!record["logs"].to_string().contains("canary-"), "{record}");
+        assert!(record["logs"].to_string().contains("have ***"), "{record}");
+    }
+    let function = server.api.get(path).await.ok();
+    assert_eq!(function["secret_env"], json!({"SECRET": "KEY"}));
+    assert!(!function.to_string().contains("canary-"), "{function}");
+    let said = server.stdout.so_far() + &server.stderr.so_far();
+    assert!(!said.contains("canary-"), "{said}");
+}
+
 #[tokio::test]
 async fn variables_are_there_at_the_top_of_a_module_and_every_change_reaches_the_next_call() {
     let folder = Arc::new(Folder::new());
@@ -123,17 +137,20 @@ async fn variables_are_there_at_the_top_of_a_module_and_every_change_reaches_the
         "{message}"
     );
 
-    for id in 1..=6 {
-        let record = server.api.invocation(id).await;
-        assert!(!record["logs"].to_string().contains("canary-"), "{record}");
-        assert!(record["logs"].to_string().contains("have ***"), "{record}");
-    }
-    let function = server.api.get(path).await.ok();
-    assert_eq!(function["secret_env"], json!({"SECRET": "KEY"}));
-    assert!(!function.to_string().contains("canary-"), "{function}");
-    let said = server.stdout.so_far() + &server.stderr.so_far();
-    assert!(!said.contains("canary-"), "{said}");
+    assert_told_nobody(&server, path).await;
     server.stop().await;
+}
+
+const PRE_PATH: &str = "/api/apps/shop/functions/pre/";
+
+async fn assert_refused_without_its_mode(server: &Server) {
+    // What does not load is refused, and the worker stays what it was.
+    let refused = patch(server, PRE_PATH, &json!({"env": {}})).await;
+    let message = refused.refused(400, "VALIDATION_ERROR");
+    assert!(
+        message.contains("does not load") && message.contains("MODE"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -157,14 +174,8 @@ async fn a_pre_function_is_never_cold_nor_old_after_a_change_of_its_variables() 
     let long = format!("{} ***", CANARY.len());
     let first = said().await;
     assert!(first.contains(&format!("one {long}")), "{first}");
-    // What does not load is refused, and the worker stays what it was.
-    let path = "/api/apps/shop/functions/pre/";
-    let refused = patch(&server, path, &json!({"env": {}})).await;
-    let message = refused.refused(400, "VALIDATION_ERROR");
-    assert!(
-        message.contains("does not load") && message.contains("MODE"),
-        "{message}"
-    );
+    let path = PRE_PATH;
+    assert_refused_without_its_mode(&server).await;
     assert_eq!(said().await, first);
     patch(&server, "/api/apps/shop/", &json!({"env": {"MODE": "app"}}))
         .await

@@ -312,11 +312,8 @@ pub async fn a_functions_rights_are_kept(world: World) {
     assert_eq!(first.acts_as, ActsAs::Function);
     let second = store.insert_version(function.id, code("2"), world.now());
     second.await.unwrap();
-    let second = store
-        .executable_of(function.id, 2, Instead::default())
-        .await
-        .unwrap()
-        .unwrap();
+    let second = store.executable_of(function.id, 2, Instead::default());
+    let second = second.await.unwrap().unwrap();
     let second = second.version_id;
     let (site, id) = (world.a.site.id, function.id);
     let approved = async |version| {
