@@ -8,14 +8,13 @@ use crate::draft::{Draft, Faults};
 use crate::egress::EgressHosts;
 use crate::engine::{Engine, deleted, switched_off};
 use crate::error::Error;
-use crate::functions::webhook::{FunctionRow, SigningSecret, WebhookState};
+use crate::functions::webhook::WebhookState;
 use crate::functions::{
     BundleDigest, Environment, Executable, ExecutionMode, Function, FunctionOptions,
     FunctionVersion, Network, Source, VersionEntry,
 };
 use crate::idempotency::Remember;
 use crate::ids::AppId;
-use crate::limits;
 use crate::ports::runtime::CheckError;
 use crate::ports::store::{
     Conflict, FunctionChange, Instead, NewFunction, Page, PageRequest, to_the_end,
@@ -24,7 +23,6 @@ use crate::rights::{AppAccess, FunctionRights, Permission, Principal, right};
 use crate::site::TenantScope;
 use crate::time::Timestamp;
 use crate::validation::{FieldError, check_damaged, check_filter, check_texts, slug};
-use crate::vault::Sealed;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -146,15 +144,6 @@ pub struct CreatedFunction {
     pub function: Function,
     /// What signs its deliveries, for a proxy: shown in this answer only.
     pub webhook_secret: Option<Zeroizing<String>>,
-}
-
-/// A new signing secret.
-#[derive(Debug)]
-pub struct RotatedSecret {
-    /// As receivers' libraries take it: shown in this answer only.
-    pub webhook_secret: Zeroizing<String>,
-    /// Until when the one before it signs as well.
-    pub previous_until: Timestamp,
 }
 
 /// Operations on functions.
@@ -294,55 +283,6 @@ impl FunctionService {
         };
         let store = self.engine.scoped(principal.scope());
         Ok(store.insert_function(new).await?)
-    }
-
-    /// A new signing secret: sealed for its function's row, and as it is shown once.
-    fn new_secret(
-        &self,
-        scope: TenantScope,
-        app: AppId,
-        slug: &str,
-    ) -> (Sealed, Zeroizing<String>) {
-        let engine = &self.engine;
-        let secret = SigningSecret::generate(&*engine.entropy);
-        let row = FunctionRow::new(scope.site_id(), app, slug);
-        let sealed = secret.sealed(&engine.vault, &*engine.entropy, &row);
-        (sealed, secret.to_text())
-    }
-
-    /// Gives a proxy function a new signing secret. The one before it signs beside it until the
-    /// returned time, so that its receiver can change over.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`]; a function that is no proxy; [`Error::Forbidden`] to whoever does not hold
-    /// what the function may do: who knows the secret speaks to the receiver as the function.
-    pub async fn rotate_secret(
-        &self,
-        access: &AppAccess<right::FunctionsDeploy>,
-        slug: &str,
-    ) -> Result<RotatedSecret, Error> {
-        let scope = access.principal().scope();
-        let function = self.find(access, slug).await?;
-        if function.execution_mode != ExecutionMode::Proxy {
-            return Err(Error::BadRequest(format!(
-                "Function '{}' calls no webhook, so nothing of it is signed",
-                function.slug
-            )));
-        }
-        may_replace(access.principal(), &function)?;
-        let (sealed, webhook_secret) = self.new_secret(scope, function.app_id, &function.slug);
-        let until = self.engine.clock.now().plus(limits::SIGNING_OVERLAP);
-        let store = self.engine.scoped(scope);
-        if !store
-            .rotate_webhook_secret(function.id, sealed, until)
-            .await?
-        {
-            return Err(Error::NotFound(format!("Function '{}'", function.slug)));
-        }
-        Ok(RotatedSecret {
-            webhook_secret,
-            previous_until: until,
-        })
     }
 
     /// Functions of an app by slug order.
@@ -679,7 +619,7 @@ impl FunctionService {
         self.write(scope, change).await
     }
 
-    async fn find<R: crate::rights::Right>(
+    pub(super) async fn find<R: crate::rights::Right>(
         &self,
         access: &AppAccess<R>,
         slug: &str,

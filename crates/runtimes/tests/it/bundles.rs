@@ -237,7 +237,7 @@ def main(params):
         lambda: (HERE / "main.py").write_text("x"),
         lambda: (HERE / "new.txt").write_text("x"),
         lambda: os.remove(HERE / "main.py"),
-        lambda: os.rename(HERE / "main.py", "away.py"),
+        lambda: os.rename(HERE / "main.py", HERE / "away.py"),
     ):
         try:
             attempt()

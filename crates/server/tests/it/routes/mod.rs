@@ -4,6 +4,7 @@ mod api_keys;
 mod app_events;
 mod apps;
 mod assign_roles;
+mod bundles;
 mod dead_letters;
 mod event_types;
 mod events;
