@@ -20,7 +20,7 @@ use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
-    LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
+    LauncherSpec, Outbound, ProcessConfig, ProcessRuntime, ProxyRuntime, SystemRuntime,
 };
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore, folder};
 
@@ -32,7 +32,7 @@ pub(crate) struct Composition {
     executor: Arc<Executor>,
     /// The executor holds it weakly.
     coordinator: Arc<dyn Coordinator>,
-    python: Option<Arc<PythonRuntime>>,
+    python: Option<Arc<ProcessRuntime>>,
     store: Arc<SqliteStore>,
     /// Watches the loops of all parts.
     pub(crate) supervisor: Supervisor,
@@ -161,7 +161,7 @@ impl Composition {
 /// missing.
 pub(crate) async fn between_sites(
     platform: &Platform,
-    python: Option<&PythonRuntime>,
+    python: Option<&ProcessRuntime>,
 ) -> Option<String> {
     let sites = platform.admin.sites(&Authority::of_this_program()).await;
     if sites.map_or(0, |sites| sites.len()) < 2 {
@@ -209,7 +209,7 @@ pub(crate) fn python(
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
     supervisor: &Supervisor,
-) -> Option<Arc<PythonRuntime>> {
+) -> Option<Arc<ProcessRuntime>> {
     match start_python(config, data_dir, clock, outbound, supervisor) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
@@ -225,7 +225,7 @@ fn start_python(
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
     supervisor: &Supervisor,
-) -> Result<Arc<PythonRuntime>, Error> {
+) -> Result<Arc<ProcessRuntime>, Error> {
     let mut process = process_config(config, data_dir)?;
     if !process.sandbox {
         tracing::warn!(
@@ -234,7 +234,7 @@ fn start_python(
     }
     process.outbound = Some(outbound);
     process.supervisor = supervisor.clone();
-    Ok(PythonRuntime::start(process, Arc::clone(clock))?)
+    Ok(ProcessRuntime::start(process, Arc::clone(clock))?)
 }
 
 /// The Python runtime's settings, with its scratch space in `data_dir`.

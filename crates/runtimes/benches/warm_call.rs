@@ -14,7 +14,7 @@ use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
 use tollgate_core::users::events::PRE_USER_CREATE;
-use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
+use tollgate_runtimes::{LauncherSpec, ProcessConfig, ProcessRuntime};
 
 const CODE: &str = "\
 import re
@@ -32,7 +32,7 @@ fn main() {
 
 struct Bench {
     tokio: Tokio,
-    python: Arc<PythonRuntime>,
+    python: Arc<ProcessRuntime>,
     _scratch: tempfile::TempDir,
 }
 
@@ -50,7 +50,7 @@ impl Bench {
             .expect("python3 is installed");
         config.idle = Duration::from_millis(200);
         config.sandbox = sandbox;
-        let start = async { PythonRuntime::start(config, Arc::new(SystemClock)) };
+        let start = async { ProcessRuntime::start(config, Arc::new(SystemClock)) };
         let python = tokio.block_on(start).expect("the runtime starts");
         Self {
             tokio,
@@ -131,7 +131,7 @@ fn call(executable: &Arc<Executable>) -> Call {
     }
 }
 
-async fn run(python: &PythonRuntime, call: Call) {
+async fn run(python: &ProcessRuntime, call: Call) {
     let report = python.run(call).await;
     assert!(report.result.is_ok(), "{report:?}");
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tollgate_core::confinement::Confinement;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::SystemClock;
-use tollgate_runtimes::{Outbound, PythonRuntime};
+use tollgate_runtimes::{Outbound, ProcessRuntime};
 use tollgate_store_sqlite::{DATABASE_FILE, SqliteOptions, SqliteStore, shared_names};
 
 #[derive(Serialize)]
@@ -205,7 +205,7 @@ async fn confinement(config: &Config) -> Result<Confinement, String> {
     let scratch = std::env::temp_dir().join(format!("tollgate-doctor-{}", std::process::id()));
     let process = process_config(config, &scratch).map_err(|error| error.to_string())?;
     let runtime =
-        PythonRuntime::start(process, Arc::new(SystemClock)).map_err(|error| error.to_string())?;
+        ProcessRuntime::start(process, Arc::new(SystemClock)).map_err(|error| error.to_string())?;
     let confinement = runtime.ready().await;
     runtime.shutdown().await;
     // Only scratch: what cannot be removed is left to the system's own cleaning.

@@ -1,4 +1,4 @@
-//! Functions in Python processes: the runtime itself, over pool, worker, zygote and launcher.
+//! Functions in processes of their own: the runtime itself, over pool, worker, zygote and launcher.
 //!
 //! Must never run or even parse user code in this process: a syntax check happens in a process
 //! that is thrown away.
@@ -10,7 +10,9 @@ mod files;
 mod frames;
 mod groups;
 mod journal;
+mod language;
 mod launcher;
+mod node;
 mod pool;
 mod protocol;
 mod rest;
@@ -21,6 +23,7 @@ mod worker;
 mod zygote;
 
 pub use config::{DiscoverError, Interpreter, ProcessConfig};
+pub use language::Language;
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool, Refused, Unbegun};
@@ -52,10 +55,10 @@ const WARM_WAIT: Duration = Duration::from_secs(5);
 /// Checks at the same time; each is a process.
 const CHECKS_AT_ONCE: usize = 2;
 
-/// Runs Python functions in worker processes.
+/// Runs functions in worker processes.
 ///
 /// Dropping it ends all processes in the background; [`Self::shutdown`] waits for that.
-pub struct PythonRuntime {
+pub struct ProcessRuntime {
     pool: Arc<Pool>,
     outbound: Option<Outbound>,
     clock: Arc<dyn Clock>,
@@ -68,7 +71,7 @@ pub struct PythonRuntime {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// It was started outside a tokio runtime.
-    #[error("the Python runtime must be started inside a tokio runtime")]
+    #[error("the runtime must be started inside a tokio runtime")]
     NoRuntime(#[from] tokio::runtime::TryCurrentError),
     /// The folder in which functions run cannot be made.
     #[error("cannot create the scratch folder {}: {source}", path.display())]
@@ -80,11 +83,11 @@ pub enum StartError {
     },
 }
 
-impl PythonRuntime {
+impl ProcessRuntime {
     /// Starts the runtime. Its first process starts in the background.
     ///
     /// # Errors
-    /// [`StartError`]. A Python that does not start shows in [`Runtime::health`].
+    /// [`StartError`]. An interpreter that does not start shows in [`Runtime::health`].
     pub fn start(config: ProcessConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let runtime = Handle::try_current()?;
         std::fs::create_dir_all(&config.scratch_dir).map_err(|source| StartError::Scratch {
@@ -95,10 +98,12 @@ impl PythonRuntime {
         let warm_limit = config.load + WARM_WAIT;
         let outbound = config.outbound.clone();
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
-        let warming = Arc::clone(&pool);
-        // Its outcome is kept for `health`.
-        let warm = async move { drop(warming.keeper().ready().await) };
-        runtime.spawn(pool.supervisor().watch_passing("warming", warm));
+        for keeper in pool.keepers() {
+            let warming = Arc::clone(keeper);
+            // Its outcome is kept for `health`.
+            let warm = async move { drop(warming.ready().await) };
+            runtime.spawn(pool.supervisor().watch_passing("warming", warm));
+        }
         Ok(Arc::new(Self {
             pool,
             outbound,
@@ -114,12 +119,15 @@ impl PythonRuntime {
         self.pool.close().await;
     }
 
-    /// Waits until the Python host runs, and tells how function code is confined.
+    /// Waits until a host of this language runs, and tells how function code is confined.
     ///
     /// # Errors
     /// Why it cannot start, for the operator.
-    pub async fn ready(&self) -> Result<Confinement, String> {
-        self.pool.keeper().ready().await
+    pub async fn ready(&self, language: Language) -> Result<Confinement, String> {
+        match self.pool.keeper(language) {
+            Some(keeper) => keeper.ready().await,
+            None => Err(format!("there is no {}", language.title())),
+        }
     }
 
     /// Runs `call` on `lease`'s worker for at most `allotted`.
@@ -150,6 +158,8 @@ impl PythonRuntime {
                     return RunReport::failed(crash(None, "during the run", FailureKind::Crashed));
                 };
                 let exit = worker.ended().await;
+                let mut logs = worker.journal().read();
+                let exit = node::heap_is_full(exit, &mut logs);
                 tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
                 let failure = match exit {
                     Some(Exit::Signal(9)) if broke_protocol => Failure::new(
@@ -163,7 +173,7 @@ impl PythonRuntime {
                 };
                 RunReport {
                     result: Err(failure),
-                    logs: worker.journal().read(),
+                    logs,
                     worker: name,
                 }
             }
@@ -184,7 +194,7 @@ impl PythonRuntime {
     }
 
     /// One host after the other is asked.
-    async fn checked(&self, site: SiteId, code: &str) -> Result<Checked, CheckError> {
+    async fn checked(&self, whose: (SiteId, Language), code: &str) -> Result<Checked, CheckError> {
         let unavailable = |reason: String| {
             CheckError::Unavailable(format!(
                 "The code could not be checked: {reason}; see `tollgate doctor`"
@@ -198,7 +208,7 @@ impl PythonRuntime {
         let mut asked = 0;
         loop {
             asked += 1;
-            let lost = match self.checked_once(site, code).await {
+            let lost = match self.checked_once(whose, code).await {
                 Ok(checked) => return Ok(checked),
                 Err(Unbegun::Lost(reason)) => reason,
                 Err(Unbegun::NoHost(reason) | Unbegun::Ended(Some(Exit::NotStarted(reason)))) => {
@@ -216,13 +226,17 @@ impl PythonRuntime {
         }
     }
 
-    async fn checked_once(&self, site: SiteId, code: &str) -> Result<Checked, Unbegun> {
+    async fn checked_once(
+        &self,
+        whose: (SiteId, Language),
+        code: &str,
+    ) -> Result<Checked, Unbegun> {
         let first = First::Check {
             code,
             memory_mb: limits::MEMORY_MB_DEFAULT,
             reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
         };
-        let mut worker = self.pool.checker(site, &first).await?;
+        let mut worker = self.pool.checker(whose, &first).await?;
         let wrong = |message: String| Checked {
             message: Some(message),
             ..Checked::default()
@@ -245,7 +259,7 @@ impl PythonRuntime {
     }
 }
 
-impl Drop for PythonRuntime {
+impl Drop for ProcessRuntime {
     fn drop(&mut self) {
         self.pool.abandon();
     }
@@ -300,7 +314,7 @@ fn crash(exit: Option<&Exit>, when: &str, kind: FailureKind) -> Failure {
         Some(Exit::ZygoteGone) => {
             // The server's fault, which uses no attempt of a queued run.
             let message = format!(
-                "The Python host ended {when}, and the worker with it; the function may have run in part"
+                "The host ended {when}, and the worker with it; the function may have run in part"
             );
             return Failure::new(FailureKind::Unavailable, message);
         }
@@ -342,7 +356,7 @@ fn too_long(executable: &Executable, allotted: Duration) -> Failure {
 }
 
 #[async_trait]
-impl Runtime for PythonRuntime {
+impl Runtime for ProcessRuntime {
     async fn run(&self, call: Call) -> RunReport {
         let asked = self.clock.monotonic();
         let (patience, kind) = match call.deadline {
@@ -381,7 +395,7 @@ impl Runtime for PythonRuntime {
         source: &Source,
         _: &EgressHosts,
     ) -> Result<(), CheckError> {
-        let Source::App { code, .. } = source else {
+        let Source::App { code, environment } = source else {
             return Ok(());
         };
         let wrong = |message: String| CodeError {
@@ -399,7 +413,9 @@ impl Runtime for PythonRuntime {
             message,
             line,
             column,
-        } = self.checked(site, code).await?;
+        } = self
+            .checked((site, Language::of(*environment)), code)
+            .await?;
         match message {
             None => Ok(()),
             Some(message) => Err(CodeError {
@@ -432,10 +448,18 @@ impl Runtime for PythonRuntime {
     }
 
     fn health(&self) -> Result<String, String> {
-        self.pool.keeper().health()
+        let mut told = Vec::new();
+        for keeper in self.pool.keepers() {
+            told.push(match (keeper.language(), keeper.health()) {
+                // Found by itself it may be one that nobody wants.
+                (Language::Node, Err(reason)) => format!("no Node: {reason}"),
+                (_, health) => health?,
+            });
+        }
+        Ok(told.join("; "))
     }
 
     fn confinement(&self) -> Option<Confinement> {
-        self.pool.keeper().confinement()
+        self.pool.keepers().iter().find_map(|it| it.confinement())
     }
 }

@@ -15,9 +15,10 @@ pub(super) use lease::Lease;
 use self::ledger::{Bounds, Full, Key, Ledger, Order, Ticket, Wish, WorkerId};
 use self::load::Load;
 use super::config::ProcessConfig;
+use super::language::Language;
 use super::protocol::{First, Fitness};
 use super::worker::Worker;
-use super::zygote::{self, Keeper};
+use super::zygote::{self, Ground, Keeper};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +71,7 @@ impl StartFailure {
     }
 
     fn closed() -> Self {
-        Self::unavailable("The Python runtime is shutting down")
+        Self::unavailable("The runtime is shutting down")
     }
 }
 
@@ -88,7 +89,9 @@ type Grant = Result<Lease, Refused>;
 pub(super) struct Pool {
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
-    keeper: Arc<Keeper>,
+    ground: Ground,
+    /// One for each language that there is an interpreter for.
+    keepers: Vec<Arc<Keeper>>,
     runtime: Handle,
     checkers: AtomicU64,
     books: Mutex<Books>,
@@ -186,8 +189,16 @@ impl Pool {
             idle: config.idle,
         };
         let config = Arc::new(config);
+        let ground = Ground::new(&config, &clock);
+        let keeper = |language| {
+            config.interpreter(language)?;
+            let (config, clock) = (Arc::clone(&config), Arc::clone(&clock));
+            Some(Keeper::new(language, config, clock, ground.clone()))
+        };
+        let keepers = Language::ALL.into_iter().filter_map(keeper).collect();
         let pool = Arc::new(Self {
-            keeper: Keeper::new(Arc::clone(&config), Arc::clone(&clock)),
+            ground,
+            keepers,
             clock,
             runtime,
             checkers: AtomicU64::new(CHECKERS),
@@ -204,8 +215,10 @@ impl Pool {
         let tending = tend(Arc::downgrade(&pool));
         let supervisor = &pool.config.supervisor;
         pool.runtime.spawn(supervisor.watch("pool", tending));
-        let tending = zygote::tend(Arc::downgrade(&pool.keeper));
-        pool.runtime.spawn(supervisor.watch("hosts", tending));
+        for keeper in &pool.keepers {
+            let tending = zygote::tend(Arc::downgrade(keeper));
+            pool.runtime.spawn(supervisor.watch("hosts", tending));
+        }
         pool
     }
 
@@ -239,8 +252,14 @@ impl Pool {
         &self.config.supervisor
     }
 
-    pub(super) fn keeper(&self) -> &Arc<Keeper> {
-        &self.keeper
+    /// The keepers of all languages.
+    pub(super) fn keepers(&self) -> &[Arc<Keeper>] {
+        &self.keepers
+    }
+
+    /// That of one; none if there is no interpreter for it.
+    pub(super) fn keeper(&self, language: Language) -> Option<&Arc<Keeper>> {
+        self.keepers.iter().find(|it| it.language() == language)
     }
 
     /// A worker for one call, by `deadline`: an idle one, else the next that becomes free or ready.
@@ -348,19 +367,27 @@ impl Pool {
         drop((idle, waiters));
         // Whatever comes to its end now was asked to.
         self.config.supervisor.stop();
-        self.keeper.abandon();
+        self.keepers.iter().for_each(|keeper| keeper.abandon());
     }
 
     /// The same, and waits until all processes are gone.
     pub(super) async fn close(&self) {
         self.abandon();
-        self.keeper.close().await;
+        for keeper in &self.keepers {
+            keeper.close().await;
+        }
+        self.ground.release();
     }
 
     /// A process for one check of a site's code, outside all books.
-    pub(super) async fn checker(&self, site: SiteId, first: &First<'_>) -> Result<Worker, Unbegun> {
+    pub(super) async fn checker(
+        &self,
+        (site, language): (SiteId, Language),
+        first: &First<'_>,
+    ) -> Result<Worker, Unbegun> {
         let number = self.checkers.fetch_add(1, Ordering::Relaxed);
-        let worker = self.order(site, number, limits::MEMORY_MB_DEFAULT).await?;
+        let ordered = self.order((site, language), number, limits::MEMORY_MB_DEFAULT);
+        let worker = ordered.await?;
         self.begin(worker, first).await
     }
 

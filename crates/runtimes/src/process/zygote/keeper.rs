@@ -9,6 +9,7 @@ use super::starts::Starts;
 use super::{NotStarted, Rooms, Zygote};
 use crate::process::claim::Claim;
 use crate::process::config::ProcessConfig;
+use crate::process::language::Language;
 use crate::process::launcher::Plan;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -36,12 +37,37 @@ const STEADY: Duration = Duration::from_secs(10);
 /// Losses in a row that are made up for at once.
 const LOSSES_FREE: u32 = 2;
 
-/// The zygotes of a runtime.
+/// What the keepers of a runtime share.
+#[derive(Clone)]
+pub(in crate::process) struct Ground {
+    bounds: Arc<Bounds>,
+    rooms: Rooms,
+    /// On the folders of workers' files.
+    claim: Arc<Claim>,
+}
+
+impl Ground {
+    pub(in crate::process) fn new(config: &ProcessConfig, clock: &Arc<dyn Clock>) -> Self {
+        let claim = Arc::new(Plan::sweep(&config.scratch_dir));
+        Self {
+            bounds: Arc::new(Bounds::find(config, clock)),
+            rooms: Rooms::new(),
+            claim,
+        }
+    }
+
+    /// All processes are gone.
+    pub(in crate::process) fn release(&self) {
+        self.claim.release();
+    }
+}
+
+/// The zygotes of a runtime for one language.
 pub(in crate::process) struct Keeper {
+    language: Language,
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
-    bounds: Bounds,
-    rooms: Rooms,
+    ground: Ground,
     /// One start at a time. Counts the failed ones in a row.
     starting: tokio::sync::Mutex<u32>,
     hosts: Mutex<Hosts>,
@@ -50,8 +76,6 @@ pub(in crate::process) struct Keeper {
     /// What the last start found.
     confinement: Mutex<Option<Confinement>>,
     starts: Starts,
-    /// On the folders of its workers' files.
-    claim: Arc<Claim>,
     /// It has been said what is missing between sites.
     warned: AtomicBool,
 }
@@ -61,12 +85,6 @@ struct Hosts {
     /// Nobody's yet.
     spare: Option<Zygote>,
     sites: HashMap<SiteId, Host>,
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.bounds.end();
-    }
 }
 
 /// A site's zygote.
@@ -89,22 +107,29 @@ impl Host {
 }
 
 impl Keeper {
-    pub(in crate::process) fn new(config: Arc<ProcessConfig>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let claim = Arc::new(Plan::sweep(&config.scratch_dir));
-        let bounds = Bounds::find(&config, &clock);
+    pub(in crate::process) fn new(
+        language: Language,
+        config: Arc<ProcessConfig>,
+        clock: Arc<dyn Clock>,
+        ground: Ground,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            language,
             config,
             clock,
-            bounds,
-            rooms: Rooms::new(),
+            ground,
             starting: tokio::sync::Mutex::default(),
             hosts: Mutex::default(),
             trouble: Mutex::default(),
             confinement: Mutex::default(),
             starts: Starts::default(),
-            claim,
             warned: AtomicBool::new(false),
         })
+    }
+
+    /// What its zygotes' workers speak.
+    pub(in crate::process) const fn language(&self) -> Language {
+        self.language
     }
 
     /// The zygote of a site, alive, started if need be.
@@ -160,7 +185,7 @@ impl Keeper {
             self.hosts.lock().spare = Some(zygote);
         }
         self.confinement()
-            .ok_or_else(|| "the Python host has not started".to_owned())
+            .ok_or_else(|| format!("the {} host has not started", self.language.title()))
     }
 
     /// How function code is confined; none before that is known, unless no walls are wanted.
@@ -179,9 +204,10 @@ impl Keeper {
         if let Some(trouble) = &*self.trouble.lock() {
             return Err(trouble.reason.clone());
         }
-        let python = self.config.python.program.display().to_string();
+        let interpreter = self.config.interpreter(self.language);
+        let program = interpreter.map_or_else(String::new, |it| it.program.display().to_string());
         let Some(confinement) = self.confinement() else {
-            return Ok(python);
+            return Ok(program);
         };
         let hosts = self.hosts.lock();
         let alive = hosts.sites.values().filter(|host| host.zygote.is_alive());
@@ -189,10 +215,10 @@ impl Keeper {
         pids.sort_unstable();
         let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
         if pids.is_empty() {
-            return Ok(format!("{python}, {confinement}"));
+            return Ok(format!("{program}, {confinement}"));
         }
         let pids = pids.join(" ");
-        Ok(format!("{python}, zygotes {pids}, {confinement}"))
+        Ok(format!("{program}, zygotes {pids}, {confinement}"))
     }
 
     /// Ends all zygotes with all workers, and starts no other. Does not wait.
@@ -207,7 +233,6 @@ impl Keeper {
     pub(in crate::process) async fn close(&self) {
         self.abandon();
         self.starts.all_ended().await;
-        self.claim.release();
     }
 
     fn of_site(&self, site: SiteId) -> Option<Zygote> {
@@ -302,8 +327,13 @@ impl Keeper {
                 () = self.starts.closed() => {}
             }
         }
-        let (config, bounds, rooms) = (&self.config, &self.bounds, &self.rooms);
-        match Zygote::start(config, bounds, rooms, &self.starts, &self.claim).await {
+        let whose = (&*self.config, self.language);
+        let Ground {
+            bounds,
+            rooms,
+            claim,
+        } = &self.ground;
+        match Zygote::start(whose, bounds, rooms, &self.starts, claim).await {
             Ok(zygote) => {
                 *failures = 0;
                 *self.trouble.lock() = None;
@@ -352,8 +382,9 @@ impl Keeper {
             }
             if self.clock.monotonic() >= deadline {
                 return Err(format!(
-                    "{} sites run functions, which is as many as [python] hosts allows",
-                    self.config.hosts_max
+                    "{} sites run {} functions, which is as many as [python] hosts allows",
+                    self.config.hosts_max,
+                    self.language.title()
                 ));
             }
             tokio::time::sleep(ROOM_TICK).await;

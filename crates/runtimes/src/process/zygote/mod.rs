@@ -9,18 +9,19 @@ mod memory;
 mod start;
 mod starts;
 
-pub(super) use keeper::{Keeper, tend};
+pub(super) use keeper::{Ground, Keeper, tend};
 
 pub(super) use crate::process::groups::Beyond;
 use crate::process::weight::Weight;
 
 use self::control::Command;
+use super::language::Language;
 use super::rest::Body;
 use crate::outbound::reply::ReplyRooms;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tollgate_core::confinement::Confinement;
 use tollgate_core::limits;
 use tollgate_core::room::Room;
@@ -43,6 +44,14 @@ pub(super) enum Exit {
 
 /// How a worker ended, once it has.
 pub(super) type ExitWatch = watch::Receiver<Option<Exit>>;
+
+/// What a worker shares with the server: its socket, its journal and its streams.
+pub(super) enum Ends {
+    /// The server has made it, and this is the worker's part.
+    Made([OwnedFd; 4]),
+    /// The host makes it, and this is where the server's part goes.
+    HandedOut(oneshot::Sender<[OwnedFd; 4]>),
+}
 
 /// What lives below a zygote.
 #[derive(Default)]
@@ -103,6 +112,7 @@ impl Rooms {
 /// workers along.
 #[derive(Clone)]
 pub(super) struct Zygote {
+    language: Language,
     commands: mpsc::UnboundedSender<Command>,
     pid: Arc<AtomicU32>,
     population: Arc<Population>,
@@ -135,23 +145,21 @@ impl Zygote {
         &self.confinement
     }
 
-    /// Asks for a worker that gets `descriptors`: its socket, its journal and its streams, and may have
-    /// `memory_mb` of memory.
+    /// What its workers speak.
+    pub(super) const fn language(&self) -> Language {
+        self.language
+    }
+
+    /// Asks for a worker that has these ends, and may have `memory_mb` of memory.
     ///
     /// Failure to start shows as the end of the worker.
-    pub(super) fn spawn(
-        &self,
-        id: u64,
-        memory_mb: u32,
-        descriptors: [OwnedFd; 4],
-        body: Arc<Body>,
-    ) -> ExitWatch {
+    pub(super) fn spawn(&self, id: u64, memory_mb: u32, ends: Ends, body: Arc<Body>) -> ExitWatch {
         let (exit, watch) = watch::channel(None);
         self.population.workers.fetch_add(1, Ordering::SeqCst);
         if let Err(refused) = self.commands.send(Command::Spawn {
             id,
             memory_mb,
-            descriptors,
+            ends,
             body,
             exit,
         }) && let Command::Spawn { exit, .. } = refused.0

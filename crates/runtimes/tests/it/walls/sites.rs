@@ -203,7 +203,11 @@ async fn behind_refused(
     assert_eq!(failed.kind, FailureKind::Unavailable, "{failed:?}");
     assert_eq!(
         python.runtime.health(),
-        Err(python.runtime.ready().await.unwrap_err())
+        Err(python
+            .runtime
+            .ready(tollgate_runtimes::Language::Python)
+            .await
+            .unwrap_err())
     );
     Some(failed.message.clone())
 }
