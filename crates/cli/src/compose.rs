@@ -20,7 +20,8 @@ use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
-    LauncherSpec, Outbound, ProcessConfig, ProcessRuntime, ProxyRuntime, SystemRuntime,
+    Interpreter, Language, LauncherSpec, Outbound, ProcessConfig, ProcessRuntime, ProxyRuntime,
+    SystemRuntime,
 };
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore, folder};
 
@@ -66,7 +67,8 @@ impl Composition {
         let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
-            node: None,
+            // The same: it says why where there is no Node.
+            node: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
             proxy: Some(Arc::new(ProxyRuntime::new(
                 outbound,
                 Arc::new(keys),
@@ -168,7 +170,7 @@ pub(crate) async fn between_sites(
         return None;
     }
     // Why functions cannot run at all is told elsewhere.
-    python?.ready().await.ok()?.between_sites()
+    python?.ready(Language::Python).await.ok()?.between_sites()
 }
 
 /// The engine's settings.
@@ -232,6 +234,9 @@ fn start_python(
             "functions.sandbox = \"off\": function code can do whatever this server's user can"
         );
     }
+    if let Err(reason) = &process.node {
+        tracing::info!(reason, "Node functions cannot run; see `tollgate doctor`");
+    }
     process.outbound = Some(outbound);
     process.supervisor = supervisor.clone();
     Ok(ProcessRuntime::start(process, Arc::clone(clock))?)
@@ -242,6 +247,7 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     let launcher = LauncherSpec::this_binary()?;
     let scratch = data_dir.join("scratch");
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
+    process.node = Interpreter::find_node(&config.node.program).map_err(|error| error.to_string());
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
     process.workers_per_site = config.python.workers_per_site;

@@ -11,6 +11,7 @@ use crate::{AnyError, CommandResult};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tollgate_core::functions::Environment;
 use tollgate_core::numbers::{self, Integers};
 use tollgate_core::text::slugify;
 
@@ -195,7 +196,8 @@ impl Deployment<'_> {
             body.insert("name".into(), json!(self.name));
             body.insert("slug".into(), json!(self.slug));
             body.insert("code".into(), json!(self.source.text));
-            body.insert("environment".into(), json!("python"));
+            let environment = self.source.environment.unwrap_or(Environment::Python);
+            body.insert("environment".into(), json!(environment.as_str()));
             body.insert("execution_mode".into(), json!("app"));
             let base = format!("/api/apps/{}/functions/", segment(app));
             let made = self
@@ -220,6 +222,15 @@ impl Deployment<'_> {
             return Err(format!(
                 "{} of app {app} is a {mode} function, which has no code; choose another --slug",
                 self.slug
+            )
+            .into());
+        }
+        let of_file = self.source.environment.map(Environment::as_str);
+        if let Some(of_file) = of_file.filter(|of_file| there["environment"] != *of_file) {
+            let known = there["environment"].as_str().unwrap_or_default();
+            return Err(format!(
+                "{} of app {app} is a {known} function, and {} is {of_file}; choose another --slug",
+                self.slug, self.source.name
             )
             .into());
         }

@@ -3,6 +3,7 @@
 use super::names::{self, function_path};
 use super::params::params;
 use super::run_view::print_lines;
+use super::source::ENDINGS;
 use super::{Context, local_run};
 use crate::args::FunctionRun;
 use crate::client::{Client, Refused, status};
@@ -15,7 +16,8 @@ use std::path::Path;
 pub(super) async fn run(context: Context<'_>, args: FunctionRun) -> CommandResult {
     let is_file = Path::new(&args.function).is_file();
     // A slug has neither.
-    let looks_like_one = args.function.contains('/') || args.function.ends_with(".py");
+    let looks_like_one =
+        args.function.contains('/') || ENDINGS.iter().any(|ending| args.function.ends_with(ending));
     if is_file || looks_like_one {
         refuse(
             &args.function,

@@ -73,7 +73,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     let supervisor = Supervisor::default();
     let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
     let runtime = python(config, &scratch, &clock, outbound, &supervisor)
-        .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
+        .ok_or("Functions cannot run here; see `tollgate doctor`")?;
     let checked = runtime
         .check(
             executable.site_id,
@@ -333,7 +333,7 @@ impl Planned<'_> {
             version_id: VersionId(0),
             version: 0,
             source: Code::App {
-                environment: Environment::Python,
+                environment: self.source.environment.unwrap_or(Environment::Python),
                 code: self.source.text.as_str().into(),
             },
             options: self.options.clone(),

@@ -5,6 +5,7 @@ use crate::config::did_you_mean;
 use crate::terminal::Fault;
 use std::io::Read as _;
 use std::path::Path;
+use tollgate_core::functions::Environment;
 use tollgate_core::limits;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -15,13 +16,15 @@ pub(super) struct Source {
     pub(super) text: String,
     /// The file's name without folder and ending; none for standard input.
     pub(super) stem: Option<String>,
+    /// The language, by the file's ending; none for standard input.
+    pub(super) environment: Option<Environment>,
 }
 
 impl Source {
     /// Reads a file, or standard input for `-`.
     pub(super) fn read(path: &Path) -> Result<Self, AnyError> {
         let name = path.display().to_string();
-        let mut bytes = Vec::new();
+        let (mut bytes, mut environment) = (Vec::new(), None);
         let most = limits::CODE_BYTES as u64;
         if path == Path::new("-") {
             std::io::stdin()
@@ -29,7 +32,7 @@ impl Source {
                 .take(most + 1)
                 .read_to_end(&mut bytes)?;
         } else {
-            is_usable(path, &name)?;
+            environment = Some(usable(path, &name)?);
             let file = std::fs::File::open(path).map_err(|error| cannot(&name, &error))?;
             file.take(most + 1)
                 .read_to_end(&mut bytes)
@@ -45,6 +48,7 @@ impl Source {
             text: decode(&name, bytes)?,
             stem: stem.map(|stem| stem.to_string_lossy().into_owned()),
             name,
+            environment,
         })
     }
 
@@ -79,8 +83,8 @@ fn cannot(name: &str, error: &std::io::Error) -> String {
     format!("cannot read {name}: {error}")
 }
 
-/// Says what a path is that cannot hold code.
-fn is_usable(path: &Path, name: &str) -> Result<(), AnyError> {
+/// The language of a file, or what a path is that cannot hold code.
+fn usable(path: &Path, name: &str) -> Result<Environment, AnyError> {
     let found = match std::fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -101,20 +105,21 @@ fn is_usable(path: &Path, name: &str) -> Result<(), AnyError> {
         .extension()
         .map(|ending| ending.to_string_lossy().to_lowercase());
     match ending.as_deref() {
-        Some("py") => Ok(()),
-        Some("js" | "mjs" | "ts") => Err(format!(
-            "{name}: JavaScript functions do not run yet; functions are written in Python"
-        )
-        .into()),
-        Some("zip" | "gz" | "tar" | "whl") => {
-            Err(format!("{name} is an archive; a function is one Python file").into())
+        Some("py") => Ok(Environment::Python),
+        Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts") => Ok(Environment::Node),
+        Some("zip" | "gz" | "tar" | "whl" | "tgz") => {
+            Err(format!("{name} is an archive; a function is one file").into())
         }
         _ => Err(format!(
-            "{name} is no Python file: a function's code is in a file that ends in .py"
+            "{name} is neither Python nor JavaScript: a function's code is in a file that ends in .py, \
+             .mjs, .cjs, .js or .ts"
         )
         .into()),
     }
 }
+
+/// How files with code end.
+pub(super) const ENDINGS: [&str; 7] = [".py", ".mjs", ".cjs", ".js", ".ts", ".mts", ".cts"];
 
 /// What a missing file may be called instead.
 fn neighbours(path: &Path) -> String {
@@ -128,7 +133,7 @@ fn neighbours(path: &Path) -> String {
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned());
     let names: Vec<_> = names
-        .filter(|name| name.ends_with(".py"))
+        .filter(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
         .take(1000)
         .collect();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -188,7 +193,8 @@ mod tests {
         write("utf16-without-mark.py", b"d\x00e\x00f\x00");
         write("latin1.py", b"# caf\xe9\n");
         write("big.py", &vec![b'#'; limits::CODE_BYTES + 1]);
-        write("code.js", b"x");
+        write("code.js.txt", b"x");
+        write("code.mjs", b"export default () => 1;\n");
         write("code.txt", b"x");
         write("code", b"x");
         std::fs::create_dir(path("folder.py")).unwrap();
@@ -199,9 +205,9 @@ mod tests {
             ("utf16-without-mark.py", "UTF-16"),
             ("latin1.py", "not UTF-8 text: byte 5, in line 1"),
             ("big.py", "is larger than"),
-            ("code.js", "JavaScript"),
-            ("code.txt", "no Python file"),
-            ("code", "no Python file"),
+            ("code.js.txt", "neither Python nor JavaScript"),
+            ("code.txt", "neither Python nor JavaScript"),
+            ("code", "neither Python nor JavaScript"),
             ("folder.py", "is a folder"),
             ("goood.py", "did you mean `good.py`?"),
         ] {
@@ -212,9 +218,10 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("no ordinary file"), "{error}");
-        assert_eq!(
-            Source::read(&path("good.py")).unwrap().text,
-            "def main(params): pass\n"
-        );
+        let good = Source::read(&path("good.py")).unwrap();
+        assert_eq!(good.text, "def main(params): pass\n");
+        assert_eq!(good.environment, Some(Environment::Python));
+        let node = Source::read(&path("code.mjs")).unwrap();
+        assert_eq!(node.environment, Some(Environment::Node));
     }
 }

@@ -28,8 +28,8 @@ pub struct Interpreter {
 pub struct ProcessConfig {
     /// The interpreter of Python.
     pub python: Interpreter,
-    /// That of Node; without one no function in it runs.
-    pub node: Option<Interpreter>,
+    /// That of Node, or why no function in it runs.
+    pub node: Result<Interpreter, String>,
     /// How to start the launcher.
     pub launcher: LauncherSpec,
     /// The folder in which functions run where they have none in memory. Created if absent.
@@ -107,7 +107,7 @@ impl ProcessConfig {
     pub fn new(python: Interpreter, launcher: LauncherSpec, scratch_dir: PathBuf) -> Self {
         Self {
             python,
-            node: None,
+            node: Err("no Node is named".to_owned()),
             launcher,
             scratch_dir,
             sandbox: true,
@@ -143,11 +143,11 @@ impl ProcessConfig {
         Ok(Self::new(python, launcher, scratch_dir))
     }
 
-    /// The interpreter of a language.
-    pub(super) fn interpreter(&self, language: Language) -> Option<&Interpreter> {
+    /// The interpreter of a language, or why there is none.
+    pub(super) fn interpreter(&self, language: Language) -> Result<&Interpreter, String> {
         match language {
-            Language::Python => Some(&self.python),
-            Language::Node => self.node.as_ref(),
+            Language::Python => Ok(&self.python),
+            Language::Node => self.node.as_ref().map_err(Clone::clone),
         }
     }
 

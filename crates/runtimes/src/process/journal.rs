@@ -33,6 +33,8 @@ pub(super) struct Journal(OnceLock<Parts>);
 struct Parts {
     lines: OwnedFd,
     native: [OwnedFd; 2],
+    /// Its host goes on where it has taken over, and leaves zeros behind.
+    goes_on: bool,
 }
 
 impl Journal {
@@ -41,13 +43,15 @@ impl Journal {
     /// # Errors
     /// When the kernel gives none.
     pub(super) fn new() -> io::Result<Self> {
-        let journal = Self::default();
-        journal.fill([
-            memory("tollgate-journal", JOURNAL_BYTES)?,
-            memory("tollgate-stdout", NATIVE_BYTES)?,
-            memory("tollgate-stderr", NATIVE_BYTES)?,
-        ]);
-        Ok(journal)
+        let parts = Parts {
+            lines: memory("tollgate-journal", JOURNAL_BYTES)?,
+            native: [
+                memory("tollgate-stdout", NATIVE_BYTES)?,
+                memory("tollgate-stderr", NATIVE_BYTES)?,
+            ],
+            goes_on: false,
+        };
+        Ok(Self(OnceLock::from(parts)))
     }
 
     /// Takes what a worker's host has made and handed out: the descriptors of [`Self::descriptors`].
@@ -57,6 +61,7 @@ impl Journal {
         let _ = self.0.set(Parts {
             lines,
             native: [out, err],
+            goes_on: true,
         });
     }
 
@@ -78,7 +83,7 @@ impl Journal {
         let bytes = read(&parts.lines, JOURNAL_BYTES);
         let mut lines = lines_of(&bytes);
         for (fd, (logger, level)) in parts.native.iter().zip(STREAMS) {
-            lines.extend(native_lines(fd, logger, level));
+            lines.extend(native_lines(fd, logger, level, parts.goes_on));
         }
         newest(lines)
     }
@@ -163,7 +168,7 @@ fn lines_of(journal: &[u8]) -> Vec<LogLine> {
 }
 
 /// What native code wrote and the host had not taken over.
-fn native_lines(memory: &OwnedFd, logger: &str, level: &str) -> Vec<LogLine> {
+fn native_lines(memory: &OwnedFd, logger: &str, level: &str, goes_on: bool) -> Vec<LogLine> {
     let Ok(status) = rustix::fs::fstat(memory) else {
         return Vec::new();
     };
@@ -178,8 +183,10 @@ fn native_lines(memory: &OwnedFd, logger: &str, level: &str) -> Vec<LogLine> {
     let mut written = bytes[..end.map_or(0, |last| last + 1)].to_vec();
     written.dedup_by(|next, before| *next == 0 && *before == 0);
     let written = String::from_utf8_lossy(&written);
-    // What was there before was taken over, and is gone.
-    let written = written.trim_start_matches('\0');
+    let written = match goes_on {
+        true => written.trim_start_matches('\0'),
+        false => &written,
+    };
     let mut lines: Vec<_> = written
         .lines()
         .map(|line| LogLine {

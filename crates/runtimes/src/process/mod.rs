@@ -124,10 +124,7 @@ impl ProcessRuntime {
     /// # Errors
     /// Why it cannot start, for the operator.
     pub async fn ready(&self, language: Language) -> Result<Confinement, String> {
-        match self.pool.keeper(language) {
-            Some(keeper) => keeper.ready().await,
-            None => Err(format!("there is no {}", language.title())),
-        }
+        self.pool.keeper(language)?.ready().await
     }
 
     /// Runs `call` on `lease`'s worker for at most `allotted`.

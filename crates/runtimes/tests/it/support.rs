@@ -73,7 +73,7 @@ pub(crate) fn node_interpreter() -> Option<Interpreter> {
 pub(crate) fn node_with(change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
     let node = node_interpreter()?;
     python_with(|config| {
-        config.node = Some(node);
+        config.node = Ok(node);
         change(config);
     })
 }

@@ -54,9 +54,7 @@ impl Pool {
         number: WorkerId,
         memory_mb: u32,
     ) -> Result<Worker, Unbegun> {
-        let keeper = self.keeper(language);
-        let keeper =
-            keeper.ok_or_else(|| Unbegun::NoHost(format!("there is no {}", language.title())))?;
+        let keeper = self.keeper(language).map_err(Unbegun::NoHost)?;
         let zygote = keeper.get(site).await.map_err(Unbegun::NoHost)?;
         let worker = Worker::start(zygote, number, memory_mb);
         worker.map_err(|error| Unbegun::NoHost(error.to_string()))

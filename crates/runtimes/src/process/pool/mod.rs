@@ -191,7 +191,7 @@ impl Pool {
         let config = Arc::new(config);
         let ground = Ground::new(&config, &clock);
         let keeper = |language| {
-            config.interpreter(language)?;
+            config.interpreter(language).ok()?;
             let (config, clock) = (Arc::clone(&config), Arc::clone(&clock));
             Some(Keeper::new(language, config, clock, ground.clone()))
         };
@@ -257,9 +257,15 @@ impl Pool {
         &self.keepers
     }
 
-    /// That of one; none if there is no interpreter for it.
-    pub(super) fn keeper(&self, language: Language) -> Option<&Arc<Keeper>> {
-        self.keepers.iter().find(|it| it.language() == language)
+    /// That of one.
+    ///
+    /// # Errors
+    /// Why there is no interpreter for it.
+    pub(super) fn keeper(&self, language: Language) -> Result<&Arc<Keeper>, String> {
+        self.config.interpreter(language)?;
+        let mut keepers = self.keepers.iter();
+        let found = keepers.find(|it| it.language() == language);
+        found.ok_or_else(|| format!("there is no {}", language.title()))
     }
 
     /// A worker for one call, by `deadline`: an idle one, else the next that becomes free or ready.

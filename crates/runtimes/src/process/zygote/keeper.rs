@@ -205,7 +205,8 @@ impl Keeper {
             return Err(trouble.reason.clone());
         }
         let interpreter = self.config.interpreter(self.language);
-        let program = interpreter.map_or_else(String::new, |it| it.program.display().to_string());
+        let program =
+            interpreter.map_or_else(|_| String::new(), |it| it.program.display().to_string());
         let Some(confinement) = self.confinement() else {
             return Ok(program);
         };

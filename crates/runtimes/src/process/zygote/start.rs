@@ -113,9 +113,7 @@ fn plan(config: &ProcessConfig, language: Language, claim: &Claim) -> Result<Pla
         reason,
         lasting: true,
     };
-    let interpreter = config.interpreter(language);
-    let interpreter =
-        interpreter.ok_or_else(|| lasting(format!("there is no {}", language.title())))?;
+    let interpreter = config.interpreter(language).map_err(lasting)?;
     let sandbox = config.walls(language, interpreter).map_err(lasting)?;
     let program = (language, interpreter.program.clone());
     Ok(Plan::new(
