@@ -98,9 +98,9 @@ impl ProcessRuntime {
         let warm_limit = config.load + WARM_WAIT;
         let outbound = config.outbound.clone();
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
-        for keeper in pool.keepers() {
+        // Its outcome is kept for `health`. Another language's begins when it is wanted.
+        if let Ok(keeper) = pool.keeper(Language::Python) {
             let warming = Arc::clone(keeper);
-            // Its outcome is kept for `health`.
             let warm = async move { drop(warming.ready().await) };
             runtime.spawn(pool.supervisor().watch_passing("warming", warm));
         }
@@ -448,7 +448,7 @@ impl Runtime for ProcessRuntime {
         let mut told = Vec::new();
         for keeper in self.pool.keepers() {
             told.push(match (keeper.language(), keeper.health()) {
-                // Found by itself it may be one that nobody wants.
+                // It may be one that nobody wants.
                 (Language::Node, Err(reason)) => format!("no Node: {reason}"),
                 (_, health) => health?,
             });

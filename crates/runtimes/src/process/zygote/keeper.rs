@@ -78,6 +78,8 @@ pub(in crate::process) struct Keeper {
     starts: Starts,
     /// It has been said what is missing between sites.
     warned: AtomicBool,
+    /// Somebody has wanted a zygote: before that there is no spare one either.
+    asked: AtomicBool,
 }
 
 #[derive(Default)]
@@ -124,6 +126,7 @@ impl Keeper {
             confinement: Mutex::default(),
             starts: Starts::default(),
             warned: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
         })
     }
 
@@ -141,6 +144,7 @@ impl Keeper {
     /// What went wrong, for the operator.
     pub(in crate::process) async fn get(self: &Arc<Self>, site: SiteId) -> Result<Zygote, String> {
         let mut failed_before = false;
+        self.asked.store(true, Ordering::Relaxed);
         loop {
             if let Some(zygote) = self.of_site(site) {
                 return Ok(zygote);
@@ -179,6 +183,7 @@ impl Keeper {
     /// # Errors
     /// What went wrong, for the operator.
     pub(in crate::process) async fn ready(&self) -> Result<Confinement, String> {
+        self.asked.store(true, Ordering::Relaxed);
         let mut failures = self.starting.lock().await;
         if !self.has_spare() && self.hosts.lock().sites.is_empty() {
             let zygote = self.start(&mut failures).await?;
@@ -430,7 +435,8 @@ impl Keeper {
             }
             stays
         });
-        if !self.has_spare() && self.lasting_trouble().is_none() {
+        let asked = self.asked.load(Ordering::Relaxed);
+        if asked && !self.has_spare() && self.lasting_trouble().is_none() {
             self.in_background(Arc::clone(self).fill());
         }
     }

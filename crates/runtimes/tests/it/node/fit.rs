@@ -1,5 +1,6 @@
 //! A worker is fit for the next call, or gone.
 
+use crate::poll::eventually;
 use crate::support::{node, node_function, value};
 use serde_json::{Value, json};
 
@@ -96,11 +97,13 @@ async fn who_leaves_work_behind_is_replaced() {
 async fn a_module_that_works_between_calls_gets_no_time_then() {
     let Some(node) = node() else { return };
     // Past what is seen of timers: a chain of promises through the thread pool.
-    let code = "import fs from 'node:fs';\nlet steps = 0;\nconst go = () => fs.stat('/', () => { steps++; go(); });\ngo();\nexport default () => steps;";
+    let code = "import fs from 'node:fs';\nlet steps = 0;\nconst go = () => fs.stat('/', () => { steps++; go(); });\ngo();\nexport default async () => { await new Promise((done) => setTimeout(done, 20)); return [steps, process.pid]; };";
     let probe = node_function(code);
     let first = value(&node.call(&probe, json!({})).await);
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+    let process = node.process(first[1].as_i64().unwrap());
+    eventually("it is stopped", || process.is_stopped()).await;
+    // And goes on with the next call.
     let second = value(&node.call(&probe, json!({})).await);
-    let done = second.as_i64().unwrap() - first.as_i64().unwrap();
-    assert!(done < 2000, "{done}");
+    assert!(second[0].as_i64() > first[0].as_i64(), "{first} {second}");
+    eventually("it is stopped again", || process.is_stopped()).await;
 }

@@ -3,6 +3,7 @@
 mod check;
 mod fit;
 mod http;
+mod life;
 mod limits;
 mod walls;
 
