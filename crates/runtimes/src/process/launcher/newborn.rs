@@ -21,6 +21,7 @@ const SOCKET_FD: RawFd = 3;
 const JOURNAL_FD: RawFd = 4;
 pub(super) const SCRIPT_FD: RawFd = 5;
 const WORD_FD: RawFd = 6;
+const FIRST_FREE: RawFd = 32;
 /// Exit status of a worker whose interpreter did not start.
 const EXIT_NOT_STARTED: i32 = 70;
 /// The memory of a worker's own for files.
@@ -86,6 +87,8 @@ pub(super) fn make(
     let [lines, out, err] = journal.descriptors()?;
     let (word, says) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let (asked, asks) = std::os::unix::net::UnixStream::pair()?;
+    // Out of the way of what is placed.
+    let (says, asks) = (out_of_the_way(&says)?, out_of_the_way(&asks)?);
     let folder = new_folder(plan, walls)?;
     let parts = Parts {
         plan,
@@ -101,7 +104,7 @@ pub(super) fn make(
     let Some(pid) = Pid::from_raw(child) else {
         drop(asked);
         let given = [out, err, theirs.into(), lines];
-        let Err(error) = parts.become_interpreter(given, &says, asks.as_fd());
+        let Err(error) = parts.become_interpreter(&given, &says, asks.as_fd());
         let _ = rustix::io::write(&says, error.to_string().as_bytes());
         std::process::exit(EXIT_NOT_STARTED);
     };
@@ -139,7 +142,7 @@ impl Parts<'_> {
     /// Everything from the fork to the interpreter. Returns only if that fails.
     fn become_interpreter(
         &self,
-        given: [OwnedFd; 4],
+        given: &[OwnedFd; 4],
         says: &OwnedFd,
         asks: BorrowedFd<'_>,
     ) -> Result<Infallible, io::Error> {
@@ -211,9 +214,11 @@ impl Parts<'_> {
     }
 
     /// Puts each descriptor where the host expects it; all others are closed as the program starts.
-    fn place_descriptors(&self, given: [OwnedFd; 4], says: &OwnedFd) -> io::Result<()> {
-        let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR, Mode::empty())?;
-        let [out, err, socket, lines] = &given;
+    fn place_descriptors(&self, given: &[OwnedFd; 4], says: &OwnedFd) -> io::Result<()> {
+        let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR, Mode::empty());
+        // Nothing may be given up from here on whose number is another's by then.
+        let null = out_of_the_way(null?)?;
+        let [out, err, socket, lines] = given;
         let wanted = [
             (null.as_fd(), 0),
             (out.as_fd(), 1),
@@ -226,9 +231,7 @@ impl Parts<'_> {
         // Via high numbers, because they may be each other's.
         let high: Vec<_> = wanted
             .iter()
-            .map(|(descriptor, number)| {
-                Ok((rustix::io::fcntl_dupfd_cloexec(descriptor, 32)?, *number))
-            })
+            .map(|(descriptor, number)| Ok((out_of_the_way(descriptor)?, *number)))
             .collect::<io::Result<_>>()?;
         close_all_on_exec()?;
         for (descriptor, number) in &high {
@@ -236,6 +239,11 @@ impl Parts<'_> {
         }
         Ok(())
     }
+}
+
+/// The same under a number that a worker's descriptors do not have.
+fn out_of_the_way(descriptor: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(rustix::io::fcntl_dupfd_cloexec(descriptor, FIRST_FREE)?)
 }
 
 fn named(what: &str, error: io::Error) -> io::Error {
