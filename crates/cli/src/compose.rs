@@ -21,7 +21,8 @@ use tollgate_core::time::{Clock, SystemClock};
 use tollgate_core::vault::Vault;
 use tollgate_exec::{Executor, ExecutorConfig};
 use tollgate_runtimes::{
-    LauncherSpec, Outbound, ProcessConfig, ProxyRuntime, PythonRuntime, SystemRuntime,
+    Interpreter, Language, LauncherSpec, Outbound, ProcessConfig, ProcessRuntime, ProxyRuntime,
+    SystemRuntime,
 };
 use tollgate_store_sqlite::{SqliteOptions, SqliteStore, folder};
 
@@ -33,7 +34,7 @@ pub(crate) struct Composition {
     executor: Arc<Executor>,
     /// The executor holds it weakly.
     coordinator: Arc<dyn Coordinator>,
-    python: Option<Arc<PythonRuntime>>,
+    python: Option<Arc<ProcessRuntime>>,
     store: Arc<SqliteStore>,
     /// Owns what all parts have started.
     pub(crate) supervisor: Supervisor,
@@ -72,7 +73,8 @@ impl Composition {
         let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
         let runtimes = Runtimes {
             python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
-            node: None,
+            // The same: it says why where there is no Node.
+            node: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
             proxy: Some(Arc::new(ProxyRuntime::new(
                 outbound,
                 Arc::new(keys),
@@ -173,14 +175,14 @@ impl Composition {
 /// missing.
 pub(crate) async fn between_sites(
     platform: &Platform,
-    python: Option<&PythonRuntime>,
+    python: Option<&ProcessRuntime>,
 ) -> Option<String> {
     let sites = platform.admin.sites(&Authority::of_this_program()).await;
     if sites.map_or(0, |sites| sites.len()) < 2 {
         return None;
     }
     // Why functions cannot run at all is told elsewhere.
-    python?.ready().await.ok()?.between_sites()
+    python?.ready(Language::Python).await.ok()?.between_sites()
 }
 
 /// The engine's settings.
@@ -221,7 +223,7 @@ pub(crate) fn python(
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
     supervisor: &Supervisor,
-) -> Option<Arc<PythonRuntime>> {
+) -> Option<Arc<ProcessRuntime>> {
     match start_python(config, data_dir, clock, outbound, supervisor) {
         Ok(runtime) => Some(runtime),
         Err(error) => {
@@ -237,16 +239,19 @@ fn start_python(
     clock: &Arc<dyn Clock>,
     outbound: Outbound,
     supervisor: &Supervisor,
-) -> Result<Arc<PythonRuntime>, Error> {
+) -> Result<Arc<ProcessRuntime>, Error> {
     let mut process = process_config(config, data_dir)?;
     if !process.sandbox {
         tracing::warn!(
             "functions.sandbox = \"off\": function code can do whatever this server's user can"
         );
     }
+    if let Err(reason) = &process.node {
+        tracing::info!(reason, "Node functions cannot run; see `tollgate doctor`");
+    }
     process.outbound = Some(outbound);
     process.supervisor = supervisor.clone();
-    Ok(PythonRuntime::start(process, Arc::clone(clock))?)
+    Ok(ProcessRuntime::start(process, Arc::clone(clock))?)
 }
 
 /// The Python runtime's settings, with its scratch space in `data_dir`.
@@ -254,6 +259,7 @@ pub(crate) fn process_config(config: &Config, data_dir: &Path) -> Result<Process
     let launcher = LauncherSpec::this_binary()?;
     let scratch = data_dir.join("scratch");
     let mut process = ProcessConfig::discover(&config.python.program, launcher, scratch)?;
+    process.node = Interpreter::find_node(&config.node.program).map_err(|error| error.to_string());
     process.idle = config.python.idle_seconds.get();
     process.workers_max = config.python.workers;
     process.workers_per_site = config.python.workers_per_site;

@@ -96,6 +96,11 @@ pub const STACK_BYTES: u64 = 8 * 1024 * 1024;
 pub const THREAD_STACK_BYTES: u64 = 2 * 1024 * 1024;
 /// What a worker takes itself, beside the memory that its function may have.
 pub const WORKER_OVERHEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// The same where the worker is an interpreter of its own, Node, which has no host to share it with: what it takes
+/// before any code, and what its engine keeps for new values.
+pub const NODE_OVERHEAD_BYTES: u64 = 96 * 1024 * 1024;
+/// How long a site's Node that is ready for its next worker is kept when nobody asks for one.
+pub const NODE_SPARE_IDLE: Duration = Duration::from_secs(60);
 /// What a worker may reserve beyond its memory without using it, as numeric libraries do: beyond it
 /// Python raises `MemoryError`.
 pub const WORKER_RESERVE_BYTES: u64 = 512 * 1024 * 1024;

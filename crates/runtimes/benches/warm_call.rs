@@ -1,4 +1,4 @@
-//! What one call of a Python function costs: warm, many at once, and with a new worker.
+//! What one call of a function costs, in Python and in Node: warm, many at once, and with a new worker.
 
 use async_trait::async_trait;
 use serde_json::value::RawValue;
@@ -14,7 +14,7 @@ use tollgate_core::json::JsonText;
 use tollgate_core::ports::runtime::{Call, HostCalls, HostError, Remains, Runtime as _};
 use tollgate_core::time::{Clock as _, SystemClock};
 use tollgate_core::users::events::PRE_USER_CREATE;
-use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
+use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig, ProcessRuntime};
 
 const CODE: &str = "\
 import re
@@ -25,6 +25,32 @@ def main(params, user_data, sdk_client):
     return {'success': True, 'params': {'user_data': {'attributes': {'checked': True}}}}
 ";
 
+const NODE_CODE: &str = "\
+const email = /^[^@]+@[^@]+$/;
+export default function main(params) {
+  if (!email.test(params.user_data.email)) return { success: false, error: 'not an e-mail address' };
+  return { success: true, params: { user_data: { attributes: { checked: true } } } };
+}
+";
+
+/// A language, and whether the walls are up.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    language: Environment,
+    walls: bool,
+}
+
+const fn case(language: Environment, walls: bool) -> Case {
+    Case { language, walls }
+}
+
+const CASES: [Case; 4] = [
+    case(Environment::Python, true),
+    case(Environment::Python, false),
+    case(Environment::Node, true),
+    case(Environment::Node, false),
+];
+
 fn main() {
     tollgate_runtimes::launch_if_asked();
     divan::main();
@@ -32,12 +58,12 @@ fn main() {
 
 struct Bench {
     tokio: Tokio,
-    python: Arc<PythonRuntime>,
+    python: Arc<ProcessRuntime>,
     _scratch: tempfile::TempDir,
 }
 
 impl Bench {
-    fn new(mut builder: Builder, sandbox: bool) -> Self {
+    fn new(mut builder: Builder, walls: bool) -> Self {
         let tokio = builder.enable_all().build().expect("tokio starts");
         let scratch = tempfile::tempdir().expect("a folder can be made");
         let program = std::env::current_exe().expect("the path of this program is known");
@@ -48,9 +74,10 @@ impl Bench {
         let folder = scratch.path().to_owned();
         let mut config = ProcessConfig::discover(Path::new("python3"), launcher, folder)
             .expect("python3 is installed");
+        config.node = Interpreter::find_node(Path::new("node")).map_err(|error| error.to_string());
         config.idle = Duration::from_millis(200);
-        config.sandbox = sandbox;
-        let start = async { PythonRuntime::start(config, Arc::new(SystemClock)) };
+        config.sandbox = walls;
+        let start = async { ProcessRuntime::start(config, Arc::new(SystemClock)) };
         let python = tokio.block_on(start).expect("the runtime starts");
         Self {
             tokio,
@@ -75,7 +102,7 @@ impl HostCalls for NoHost {
     }
 }
 
-fn function() -> Arc<Executable> {
+fn function(language: Environment) -> Arc<Executable> {
     static NEXT: AtomicI64 = AtomicI64::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     Arc::new(Executable {
@@ -88,7 +115,13 @@ fn function() -> Arc<Executable> {
         function_slug: "check".into(),
         version_id: VersionId(number),
         version: 1,
-        source: Source::single(Environment::Python, CODE),
+        source: Source::single(
+            language,
+            match language {
+                Environment::Python => CODE,
+                Environment::Node => NODE_CODE,
+            },
+        ),
         options: FunctionOptions::default(),
         acts_as: tollgate_core::rights::ActsAs::default(),
         egress_hosts: EgressHosts::default(),
@@ -129,28 +162,25 @@ fn call(executable: &Arc<Executable>) -> Call {
     }
 }
 
-async fn run(python: &PythonRuntime, call: Call) {
+async fn run(python: &ProcessRuntime, call: Call) {
     let report = python.run(call).await;
     assert!(report.result.is_ok(), "{report:?}");
 }
 
-/// With the walls up and without them.
-const SANDBOX: [bool; 2] = [true, false];
-
-#[divan::bench(sample_count = 5000, sample_size = 1, args = SANDBOX)]
-fn warm_call(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
-    let bench = Bench::new(Builder::new_current_thread(), sandbox);
-    let function = function();
+#[divan::bench(sample_count = 5000, sample_size = 1, args = CASES)]
+fn warm_call(bencher: divan::Bencher<'_, '_>, case: Case) {
+    let bench = Bench::new(Builder::new_current_thread(), case.walls);
+    let function = function(case.language);
     bench.tokio.block_on(run(&bench.python, call(&function)));
     bencher
         .with_inputs(|| call(&function))
         .bench_local_values(|call| bench.tokio.block_on(run(&bench.python, call)));
 }
 
-#[divan::bench(sample_count = 300, sample_size = 1, args = SANDBOX)]
-fn warm_calls_1000_by_16(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
-    let bench = Bench::new(Builder::new_multi_thread(), sandbox);
-    let function = function();
+#[divan::bench(sample_count = 300, sample_size = 1, args = CASES)]
+fn warm_calls_1000_by_16(bencher: divan::Bencher<'_, '_>, case: Case) {
+    let bench = Bench::new(Builder::new_multi_thread(), case.walls);
+    let function = function(case.language);
     let all = async || {
         let tasks: Vec<_> = (0..16)
             .map(|_| {
@@ -174,27 +204,34 @@ fn warm_calls_1000_by_16(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
 }
 
 /// A start in a quiet moment, as after a deployment: the spare worker is ready.
-#[divan::bench(sample_count = 300, sample_size = 1, args = SANDBOX)]
-fn cold_start(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
-    start(bencher, Duration::from_millis(20), sandbox);
+#[divan::bench(sample_count = 300, sample_size = 1, args = CASES)]
+fn cold_start(bencher: divan::Bencher<'_, '_>, case: Case) {
+    let pause = match case.language {
+        Environment::Python => Duration::from_millis(20),
+        // An interpreter starts meanwhile.
+        Environment::Node => Duration::from_millis(200),
+    };
+    start(bencher, pause, case);
 }
 
 /// Starts as fast as they can follow each other: each waits for the fork of its spare worker.
-#[divan::bench(sample_count = 300, sample_size = 1, args = SANDBOX)]
-fn cold_starts_in_a_row(bencher: divan::Bencher<'_, '_>, sandbox: bool) {
-    start(bencher, Duration::ZERO, sandbox);
+#[divan::bench(sample_count = 300, sample_size = 1, args = CASES)]
+fn cold_starts_in_a_row(bencher: divan::Bencher<'_, '_>, case: Case) {
+    start(bencher, Duration::ZERO, case);
 }
 
-fn start(bencher: divan::Bencher<'_, '_>, pause: Duration, sandbox: bool) {
-    let bench = Bench::new(Builder::new_current_thread(), sandbox);
-    bench.tokio.block_on(run(&bench.python, call(&function())));
+fn start(bencher: divan::Bencher<'_, '_>, pause: Duration, case: Case) {
+    let bench = Bench::new(Builder::new_current_thread(), case.walls);
+    bench
+        .tokio
+        .block_on(run(&bench.python, call(&function(case.language))));
     bencher
         .with_inputs(|| {
             // Housekeeping after earlier starts goes on meanwhile.
             bench
                 .tokio
                 .block_on(async { tokio::time::sleep(pause).await });
-            call(&function())
+            call(&function(case.language))
         })
         .bench_local_values(|call| bench.tokio.block_on(run(&bench.python, call)));
 }

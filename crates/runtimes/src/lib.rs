@@ -26,8 +26,8 @@ pub use outbound::{
 };
 #[cfg(feature = "python")]
 pub use process::{
-    DiscoverError, Interpreter, LAUNCH_ARG, LauncherSpec, ProcessConfig, PythonRuntime, StartError,
-    launch_if_asked, launcher_main,
+    DiscoverError, Interpreter, LAUNCH_ARG, Language, LauncherSpec, ProcessConfig, ProcessRuntime,
+    StartError, launch_if_asked, launcher_main,
 };
 #[cfg(feature = "webhooks")]
 pub use proxy::ProxyRuntime;

@@ -257,7 +257,7 @@ impl Builder {
         outbound: &tollgate_runtimes::Outbound,
         supervisor: &Supervisor,
     ) -> Result<Option<Arc<dyn Runtime>>, StartError> {
-        use tollgate_runtimes::{LauncherSpec, ProcessConfig, PythonRuntime};
+        use tollgate_runtimes::{LauncherSpec, ProcessConfig, ProcessRuntime};
         let Some(python) = &self.python else {
             return Ok(None);
         };
@@ -273,7 +273,7 @@ impl Builder {
         config.hidden = vec![folder.to_owned()];
         config.outbound = Some(outbound.clone());
         config.supervisor = supervisor.clone();
-        let runtime = PythonRuntime::start(config, Arc::clone(&self.clock));
+        let runtime = ProcessRuntime::start(config, Arc::clone(&self.clock));
         let runtime = runtime.map_err(|error| failed(error.into()))?;
         Ok(Some(runtime as _))
     }

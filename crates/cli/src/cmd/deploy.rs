@@ -13,6 +13,7 @@ use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use tollgate_core::functions::Environment;
 use tollgate_core::numbers::{self, Integers};
 use tollgate_core::text::slugify;
 
@@ -197,7 +198,7 @@ impl Deployment<'_> {
             body.extend(variables::changed(&self.args.variables, &Value::Null)?);
             body.insert("name".into(), json!(self.name));
             body.insert("slug".into(), json!(self.slug));
-            let environment = self.source.environment();
+            let environment = self.source.environment.unwrap_or(Environment::Python);
             body.insert("environment".into(), json!(environment.as_str()));
             body.insert("execution_mode".into(), json!("app"));
             let base = format!("/api/apps/{}/functions/", segment(app));
@@ -219,6 +220,15 @@ impl Deployment<'_> {
             return Err(format!(
                 "{} of app {app} is a {mode} function, which has no code; choose another --slug",
                 self.slug
+            )
+            .into());
+        }
+        let of_file = self.source.environment.map(Environment::as_str);
+        if let Some(of_file) = of_file.filter(|of_file| there["environment"] != *of_file) {
+            let known = there["environment"].as_str().unwrap_or_default();
+            return Err(format!(
+                "{} of app {app} is a {known} function, and {} is {of_file}; choose another --slug",
+                self.slug, self.source.name
             )
             .into());
         }

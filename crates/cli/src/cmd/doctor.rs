@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tollgate_core::confinement::Confinement;
 use tollgate_core::supervise::Supervisor;
 use tollgate_core::time::SystemClock;
-use tollgate_runtimes::{Outbound, PythonRuntime};
+use tollgate_runtimes::{Interpreter, Language, Outbound, ProcessRuntime};
 use tollgate_store_sqlite::{DATABASE_FILE, SqliteOptions, SqliteStore, shared_names};
 
 #[derive(Serialize)]
@@ -28,6 +28,7 @@ pub(super) async fn run(context: Context<'_>, output: Output) -> CommandResult {
     let Context { config, terminal } = context;
     let findings = [
         python(config),
+        node(config).await,
         database(config.database_dir()),
         names(config.database_dir()),
         isolation(config).await,
@@ -73,6 +74,24 @@ fn python(config: &Config) -> Finding {
         ok,
         optional: false,
         detail: found.unwrap_or_else(|error| error.to_string()),
+    }
+}
+
+/// Which Node there is, and whether it runs as the server runs it.
+async fn node(config: &Config) -> Finding {
+    let finding = |ok, detail| Finding {
+        what: "node",
+        ok,
+        optional: true,
+        detail,
+    };
+    let found = match Interpreter::find_node(&config.node.program) {
+        Ok(found) => found.program.display().to_string(),
+        Err(error) => return finding(false, format!("no functions in Node: {error}")),
+    };
+    match confinement(config, Language::Node).await {
+        Ok(_) => finding(true, found),
+        Err(reason) => finding(false, format!("no functions in Node: {found}: {reason}")),
     }
 }
 
@@ -151,7 +170,7 @@ async fn isolation(config: &Config) -> Finding {
         optional,
         detail,
     };
-    match confinement(config).await {
+    match confinement(config, Language::Python).await {
         Ok(Confinement::Off) => {
             let detail = "functions.sandbox = \"off\": function code can do whatever this server's \
                           user can, so run only code that you trust";
@@ -201,12 +220,14 @@ fn outbound(config: &Config) -> Finding {
     }
 }
 
-async fn confinement(config: &Config) -> Result<Confinement, String> {
-    let scratch = std::env::temp_dir().join(format!("tollgate-doctor-{}", std::process::id()));
+async fn confinement(config: &Config, language: Language) -> Result<Confinement, String> {
+    let word = language.word();
+    let scratch =
+        std::env::temp_dir().join(format!("tollgate-doctor-{word}-{}", std::process::id()));
     let process = process_config(config, &scratch).map_err(|error| error.to_string())?;
     let runtime =
-        PythonRuntime::start(process, Arc::new(SystemClock)).map_err(|error| error.to_string())?;
-    let confinement = runtime.ready().await;
+        ProcessRuntime::start(process, Arc::new(SystemClock)).map_err(|error| error.to_string())?;
+    let confinement = runtime.ready(language).await;
     runtime.shutdown().await;
     // Only scratch: what cannot be removed is left to the system's own cleaning.
     let _ = std::fs::remove_dir_all(&scratch);

@@ -20,7 +20,6 @@ pub(super) struct Folder {
     pub(super) bundle: Bundle,
     /// The file with the entry point.
     pub(super) file: String,
-    pub(super) environment: Environment,
 }
 
 /// Reads a folder as the source of a function.
@@ -39,7 +38,7 @@ pub(super) fn read(path: &Path, entrypoint: Option<&str>) -> Result<Source, AnyE
         .find_map(|it| Some((it, entrypoint.file(it, &bundle)?.to_owned())));
     let Some((environment, file)) = found else {
         return Err(format!(
-            "{name} has no {}.py for the entry point {entrypoint}; name another one with --entrypoint \
+            "{name} has no {}.py, nor the like in JavaScript, for the entry point {entrypoint}; name another one with --entrypoint \
              module:function",
             entrypoint.module().replace('.', "/")
         )
@@ -54,11 +53,8 @@ pub(super) fn read(path: &Path, entrypoint: Option<&str>) -> Result<Source, AnyE
             .file_name()
             .map(|stem| stem.to_string_lossy().into_owned()),
         name: shown,
-        folder: Some(Folder {
-            bundle,
-            file,
-            environment,
-        }),
+        environment: Some(environment),
+        folder: Some(Folder { bundle, file }),
     })
 }
 

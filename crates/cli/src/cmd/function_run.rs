@@ -3,6 +3,7 @@
 use super::names::{self, function_path};
 use super::params::params;
 use super::run_view::print_lines;
+use super::source::ENDINGS;
 use super::{Context, local_run};
 use crate::args::FunctionRun;
 use crate::client::{Client, Refused, status};
@@ -16,7 +17,8 @@ pub(super) async fn run(context: Context<'_>, args: FunctionRun) -> CommandResul
     let path = Path::new(&args.function);
     let is_there = path.is_file() || path.is_dir();
     // A slug has neither.
-    let looks_like_one = args.function.contains('/') || args.function.ends_with(".py");
+    let looks_like_one =
+        args.function.contains('/') || ENDINGS.iter().any(|ending| args.function.ends_with(ending));
     if is_there || looks_like_one {
         refuse(
             &args.function,

@@ -23,8 +23,8 @@ use tollgate_core::egress::EgressHosts;
 use tollgate_core::entropy::Entropy;
 use tollgate_core::events::{Catalogue, EventSpec, EventType};
 use tollgate_core::functions::{
-    BundleRef, CallContext, Entrypoint, Executable, FunctionOptions, Network, Source as Code,
-    Variables,
+    BundleRef, CallContext, Entrypoint, Environment, Executable, FunctionOptions, Network,
+    Source as Code, Variables,
 };
 use tollgate_core::ids::{AppId, FunctionId, SiteId, VersionId};
 use tollgate_core::invocations::LogLine;
@@ -78,7 +78,7 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
     let outbound = Outbound::new(config.outbound.client(), &supervisor)?;
     let files = source.folder.as_ref().map(|folder| folder.bundle.encode());
     let runtime = python(config, &scratch, &clock, outbound, &supervisor)
-        .ok_or("Python functions cannot run here; see `tollgate doctor`")?;
+        .ok_or("Functions cannot run here; see `tollgate doctor`")?;
     runtime.attach(Arc::new(LocalLoading {
         host: Arc::clone(&host),
         variables,
@@ -393,7 +393,7 @@ impl Planned<'_> {
             bytes: folder.bundle.bytes(),
         });
         Code::App {
-            environment: self.source.environment(),
+            environment: self.source.environment.unwrap_or(Environment::Python),
             code: self.source.text.as_str().into(),
             entrypoint: self.entrypoint.clone(),
             bundle,

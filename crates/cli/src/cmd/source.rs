@@ -19,6 +19,8 @@ pub(super) struct Source {
     pub(super) stem: Option<String>,
     /// The files around it, of a function in a folder.
     pub(super) folder: Option<Folder>,
+    /// The language, by the file's ending; none for standard input.
+    pub(super) environment: Option<Environment>,
 }
 
 impl Source {
@@ -28,7 +30,7 @@ impl Source {
             return folder::read(path, entrypoint);
         }
         let name = path.display().to_string();
-        let mut bytes = Vec::new();
+        let (mut bytes, mut environment) = (Vec::new(), None);
         let most = limits::CODE_BYTES as u64;
         if path == Path::new("-") {
             std::io::stdin()
@@ -36,7 +38,7 @@ impl Source {
                 .take(most + 1)
                 .read_to_end(&mut bytes)?;
         } else {
-            is_usable(path, &name)?;
+            environment = Some(usable(path, &name)?);
             let file = std::fs::File::open(path).map_err(|error| cannot(&name, &error))?;
             file.take(most + 1)
                 .read_to_end(&mut bytes)
@@ -53,13 +55,8 @@ impl Source {
             stem: stem.map(|stem| stem.to_string_lossy().into_owned()),
             name,
             folder: None,
+            environment,
         })
-    }
-
-    /// The language that it is written in.
-    pub(super) fn environment(&self) -> Environment {
-        let folder = self.folder.as_ref();
-        folder.map_or(Environment::Python, |folder| folder.environment)
     }
 
     /// An error with the line that it is about, and a caret below the place.
@@ -93,8 +90,8 @@ fn cannot(name: &str, error: &std::io::Error) -> String {
     format!("cannot read {name}: {error}")
 }
 
-/// Says what a path is that cannot hold code.
-fn is_usable(path: &Path, name: &str) -> Result<(), AnyError> {
+/// The language of a file, or what a path is that cannot hold code.
+fn usable(path: &Path, name: &str) -> Result<Environment, AnyError> {
     let found = match std::fs::metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -112,20 +109,21 @@ fn is_usable(path: &Path, name: &str) -> Result<(), AnyError> {
         .extension()
         .map(|ending| ending.to_string_lossy().to_lowercase());
     match ending.as_deref() {
-        Some("py") => Ok(()),
-        Some("js" | "mjs" | "ts") => Err(format!(
-            "{name}: JavaScript functions do not run yet; functions are written in Python"
-        )
-        .into()),
-        Some("zip" | "gz" | "tar" | "whl") => {
-            Err(format!("{name} is an archive; a function is one Python file, or a folder").into())
+        Some("py") => Ok(Environment::Python),
+        Some("js" | "mjs" | "cjs" | "ts" | "mts" | "cts") => Ok(Environment::Node),
+        Some("zip" | "gz" | "tar" | "whl" | "tgz") => {
+            Err(format!("{name} is an archive; a function is one file, or a folder").into())
         }
         _ => Err(format!(
-            "{name} is no Python file: a function's code is in a file that ends in .py"
+            "{name} is neither Python nor JavaScript: a function's code is in a file that ends in .py, \
+             .mjs, .cjs, .js or .ts"
         )
         .into()),
     }
 }
+
+/// How files with code end.
+pub(super) const ENDINGS: [&str; 7] = [".py", ".mjs", ".cjs", ".js", ".ts", ".mts", ".cts"];
 
 /// What a missing file may be called instead.
 fn neighbours(path: &Path) -> String {
@@ -139,7 +137,7 @@ fn neighbours(path: &Path) -> String {
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned());
     let names: Vec<_> = names
-        .filter(|name| name.ends_with(".py"))
+        .filter(|name| ENDINGS.iter().any(|ending| name.ends_with(ending)))
         .take(1000)
         .collect();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -199,7 +197,8 @@ mod tests {
         write("utf16-without-mark.py", b"d\x00e\x00f\x00");
         write("latin1.py", b"# caf\xe9\n");
         write("big.py", &vec![b'#'; limits::CODE_BYTES + 1]);
-        write("code.js", b"x");
+        write("code.js.txt", b"x");
+        write("code.mjs", b"export default () => 1;\n");
         write("code.txt", b"x");
         write("code", b"x");
         std::fs::create_dir(path("folder.py")).unwrap();
@@ -210,9 +209,9 @@ mod tests {
             ("utf16-without-mark.py", "UTF-16"),
             ("latin1.py", "not UTF-8 text: byte 5, in line 1"),
             ("big.py", "is larger than"),
-            ("code.js", "JavaScript"),
-            ("code.txt", "no Python file"),
-            ("code", "no Python file"),
+            ("code.js.txt", "neither Python nor JavaScript"),
+            ("code.txt", "neither Python nor JavaScript"),
+            ("code", "neither Python nor JavaScript"),
             ("folder.py", "has no main.py"),
             ("goood.py", "did you mean `good.py`?"),
         ] {
@@ -223,9 +222,10 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("no ordinary file"), "{error}");
-        assert_eq!(
-            Source::read(&path("good.py"), None).unwrap().text,
-            "def main(params): pass\n"
-        );
+        let good = Source::read(&path("good.py"), None).unwrap();
+        assert_eq!(good.text, "def main(params): pass\n");
+        assert_eq!(good.environment, Some(Environment::Python));
+        let node = Source::read(&path("code.mjs"), None).unwrap();
+        assert_eq!(node.environment, Some(Environment::Node));
     }
 }

@@ -55,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) functions: Functions,
     pub(crate) outbound: Outbound,
     pub(crate) python: Python,
+    pub(crate) node: Node,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -177,6 +178,12 @@ pub(crate) struct Python {
     pub(crate) workers: usize,
     pub(crate) workers_per_site: usize,
     pub(crate) hosts: usize,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Node {
+    pub(crate) program: PathBuf,
 }
 
 impl Retention {

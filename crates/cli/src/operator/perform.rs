@@ -19,7 +19,7 @@ use tollgate_core::ids::UserId;
 use tollgate_core::platform::Platform;
 use tollgate_core::site::{Authority, Site};
 use tollgate_core::users::{UpdateUser, User};
-use tollgate_runtimes::PythonRuntime;
+use tollgate_runtimes::ProcessRuntime;
 use tollgate_store_sqlite::folder::sync_folder;
 use tollgate_store_sqlite::{DATABASE_FILE, SqliteStore};
 
@@ -28,7 +28,7 @@ pub(crate) struct Operator {
     pub(crate) platform: Arc<Platform>,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) config: Config,
-    pub(crate) python: Option<Arc<PythonRuntime>>,
+    pub(crate) python: Option<Arc<ProcessRuntime>>,
     /// Where the server listens, if one does.
     pub(crate) url: Option<String>,
 }

@@ -1,6 +1,8 @@
-//! What the Python runtime needs to know before it starts, and finding a Python that suits.
+//! What the runtime needs to know before it starts, and finding a Python that suits.
 
+use super::language::Language;
 use super::launcher::{LauncherSpec, Sandbox};
+use super::node;
 use crate::outbound::Outbound;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use tollgate_core::supervise::Supervisor;
 /// The oldest Python that the host runs on.
 const PYTHON_MIN: (u32, u32) = (3, 9);
 
-/// A Python and the files that it needs to run.
+/// An interpreter and the files that it needs to run.
 #[derive(Debug, Clone)]
 pub struct Interpreter {
     /// The interpreter itself, not a wrapper script: a wrapper needs an environment.
@@ -21,11 +23,13 @@ pub struct Interpreter {
     pub library: Vec<PathBuf>,
 }
 
-/// Settings of the Python runtime.
+/// Settings of the runtime.
 #[derive(Debug, Clone)]
 pub struct ProcessConfig {
-    /// The interpreter.
+    /// The interpreter of Python.
     pub python: Interpreter,
+    /// That of Node, or why no function in it runs.
+    pub node: Result<Interpreter, String>,
     /// How to start the launcher.
     pub launcher: LauncherSpec,
     /// The folder in which functions run where they have none in memory. Created if absent.
@@ -53,7 +57,7 @@ pub struct ProcessConfig {
     pub workers_max: usize,
     /// Most workers of one site. At most [`limits::WORKERS_PER_SITE`].
     pub workers_per_site: usize,
-    /// Most Python hosts: one for each site that runs functions. At most [`limits::HOSTS`].
+    /// Most hosts of one language: one for each site that runs functions in it. At most [`limits::HOSTS`].
     pub hosts_max: usize,
     /// How long a host without workers is kept.
     pub host_idle: Duration,
@@ -63,32 +67,38 @@ pub struct ProcessConfig {
     pub supervisor: Supervisor,
 }
 
-/// Why no Python can be used.
+/// Why no interpreter can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverError {
     /// Nothing by that name can be run.
-    #[error("{} cannot be run ({source}); install Python {}.{} or later, or set its path", program.display(), PYTHON_MIN.0, PYTHON_MIN.1)]
+    #[error("{} cannot be run ({source}); install {needs} or later, or set its path", program.display())]
     Missing {
         /// What was tried.
         program: PathBuf,
+        /// Language and version.
+        needs: String,
         /// Why it failed.
         source: io::Error,
     },
-    /// It runs, but is not a Python that answers.
-    #[error("{} does not answer like a Python interpreter: {answer}", program.display())]
+    /// It runs, but does not answer like the interpreter that it should be.
+    #[error("{} does not answer like a {title} interpreter: {answer}", program.display())]
     Strange {
         /// What was tried.
         program: PathBuf,
+        /// The language.
+        title: &'static str,
         /// What it said.
         answer: String,
     },
     /// It is too old.
-    #[error("{} is Python {found}; functions need {}.{} or later", program.display(), PYTHON_MIN.0, PYTHON_MIN.1)]
+    #[error("{} is {found}; functions need {needs} or later", program.display())]
     TooOld {
         /// What was tried.
         program: PathBuf,
         /// Its version.
         found: String,
+        /// The oldest that will do.
+        needs: String,
     },
 }
 
@@ -97,6 +107,7 @@ impl ProcessConfig {
     pub fn new(python: Interpreter, launcher: LauncherSpec, scratch_dir: PathBuf) -> Self {
         Self {
             python,
+            node: Err("no Node is named".to_owned()),
             launcher,
             scratch_dir,
             sandbox: true,
@@ -132,15 +143,27 @@ impl ProcessConfig {
         Ok(Self::new(python, launcher, scratch_dir))
     }
 
+    /// The interpreter of a language, or why there is none.
+    pub(super) fn interpreter(&self, language: Language) -> Result<&Interpreter, String> {
+        match language {
+            Language::Python => Ok(&self.python),
+            Language::Node => self.node.as_ref().map_err(Clone::clone),
+        }
+    }
+
     /// What the walls let through; none without walls.
     ///
     /// # Errors
     /// When the interpreter's files contain what is to be hidden.
-    pub(super) fn walls(&self) -> Result<Option<Sandbox>, String> {
+    pub(super) fn walls(
+        &self,
+        language: Language,
+        interpreter: &Interpreter,
+    ) -> Result<Option<Sandbox>, String> {
         if !self.sandbox {
             return Ok(None);
         }
-        let readable = self.python.readable();
+        let (title, readable) = (language.title(), interpreter.readable());
         for hidden in &self.hidden {
             let hidden = hidden.canonicalize().unwrap_or_else(|_| hidden.clone());
             let shown = readable.iter().find(|path| {
@@ -149,7 +172,7 @@ impl ProcessConfig {
             });
             if let Some(shown) = shown {
                 return Err(format!(
-                    "functions can read {}, where Python's modules lie, and {} is in it; move one of \
+                    "functions can read {}, where {title}'s modules lie, and {} is in it; move one of \
                      them",
                     shown.display(),
                     hidden.display()
@@ -158,13 +181,19 @@ impl ProcessConfig {
         }
         if let Some(shown) = readable.iter().find(|path| path.starts_with(SCRATCH_ALIAS)) {
             return Err(format!(
-                "{} is needed to run Python and lies below {SCRATCH_ALIAS}, which is where functions \
+                "{} is needed to run {title} and lies below {SCRATCH_ALIAS}, which is where functions \
                  have their own files; install the interpreter or virtual environment elsewhere",
                 shown.display()
             ));
         }
+        // A host that forks its workers starts no program for them.
+        let programs = match language {
+            Language::Python => Vec::new(),
+            Language::Node => node::programs(&interpreter.program),
+        };
         Ok(Some(Sandbox {
             readable,
+            programs,
             threads: limits::WORKER_THREADS,
             scratch_bytes: limits::SCRATCH_BYTES,
         }))
@@ -216,42 +245,7 @@ impl Interpreter {
     /// # Errors
     /// [`DiscoverError`].
     pub fn find(program: &Path) -> Result<Self, DiscoverError> {
-        let answer = Command::new(program)
-            .args(["-I", "-c", QUESTION])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| DiscoverError::Missing {
-                program: program.to_owned(),
-                source,
-            })?;
-        let parsed = serde_json::from_slice::<((u32, u32), PathBuf, Vec<PathBuf>)>(&answer.stdout);
-        let Some((version, path, library)) = parsed.ok().filter(|(_, path, _)| path.is_absolute())
-        else {
-            let text = String::from_utf8_lossy(&answer.stdout);
-            let shown = if text.trim().is_empty() {
-                String::from_utf8_lossy(&answer.stderr)
-            } else {
-                text
-            };
-            return Err(DiscoverError::Strange {
-                program: program.to_owned(),
-                answer: tollgate_core::text::prefix(shown.trim(), 300).to_owned(),
-            });
-        };
-        if version < PYTHON_MIN {
-            let found = format!("{}.{}", version.0, version.1);
-            return Err(DiscoverError::TooOld {
-                program: program.to_owned(),
-                found,
-            });
-        }
-        Ok(Self {
-            program: path,
-            library: library
-                .into_iter()
-                .filter(|path| path.is_absolute() && path.exists())
-                .collect(),
-        })
+        question(program, &["-I", "-c", QUESTION], "Python", PYTHON_MIN)
     }
 
     /// Everything that has to be readable, sorted, so that a folder comes before what is in it.
@@ -263,4 +257,52 @@ impl Interpreter {
         paths.dedup();
         paths
     }
+}
+
+/// Asks `program` for its version, its own path, and where its files lie.
+pub(super) fn question(
+    program: &Path,
+    asked: &[&str],
+    title: &'static str,
+    least: (u32, u32),
+) -> Result<Interpreter, DiscoverError> {
+    let needs = format!("{title} {}.{}", least.0, least.1);
+    let answer = Command::new(program)
+        .args(asked)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| DiscoverError::Missing {
+            program: program.to_owned(),
+            needs: needs.clone(),
+            source,
+        })?;
+    let parsed = serde_json::from_slice::<((u32, u32), PathBuf, Vec<PathBuf>)>(&answer.stdout);
+    let Some((version, path, library)) = parsed.ok().filter(|(_, path, _)| path.is_absolute())
+    else {
+        let text = String::from_utf8_lossy(&answer.stdout);
+        let shown = if text.trim().is_empty() {
+            String::from_utf8_lossy(&answer.stderr)
+        } else {
+            text
+        };
+        return Err(DiscoverError::Strange {
+            program: program.to_owned(),
+            title,
+            answer: tollgate_core::text::prefix(shown.trim(), 300).to_owned(),
+        });
+    };
+    if version < least {
+        return Err(DiscoverError::TooOld {
+            program: program.to_owned(),
+            found: format!("{title} {}.{}", version.0, version.1),
+            needs,
+        });
+    }
+    Ok(Interpreter {
+        program: path,
+        library: library
+            .into_iter()
+            .filter(|path| path.is_absolute() && path.exists())
+            .collect(),
+    })
 }

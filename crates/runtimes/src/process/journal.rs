@@ -9,6 +9,7 @@ use super::protocol::{WireLine, timestamp};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 use tollgate_core::invocations::LogLine;
 use tollgate_core::{limits, text};
 
@@ -25,10 +26,15 @@ const NATIVE_BYTES: usize = limits::LOG_BYTES;
 /// Names and levels of the lines from descriptors 1 and 2.
 const STREAMS: [(&str, &str); 2] = [("stdout", "INFO"), ("stderr", "ERROR")];
 
-/// The memory, at the server's end.
-pub(super) struct Journal {
+/// The memory, at the server's end. Until a worker's host has handed it out it is empty.
+#[derive(Default)]
+pub(super) struct Journal(OnceLock<Parts>);
+
+struct Parts {
     lines: OwnedFd,
     native: [OwnedFd; 2],
+    /// Its host goes on where it has taken over, and leaves zeros behind.
+    goes_on: bool,
 }
 
 impl Journal {
@@ -37,13 +43,26 @@ impl Journal {
     /// # Errors
     /// When the kernel gives none.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self {
+        let parts = Parts {
             lines: memory("tollgate-journal", JOURNAL_BYTES)?,
             native: [
                 memory("tollgate-stdout", NATIVE_BYTES)?,
                 memory("tollgate-stderr", NATIVE_BYTES)?,
             ],
-        })
+            goes_on: false,
+        };
+        Ok(Self(OnceLock::from(parts)))
+    }
+
+    /// Takes what a worker's host has made and handed out: the descriptors of [`Self::descriptors`].
+    pub(super) fn fill(&self, descriptors: [OwnedFd; 3]) {
+        let [lines, out, err] = descriptors;
+        // It is handed out once.
+        let _ = self.0.set(Parts {
+            lines,
+            native: [out, err],
+            goes_on: true,
+        });
     }
 
     /// What the worker gets of it, in the order that its host expects.
@@ -51,16 +70,20 @@ impl Journal {
     /// # Errors
     /// When there are no descriptors left.
     pub(super) fn descriptors(&self) -> io::Result<[OwnedFd; 3]> {
-        let [out, err] = &self.native;
-        Ok([self.lines.try_clone()?, out.try_clone()?, err.try_clone()?])
+        let parts = self.0.get().ok_or(io::ErrorKind::NotFound)?;
+        let [out, err] = &parts.native;
+        Ok([parts.lines.try_clone()?, out.try_clone()?, err.try_clone()?])
     }
 
     /// The log lines of a call that got no answer: the newest, and a note where some were cut.
     pub(super) fn read(&self) -> Vec<LogLine> {
-        let bytes = read(&self.lines, JOURNAL_BYTES);
+        let Some(parts) = self.0.get() else {
+            return Vec::new();
+        };
+        let bytes = read(&parts.lines, JOURNAL_BYTES);
         let mut lines = lines_of(&bytes);
-        for (fd, (logger, level)) in self.native.iter().zip(STREAMS) {
-            lines.extend(native_lines(fd, logger, level));
+        for (fd, (logger, level)) in parts.native.iter().zip(STREAMS) {
+            lines.extend(native_lines(fd, logger, level, parts.goes_on));
         }
         newest(lines)
     }
@@ -70,8 +93,8 @@ impl Journal {
     /// Log lines that were written after so many bytes of them, and how many bytes there are now. What
     /// was written faster than it is looked at is left out.
     pub(super) fn since(&self, told: u64) -> (Vec<LogLine>, u64) {
-        let bytes = read(&self.lines, LINES_BYTES);
-        let Some(ring) = Ring::read(&bytes) else {
+        let bytes = self.0.get().map(|parts| read(&parts.lines, LINES_BYTES));
+        let Some(ring) = bytes.and_then(|bytes| Ring::read(&bytes)) else {
             return (Vec::new(), 0);
         };
         // Fewer than before: another call has begun, or somebody forged them.
@@ -145,7 +168,7 @@ fn lines_of(journal: &[u8]) -> Vec<LogLine> {
 }
 
 /// What native code wrote and the host had not taken over.
-fn native_lines(memory: &OwnedFd, logger: &str, level: &str) -> Vec<LogLine> {
+fn native_lines(memory: &OwnedFd, logger: &str, level: &str, goes_on: bool) -> Vec<LogLine> {
     let Ok(status) = rustix::fs::fstat(memory) else {
         return Vec::new();
     };
@@ -160,6 +183,10 @@ fn native_lines(memory: &OwnedFd, logger: &str, level: &str) -> Vec<LogLine> {
     let mut written = bytes[..end.map_or(0, |last| last + 1)].to_vec();
     written.dedup_by(|next, before| *next == 0 && *before == 0);
     let written = String::from_utf8_lossy(&written);
+    let written = match goes_on {
+        true => written.trim_start_matches('\0'),
+        false => &written,
+    };
     let mut lines: Vec<_> = written
         .lines()
         .map(|line| LogLine {

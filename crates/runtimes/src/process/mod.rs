@@ -1,4 +1,4 @@
-//! Functions in Python processes: the runtime itself, over pool, worker, zygote and launcher.
+//! Functions in processes of their own: the runtime itself, over pool, worker, zygote and launcher.
 //!
 //! Must never run or even parse user code in this process: a syntax check happens in a process
 //! that is thrown away.
@@ -10,7 +10,9 @@ mod files;
 mod frames;
 mod groups;
 mod journal;
+mod language;
 mod launcher;
+mod node;
 mod pool;
 mod protocol;
 mod rest;
@@ -21,6 +23,7 @@ mod worker;
 mod zygote;
 
 pub use config::{DiscoverError, Interpreter, ProcessConfig};
+pub use language::Language;
 pub use launcher::{LAUNCH_ARG, LauncherSpec, launch_if_asked, launcher_main};
 
 use self::pool::{Lease, Pool, Refused, Unbegun};
@@ -52,10 +55,10 @@ const WARM_WAIT: Duration = Duration::from_secs(5);
 /// Checks at the same time; each is a process.
 const CHECKS_AT_ONCE: usize = 2;
 
-/// Runs Python functions in worker processes.
+/// Runs functions in worker processes.
 ///
 /// Dropping it ends all processes in the background; [`Self::shutdown`] waits for that.
-pub struct PythonRuntime {
+pub struct ProcessRuntime {
     pool: Arc<Pool>,
     outbound: Option<Outbound>,
     clock: Arc<dyn Clock>,
@@ -68,7 +71,7 @@ pub struct PythonRuntime {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// It was started outside a tokio runtime.
-    #[error("the Python runtime must be started inside a tokio runtime")]
+    #[error("the runtime must be started inside a tokio runtime")]
     NoRuntime(#[from] tokio::runtime::TryCurrentError),
     /// The folder in which functions run cannot be made.
     #[error("cannot create the scratch folder {}: {source}", path.display())]
@@ -80,11 +83,11 @@ pub enum StartError {
     },
 }
 
-impl PythonRuntime {
+impl ProcessRuntime {
     /// Starts the runtime. Its first process starts in the background.
     ///
     /// # Errors
-    /// [`StartError`]. A Python that does not start shows in [`Runtime::health`].
+    /// [`StartError`]. An interpreter that does not start shows in [`Runtime::health`].
     pub fn start(config: ProcessConfig, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let runtime = Handle::try_current()?;
         std::fs::create_dir_all(&config.scratch_dir).map_err(|source| StartError::Scratch {
@@ -95,10 +98,12 @@ impl PythonRuntime {
         let warm_limit = config.load + WARM_WAIT;
         let outbound = config.outbound.clone();
         let pool = Pool::new(config, Arc::clone(&clock), runtime.clone());
-        let warming = Arc::clone(&pool);
-        // Its outcome is kept for `health`.
-        let warm = async move { drop(warming.keeper().ready().await) };
-        pool.supervisor().spawn_passing("warming", warm);
+        // Its outcome is kept for `health`. Another language's begins when it is wanted.
+        if let Ok(keeper) = pool.keeper(Language::Python) {
+            let warming = Arc::clone(keeper);
+            let warm = async move { drop(warming.ready().await) };
+            pool.supervisor().spawn_passing("warming", warm);
+        }
         Ok(Arc::new(Self {
             pool,
             outbound,
@@ -114,12 +119,12 @@ impl PythonRuntime {
         self.pool.close().await;
     }
 
-    /// Waits until the Python host runs, and tells how function code is confined.
+    /// Waits until a host of this language runs, and tells how function code is confined.
     ///
     /// # Errors
     /// Why it cannot start, for the operator.
-    pub async fn ready(&self) -> Result<Confinement, String> {
-        self.pool.keeper().ready().await
+    pub async fn ready(&self, language: Language) -> Result<Confinement, String> {
+        self.pool.keeper(language)?.ready().await
     }
 
     /// Runs `call` on `lease`'s worker for at most `allotted`.
@@ -150,6 +155,8 @@ impl PythonRuntime {
                     return RunReport::failed(crash(None, "during the run", FailureKind::Crashed));
                 };
                 let exit = worker.ended().await;
+                let mut logs = worker.journal().read();
+                let exit = node::heap_is_full(exit, &mut logs);
                 tracing::debug!(worker.id = worker.id, %error, ?exit, "worker.broken");
                 let failure = match exit {
                     Some(Exit::Signal(9)) if broke_protocol => Failure::new(
@@ -163,7 +170,7 @@ impl PythonRuntime {
                 };
                 RunReport {
                     result: Err(failure),
-                    logs: worker.journal().read(),
+                    logs,
                     worker: name,
                 }
             }
@@ -186,7 +193,7 @@ impl PythonRuntime {
     /// One host after the other is asked.
     async fn checked(
         &self,
-        site: SiteId,
+        whose: (SiteId, Language),
         code: &str,
         function: &str,
     ) -> Result<Checked, CheckError> {
@@ -203,7 +210,7 @@ impl PythonRuntime {
         let mut asked = 0;
         loop {
             asked += 1;
-            let lost = match self.checked_once(site, code, function).await {
+            let lost = match self.checked_once(whose, code, function).await {
                 Ok(checked) => return Ok(checked),
                 Err(Unbegun::Lost(reason)) => reason,
                 Err(Unbegun::NoHost(reason) | Unbegun::Ended(Some(Exit::NotStarted(reason)))) => {
@@ -223,7 +230,7 @@ impl PythonRuntime {
 
     async fn checked_once(
         &self,
-        site: SiteId,
+        whose: (SiteId, Language),
         code: &str,
         function: &str,
     ) -> Result<Checked, Unbegun> {
@@ -233,7 +240,7 @@ impl PythonRuntime {
             memory_mb: limits::MEMORY_MB_DEFAULT,
             reserve_mb: limits::WORKER_RESERVE_BYTES >> 20,
         };
-        let mut worker = self.pool.checker(site, &first).await?;
+        let mut worker = self.pool.checker(whose, &first).await?;
         let wrong = |message: String| Checked {
             message: Some(message),
             ..Checked::default()
@@ -256,7 +263,7 @@ impl PythonRuntime {
     }
 }
 
-impl Drop for PythonRuntime {
+impl Drop for ProcessRuntime {
     fn drop(&mut self) {
         self.pool.abandon();
     }
@@ -311,7 +318,7 @@ fn crash(exit: Option<&Exit>, when: &str, kind: FailureKind) -> Failure {
         Some(Exit::ZygoteGone) => {
             // The server's fault, which uses no attempt of a queued run.
             let message = format!(
-                "The Python host ended {when}, and the worker with it; the function may have run in part"
+                "The host ended {when}, and the worker with it; the function may have run in part"
             );
             return Failure::new(FailureKind::Unavailable, message);
         }
@@ -353,7 +360,7 @@ fn too_long(executable: &Executable, allotted: Duration) -> Failure {
 }
 
 #[async_trait]
-impl Runtime for PythonRuntime {
+impl Runtime for ProcessRuntime {
     fn attach(&self, loading: Arc<dyn Loading>) {
         self.pool.attach(loading);
     }
@@ -396,7 +403,10 @@ impl Runtime for PythonRuntime {
         source: &Source,
         _: &EgressHosts,
     ) -> Result<(), CheckError> {
-        let Source::App { code, .. } = source else {
+        let Source::App {
+            code, environment, ..
+        } = source
+        else {
             return Ok(());
         };
         let function = Entry::of(source, &[]).function();
@@ -415,7 +425,9 @@ impl Runtime for PythonRuntime {
             message,
             line,
             column,
-        } = self.checked(site, code, function).await?;
+        } = self
+            .checked((site, Language::of(*environment)), code, function)
+            .await?;
         match message {
             None => Ok(()),
             Some(message) => Err(CodeError {
@@ -448,10 +460,18 @@ impl Runtime for PythonRuntime {
     }
 
     fn health(&self) -> Result<String, String> {
-        self.pool.keeper().health()
+        let mut told = Vec::new();
+        for keeper in self.pool.keepers() {
+            told.push(match (keeper.language(), keeper.health()) {
+                // It may be one that nobody wants.
+                (Language::Node, Err(reason)) => format!("no Node: {reason}"),
+                (_, health) => health?,
+            });
+        }
+        Ok(told.join("; "))
     }
 
     fn confinement(&self) -> Option<Confinement> {
-        self.pool.keeper().confinement()
+        self.pool.keepers().iter().find_map(|it| it.confinement())
     }
 }

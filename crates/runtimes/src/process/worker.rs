@@ -11,7 +11,7 @@ use super::frames::{
 use super::journal::Journal;
 use super::protocol::{CallFrame, Checked, First, Fitness, HostAnswer, HostRefusal, Incoming, Op};
 use super::rest::Body;
-use super::zygote::{Exit, ExitWatch, Zygote};
+use super::zygote::{Ends, Exit, ExitWatch, Zygote};
 use crate::outbound::reply::Written;
 use crate::outbound::{Outbound, egress};
 use futures_util::StreamExt as _;
@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 use tollgate_core::functions::Executable;
 use tollgate_core::invocations::LogLine;
 use tollgate_core::json::JsonText;
@@ -47,7 +48,9 @@ pub(super) struct Worker {
     pub(super) id: u64,
     pub(super) exit: ExitWatch,
     pub(super) zygote: Zygote,
-    stream: UnixStream,
+    /// None until its host has handed it out.
+    stream: Option<UnixStream>,
+    handed: Option<oneshot::Receiver<[OwnedFd; 4]>>,
     journal: Arc<Journal>,
     body: Arc<Body>,
     incoming: Box<Inbox>,
@@ -74,20 +77,30 @@ impl Worker {
     /// Asks `zygote` for a process with this much memory. It is usable after [`Self::begin`] and
     /// [`Self::load`].
     pub(super) fn start(zygote: Zygote, id: u64, memory_mb: u32) -> io::Result<Self> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let stream = UnixStream::from_std(ours)?;
-        let journal = Arc::new(Journal::new()?);
         let body = Arc::new(Body::new(memory_mb, Arc::clone(zygote.weight())));
-        let [lines, out, err] = journal.descriptors()?;
-        let descriptors = [OwnedFd::from(theirs), lines, out, err];
-        let exit = zygote.spawn(id, memory_mb, descriptors, Arc::clone(&body));
+        let (stream, handed, journal, ends) = if zygote.language().hands_out() {
+            let (ends, handed) = oneshot::channel();
+            (
+                None,
+                Some(handed),
+                Journal::default(),
+                Ends::HandedOut(ends),
+            )
+        } else {
+            let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+            let journal = Journal::new()?;
+            let [lines, out, err] = journal.descriptors()?;
+            let ends = Ends::Made([OwnedFd::from(theirs), lines, out, err]);
+            (Some(stream_of(ours)?), None, journal, ends)
+        };
+        let exit = zygote.spawn(id, memory_mb, ends, Arc::clone(&body));
         Ok(Self {
             id,
             exit,
             zygote,
             stream,
-            journal,
+            handed,
+            journal: Arc::new(journal),
             body,
             incoming: Box::default(),
             outgoing: Vec::new(),
@@ -96,18 +109,25 @@ impl Worker {
 
     /// Name for people.
     pub(super) fn name(&self) -> String {
-        format!("python-{}", self.id)
+        format!("{}-{}", self.zygote.language().word(), self.id)
     }
 
     /// Sends the code, with the files around it, and waits until the process has it: what takes time from then on is the
     /// code. Dropped midway, it leaves a worker that nobody may use.
     pub(super) async fn begin(&mut self, first: &First<'_>, files: &[u8]) -> io::Result<()> {
+        if let Some(handed) = self.handed.take() {
+            let handed = handed.await.map_err(|_| io::ErrorKind::UnexpectedEof)?;
+            let [stream, lines, out, err] = handed;
+            self.stream = Some(stream_of(stream.into())?);
+            self.journal.fill([lines, out, err]);
+        }
         write_frame(&mut self.outgoing, first)?;
-        self.stream.write_all(&self.outgoing).await?;
-        self.stream.write_all(files).await?;
+        let stream = connected(&mut self.stream)?;
+        stream.write_all(&self.outgoing).await?;
+        stream.write_all(files).await?;
         self.outgoing = Vec::new();
         let admit = reading(&self.zygote.rooms().frames);
-        let frame = read_frame(&mut self.stream, &mut self.incoming, &admit).await?;
+        let frame = read_frame(stream, &mut self.incoming, &admit).await?;
         match parse::<Incoming<'_>>(frame.body)?.op {
             Op::Begun => Ok(()),
             _ => Err(invalid("no sign of a beginning")),
@@ -164,7 +184,8 @@ impl Worker {
     /// Waits for the verdict on code that was sent to be checked, after which the worker ends.
     pub(super) async fn check(&mut self) -> io::Result<Checked> {
         let admit = reading(&self.zygote.rooms().frames);
-        let frame = read_frame(&mut self.stream, &mut self.incoming, &admit).await?;
+        let stream = connected(&mut self.stream)?;
+        let frame = read_frame(stream, &mut self.incoming, &admit).await?;
         parse(frame.body)
     }
 
@@ -238,7 +259,7 @@ impl Worker {
         ask: impl Fn(String, Box<RawValue>, Option<Held>) -> Asked<'a>,
         admit: &Admit<'_>,
     ) -> io::Result<()> {
-        let (mut reader, mut writer) = self.stream.split();
+        let (mut reader, mut writer) = connected(&mut self.stream)?.split();
         let mut outgoing = std::mem::take(&mut self.outgoing);
         writer.write_all(&outgoing).await?;
         // It has them now, and the call may take long.
@@ -306,8 +327,8 @@ impl Worker {
     /// Whether it is silent and connected, as an idle worker has to be.
     pub(super) fn is_quiet(&self) -> bool {
         // Without news from the kernel this costs no system call.
-        let news = self.stream.try_read(&mut [0]);
-        matches!(news, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let news = self.stream.as_ref().map(|stream| stream.try_read(&mut [0]));
+        matches!(news, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Where the log lines of a call stand that gets no answer. Outlives the worker.
@@ -332,6 +353,17 @@ impl Drop for Worker {
             self.zygote.kill(self.id);
         }
     }
+}
+
+/// The server's end of a worker's socket.
+fn stream_of(ours: std::os::unix::net::UnixStream) -> io::Result<UnixStream> {
+    ours.set_nonblocking(true)?;
+    UnixStream::from_std(ours)
+}
+
+fn connected(stream: &mut Option<UnixStream>) -> io::Result<&mut UnixStream> {
+    let stream = stream.as_mut();
+    stream.ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
 /// Gives back what a large frame took up.

@@ -49,7 +49,7 @@ fn python_with_libraries() -> Option<Python> {
 }
 
 /// Answers with what it was asked, and leads elsewhere where it is asked to.
-async fn server() -> MockServer {
+pub(crate) async fn server() -> MockServer {
     let server = MockServer::start().await;
     let echo = |request: &Request| {
         let headers: serde_json::Map<_, _> = request

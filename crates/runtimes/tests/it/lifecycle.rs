@@ -108,7 +108,7 @@ async fn a_host_that_does_not_answer_is_replaced_and_nobody_is_told() {
 async fn that_no_host_answers_is_not_the_codes_fault() {
     let folder = tempfile::tempdir().unwrap();
     let mute = folder.path().join("python");
-    let script = "#!/bin/sh\nprintf '{\"op\":\"ready\",\"python\":\"3\"}' >&0\nexec sleep 600\n";
+    let script = "#!/bin/sh\nprintf '{\"op\":\"ready\",\"version\":\"3\"}' >&0\nexec sleep 600\n";
     std::fs::write(&mute, script).unwrap();
     std::fs::set_permissions(&mute, Permissions::from_mode(0o755)).unwrap();
     let Some(python) = python_with(|config| {

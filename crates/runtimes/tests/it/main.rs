@@ -8,6 +8,7 @@ mod fit;
 mod hardening;
 mod libraries;
 mod lifecycle;
+mod node;
 mod poll;
 mod pool;
 mod processes;

@@ -38,6 +38,13 @@ impl Process {
         Self::read(self.pid).is_some_and(|now| now.started == self.started)
     }
 
+    /// Whether it gets no time.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let rest = stat.rsplit_once(") ").map(|it| it.1);
+        rest.is_some_and(|it| it.starts_with('T'))
+    }
+
     /// Its scratch folder, seen from here.
     pub(crate) fn scratch(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/cwd", self.pid))

@@ -20,7 +20,7 @@ use tollgate_core::ports::runtime::{
 use tollgate_core::tasks::Failure;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_core::users::events::PRE_USER_CREATE;
-use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig, PythonRuntime};
+use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig, ProcessRuntime};
 
 /// The site of every function here that is not told otherwise.
 pub(crate) const SITE: SiteId = SiteId(7);
@@ -29,7 +29,7 @@ static NEXT: AtomicI64 = AtomicI64::new(1);
 
 /// A runtime with its own zygote and scratch folder.
 pub(crate) struct Python {
-    pub(crate) runtime: Arc<PythonRuntime>,
+    pub(crate) runtime: Arc<ProcessRuntime>,
     pub(crate) clock: Arc<dyn Clock>,
     _scratch: tempfile::TempDir,
 }
@@ -58,13 +58,39 @@ pub(crate) fn config(scratch: &Path) -> Option<ProcessConfig> {
     ))
 }
 
+/// The machine's Node; none, loudly, where there is none.
+pub(crate) fn node_interpreter() -> Option<Interpreter> {
+    static FOUND: OnceLock<Option<Interpreter>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| match Interpreter::find_node("node".as_ref()) {
+        Ok(node) => Some(node),
+        Err(error) => {
+            skipped(&format!("node not found: {error}"));
+            None
+        }
+    });
+    found.clone()
+}
+
+/// A runtime that runs Node too, with settings changed by `change`.
+pub(crate) fn node_with(change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
+    let node = node_interpreter()?;
+    python_with(|config| {
+        config.node = Ok(node);
+        change(config);
+    })
+}
+
+pub(crate) fn node() -> Option<Python> {
+    node_with(|_| {})
+}
+
 /// A runtime with settings changed by `change`.
 pub(crate) fn python_with(change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
     let scratch = tempfile::tempdir().unwrap();
     let mut config = config(scratch.path())?;
     change(&mut config);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let runtime = PythonRuntime::start(config, Arc::clone(&clock)).unwrap();
+    let runtime = ProcessRuntime::start(config, Arc::clone(&clock)).unwrap();
     Some(Python {
         runtime,
         clock,
@@ -148,6 +174,22 @@ pub(crate) fn function(code: &str) -> Arc<Executable> {
 
 pub(crate) fn function_with(code: &str, options: FunctionOptions) -> Arc<Executable> {
     let source = Source::single(Environment::Python, code);
+    Arc::new(Executable {
+        options,
+        ..executable("probe", source)
+    })
+}
+
+/// A new function in Node.
+pub(crate) fn node_function(code: &str) -> Arc<Executable> {
+    node_function_with(code, FunctionOptions::default())
+}
+
+pub(crate) fn node_function_with(code: &str, options: FunctionOptions) -> Arc<Executable> {
+    let source = Source::App {
+        environment: Environment::Node,
+        code: code.into(),
+    };
     Arc::new(Executable {
         options,
         ..executable("probe", source)

@@ -287,7 +287,7 @@ async fn a_wrong_kind_of_file_is_named_without_a_server() {
     std::fs::write(folder.path().join("utf16.py"), b"\xff\xfed\0e\0f\0").unwrap();
     std::fs::write(folder.path().join("program.py"), b"\x7fELF\0\0\0\x01").unwrap();
     for (file, says) in [
-        ("page.html", "is no Python file"),
+        ("page.html", "is neither Python nor JavaScript"),
         ("empty.py", "is empty"),
         ("package", "is a folder"),
         ("utf16.py", "UTF-16"),

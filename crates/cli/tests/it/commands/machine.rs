@@ -26,7 +26,14 @@ async fn the_doctor_looks_at_everything() {
         .iter()
         .map(|it| it["what"].clone())
         .collect();
-    let all = ["python", "database", "names", "isolation", "outbound"];
+    let all = [
+        "python",
+        "node",
+        "database",
+        "names",
+        "isolation",
+        "outbound",
+    ];
     assert_eq!(what, all);
     assert!(!folder.data().exists(), "looking made a data folder");
     let private = [("TOLLGATE_OUTBOUND__ALLOW_PRIVATE", "true")];

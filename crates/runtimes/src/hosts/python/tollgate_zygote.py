@@ -84,7 +84,7 @@ class Zygote:
         self.stopping = True
 
     def serve(self):
-        self.tell({"op": "ready", "pid": self.pid, "python": sys.version.split()[0]})
+        self.tell({"op": "ready", "pid": self.pid, "version": sys.version.split()[0]})
         while not self.stopping:
             ready = self.selector.select(SPARE_DELAY if self.spare_wanted else None)
             if not ready and self.spare_wanted:

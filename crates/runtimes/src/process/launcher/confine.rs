@@ -6,8 +6,12 @@
 
 use super::host::{Calls, Script, Walls as HostWalls};
 use super::namespaces::{self, OWN, SCRATCH};
-use super::{Failed, Plan, Sandbox, Step as _, Word, host, landlock, seccomp, steps};
+use super::{
+    Failed, Plan, Sandbox, Step as _, Word, host, landlock, newborn, node, nursery, seccomp, steps,
+};
+use crate::process::language::Language;
 use rustix::io::FdFlags;
+use seccompiler::BpfProgram;
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io;
@@ -76,34 +80,72 @@ pub(super) fn follow(plan: &Plan, sandbox: &Sandbox) -> Result<Infallible, Faile
     steps::thread_stacks().step("resource_limits")?;
     steps::process_limit(plan, outside).step("process_limit")?;
     std::env::set_current_dir("/").step("folder")?;
-    let rules = file_rules(&sandbox.readable, &ground.scratch).required("landlock")?;
+    let rules = landlock::rules(&files(sandbox, &ground.scratch)).required("landlock")?;
     if landlock::version() < landlock::SIGNALS_SINCE {
         let reason = "needs Landlock ABI 6 (Linux 6.12)";
         walls.lacks(Wall::Signals, reason);
     }
     landlock::restrict_host().required("landlock")?;
-    let told = told(sandbox, &ground, &proc, &rules).required("seccomp")?;
-    script.write(Some(&told)).step("script")?;
-    for kept in [proc.as_fd(), rules.as_fd()] {
-        rustix::io::fcntl_setfd(kept, FdFlags::empty()).step("descriptors")?;
-    }
     let own = ground.own_scratch.then(|| ground.scratch.join(OWN));
-    Word::Walls {
+    let word = Word::Walls {
         walls: &walls,
         scratch: own.as_deref(),
+    };
+    match plan.language {
+        Language::Python => {
+            let told = told(sandbox, &ground, &proc, &rules).required("seccomp")?;
+            script.write(&host::told(Some(&told))).step("script")?;
+            for kept in [proc.as_fd(), rules.as_fd()] {
+                rustix::io::fcntl_setfd(kept, FdFlags::empty()).step("descriptors")?;
+            }
+            word.say();
+            filter(seccomp::host())?;
+            Err(not_run(plan, host::exec(plan), identity)).step("exec")
+        }
+        Language::Node => {
+            script.write(&node::MODULES).step("script")?;
+            word.say();
+            filter(seccomp::nursery())?;
+            let walls = walls_of_worker(sandbox, &ground, proc, rules);
+            nursery::serve(plan, script, Some(walls))
+        }
     }
-    .say();
-    for program in seccomp::host().required("seccomp")? {
+}
+
+/// The last wall of a host.
+fn filter(programs: io::Result<[BpfProgram; 3]>) -> Result<(), Failed> {
+    for program in programs.required("seccomp")? {
         seccompiler::apply_filter(&program)
             .map_err(io::Error::other)
             .required("seccomp")?;
     }
-    Err(not_run(plan, host::exec(plan), identity)).step("exec")
+    Ok(())
+}
+
+/// What the nursery puts up around each worker.
+fn walls_of_worker(
+    sandbox: &Sandbox,
+    ground: &Ground,
+    proc: OwnedFd,
+    rules: OwnedFd,
+) -> newborn::Walls {
+    newborn::Walls {
+        proc,
+        rules,
+        alone: ground.alone(),
+        scratch: ground.scratch.clone(),
+        own: ground.own_scratch.then_some(newborn::Own {
+            scratch_bytes: sandbox.scratch_bytes,
+            threads: sandbox.threads,
+        }),
+        readable: sandbox.readable.clone(),
+        programs: sandbox.programs.clone(),
+    }
 }
 
 /// Why the interpreter does not run, with what to do about the usual reason.
 fn not_run(plan: &Plan, error: io::Error, identity: Identity) -> io::Error {
-    let python = plan.python.display();
+    let program = plan.program.display();
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied if identity.was_root => format!(
             "; the user {} that functions run as must be able to read it and its folders",
@@ -111,7 +153,7 @@ fn not_run(plan: &Plan, error: io::Error, identity: Identity) -> io::Error {
         ),
         _ => String::new(),
     };
-    io::Error::other(format!("{python}: {error}{hint}"))
+    io::Error::other(format!("{program}: {error}{hint}"))
 }
 
 /// What no level does without.
@@ -235,13 +277,10 @@ fn folder_for_scratch(plan: &Plan, identity: Identity) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn file_rules(readable: &[PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
-    landlock::rules(&files(readable, scratch))
-}
-
-const fn files<'a>(readable: &'a [PathBuf], scratch: &'a Path) -> landlock::Files<'a> {
+fn files<'a>(sandbox: &'a Sandbox, scratch: &'a Path) -> landlock::Files<'a> {
     landlock::Files {
-        readable,
+        readable: &sandbox.readable,
+        programs: &sandbox.programs,
         devices: DEVICES,
         scratch,
     }
@@ -277,10 +316,7 @@ fn told(
         own_folder: if ground.own_scratch {
             None
         } else {
-            Some(landlock::own_folder(&files(
-                &sandbox.readable,
-                &ground.scratch,
-            )))
+            Some(landlock::own_folder(&files(sandbox, &ground.scratch)))
         },
         calls: Calls {
             capset: libc::SYS_capset,

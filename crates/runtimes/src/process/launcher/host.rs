@@ -7,7 +7,7 @@ use super::landlock::OwnFolder;
 use rustix::fs::MemfdFlags;
 use serde::Serialize;
 use std::io::{self, Write as _};
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -104,18 +104,28 @@ impl Script {
         Ok(Self(std::fs::File::from(file)))
     }
 
-    pub(super) fn write(&mut self, walls: Option<&Walls>) -> io::Result<()> {
+    /// Writes what the host reads.
+    pub(super) fn write(&mut self, content: &impl Serialize) -> io::Result<()> {
         use std::io::Seek as _;
-        self.0.write_all(&serde_json::to_vec(&(HOST, walls))?)?;
+        self.0.write_all(&serde_json::to_vec(content)?)?;
         self.0.rewind()
     }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The Python host and what it has to know.
+pub(super) fn told(walls: Option<&Walls>) -> impl Serialize + '_ {
+    (HOST, walls)
 }
 
 /// Replaces this process by the interpreter. Returns only if that fails.
 pub(super) fn exec(plan: &Plan) -> io::Error {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(NUMERIC_THREADS).to_string();
-    Command::new(&plan.python)
+    Command::new(&plan.program)
         // Isolated from environment and user packages, unbuffered, no byte code written.
         .args([
             "-I",

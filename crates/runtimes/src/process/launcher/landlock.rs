@@ -10,7 +10,7 @@ use landlock::{
 };
 use serde::Serialize;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// The newest interface whose rights are all known here; an older kernel enforces what it knows.
@@ -24,6 +24,8 @@ pub(super) const SIGNALS_SINCE: i32 = 6;
 pub(super) struct Files<'a> {
     /// Read, with everything below.
     pub(super) readable: &'a [PathBuf],
+    /// Run.
+    pub(super) programs: &'a [PathBuf],
     /// Devices that may be read and written.
     pub(super) devices: &'a [&'static str],
     /// Everything but running programs.
@@ -62,6 +64,9 @@ pub(super) fn rules(files: &Files<'_>) -> io::Result<OwnedFd> {
     for path in files.readable {
         made = allow(made, path, READ)?;
     }
+    for path in files.programs {
+        made = allow(made, path, AccessFs::ReadFile | AccessFs::Execute)?;
+    }
     for path in files.devices {
         made = allow(
             made,
@@ -96,7 +101,10 @@ pub(super) fn own_folder(files: &Files<'_>) -> OwnFolder {
     let readable = files.readable.iter().map(|path| (path.as_path(), READ));
     let devices = files.devices.iter();
     let devices = devices.map(|path| (Path::new(path), AccessFs::ReadFile | AccessFs::WriteFile));
-    let shown = readable.chain(devices).filter_map(|(path, access)| {
+    let programs = files.programs.iter();
+    let programs = programs.map(|path| (path.as_path(), AccessFs::ReadFile | AccessFs::Execute));
+    let shown = readable.chain(programs).chain(devices);
+    let shown = shown.filter_map(|(path, access)| {
         let access = suited(path, access)? & known;
         Some((path.to_owned(), access.bits()))
     });
@@ -138,6 +146,20 @@ fn allow(
     rules
         .add_rule(PathBeneath::new(open, access))
         .map_err(other)
+}
+
+/// Binds this process to rules that stand ready.
+///
+/// # Errors
+/// When the kernel refuses.
+#[expect(
+    unsafe_code,
+    reason = "the crate binds only to rules that it has just made"
+)]
+pub(super) fn restrict_self(rules: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the call takes two numbers.
+    let outcome = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
+    super::namespaces::check(libc::c_int::try_from(outcome).unwrap_or(-1))
 }
 
 /// Binds the launcher, and so the zygote, to what does not hinder mounts: no TCP, and no signal or

@@ -1,4 +1,5 @@
-//! The launcher: our own binary, run again, that walls itself in and becomes the interpreter.
+//! The launcher: our own binary, run again, that walls itself in and becomes the interpreter, or the
+//! [`nursery`] that starts interpreters which cannot fork.
 //!
 //! It runs before any thread exists, because what it sets binds a thread or a process for good.
 //! The walls stand in [`confine`]; without them, [`open`] does the rest. It must never run function
@@ -9,10 +10,15 @@ mod confine;
 mod host;
 mod landlock;
 mod namespaces;
+mod newborn;
+mod node;
+mod nursery;
+mod once;
 mod seccomp;
 mod steps;
 
 use super::claim::{self, Claim};
+use super::language::Language;
 use super::scratch;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
@@ -86,8 +92,10 @@ impl LauncherSpec {
 /// What the launcher is to do: the first message on its control socket.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::process) struct Plan {
+    /// What its workers speak.
+    pub(super) language: Language,
     /// The interpreter.
-    pub(super) python: PathBuf,
+    pub(super) program: PathBuf,
     /// Where it runs without walls; with them, where workers have their folders if they can have
     /// none in memory.
     pub(super) scratch_dir: PathBuf,
@@ -108,6 +116,8 @@ pub(in crate::process) struct Plan {
 pub(in crate::process) struct Sandbox {
     /// What the interpreter reads, with everything below.
     pub(super) readable: Vec<PathBuf>,
+    /// What a worker is started from, if it is a program of its own.
+    pub(super) programs: Vec<PathBuf>,
     /// Threads of one worker, its first included.
     pub(super) threads: u64,
     /// Scratch space of one worker, in bytes.
@@ -251,8 +261,16 @@ fn open(plan: &Plan) -> Result<Infallible, Failed> {
     steps::descriptors().step("descriptors")?;
     std::env::set_current_dir(&plan.scratch_dir).step("scratch_dir")?;
     let mut script = host::Script::new().step("script")?;
-    script.write(None).step("script")?;
-    Err(host::exec(plan)).step("exec")
+    match plan.language {
+        Language::Python => {
+            script.write(&host::told(None)).step("script")?;
+            Err(host::exec(plan)).step("exec")
+        }
+        Language::Node => {
+            script.write(&node::MODULES).step("script")?;
+            nursery::serve(plan, script, None)
+        }
+    }
 }
 
 impl Plan {
@@ -287,9 +305,9 @@ impl Plan {
         Claim::make(places)
     }
 
-    /// The plan for `python`, with the engine's limits.
+    /// The plan for `program`, with the engine's limits.
     pub(super) fn new(
-        python: PathBuf,
+        (language, program): (Language, PathBuf),
         scratch_dir: PathBuf,
         claim: &Claim,
         sandbox: Option<Sandbox>,
@@ -297,7 +315,8 @@ impl Plan {
         static COUNT: AtomicU64 = AtomicU64::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
-            python,
+            language,
+            program,
             scratch_dir,
             scratch_name: claim.folder(count),
             open_files: limits::OPEN_FILES,

@@ -158,7 +158,11 @@ pub(super) fn change_root(
     Ok(())
 }
 
-fn mount_memory(target: impl rustix::path::Arg, bytes: u64, mode: u32) -> io::Result<()> {
+pub(super) fn mount_memory(
+    target: impl rustix::path::Arg,
+    bytes: u64,
+    mode: u32,
+) -> io::Result<()> {
     let options = CString::new(format!("size={bytes},nr_inodes=16384,mode=0{mode:o}"))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     // The tree of the interpreter lies on such a file system too, but not in it.

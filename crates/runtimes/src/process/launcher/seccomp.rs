@@ -230,6 +230,18 @@ const HOST: &[libc::c_long] = &[
     libc::SYS_vfork,
 ];
 
+/// What Node does besides when it starts.
+const NODE: &[libc::c_long] = &[libc::SYS_capget, libc::SYS_execve];
+
+/// What the nursery does that a host in Python does not: it makes what its workers share with the server, and
+/// puts up their filters.
+const NURSERY: &[libc::c_long] = &[
+    libc::SYS_capget,
+    libc::SYS_memfd_create,
+    libc::SYS_seccomp,
+    libc::SYS_signalfd4,
+];
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The filters of the host, to be put up in this order.
@@ -237,13 +249,28 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 /// # Errors
 /// When a program cannot be built, which is a mistake in the lists.
 pub(super) fn host() -> io::Result<[BpfProgram; 3]> {
+    // It empties workers' folders, and some of them are closed.
+    let mut rules = unconditional(true);
+    rules.extend(HOST.iter().map(|&call| (call, Vec::new())));
+    with_answers(rules)
+}
+
+/// The filters of the nursery, in the same way.
+///
+/// # Errors
+/// As [`host`].
+pub(super) fn nursery() -> io::Result<[BpfProgram; 3]> {
+    let mut rules = unconditional(true);
+    rules.extend(HOST.iter().chain(NURSERY).map(|&call| (call, Vec::new())));
+    with_answers(rules)
+}
+
+/// A list of what is allowed, after the filters that have answers of their own.
+fn with_answers(rules: Rules) -> io::Result<[BpfProgram; 3]> {
     // With EPERM, Python cannot start threads; this sends it to `clone`.
     let clone3 = answer(&[libc::SYS_clone3], libc::ENOSYS)?;
     // With EPERM, `shutil.copy2` fails; with this it knows that there are none.
     let attributes = answer(ATTRIBUTES, libc::ENOTSUP)?;
-    // It empties workers' folders, and some of them are closed.
-    let mut rules = unconditional(true);
-    rules.extend(HOST.iter().map(|&call| (call, Vec::new())));
     Ok([clone3, attributes, allow_only(rules)?])
 }
 
@@ -263,6 +290,33 @@ pub(super) fn worker(alone: bool) -> io::Result<BpfProgram> {
     rules.extend(conditional()?);
     allow_only(rules)
 }
+
+/// The filter of a Node worker with this process id, which it puts up before it becomes the interpreter: so it lets
+/// it run a program, which another filter permits once ([`super::once`]).
+///
+/// # Errors
+/// As [`host`].
+pub(super) fn node_worker(alone: bool, pid: u32) -> io::Result<BpfProgram> {
+    let mut rules = unconditional(alone);
+    rules.extend(conditional()?);
+    rules.extend(NODE.iter().map(|&call| (call, Vec::new())));
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(
+        libc::SYS_arch_prctl,
+        vec![rule(vec![equal(0, ARCH_SET_FS)?])?],
+    );
+    let mut filter = allow_only(rules)?;
+    for instruction in &mut filter {
+        if instruction.k == OWN_PID {
+            instruction.k = pid;
+        }
+    }
+    Ok(filter)
+}
+
+/// How the first thread is told where its own values lie, from `asm/prctl.h`.
+#[cfg(target_arch = "x86_64")]
+const ARCH_SET_FS: u64 = 0x1002;
 
 /// The program as the kernel reads it.
 pub(super) fn bytes(program: &BpfProgram) -> Vec<u8> {
@@ -428,6 +482,17 @@ mod tests {
     }
 
     #[test]
+    fn a_node_worker_may_do_nothing_that_the_nursery_may_not() {
+        let nursery: Vec<_> = [WORKER, WORKER_OLDER, HOST, NURSERY].concat();
+        for call in NODE.iter().chain(WORKER) {
+            assert!(nursery.contains(call), "{call}");
+        }
+        for call in [libc::SYS_execveat, libc::SYS_io_uring_setup] {
+            assert!(!WORKER.contains(&call) && !NODE.contains(&call));
+        }
+    }
+
+    #[test]
     fn the_pid_to_fill_in_stands_in_its_place_only() {
         let program = bytes(&worker(true).unwrap());
         let blank = OWN_PID.to_ne_bytes();
@@ -443,7 +508,9 @@ mod tests {
     #[test]
     fn the_programs_fit_the_kernel() {
         const MOST: usize = 4096;
-        for program in host().unwrap().iter().chain([&worker(true).unwrap()]) {
+        let workers = [worker(true).unwrap(), node_worker(true, 1).unwrap()];
+        let hosts = [host().unwrap(), nursery().unwrap()].into_iter().flatten();
+        for program in hosts.chain(workers) {
             assert!(program.len() <= MOST, "{}", program.len());
         }
     }

@@ -93,7 +93,7 @@ pub(super) fn threads_of(user: u32) -> u64 {
 }
 
 /// Sets both limits; never raises a hard limit that is already lower.
-fn limit(resource: Resource, wanted: u64) -> io::Result<()> {
+pub(super) fn limit(resource: Resource, wanted: u64) -> io::Result<()> {
     let ceiling = rustix::process::getrlimit(resource)
         .maximum
         .unwrap_or(u64::MAX);

@@ -7,6 +7,7 @@
 use super::Pool;
 use super::ledger::WorkerId;
 use crate::process::EXIT_OUT_OF_MEMORY;
+use crate::process::language::Language;
 use crate::process::protocol::First;
 use crate::process::worker::Worker;
 use crate::process::zygote::Exit;
@@ -41,7 +42,7 @@ impl Unbegun {
     }
 
     fn host_ended() -> Self {
-        Self::Lost("the Python host ended".to_owned())
+        Self::Lost("its host ended".to_owned())
     }
 }
 
@@ -49,11 +50,12 @@ impl Pool {
     /// Orders a process of a site. It has to [`Self::begin`].
     pub(in crate::process) async fn order(
         &self,
-        site: SiteId,
+        (site, language): (SiteId, Language),
         number: WorkerId,
         memory_mb: u32,
     ) -> Result<Worker, Unbegun> {
-        let zygote = self.keeper.get(site).await.map_err(Unbegun::NoHost)?;
+        let keeper = self.keeper(language).map_err(Unbegun::NoHost)?;
+        let zygote = keeper.get(site).await.map_err(Unbegun::NoHost)?;
         let worker = Worker::start(zygote, number, memory_mb);
         worker.map_err(|error| Unbegun::NoHost(error.to_string()))
     }
@@ -118,7 +120,7 @@ async fn put_away(mut worker: Worker) -> Unbegun {
         "a new worker did not begin"
     } else {
         zygote.give_up_on();
-        "the Python host did not answer"
+        "the host did not answer"
     };
     if worker.ended().await.is_none() {
         // It does not even do that.

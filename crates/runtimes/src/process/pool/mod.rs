@@ -21,9 +21,10 @@ use self::growth::{GROWTH, PATIENCE};
 use self::ledger::{Bounds, Full, Key, Ledger};
 use self::load::Load;
 use super::config::ProcessConfig;
+use super::language::Language;
 use super::protocol::First;
 use super::worker::Worker;
-use super::zygote::{self, Keeper};
+use super::zygote::{self, Ground, Keeper};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +71,7 @@ impl StartFailure {
     }
 
     fn closed() -> Self {
-        Self::unavailable("The Python runtime is shutting down")
+        Self::unavailable("The runtime is shutting down")
     }
 }
 
@@ -88,7 +89,9 @@ type Grant = Result<Lease, Refused>;
 pub(super) struct Pool {
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
-    keeper: Arc<Keeper>,
+    ground: Ground,
+    /// One for each language that there is an interpreter for.
+    keepers: Vec<Arc<Keeper>>,
     runtime: Handle,
     checkers: AtomicU64,
     books: Mutex<Books>,
@@ -116,8 +119,16 @@ impl Pool {
             idle: config.idle,
         };
         let config = Arc::new(config);
+        let ground = Ground::new(&config, &clock);
+        let keeper = |language| {
+            config.interpreter(language).ok()?;
+            let (config, clock) = (Arc::clone(&config), Arc::clone(&clock));
+            Some(Keeper::new(language, config, clock, ground.clone()))
+        };
+        let keepers = Language::ALL.into_iter().filter_map(keeper).collect();
         let pool = Arc::new(Self {
-            keeper: Keeper::new(Arc::clone(&config), Arc::clone(&clock)),
+            ground,
+            keepers,
             clock,
             runtime,
             checkers: AtomicU64::new(CHECKERS),
@@ -137,8 +148,10 @@ impl Pool {
             "pool",
             growth::tend(Arc::downgrade(&pool), supervisor.clone()),
         );
-        let keeper = Arc::downgrade(&pool.keeper);
-        supervisor.spawn("hosts", zygote::tend(keeper, supervisor.clone()));
+        for keeper in &pool.keepers {
+            let tending = zygote::tend(Arc::downgrade(keeper), supervisor.clone());
+            supervisor.spawn("hosts", tending);
+        }
         pool
     }
 
@@ -152,8 +165,20 @@ impl Pool {
         let _ = self.loading.set(loading);
     }
 
-    pub(super) fn keeper(&self) -> &Arc<Keeper> {
-        &self.keeper
+    /// The keepers of all languages.
+    pub(super) fn keepers(&self) -> &[Arc<Keeper>] {
+        &self.keepers
+    }
+
+    /// That of one.
+    ///
+    /// # Errors
+    /// Why there is no interpreter for it.
+    pub(super) fn keeper(&self, language: Language) -> Result<&Arc<Keeper>, String> {
+        self.config.interpreter(language)?;
+        let mut keepers = self.keepers.iter();
+        let found = keepers.find(|it| it.language() == language);
+        found.ok_or_else(|| format!("there is no {}", language.title()))
     }
 
     /// Whether one worker of a version stays.
@@ -194,20 +219,28 @@ impl Pool {
         drop((idle, waiters));
         // Whatever comes to its end now was asked to.
         self.config.supervisor.stop();
-        self.keeper.abandon();
+        self.keepers.iter().for_each(|keeper| keeper.abandon());
     }
 
     /// The same, and waits until all processes are gone.
     pub(super) async fn close(&self) {
         self.abandon();
-        self.keeper.close().await;
+        for keeper in &self.keepers {
+            keeper.close().await;
+        }
+        self.ground.release();
         self.config.supervisor.joined(CLOSE_LIMIT).await;
     }
 
     /// A process for one check of a site's code, outside all books.
-    pub(super) async fn checker(&self, site: SiteId, first: &First<'_>) -> Result<Worker, Unbegun> {
+    pub(super) async fn checker(
+        &self,
+        (site, language): (SiteId, Language),
+        first: &First<'_>,
+    ) -> Result<Worker, Unbegun> {
         let number = self.checkers.fetch_add(1, Ordering::Relaxed);
-        let worker = self.order(site, number, limits::MEMORY_MB_DEFAULT).await?;
+        let ordered = self.order((site, language), number, limits::MEMORY_MB_DEFAULT);
+        let worker = ordered.await?;
         self.begin(worker, first, &[]).await
     }
 }

@@ -2,10 +2,11 @@
 
 use super::ledger::{Key, WorkerId};
 use super::{Pool, StartFailure, Unbegun};
+use crate::process::language::Language;
 use crate::process::protocol::{Entry, Environment, First, Limits};
 use crate::process::worker::{LoadError, Worker};
 use crate::process::zygote::{Exit, ExitWatch};
-use crate::process::{crash, out_of_memory};
+use crate::process::{crash, node, out_of_memory};
 use std::sync::Arc;
 use tollgate_core::functions::{BundleRef, Executable, Source};
 use tollgate_core::invocations::LogLine;
@@ -95,9 +96,16 @@ impl Pool {
         key: Key,
         executable: &Executable,
     ) -> Result<Worker, Unstarted> {
-        let Source::App { code, bundle, .. } = &executable.source else {
-            return Err(StartFailure::unavailable("This is not a Python function").into());
+        let Source::App {
+            code,
+            environment,
+            bundle,
+            ..
+        } = &executable.source
+        else {
+            return Err(StartFailure::unavailable("This function has no code").into());
         };
+        let language = Language::of(*environment);
         let files = match bundle {
             Some(bundle) => self.files(executable, bundle).await?,
             None => Vec::new(),
@@ -119,7 +127,7 @@ impl Pool {
             limits: Limits::of_engine(),
         };
         let of_unbegun = |unbegun| of_unbegun(unbegun, memory_mb);
-        let ordered = self.order(key.site, number, memory_mb).await;
+        let ordered = self.order((key.site, language), number, memory_mb).await;
         let worker = ordered.map_err(of_unbegun)?;
         *exit = Some(worker.exit.clone());
         let begun = self.begin(worker, &first, &files).await;
@@ -145,7 +153,12 @@ impl Pool {
             Ok(Err(LoadError::Broken(error))) => {
                 let unbegun = Unbegun::after(&mut worker).await;
                 tracing::debug!(worker.id = worker.id, %error, ?unbegun, "worker.broken");
-                of_unbegun(unbegun).with_logs(worker.journal().read())
+                let mut logs = worker.journal().read();
+                let unbegun = match unbegun {
+                    Unbegun::Ended(exit) => Unbegun::Ended(node::heap_is_full(exit, &mut logs)),
+                    other => other,
+                };
+                of_unbegun(unbegun).with_logs(logs)
             }
             Err(_) => {
                 let message = format!(
@@ -208,7 +221,7 @@ impl Unstarted {
 
 fn not_started(reason: &str) -> StartFailure {
     StartFailure::unavailable(format!(
-        "No Python worker could be started: {reason}; see `tollgate doctor`"
+        "No worker could be started: {reason}; see `tollgate doctor`"
     ))
 }
 
@@ -235,7 +248,7 @@ fn died_loading(exit: Option<Exit>, memory_mb: u32) -> Failure {
         Some(Exit::OutOfMemory(beyond)) => out_of_memory(beyond, memory_mb, " while it loaded"),
         Some(Exit::NotStarted(reason)) => Failure::new(
             FailureKind::Unavailable,
-            format!("No Python worker could be started: {reason}"),
+            format!("No worker could be started: {reason}"),
         ),
         exit => crash(exit.as_ref(), "while it loaded the code", FailureKind::Load),
     }

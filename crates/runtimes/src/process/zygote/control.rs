@@ -6,7 +6,8 @@
 use super::memory::{Bound, Memory};
 use super::start::{END_LIMIT, end_of};
 use super::starts::Started;
-use super::{Exit, Population};
+use super::{Ends, Exit, Population};
+use crate::process::language::Language;
 use crate::process::rest::Body;
 use parking_lot::Mutex;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
@@ -37,7 +38,7 @@ pub(super) enum Command {
     Spawn {
         id: u64,
         memory_mb: u32,
-        descriptors: [OwnedFd; 4],
+        ends: Ends,
         body: Arc<Body>,
         exit: watch::Sender<Option<Exit>>,
     },
@@ -56,7 +57,7 @@ pub(super) enum Message {
         scratch: Option<PathBuf>,
     },
     Ready {
-        python: String,
+        version: String,
     },
     Fatal {
         step: String,
@@ -83,6 +84,7 @@ pub(super) enum Message {
 
 /// The task that owns the control socket.
 pub(super) struct Control {
+    pub(super) language: Language,
     pub(super) socket: UnixStream,
     pub(super) pid: Arc<AtomicU32>,
     pub(super) population: Arc<Population>,
@@ -97,6 +99,8 @@ pub(super) struct Worker {
     exit: watch::Sender<Option<Exit>>,
     body: Arc<Body>,
     bound: Bound,
+    /// Where its ends go that its host hands out.
+    ends: Option<oneshot::Sender<[OwnedFd; 4]>>,
 }
 
 impl Control {
@@ -149,10 +153,10 @@ impl Control {
                 Command::Spawn {
                     id,
                     memory_mb,
-                    descriptors,
+                    ends,
                     body,
                     exit,
-                } => self.spawn(id, memory_mb, descriptors, (body, exit)).await,
+                } => self.spawn(id, memory_mb, ends, (body, exit)).await,
                 Command::Kill { id } => {
                     let text = format!(r#"{{"op":"kill","id":{id}}}"#);
                     send(&self.socket, text.as_bytes(), &[]).await
@@ -170,10 +174,10 @@ impl Control {
         &self,
         id: u64,
         memory_mb: u32,
-        descriptors: [OwnedFd; 4],
+        ends: Ends,
         (body, exit): (Arc<Body>, watch::Sender<Option<Exit>>),
     ) -> io::Result<()> {
-        let (bound, entrances) = match self.memory.bound(id, memory_mb) {
+        let (bound, entrances) = match self.memory.bound(self.language, id, memory_mb) {
             Ok(bound) => bound,
             Err(error) => {
                 self.population.workers.fetch_sub(1, Ordering::SeqCst);
@@ -182,20 +186,30 @@ impl Control {
                 return Ok(());
             }
         };
-        self.workers.lock().insert(id, Worker { exit, body, bound });
-        let text = format!(r#"{{"op":"spawn","id":{id}}}"#);
+        let (descriptors, ends) = match ends {
+            Ends::Made(descriptors) => (Vec::from(descriptors), None),
+            Ends::HandedOut(ends) => (Vec::new(), Some(ends)),
+        };
+        let worker = Worker {
+            exit,
+            body,
+            bound,
+            ends,
+        };
+        self.workers.lock().insert(id, worker);
+        let text = format!(r#"{{"op":"spawn","id":{id},"memory_mb":{memory_mb}}}"#);
         let descriptors: Vec<_> = descriptors.into_iter().chain(entrances).collect();
         send(&self.socket, text.as_bytes(), &descriptors).await
     }
 
     async fn receive_all(&self) {
-        while let Ok(Some((message, descriptor))) = receive_with(&self.socket).await {
+        while let Ok(Some((message, descriptors))) = receive_with(&self.socket).await {
             self.population.heard.fetch_add(1, Ordering::SeqCst);
-            self.note(message, descriptor);
+            self.note(message, descriptors);
         }
     }
 
-    fn note(&self, message: Message, descriptor: Option<OwnedFd>) {
+    fn note(&self, message: Message, descriptors: Vec<OwnedFd>) {
         let (id, exit) = match message {
             Message::Exited {
                 id,
@@ -212,11 +226,17 @@ impl Control {
             }
             Message::Failed { id, error } => (id, Exit::NotStarted(error)),
             Message::Spawned { id, pid, folder } => {
-                if let Some(worker) = self.workers.lock().get(&id) {
+                if let Some(worker) = self.workers.lock().get_mut(&id) {
                     let launcher = self.pid.load(Ordering::Relaxed);
                     self.memory.begin(&worker.bound, (launcher, pid), folder);
-                    if let Some(descriptor) = descriptor {
-                        worker.body.started(descriptor);
+                    let mut descriptors = descriptors.into_iter();
+                    if let Some(process) = descriptors.next() {
+                        worker.body.started(process);
+                    }
+                    let handed = <[OwnedFd; 4]>::try_from(descriptors.collect::<Vec<_>>());
+                    if let (Some(ends), Ok(handed)) = (worker.ends.take(), handed) {
+                        // Whoever wanted it may have gone.
+                        let _ = ends.send(handed);
                     }
                 }
                 return;
@@ -275,13 +295,13 @@ pub(super) async fn receive(socket: &UnixStream) -> io::Result<Option<Message>> 
     Ok(receive_with(socket).await?.map(|(message, _)| message))
 }
 
-/// The same with the descriptor that came along.
-async fn receive_with(socket: &UnixStream) -> io::Result<Option<(Message, Option<OwnedFd>)>> {
+/// The same with the descriptors that came along.
+async fn receive_with(socket: &UnixStream) -> io::Result<Option<(Message, Vec<OwnedFd>)>> {
     let mut buffer = [0_u8; MESSAGE_BYTES];
-    let mut descriptor = None;
+    let mut descriptors = Vec::new();
     let received = socket
         .async_io(Interest::READABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(5))];
             let mut ancillary = RecvAncillaryBuffer::new(&mut space);
             let received = rustix::net::recvmsg(
                 socket,
@@ -290,8 +310,8 @@ async fn receive_with(socket: &UnixStream) -> io::Result<Option<(Message, Option
                 RecvFlags::CMSG_CLOEXEC,
             );
             for message in ancillary.drain() {
-                if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-                    descriptor = descriptors.next();
+                if let RecvAncillaryMessage::ScmRights(came) = message {
+                    descriptors.extend(came);
                 }
             }
             match received {
@@ -305,5 +325,5 @@ async fn receive_with(socket: &UnixStream) -> io::Result<Option<(Message, Option
         return Ok(None);
     }
     let message = serde_json::from_slice(&buffer[..received])?;
-    Ok(Some((message, descriptor)))
+    Ok(Some((message, descriptors)))
 }

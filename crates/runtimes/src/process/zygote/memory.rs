@@ -1,12 +1,12 @@
 //! What bounds the memory of one host's workers: a control group each, else the watchdog.
 
 use crate::process::groups::{self, Beyond};
+use crate::process::language::Language;
 use crate::process::watchdog::{Scratch, Verdict, Watchdog};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tollgate_core::limits;
 
 /// What bounds memory where hosts run.
 pub(super) enum Memory {
@@ -39,8 +39,13 @@ impl Memory {
     ///
     /// # Errors
     /// When the kernel refuses a group.
-    pub(super) fn bound(&self, id: u64, memory_mb: u32) -> io::Result<(Bound, Vec<OwnedFd>)> {
-        let bytes = (u64::from(memory_mb) << 20) + limits::WORKER_OVERHEAD_BYTES;
+    pub(super) fn bound(
+        &self,
+        language: Language,
+        id: u64,
+        memory_mb: u32,
+    ) -> io::Result<(Bound, Vec<OwnedFd>)> {
+        let bytes = (u64::from(memory_mb) << 20) + language.overhead_bytes();
         match self {
             Self::Groups(host) => {
                 let (group, entrances) = host.worker(id, bytes)?;

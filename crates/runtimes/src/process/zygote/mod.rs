@@ -9,19 +9,20 @@ mod memory;
 mod start;
 mod starts;
 
-pub(super) use keeper::{Keeper, tend};
+pub(super) use keeper::{Ground, Keeper, tend};
 
 pub(super) use crate::process::groups::Beyond;
 use crate::process::weight::Weight;
 
 use self::control::Command;
+use super::language::Language;
 use super::rest::Body;
 use crate::outbound::reply::ReplyRooms;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tollgate_core::confinement::Confinement;
 use tollgate_core::limits;
 use tollgate_core::room::Room;
@@ -44,6 +45,14 @@ pub(super) enum Exit {
 
 /// How a worker ended, once it has.
 pub(super) type ExitWatch = watch::Receiver<Option<Exit>>;
+
+/// What a worker shares with the server: its socket, its journal and its streams.
+pub(super) enum Ends {
+    /// The server has made it, and this is the worker's part.
+    Made([OwnedFd; 4]),
+    /// The host makes it, and this is where the server's part goes.
+    HandedOut(oneshot::Sender<[OwnedFd; 4]>),
+}
 
 /// What lives below a zygote.
 #[derive(Default)]
@@ -104,6 +113,7 @@ impl Rooms {
 /// workers along.
 #[derive(Clone)]
 pub(super) struct Zygote {
+    language: Language,
     commands: mpsc::Sender<Command>,
     pid: Arc<AtomicU32>,
     population: Arc<Population>,
@@ -136,23 +146,21 @@ impl Zygote {
         &self.confinement
     }
 
-    /// Asks for a worker that gets `descriptors`: its socket, its journal and its streams, and may have
-    /// `memory_mb` of memory.
+    /// What its workers speak.
+    pub(super) const fn language(&self) -> Language {
+        self.language
+    }
+
+    /// Asks for a worker that has these ends, and may have `memory_mb` of memory.
     ///
     /// Failure to start shows as the end of the worker.
-    pub(super) fn spawn(
-        &self,
-        id: u64,
-        memory_mb: u32,
-        descriptors: [OwnedFd; 4],
-        body: Arc<Body>,
-    ) -> ExitWatch {
+    pub(super) fn spawn(&self, id: u64, memory_mb: u32, ends: Ends, body: Arc<Body>) -> ExitWatch {
         let (exit, watch) = watch::channel(None);
         self.population.workers.fetch_add(1, Ordering::SeqCst);
         if let Err(Command::Spawn { exit, .. }) = self.order(Command::Spawn {
             id,
             memory_mb,
-            descriptors,
+            ends,
             body,
             exit,
         }) {
@@ -250,6 +258,7 @@ mod tests {
     fn one_that_leaves_its_orders_undone_is_given_up_on_and_loses_no_kill() {
         let (commands, mut undone) = mpsc::channel(1);
         let zygote = Zygote {
+            language: Language::Python,
             commands,
             pid: Arc::default(),
             population: Arc::default(),
@@ -266,7 +275,7 @@ mod tests {
         let pair = || UnixStream::pair().unwrap();
         let [(a, b), (c, d)] = [pair(), pair()];
         let body = Arc::new(Body::new(64, Arc::default()));
-        let exit = zygote.spawn(3, 64, [a, b, c, d].map(OwnedFd::from), body);
+        let exit = zygote.spawn(3, 64, Ends::Made([a, b, c, d].map(OwnedFd::from)), body);
         assert_eq!(*exit.borrow(), Some(Exit::ZygoteGone));
         assert!(!zygote.has_workers());
         assert!(matches!(undone.try_recv(), Ok(Command::Kill { id: 1 })));

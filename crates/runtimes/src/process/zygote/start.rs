@@ -10,6 +10,7 @@ use super::{NotStarted, Rooms, Zygote};
 use crate::process::claim::Claim;
 use crate::process::config::ProcessConfig;
 use crate::process::groups::{self, House};
+use crate::process::language::Language;
 use crate::process::launcher::Plan;
 use crate::process::watchdog::{self, Watchdog};
 use crate::process::weight::Weight;
@@ -49,23 +50,14 @@ impl Zygote {
     /// # Errors
     /// What went wrong, for the operator.
     pub(super) async fn start(
-        config: &ProcessConfig,
+        (config, language): (&ProcessConfig, Language),
         bounds: &Bounds,
         rooms: &Rooms,
         starts: &Starts,
         claim: &Arc<Claim>,
     ) -> Result<Self, NotStarted> {
         let started = starts.begin().ok_or(CLOSED)?;
-        let sandbox = config.walls().map_err(|reason| NotStarted {
-            reason,
-            lasting: true,
-        })?;
-        let plan = Plan::new(
-            config.python.program.clone(),
-            config.scratch_dir.clone(),
-            claim,
-            sandbox,
-        );
+        let plan = plan(config, language, claim)?;
         let order = serde_json::to_vec(&plan).map_err(|error| error.to_string())?;
         let (ours, theirs) = control_socket()?;
         let (group, entrances) = bounds.group().map_err(no_group)?;
@@ -82,7 +74,7 @@ impl Zygote {
         };
         drop(entrances);
         let Ready {
-            python,
+            version,
             mut confinement,
             scratch,
         } = match ready {
@@ -90,20 +82,23 @@ impl Zygote {
             Err(NotStarted { reason, lasting }) => {
                 drop(control);
                 let end = end_of(process_end, &pid, END_LIMIT).await;
-                let reason = format!("the Python host did not start: {reason} ({end})");
+                let title = language.title();
+                let reason = format!("the {title} host did not start: {reason} ({end})");
                 return Err(NotStarted { reason, lasting });
             }
         };
         note_groups(&mut confinement, bounds);
         tracing::info!(
             zygote.pid = pid.load(Ordering::Relaxed),
-            python.version = %python,
+            language = language.word(),
+            version = %version,
             confinement = %confinement,
             "zygote.started"
         );
         let weight = group.as_ref().map(groups::Host::weight).unwrap_or_default();
         let memory = Arc::new(bounds.memory(group, scratch));
         let task = Control {
+            language,
             socket: control,
             pid,
             population: Arc::default(),
@@ -114,6 +109,23 @@ impl Zygote {
         let shares = (rooms.of_site(), weight);
         Ok(task.in_charge(confinement, shares, config, process_end))
     }
+}
+
+/// What the launcher is to do.
+fn plan(config: &ProcessConfig, language: Language, claim: &Claim) -> Result<Plan, NotStarted> {
+    let lasting = |reason| NotStarted {
+        reason,
+        lasting: true,
+    };
+    let interpreter = config.interpreter(language).map_err(lasting)?;
+    let sandbox = config.walls(language, interpreter).map_err(lasting)?;
+    let program = (language, interpreter.program.clone());
+    Ok(Plan::new(
+        program,
+        config.scratch_dir.clone(),
+        claim,
+        sandbox,
+    ))
 }
 
 /// The server's end, and the launcher's.
@@ -152,6 +164,7 @@ impl Control {
         let orders = config.workers_max.saturating_mul(ORDERS_PER_WORKER);
         let (commands, receiver) = mpsc::channel(orders.clamp(ORDERS_MIN, ORDERS_MAX));
         let zygote = Zygote {
+            language: self.language,
             commands,
             pid: Arc::clone(&self.pid),
             population: Arc::clone(&self.population),
@@ -167,7 +180,7 @@ impl Control {
 }
 
 fn no_group(error: std::io::Error) -> NotStarted {
-    NotStarted::from(format!("no control group for the Python host: {error}"))
+    NotStarted::from(format!("no control group for a host: {error}"))
 }
 
 /// How the memory of workers is bounded on this machine.
@@ -239,12 +252,20 @@ impl Bounds {
             Self::Nothing(reason) => Some(reason.clone()),
         }
     }
+}
 
+impl Bounds {
     /// Nothing is watched any more.
     pub(super) fn end(&self) {
         if let Self::Watched(watchdog, _) = self {
             watchdog.end();
         }
+    }
+}
+
+impl Drop for Bounds {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -287,7 +308,7 @@ fn spawn_thread(
         .supervisor
         .thread("launcher", builder, body)
         .map(drop)
-        .map_err(|error| format!("no thread for the Python host: {error}"))
+        .map_err(|error| format!("no thread for a host: {error}"))
 }
 
 /// Reads what the process says on its way out, waits for it, and describes its end.
@@ -311,16 +332,16 @@ fn wait_for(mut child: Child) -> String {
     }
 }
 
-/// What a host has said once it can fork.
+/// What a host has said once it can start workers.
 struct Ready {
-    python: String,
+    version: String,
     confinement: Confinement,
     /// Where each worker has memory for files, as it sees that.
     scratch: Option<PathBuf>,
 }
 
 /// Sends the plan, with the entrances of the host's control groups, and waits for the host's first
-/// word: its Python version, after the launcher's account of the walls, if there are any.
+/// word: its interpreter's version, after the launcher's account of the walls, if there are any.
 async fn handshake(
     control: &UnixStream,
     plan: &[u8],
@@ -335,9 +356,9 @@ async fn handshake(
             Some(Message::Walls { walls, scratch }) => {
                 (confinement, place) = (Confinement::On(walls), scratch);
             }
-            Some(Message::Ready { python, .. }) => {
+            Some(Message::Ready { version }) => {
                 return Ok(Ready {
-                    python,
+                    version,
                     confinement,
                     scratch: place,
                 });

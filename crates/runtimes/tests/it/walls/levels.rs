@@ -175,7 +175,13 @@ async fn switched_off_it_says_so() {
     let Some(python) = python_with(|config| config.sandbox = false) else {
         return;
     };
-    assert_eq!(python.runtime.ready().await, Ok(Confinement::Off));
+    assert_eq!(
+        python
+            .runtime
+            .ready(tollgate_runtimes::Language::Python)
+            .await,
+        Ok(Confinement::Off)
+    );
     assert!(python.runtime.health().unwrap().contains("sandbox off"));
     let code = "import os\ndef main(p): return os.path.exists('/etc/passwd')";
     assert_eq!(value(&python.once(code).await), true);

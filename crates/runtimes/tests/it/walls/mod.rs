@@ -15,7 +15,7 @@ use crate::support::{Python, python_with, skipped};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tollgate_core::confinement::{Confinement, Wall};
-use tollgate_runtimes::{Interpreter, LauncherSpec, ProcessConfig};
+use tollgate_runtimes::{Interpreter, Language, LauncherSpec, ProcessConfig};
 
 /// A runtime with these walls; none, loudly, where the kernel lacks one.
 async fn behind(walls: &[Wall]) -> Option<Python> {
@@ -24,7 +24,7 @@ async fn behind(walls: &[Wall]) -> Option<Python> {
 
 async fn behind_with(walls: &[Wall], change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
     let python = python_with(change)?;
-    let standing = match python.runtime.ready().await {
+    let standing = match python.runtime.ready(Language::Python).await {
         Ok(Confinement::On(standing)) => standing,
         other => panic!("not confined: {other:?}"),
     };
@@ -39,7 +39,7 @@ async fn behind_with(walls: &[Wall], change: impl FnOnce(&mut ProcessConfig)) ->
 
 /// A launcher to which the kernel refuses some calls, as in a container: `strace` answers in its
 /// place. None, loudly, without `strace`.
-fn refusing(calls: &[&str]) -> Option<LauncherSpec> {
+pub(crate) fn refusing(calls: &[&str]) -> Option<LauncherSpec> {
     refusing_with(calls, &[])
 }
 
@@ -70,7 +70,7 @@ fn refusing_with(calls: &[&str], further: &[&str]) -> Option<LauncherSpec> {
 }
 
 /// A folder in which everybody on this machine may do everything.
-fn open_folder(around: &str) -> tempfile::TempDir {
+pub(crate) fn open_folder(around: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir_in(around).unwrap();
     let all = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(folder.path(), all).unwrap();

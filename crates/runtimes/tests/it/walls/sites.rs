@@ -121,7 +121,7 @@ async fn the_death_of_a_host_is_the_servers_fault_and_survived_within_a_second()
             let failed = failure(&report);
             // What the engine repeats without counting an attempt.
             assert_eq!(failed.kind, FailureKind::Unavailable, "{round}: {failed:?}");
-            assert!(failed.message.contains("Python host ended"), "{failed:?}");
+            assert!(failed.message.contains("host ended"), "{failed:?}");
             let began = python.clock.monotonic();
             assert_eq!(value(&python.call(&quick, json!({})).await), "well");
             let took = python.clock.monotonic() - began;
@@ -203,7 +203,11 @@ async fn behind_refused(
     assert_eq!(failed.kind, FailureKind::Unavailable, "{failed:?}");
     assert_eq!(
         python.runtime.health(),
-        Err(python.runtime.ready().await.unwrap_err())
+        Err(python
+            .runtime
+            .ready(tollgate_runtimes::Language::Python)
+            .await
+            .unwrap_err())
     );
     Some(failed.message.clone())
 }

@@ -16,20 +16,47 @@ use super::starts::Starts;
 use super::{NotStarted, Rooms, Zygote};
 use crate::process::claim::Claim;
 use crate::process::config::ProcessConfig;
+use crate::process::language::Language;
 use crate::process::launcher::Plan;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tollgate_core::confinement::Confinement;
 use tollgate_core::ids::SiteId;
 use tollgate_core::time::Clock;
 
-/// The zygotes of a runtime.
+/// What the keepers of a runtime share.
+#[derive(Clone)]
+pub(in crate::process) struct Ground {
+    bounds: Arc<Bounds>,
+    rooms: Rooms,
+    /// On the folders of workers' files.
+    claim: Arc<Claim>,
+}
+
+impl Ground {
+    pub(in crate::process) fn new(config: &ProcessConfig, clock: &Arc<dyn Clock>) -> Self {
+        let claim = Arc::new(Plan::sweep(&config.scratch_dir));
+        Self {
+            bounds: Arc::new(Bounds::find(config, clock)),
+            rooms: Rooms::new(),
+            claim,
+        }
+    }
+
+    /// All processes are gone.
+    pub(in crate::process) fn release(&self) {
+        self.bounds.end();
+        self.claim.release();
+    }
+}
+
+/// The zygotes of a runtime for one language.
 pub(in crate::process) struct Keeper {
+    language: Language,
     config: Arc<ProcessConfig>,
     clock: Arc<dyn Clock>,
-    bounds: Bounds,
-    rooms: Rooms,
+    ground: Ground,
     /// One start at a time. Counts the failed ones in a row.
     starting: tokio::sync::Mutex<u32>,
     hosts: Mutex<Hosts>,
@@ -38,35 +65,37 @@ pub(in crate::process) struct Keeper {
     /// What the last start found.
     confinement: Mutex<Option<Confinement>>,
     starts: Starts,
-    /// On the folders of its workers' files.
-    claim: Arc<Claim>,
     /// It has been said what is missing between sites.
     warned: AtomicBool,
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.bounds.end();
-    }
+    /// Somebody has wanted a zygote: before that there is no spare one either.
+    asked: AtomicBool,
 }
 
 impl Keeper {
-    pub(in crate::process) fn new(config: Arc<ProcessConfig>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        let claim = Arc::new(Plan::sweep(&config.scratch_dir));
-        let bounds = Bounds::find(&config, &clock);
+    pub(in crate::process) fn new(
+        language: Language,
+        config: Arc<ProcessConfig>,
+        clock: Arc<dyn Clock>,
+        ground: Ground,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            language,
             config,
             clock,
-            bounds,
-            rooms: Rooms::new(),
+            ground,
             starting: tokio::sync::Mutex::default(),
             hosts: Mutex::default(),
             trouble: Mutex::default(),
             confinement: Mutex::default(),
             starts: Starts::default(),
-            claim,
             warned: AtomicBool::new(false),
+            asked: AtomicBool::new(false),
         })
+    }
+
+    /// What its zygotes' workers speak.
+    pub(in crate::process) const fn language(&self) -> Language {
+        self.language
     }
 
     /// The zygote of a site, alive, started if need be.
@@ -78,6 +107,7 @@ impl Keeper {
     /// What went wrong, for the operator.
     pub(in crate::process) async fn get(self: &Arc<Self>, site: SiteId) -> Result<Zygote, String> {
         let mut failed_before = false;
+        self.asked.store(true, Ordering::Relaxed);
         loop {
             if let Some(zygote) = self.of_site(site) {
                 return Ok(zygote);
@@ -116,13 +146,14 @@ impl Keeper {
     /// # Errors
     /// What went wrong, for the operator.
     pub(in crate::process) async fn ready(&self) -> Result<Confinement, String> {
+        self.asked.store(true, Ordering::Relaxed);
         let mut failures = self.starting.lock().await;
         if !self.has_spare() && self.hosts.lock().sites.is_empty() {
             let zygote = self.start(&mut failures).await?;
             self.hosts.lock().spare = Some(zygote);
         }
         self.confinement()
-            .ok_or_else(|| "the Python host has not started".to_owned())
+            .ok_or_else(|| format!("the {} host has not started", self.language.title()))
     }
 
     /// How function code is confined; none before that is known, unless no walls are wanted.
@@ -141,9 +172,11 @@ impl Keeper {
         if let Some(trouble) = &*self.trouble.lock() {
             return Err(trouble.reason.clone());
         }
-        let python = self.config.python.program.display().to_string();
+        let interpreter = self.config.interpreter(self.language);
+        let program =
+            interpreter.map_or_else(|_| String::new(), |it| it.program.display().to_string());
         let Some(confinement) = self.confinement() else {
-            return Ok(python);
+            return Ok(program);
         };
         let hosts = self.hosts.lock();
         let alive = hosts.sites.values().filter(|host| host.zygote.is_alive());
@@ -151,10 +184,10 @@ impl Keeper {
         pids.sort_unstable();
         let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
         if pids.is_empty() {
-            return Ok(format!("{python}, {confinement}"));
+            return Ok(format!("{program}, {confinement}"));
         }
         let pids = pids.join(" ");
-        Ok(format!("{python}, zygotes {pids}, {confinement}"))
+        Ok(format!("{program}, zygotes {pids}, {confinement}"))
     }
 
     /// Ends all zygotes with all workers, and starts no other. Does not wait.
@@ -169,7 +202,5 @@ impl Keeper {
     pub(in crate::process) async fn close(&self) {
         self.abandon();
         self.starts.all_ended().await;
-        self.bounds.end();
-        self.claim.release();
     }
 }

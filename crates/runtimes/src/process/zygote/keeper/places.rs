@@ -2,6 +2,7 @@
 
 use super::Keeper;
 use super::hosts::Host;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tollgate_core::failpoint::{self, Point};
@@ -26,8 +27,9 @@ impl Keeper {
             }
             if self.clock.monotonic() >= deadline {
                 return Err(format!(
-                    "{} sites run functions, which is as many as [python] hosts allows",
-                    self.config.hosts_max
+                    "{} sites run {} functions, which is as many as [python] hosts allows",
+                    self.config.hosts_max,
+                    self.language.title()
                 ));
             }
             tokio::time::sleep(ROOM_TICK).await;
@@ -72,7 +74,8 @@ impl Keeper {
             }
             stays
         });
-        if !self.has_spare() && self.lasting_trouble().is_none() {
+        let asked = self.asked.load(Ordering::Relaxed);
+        if asked && !self.has_spare() && self.lasting_trouble().is_none() {
             self.in_background(Arc::clone(self).fill());
         }
     }

@@ -1,6 +1,6 @@
 //! Starting zygotes: one at a time, ever later after failures, and a spare one when things rest.
 
-use super::Keeper;
+use super::{Ground, Keeper};
 use crate::process::zygote::Zygote;
 use crate::process::zygote::start::CLOSED;
 use std::future::Future;
@@ -25,8 +25,13 @@ impl Keeper {
                 () = self.starts.closed() => {}
             }
         }
-        let (config, bounds, rooms) = (&self.config, &self.bounds, &self.rooms);
-        match Zygote::start(config, bounds, rooms, &self.starts, &self.claim).await {
+        let whose = (&*self.config, self.language);
+        let Ground {
+            bounds,
+            rooms,
+            claim,
+        } = &self.ground;
+        match Zygote::start(whose, bounds, rooms, &self.starts, claim).await {
             Ok(zygote) => {
                 *failures = 0;
                 *self.trouble.lock() = None;

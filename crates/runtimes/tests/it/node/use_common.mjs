@@ -1,0 +1,56 @@
+// What functions commonly do.
+import assert from 'node:assert';
+import { AsyncLocalStorage } from 'node:async_hooks';
+import crypto from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as later } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import zlib from 'node:zlib';
+
+export default async function main() {
+  const home = process.cwd();
+  assert.equal(os.tmpdir(), home);
+  await fs.promises.writeFile('a.txt', 'hello');
+  fs.mkdirSync(path.join('x', 'y'), { recursive: true });
+  fs.copyFileSync('a.txt', 'x/b.txt');
+  fs.cpSync('x', 'z', { recursive: true });
+  fs.renameSync('z/b.txt', 'z/c.txt');
+  assert.equal(fs.readFileSync('z/c.txt', 'utf8'), 'hello');
+  await pipeline(fs.createReadStream('a.txt'), zlib.createGzip(), fs.createWriteStream('a.gz'));
+  assert.equal(zlib.gunzipSync(fs.readFileSync('a.gz')).toString(), 'hello');
+  assert.equal(zlib.brotliDecompressSync(zlib.brotliCompressSync('x')).toString(), 'x');
+  for (const name of fs.readdirSync('.')) fs.statSync(name);
+  fs.rmSync('x', { recursive: true });
+  fs.mkdtempSync(path.join(os.tmpdir(), 'own-'));
+  crypto.randomUUID();
+  crypto.createHmac('sha256', 'key').update('x').digest('hex');
+  await promisify(crypto.pbkdf2)('a', 'b', 1000, 32, 'sha256');
+  crypto.scryptSync('a', 'b', 32);
+  const { privateKey, publicKey } = crypto.generateKeyPairSync('ed25519');
+  assert(crypto.verify(null, Buffer.from('x'), publicKey, crypto.sign(null, Buffer.from('x'), privateKey)));
+  await globalThis.crypto.subtle.digest('SHA-256', Buffer.from('x'));
+  await later(5);
+  const emitter = new EventEmitter();
+  setImmediate(() => emitter.emit('news'));
+  await once(emitter, 'news');
+  assert.equal(new AsyncLocalStorage().run(1, () => 1), 1);
+  assert.equal(new Intl.NumberFormat('de').format(1234.5), '1.234,5');
+  new Intl.DateTimeFormat('en', { timeZone: 'Asia/Tokyo' }).format(new Date());
+  assert.equal(structuredClone(new Map([[1, 2]])).get(1), 2);
+  assert.equal(await new Blob(['a']).text(), 'a');
+  assert.equal(new TextDecoder('utf-16le').decode(new Uint8Array([65, 0])), 'A');
+  assert.equal(await new Response('x').text(), 'x');
+  assert(performance.now() > 0 && os.cpus() && os.hostname() && os.totalmem() > 0);
+  process.memoryUsage.rss?.call;
+  process.hrtime.bigint();
+  queueMicrotask(() => {});
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), 5);
+  await assert.rejects(later(1000, null, { signal: controller.signal }));
+  return 'all done';
+}
