@@ -81,7 +81,7 @@ async fn what_a_call_left_is_put_back() {
 async fn who_leaves_work_behind_is_replaced() {
     for first in [
         "import('node:timers/promises').then((it) => it.setTimeout(60000)); await new Promise((done) => setTimeout(done, 20));",
-        "const zlib = await import('node:zlib'); for (let i = 0; i < 8; i++) zlib.gzip(Buffer.alloc(1 << 22, 7), () => {});",
+        "const go = () => fs.stat('/', go); go();",
         "for (let i = 0; i < 20; i++) fs.openSync('/dev/null');",
         "globalThis.kept = new Array(18e6).fill(0.5);",
         "fs.rmSync('made', {recursive: true});",
