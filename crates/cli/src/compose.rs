@@ -71,17 +71,7 @@ impl Composition {
             &supervisor,
         );
         let keys = SigningKeys::new(Arc::clone(&store), Arc::clone(&vault), Arc::clone(&clock));
-        let runtimes = Runtimes {
-            python: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
-            // The same: it says why where there is no Node.
-            node: python.clone().map(|runtime| runtime as Arc<dyn Runtime>),
-            proxy: Some(Arc::new(ProxyRuntime::new(
-                outbound,
-                Arc::new(keys),
-                Arc::clone(&clock),
-            ))),
-            system: Some(Arc::new(SystemRuntime::new(Arc::clone(&clock)))),
-        };
+        let runtimes = runtimes(python.as_ref(), (outbound, keys), &clock);
         let executor = Executor::new(
             Arc::clone(&store),
             runtimes.clone(),
@@ -214,6 +204,22 @@ fn outbound(config: &Config, supervisor: &Supervisor) -> Result<Outbound, Error>
         );
     }
     Ok(Outbound::new(config.outbound.client(), supervisor)?)
+}
+
+fn runtimes(
+    process: Option<&Arc<ProcessRuntime>>,
+    (outbound, keys): (Outbound, SigningKeys),
+    clock: &Arc<dyn Clock>,
+) -> Runtimes {
+    let process = || process.cloned().map(|runtime| runtime as Arc<dyn Runtime>);
+    let proxy = ProxyRuntime::new(outbound, Arc::new(keys), Arc::clone(clock));
+    Runtimes {
+        python: process(),
+        // The same: it says why where there is no Node.
+        node: process(),
+        proxy: Some(Arc::new(proxy)),
+        system: Some(Arc::new(SystemRuntime::new(Arc::clone(clock)))),
+    }
 }
 
 /// The Python runtime, or none with a warning: a server without Python still serves the rest.

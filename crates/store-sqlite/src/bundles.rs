@@ -1,8 +1,8 @@
 //! Files of versions, by what is in them: stored once in a site, and gone some time after the last version that names
 //! them.
 
-use crate::error::DbResult;
-use crate::rows::{Record, first, write};
+use crate::error::{DbError, DbResult};
+use crate::rows::{first, write};
 use rusqlite::{Connection, params};
 use tollgate_core::functions::{BundleDigest, Source};
 use tollgate_core::time::Timestamp;
@@ -10,7 +10,7 @@ use tollgate_core::time::Timestamp;
 const KEEP: &str = "
     INSERT INTO bundles (site_id, digest, kept_at, files) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (site_id, digest) DO UPDATE SET kept_at = MAX(kept_at, excluded.kept_at)";
-const FIND: &str = "SELECT id, files FROM bundles WHERE site_id = ?1 AND digest = ?2";
+const FIND: &str = "SELECT files FROM bundles WHERE site_id = ?1 AND digest = ?2";
 pub(crate) const SWEEP: &str = "
     DELETE FROM bundles WHERE id IN (
         SELECT b.id FROM bundles b WHERE b.kept_at < ?1 AND NOT EXISTS (
@@ -46,7 +46,8 @@ pub(crate) fn find(
     digest: &BundleDigest,
 ) -> DbResult<Option<Vec<u8>>> {
     first(connection, FIND, params![site, digest.as_str()], |row| {
-        Record::new("bundles", row).get("files")
+        // A row that cannot be read is named by what is in it.
+        row.get(0).map_err(DbError::bug)
     })
 }
 

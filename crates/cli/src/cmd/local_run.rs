@@ -39,7 +39,7 @@ use tollgate_core::tasks::Failure;
 use tollgate_core::text::slugify;
 use tollgate_core::time::{Clock, SystemClock, Timestamp};
 use tollgate_core::{limits, platform};
-use tollgate_runtimes::Outbound;
+use tollgate_runtimes::{Outbound, ProcessRuntime};
 use zeroize::Zeroizing;
 
 const SECRET_SHOWN: &str = "what --secret holds stands in the shell's history and in the list of processes; --env-file does not";
@@ -84,23 +84,8 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         variables,
         files: files.unwrap_or_default(),
     }));
-    let checked = runtime
-        .check(
-            executable.site_id,
-            &executable.source,
-            &tollgate_core::egress::EgressHosts::default(),
-        )
-        .await;
-    let report = match checked {
-        Ok(()) => {
-            // The start of an interpreter is none of the function's time. What does not load says so, with
-            // its logs, when it is run.
-            let _ = runtime.warm(&executable).await;
-            let host = Arc::clone(&host) as Arc<dyn HostCalls>;
-            Ok(runtime.run(call.call(executable, &*clock, host)).await)
-        }
-        Err(error) => Err(error),
-    };
+    let called = call.call(executable, &*clock, Arc::clone(&host) as _);
+    let report = checked_and_run(&runtime, called).await;
     runtime.shutdown().await;
     // Only scratch: what cannot be removed is left to the system's own cleaning.
     let _ = std::fs::remove_dir_all(&scratch);
@@ -117,6 +102,18 @@ pub(super) async fn run(context: Context<'_>, args: &FunctionRun) -> CommandResu
         }
         Err(error) => Err(error.into()),
     }
+}
+
+async fn checked_and_run(runtime: &ProcessRuntime, call: Call) -> Result<RunReport, CheckError> {
+    let executable = Arc::clone(&call.executable);
+    let hosts = EgressHosts::default();
+    runtime
+        .check(executable.site_id, &executable.source, &hosts)
+        .await?;
+    // The start of an interpreter is none of the function's time. What does not load says so, with its logs, when
+    // it is run.
+    let _ = runtime.warm(&executable).await;
+    Ok(runtime.run(call).await)
 }
 
 fn entrypoint(text: &str) -> Result<Entrypoint, AnyError> {

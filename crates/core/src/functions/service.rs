@@ -176,15 +176,8 @@ impl FunctionService {
         }
         let scope = access.principal().scope();
         let mut errors = Vec::new();
-        check_texts((&look.name, &look.description), None, &mut errors);
-        let (users, app) = (self.engine.catalogue.users(), access.app().id);
-        check_options(&look.options, look.execution_mode, users, &mut errors);
-        check_request(Some(look.options.request), look.is_public, &mut errors);
-        let own = &look.options.variables;
-        self.engine
-            .check_secrets(scope, Some(app), own, &mut errors)
-            .await?;
-        errors.extend(look.rights.unknown());
+        let app = access.app().id;
+        self.check_new(scope, app, look, &mut errors).await?;
         let slug = slug(look.slug.clone(), &look.name, draft.faults(), &mut errors);
         let bundle = self
             .bundle(scope, look.bundle.as_ref(), &mut errors)
@@ -236,6 +229,26 @@ impl FunctionService {
             function,
             webhook_secret: shown,
         })
+    }
+
+    /// Adds what is wrong with a new function, what it runs excepted.
+    async fn check_new(
+        &self,
+        scope: TenantScope,
+        app: AppId,
+        look: &CreateFunction,
+        errors: &mut Vec<FieldError>,
+    ) -> Result<(), Error> {
+        let users = self.engine.catalogue.users();
+        check_texts((&look.name, &look.description), None, errors);
+        check_options(&look.options, look.execution_mode, users, errors);
+        check_request(Some(look.options.request), look.is_public, errors);
+        let own = &look.options.variables;
+        self.engine
+            .check_secrets(scope, Some(app), own, errors)
+            .await?;
+        errors.extend(look.rights.unknown());
+        Ok(())
     }
 
     /// Stores a function once a worker has loaded its code, which then waits for its first call.

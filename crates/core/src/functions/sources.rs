@@ -462,28 +462,32 @@ mod tests {
         (BundleDigest::of(&bundle.encode()), Arc::new(bundle))
     }
 
-    #[test]
-    fn a_version_is_one_file_or_several_with_an_entry_point_in_them() {
-        let of = |code: Option<&str>, entrypoint: Option<&str>, bundle: Option<_>, old| {
-            let given = Given {
-                code: code.map(ToOwned::to_owned),
-                entrypoint: entrypoint.map(ToOwned::to_owned),
-                bundle,
-                ..Given::default()
-            };
-            source(ExecutionMode::App, Environment::Python, given, old)
+    fn of(
+        code: Option<&str>,
+        entrypoint: Option<&str>,
+        bundle: Option<(BundleDigest, Arc<Bundle>)>,
+        old: Option<&Source>,
+    ) -> Result<Source, Vec<FieldError>> {
+        let given = Given {
+            code: code.map(ToOwned::to_owned),
+            entrypoint: entrypoint.map(ToOwned::to_owned),
+            bundle,
+            ..Given::default()
         };
-        let sent = || {
-            Some(files(&[
-                ("main.py", "1"),
-                ("pkg/hooks.py", "2"),
-                ("bad.py", "3"),
-            ]))
-        };
-        let single = of(Some("0"), None, None, None).unwrap();
-        let several = of(None, None, sent(), None).unwrap();
-        let hooks = of(None, Some("pkg.hooks:run"), sent(), None).unwrap();
-        let shown = |source: &Source| match source {
+        source(ExecutionMode::App, Environment::Python, given, old)
+    }
+
+    fn sent() -> Option<(BundleDigest, Arc<Bundle>)> {
+        Some(files(&[
+            ("main.py", "1"),
+            ("pkg/hooks.py", "2"),
+            ("bad.py", "3"),
+        ]))
+    }
+
+    /// Code, entry point and its file.
+    fn shown(source: &Source) -> (String, Option<String>, Option<String>) {
+        match source {
             Source::App {
                 code,
                 entrypoint,
@@ -495,41 +499,45 @@ mod tests {
                 bundle.as_ref().map(|bundle| bundle.file.clone()),
             ),
             other => panic!("{other:?}"),
-        };
+        }
+    }
+
+    #[test]
+    fn a_version_is_one_file_or_several_with_an_entry_point_in_them() {
+        let single = of(Some("0"), None, None, None).unwrap();
+        let several = of(None, None, sent(), None).unwrap();
+        let hooks = of(None, Some("pkg.hooks:run"), sent(), None).unwrap();
         let owned = |text: &str| Some(text.to_owned());
+        let alone = |code: &str, entrypoint| (code.to_owned(), entrypoint, None);
         assert_eq!(shown(&several), ("1".into(), None, owned("main.py")));
         let at_hooks = ("2".into(), owned("pkg.hooks:run"), owned("pkg/hooks.py"));
         assert_eq!(shown(&hooks), at_hooks);
+        let (f, main) = (Some("main:f"), Some("main:main"));
         for (made, expected) in [
+            (of(None, None, None, Some(&single)), alone("0", None)),
             (
-                of(None, None, None, Some(&single)),
-                ("0".into(), None, None),
+                of(None, f, None, Some(&single)),
+                alone("0", owned("main:f")),
             ),
-            (
-                of(None, Some("main:f"), None, Some(&single)),
-                ("0".into(), owned("main:f"), None),
-            ),
-            (
-                of(None, Some("main:main"), None, Some(&single)),
-                ("0".into(), None, None),
-            ),
+            (of(None, main, None, Some(&single)), alone("0", None)),
             // The entry point stays when new files come.
             (of(None, None, sent(), Some(&hooks)), at_hooks.clone()),
+            (of(None, main, sent(), Some(&hooks)), shown(&several)),
+            // What was shown can be sent back.
+            (of(Some("1"), None, sent(), Some(&several)), shown(&several)),
+            (of(Some("4"), None, None, Some(&several)), alone("4", None)),
             (
-                of(None, Some("main:main"), sent(), Some(&hooks)),
-                shown(&several),
-            ),
-            (
-                of(Some("4"), None, None, Some(&several)),
-                ("4".into(), None, None),
-            ),
-            (
-                of(Some("4"), Some("main:f"), None, Some(&hooks)),
-                ("4".into(), owned("main:f"), None),
+                of(Some("4"), f, None, Some(&hooks)),
+                alone("4", owned("main:f")),
             ),
         ] {
             assert_eq!(shown(&made.unwrap()), expected);
         }
+    }
+
+    #[test]
+    fn what_is_neither_one_file_nor_several_is_refused_by_its_field() {
+        let hooks = of(None, Some("pkg.hooks:run"), sent(), None).unwrap();
         let not_text = {
             let mut bundle = Bundle::default();
             bundle.add("main.py", vec![0xff]).unwrap();

@@ -186,10 +186,7 @@ pub(crate) fn node_function(code: &str) -> Arc<Executable> {
 }
 
 pub(crate) fn node_function_with(code: &str, options: FunctionOptions) -> Arc<Executable> {
-    let source = Source::App {
-        environment: Environment::Node,
-        code: code.into(),
-    };
+    let source = Source::single(Environment::Node, code);
     Arc::new(Executable {
         options,
         ..executable("probe", source)

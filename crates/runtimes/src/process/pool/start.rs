@@ -96,6 +96,40 @@ impl Pool {
         key: Key,
         executable: &Executable,
     ) -> Result<Worker, Unstarted> {
+        let started = self.clock.monotonic();
+        let mut worker = self.given(exit, number, key, executable).await?;
+        let host = self.loading.get().map(|loading| loading.host(executable));
+        let load = worker.load(executable, self.config.outbound.as_ref(), host.as_deref());
+        let fault = match tokio::time::timeout(self.config.load, load).await {
+            Ok(Ok(pid)) => {
+                let took = self.clock.monotonic().saturating_duration_since(started);
+                tracing::debug!(
+                    worker.id = worker.id,
+                    worker.pid = pid,
+                    site.id = key.site.0,
+                    version.id = key.image.version.0,
+                    start_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+                    "worker.started"
+                );
+                return Ok(worker);
+            }
+            Ok(Err(fault)) => Some(fault),
+            Err(_) => None,
+        };
+        let unloaded = self.unloaded(&mut worker, fault, executable.memory_mb());
+        let unloaded = unloaded.await;
+        self.end(&worker, "not loaded");
+        Err(unloaded)
+    }
+
+    /// A process that has been given the code, and what belongs to it.
+    async fn given(
+        &self,
+        exit: &mut Option<ExitWatch>,
+        number: WorkerId,
+        key: Key,
+        executable: &Executable,
+    ) -> Result<Worker, Unstarted> {
         let Source::App {
             code,
             environment,
@@ -105,13 +139,12 @@ impl Pool {
         else {
             return Err(StartFailure::unavailable("This function has no code").into());
         };
-        let language = Language::of(*environment);
         let files = match bundle {
             Some(bundle) => self.files(executable, bundle).await?,
             None => Vec::new(),
         };
-        let started = self.clock.monotonic();
         let memory_mb = executable.memory_mb();
+        // They are nowhere but in the worker once it has begun.
         let variables = self.variables(executable).await?;
         let first = First::Load {
             code,
@@ -127,71 +160,59 @@ impl Pool {
             limits: Limits::of_engine(),
         };
         let of_unbegun = |unbegun| of_unbegun(unbegun, memory_mb);
-        let ordered = self.order((key.site, language), number, memory_mb).await;
+        let whose = (key.site, Language::of(*environment));
+        let ordered = self.order(whose, number, memory_mb).await;
         let worker = ordered.map_err(of_unbegun)?;
         *exit = Some(worker.exit.clone());
         let begun = self.begin(worker, &first, &files).await;
-        let mut worker = begun.map_err(of_unbegun)?;
-        // It is nowhere but in the worker from now on.
-        drop(variables);
-        let host = self.loading.get().map(|loading| loading.host(executable));
-        let load = worker.load(executable, self.config.outbound.as_ref(), host.as_deref());
-        let refused = match tokio::time::timeout(self.config.load, load).await {
-            Ok(Ok(pid)) => {
-                let took = self.clock.monotonic().saturating_duration_since(started);
-                tracing::debug!(
-                    worker.id = worker.id,
-                    worker.pid = pid,
-                    site.id = key.site.0,
-                    version.id = key.image.version.0,
-                    start_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-                    "worker.started"
-                );
-                return Ok(worker);
-            }
-            Ok(Err(LoadError::Refused(failure, logs))) => StartFailure { failure, logs }.into(),
-            Ok(Err(LoadError::Broken(error))) => {
-                let unbegun = Unbegun::after(&mut worker).await;
+        Ok(begun.map_err(of_unbegun)?)
+    }
+
+    /// Why code is not loaded; without a `fault` it took too long.
+    async fn unloaded(
+        &self,
+        worker: &mut Worker,
+        fault: Option<LoadError>,
+        memory_mb: u32,
+    ) -> Unstarted {
+        match fault {
+            Some(LoadError::Refused(failure, logs)) => StartFailure { failure, logs }.into(),
+            Some(LoadError::Broken(error)) => {
+                let unbegun = Unbegun::after(worker).await;
                 tracing::debug!(worker.id = worker.id, %error, ?unbegun, "worker.broken");
                 let mut logs = worker.journal().read();
                 let unbegun = match unbegun {
                     Unbegun::Ended(exit) => Unbegun::Ended(node::heap_is_full(exit, &mut logs)),
                     other => other,
                 };
-                of_unbegun(unbegun).with_logs(logs)
+                of_unbegun(unbegun, memory_mb).with_logs(logs)
             }
-            Err(_) => {
+            None => {
                 let message = format!(
                     "The module's top level ran longer than the limit of {} and was stopped",
                     span(self.config.load)
                 );
                 let failure = Failure::new(FailureKind::Load, message);
-                Unstarted::from(StartFailure {
-                    failure,
-                    logs: worker.journal().read(),
-                })
+                let logs = worker.journal().read();
+                StartFailure { failure, logs }.into()
             }
-        };
-        self.end(&worker, "not loaded");
-        Err(refused)
+        }
     }
-}
 
-impl Pool {
     /// The files of a version that has more than one.
     async fn files(
         &self,
         executable: &Executable,
         bundle: &BundleRef,
-    ) -> Result<Vec<u8>, Unstarted> {
+    ) -> Result<Vec<u8>, StartFailure> {
         let Some(loading) = self.loading.get() else {
             let message = "No platform stands behind this runtime, which would have the files";
-            return Err(StartFailure::unavailable(message).into());
+            return Err(StartFailure::unavailable(message));
         };
         let found = loading.files(executable, bundle).await;
-        found.map_err(|failure| {
-            let logs = Vec::new();
-            StartFailure { failure, logs }.into()
+        found.map_err(|failure| StartFailure {
+            failure,
+            logs: Vec::new(),
         })
     }
 }

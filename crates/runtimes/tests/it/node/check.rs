@@ -8,10 +8,7 @@ use tollgate_core::ports::runtime::{CheckError, Runtime as _};
 use tollgate_core::tasks::FailureKind;
 
 async fn check(node: &Python, code: &str) -> Result<(), CheckError> {
-    let source = Source::App {
-        environment: Environment::Node,
-        code: code.into(),
-    };
+    let source = Source::single(Environment::Node, code);
     node.runtime
         .check(SITE, &source, &EgressHosts::default())
         .await
