@@ -134,14 +134,8 @@ async fn another_entry_point_is_named_once() {
 async fn what_is_wrong_in_a_folder_names_its_file() {
     let server = Server::start().await;
     write(&server);
-    let deploy = [
-        "function",
-        "deploy",
-        "welcome",
-        "--app",
-        "mail",
-        "--create-app",
-    ];
+    server.api.app("mail").await;
+    let deploy = ["function", "deploy", "welcome", "--app", "mail"];
     server
         .folder
         .write("welcome/main.py", "def main(params)\n    pass\n");

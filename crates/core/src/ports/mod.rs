@@ -5,5 +5,6 @@
 pub mod bus;
 pub mod dispatch;
 mod host_error;
+mod loading;
 pub mod runtime;
 pub mod store;

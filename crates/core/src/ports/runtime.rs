@@ -7,7 +7,7 @@
 use crate::confinement::Confinement;
 use crate::egress::EgressHosts;
 use crate::functions::webhook::WebhookState;
-use crate::functions::{BundleRef, CallContext, CodeError, Environment, Executable, Image, Source};
+use crate::functions::{CallContext, CodeError, Environment, Executable, Image, Source};
 use crate::ids::{FunctionId, SiteId};
 use crate::invocations::LogLine;
 use crate::json::JsonText;
@@ -20,12 +20,11 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
 pub use super::host_error::{HostError, HostErrorKind};
+pub use super::loading::{LoadedVariables, Loading};
 
 /// One call of one function.
 #[derive(Clone)]
@@ -172,29 +171,6 @@ pub trait HostCalls: Send + Sync {
     /// Takes secrets that the function was told out of what it reports.
     fn redact(&self, _report: &mut RunReport) {}
 }
-
-/// What code has while it is loaded, when nobody has called it yet. Asked anew for every worker.
-#[async_trait]
-pub trait Loading: Send + Sync {
-    /// Its environment variables, those with the value of a secret included. They must reach nobody but the
-    /// worker.
-    ///
-    /// # Errors
-    /// Why it cannot be loaded: a secret that is not there.
-    async fn variables(&self, executable: &Executable) -> Result<LoadedVariables, Failure>;
-
-    /// The files of a version that has more than one, as [`crate::functions::Bundle::encode`] gives them.
-    ///
-    /// # Errors
-    /// When they cannot be read now, or are gone.
-    async fn files(&self, executable: &Executable, bundle: &BundleRef) -> Result<Vec<u8>, Failure>;
-
-    /// Answers what the top level of its module asks of the platform.
-    fn host(&self, executable: &Executable) -> Arc<dyn HostCalls>;
-}
-
-/// Environment variables by name, as a worker is given them.
-pub type LoadedVariables = BTreeMap<String, Zeroizing<String>>;
 
 /// Runs functions of one kind.
 #[async_trait]

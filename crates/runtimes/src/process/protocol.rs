@@ -37,7 +37,7 @@ pub(super) enum First<'a> {
         /// What people have set, secrets among them.
         variables: BTreeMap<&'a str, &'a str>,
         /// What the platform sets.
-        env: Environment<'a>,
+        env: Box<Environment<'a>>,
         limits: &'static Limits,
     },
     /// Compile the code, say what is wrong with it, and end.

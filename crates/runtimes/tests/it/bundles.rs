@@ -4,7 +4,7 @@ use crate::support::{self, Python, SITE, failure, value};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tollgate_core::functions::{
     Bundle, BundleDigest, BundleRef, Entrypoint, Environment, Executable, Source,
@@ -13,19 +13,25 @@ use tollgate_core::ids::SiteId;
 use tollgate_core::ports::runtime::{HostCalls, LoadedVariables, Loading, Runtime as _};
 use tollgate_core::tasks::{Failure, FailureKind};
 
-/// A place for files, as the store is.
+/// A place for files, as the store is, and variables for every function.
 #[derive(Debug, Default)]
-struct Shelf(Mutex<HashMap<(SiteId, String), Vec<u8>>>);
+struct Shelf {
+    files: Mutex<HashMap<(SiteId, String), Vec<u8>>>,
+    variables: Mutex<BTreeMap<String, String>>,
+}
 
 #[async_trait]
 impl Loading for Shelf {
     async fn variables(&self, _: &Executable) -> Result<LoadedVariables, Failure> {
-        Ok(LoadedVariables::new())
+        let variables = self.variables.lock().clone().into_iter();
+        Ok(variables
+            .map(|(name, value)| (name, value.into()))
+            .collect())
     }
 
     async fn files(&self, executable: &Executable, bundle: &BundleRef) -> Result<Vec<u8>, Failure> {
         let key = (executable.site_id, bundle.digest.to_string());
-        let found = self.0.lock().get(&key).cloned();
+        let found = self.files.lock().get(&key).cloned();
         found.ok_or_else(|| Failure::new(FailureKind::Unavailable, "no such files"))
     }
 
@@ -34,16 +40,25 @@ impl Loading for Shelf {
     }
 }
 
-struct House {
-    python: Python,
+/// A runtime with such a place behind it.
+pub(crate) struct House {
+    pub(crate) python: Python,
     shelf: Arc<Shelf>,
+    language: Environment,
+}
+
+pub(crate) fn house_of(python: Python, language: Environment) -> House {
+    let shelf = Arc::new(Shelf::default());
+    python.runtime.attach(Arc::clone(&shelf) as _);
+    House {
+        python,
+        shelf,
+        language,
+    }
 }
 
 fn house() -> Option<House> {
-    let shelf = Arc::new(Shelf::default());
-    let python = support::python()?;
-    python.runtime.attach(Arc::clone(&shelf) as _);
-    Some(House { python, shelf })
+    Some(house_of(support::python()?, Environment::Python))
 }
 
 macro_rules! house_or_skip {
@@ -56,7 +71,16 @@ macro_rules! house_or_skip {
 }
 
 impl House {
-    fn function(&self, entrypoint: Option<&str>, files: &[(&str, &[u8])]) -> Arc<Executable> {
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        let mut variables = self.shelf.variables.lock();
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn function(
+        &self,
+        entrypoint: Option<&str>,
+        files: &[(&str, &[u8])],
+    ) -> Arc<Executable> {
         let mut bundle = Bundle::default();
         for (path, content) in files {
             bundle.add(path, content.to_vec()).unwrap();
@@ -64,13 +88,13 @@ impl House {
         let encoded = bundle.encode();
         let digest = BundleDigest::of(&encoded);
         let key = (SITE, digest.to_string());
-        self.shelf.0.lock().insert(key, encoded);
+        self.shelf.files.lock().insert(key, encoded);
         let entrypoint: Option<Entrypoint> = entrypoint.map(|it| it.parse().unwrap());
         let named = entrypoint.clone().unwrap_or_default();
-        let file = named.file(Environment::Python, &bundle).unwrap().to_owned();
+        let file = named.file(self.language, &bundle).unwrap().to_owned();
         let code = std::str::from_utf8(bundle.file(&file).unwrap()).unwrap();
         let source = Source::App {
-            environment: Environment::Python,
+            environment: self.language,
             code: code.into(),
             entrypoint,
             bundle: Some(BundleRef {
@@ -296,7 +320,7 @@ def main(params):
 async fn files_that_cannot_be_read_now_are_nobodys_fault() {
     let house = house_or_skip!();
     let function = house.function(None, &[("main.py", b"def main(p): pass\n")]);
-    house.shelf.0.lock().clear();
+    house.shelf.files.lock().clear();
     let report = house.python.call(&function, json!({})).await;
     assert_eq!(failure(&report).kind, FailureKind::Unavailable);
 }

@@ -43,9 +43,9 @@ pub(crate) struct CreateFunction {
     environment: Option<Environment>,
     /// Of `app` functions: it defines `main`.
     code: Option<String>,
-    /// Of `app` functions: `module:function`; `main:main` unless set.
+    /// Of app functions: module and function, `main:main` unless set.
     entrypoint: Option<String>,
-    /// Of `app` functions of several files: what they are called. Files that come with this request need no name.
+    /// Of app functions of several files: what these are called. Files that come with this request need no name.
     #[schema(value_type = Option<String>)]
     bundle: Option<BundleDigest>,
     /// Of `proxy` functions.
@@ -224,7 +224,7 @@ pub(crate) struct UpdateFunction {
     description: Option<Option<String>>,
     #[serde(default, deserialize_with = "set")]
     code: Option<String>,
-    /// `main:main` when it is `null`.
+    /// Module and function; null means `main:main`.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
     entrypoint: Option<Option<String>>,

@@ -112,10 +112,10 @@ pub(super) struct SourceView {
     /// Of `app` functions.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
-    /// Of `app` functions: where it begins, as `module:function`.
+    /// Of app functions: module and function where it begins.
     #[serde(skip_serializing_if = "Option::is_none")]
     entrypoint: Option<String>,
-    /// Of `app` functions of several files: what is in them. `code` is the file with the entry point.
+    /// Of app functions of several files: what is in them. The code is that of the file with the entry point.
     #[serde(skip_serializing_if = "Option::is_none")]
     bundle: Option<String>,
     /// How many files these are.

@@ -13,7 +13,12 @@ const LOOK_EVERY = 8;
 // Descriptors that calls may leave open, beyond those that there were after loading.
 const DESCRIPTORS_KEPT = 16;
 
+// How long what a call began may take to come to its end: a file that was just read is still being closed.
+const SETTLE_MS = 2;
+
 const clears = { setTimeout: clearTimeout, setInterval: clearInterval, setImmediate: clearImmediate };
+const now = performance.now.bind(performance);
+const setTurn = setImmediate;
 const activeResources = process.getActiveResourcesInfo.bind(process);
 const { closeSync, openSync, readdirSync, rmSync, statSync } = fs;
 const { cwd, chdir, umask } = process;
@@ -138,6 +143,19 @@ class Fitness {
   /** Whether anything stays active between calls, which gets no time then. */
   get left() {
     return this.resources > 1;
+  }
+
+  /** Lets what is about to end come to its end. Mostly there is nothing. */
+  async settle() {
+    try {
+      this.#clearTimers();
+      const until = now() + SETTLE_MS;
+      while (activeResources().length > this.resources && now() < until) {
+        await new Promise((turn) => setTurn(turn));
+      }
+    } catch {
+      // The look that follows says it.
+    }
   }
 
   /** Puts right what the call left. Returns why the worker must go, or null, and whether its memory is

@@ -194,6 +194,7 @@ class Worker {
       this.channel.close();
       failure = this.#explain(error, 'exception');
     }
+    await this.fitness.settle();
     this.#answer(text, failure);
   }
 

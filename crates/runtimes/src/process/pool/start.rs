@@ -156,7 +156,7 @@ impl Pool {
                 .iter()
                 .map(|(name, value)| (&**name, &***value))
                 .collect(),
-            env: Environment::of(executable),
+            env: Box::new(Environment::of(executable)),
             limits: Limits::of_engine(),
         };
         let of_unbegun = |unbegun| of_unbegun(unbegun, memory_mb);
@@ -165,7 +165,7 @@ impl Pool {
         let worker = ordered.map_err(of_unbegun)?;
         *exit = Some(worker.exit.clone());
         let begun = self.begin(worker, &first, &files).await;
-        Ok(begun.map_err(of_unbegun)?)
+        begun.map_err(of_unbegun)
     }
 
     /// Why code is not loaded; without a `fault` it took too long.

@@ -1,5 +1,6 @@
 //! Functions in Node: what they see, and what becomes of what they return, throw and print.
 
+mod bundles;
 mod check;
 mod fit;
 mod http;
