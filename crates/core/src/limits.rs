@@ -10,7 +10,10 @@ pub const REQUEST_BODY_BYTES: usize = 1024 * 1024;
 pub const REQUEST_HEAD_BYTES: usize = 64 * 1024;
 /// Largest request body that carries the files of a version.
 pub const UPLOAD_BYTES: usize = BUNDLE_BYTES + REQUEST_BODY_BYTES;
-/// How long such a body may take to arrive.
+/// Such bodies that one process takes in at the same time, however small they are: they may be large when they are
+/// unpacked. Further ones wait.
+pub const UPLOADS_AT_ONCE: usize = 2;
+/// How long such a body may take to arrive, and how long it may wait for its turn.
 pub const UPLOAD_TIME: Duration = Duration::from_secs(60);
 /// Parts of such a body that are one file each.
 pub const UPLOAD_PARTS: usize = BUNDLE_FILES + 1;
@@ -58,6 +61,8 @@ pub const BUNDLE_FILES: usize = 2_000;
 pub const BUNDLE_PATH_BYTES: usize = 255;
 /// Names in such a path.
 pub const BUNDLE_DEPTH: usize = 16;
+/// Workers that are given the files of their version at the same time; further ones wait.
+pub const BUNDLES_AT_ONCE: usize = 4;
 /// How long files stay that no version names: between their arrival and the version's is a moment.
 pub const BUNDLE_UNUSED: Duration = Duration::from_secs(24 * 3600);
 /// Longest entry point.

@@ -31,6 +31,8 @@ struct Shared {
     given_up: watch::Sender<bool>,
     /// Room for large bodies, in KiB.
     bodies: Arc<Semaphore>,
+    /// Turns of requests with files.
+    uploads: Arc<Semaphore>,
 }
 
 impl AppState {
@@ -66,6 +68,7 @@ impl AppState {
             stopping,
             given_up,
             bodies: Arc::new(Semaphore::new(limits::BODIES_BYTES / 1024)),
+            uploads: Arc::new(Semaphore::new(limits::UPLOADS_AT_ONCE)),
         }))
     }
 
@@ -91,6 +94,11 @@ impl AppState {
     /// Room for large bodies, in KiB.
     pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
         &self.0.bodies
+    }
+
+    /// Turns of requests with files, which are kept until these are stored.
+    pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
+        &self.0.uploads
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

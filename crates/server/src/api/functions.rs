@@ -3,8 +3,8 @@
 use crate::envelope::{ListReply, Nothing, Reply};
 use crate::error::ApiError;
 use crate::extract::{
-    Change, Conditions, Creation, FunctionForm, IfMatch, IfNoneMatch, InApp, PageQuery, Paging,
-    Path, Updates, WithFiles, given, set, tagged,
+    Change, Conditions, Creation, Files, FunctionForm, IfMatch, IfNoneMatch, InApp, PageQuery,
+    Paging, Path, Updates, WithFiles, given, set, tagged,
 };
 use crate::once::{Once, holding};
 use crate::state::AppState;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use tollgate_core::draft::Faults;
 use tollgate_core::functions::{
     self, BundleDigest, Entrypoint, Environment, ExecutionMode, Function, FunctionOptions,
-    HeadersChange, Network, PackedBundle, RequestForm, RightsInput, Variables, VariablesChange,
+    HeadersChange, Network, RequestForm, RightsInput, Variables, VariablesChange,
 };
 use tollgate_core::limits;
 use tollgate_core::rights::{ActsAs, AppAccess, GrantScope, right};
@@ -156,12 +156,12 @@ pub(crate) async fn create(
 async fn keep(
     app: &AppState,
     access: &AppAccess<right::FunctionsDeploy>,
-    files: Option<PackedBundle>,
+    files: Option<Files>,
 ) -> Result<(), ApiError> {
-    match files {
-        Some(files) => Ok(app.services().functions.keep_bundle(access, files).await?),
-        None => Ok(()),
-    }
+    let Some(Files { packed, .. }) = files else {
+        return Ok(());
+    };
+    Ok(app.services().functions.keep_bundle(access, packed).await?)
 }
 
 fn created(created: functions::CreatedFunction) -> (StatusCode, axum::Json<FunctionView>) {

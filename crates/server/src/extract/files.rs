@@ -1,6 +1,7 @@
 //! Requests that carry the files of a version beside their JSON: as a form with several parts, or as an archive alone.
 //!
-//! What arrives is bounded in bytes and time, and unpacked away from the threads that serve others. The JSON is then
+//! What arrives is bounded in bytes and time, has its turn until it is stored, and is unpacked away from the threads that serve
+//! others. The JSON is then
 //! read as any other, with the files' name among its values.
 
 mod archive;
@@ -8,18 +9,26 @@ mod form;
 
 pub(crate) use form::FunctionForm;
 
-use super::json::{room, too_slow};
+use super::json::too_slow;
 use crate::error::{ApiError, Code};
 use crate::state::AppState;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use axum::http::{HeaderValue, StatusCode};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tollgate_core::functions::{Bundle, PackedBundle};
 use tollgate_core::limits;
 
 /// What a request says, and the files that came with it.
-pub(crate) struct WithFiles<E>(pub(crate) Option<PackedBundle>, pub(crate) E);
+pub(crate) struct WithFiles<E>(pub(crate) Option<Files>, pub(crate) E);
+
+/// Files that came with a request, and their turn, to be kept until they are stored.
+pub(crate) struct Files {
+    pub(crate) packed: PackedBundle,
+    _turn: OwnedSemaphorePermit,
+}
 
 /// How files come.
 enum Kind {
@@ -52,16 +61,15 @@ where
         if length > limits::UPLOAD_BYTES {
             return Err(ApiError::too_large(limits::UPLOAD_BYTES));
         }
+        let turn = turn(app).await?;
         let arriving = async {
-            let room = room(app, length).await?;
-            let arrived = match kind {
-                Kind::Form(boundary) => form::read(body, boundary).await?,
-                Kind::Archive => archive::read(body).await?,
-            };
-            Ok::<_, ApiError>((room, arrived))
+            match kind {
+                Kind::Form(boundary) => form::read(body, boundary).await,
+                Kind::Archive => archive::read(body).await,
+            }
         };
         let arrived = tokio::time::timeout(limits::UPLOAD_TIME, arriving).await;
-        let (_room, Arrived { json, files }) = arrived.map_err(|_| too_slow())??;
+        let Arrived { json, files } = arrived.map_err(|_| too_slow())??;
         let packed = match files {
             Some(files) => Some(apart(move || Ok(files.pack())).await?),
             None => None,
@@ -75,7 +83,25 @@ where
         head.headers
             .insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
         let request = Request::from_parts(head, Body::from(json));
-        Ok(Self(packed, E::from_request(request, app).await?))
+        let read = E::from_request(request, app).await?;
+        let files = packed.map(|packed| Files {
+            packed,
+            _turn: turn,
+        });
+        Ok(Self(files, read))
+    }
+}
+
+/// Waits until files may arrive: unpacked, a small body may be as large as any.
+async fn turn(app: &AppState) -> Result<OwnedSemaphorePermit, ApiError> {
+    let turn = Arc::clone(app.uploads()).acquire_owned();
+    match tokio::time::timeout(limits::UPLOAD_TIME, turn).await {
+        Ok(turn) => turn.map_err(|error| ApiError::internal(error.to_string())),
+        Err(_) => {
+            let message = "Others are sending files; try again later";
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Err(ApiError::new(status, Code::ServiceUnavailable, message))
+        }
     }
 }
 

@@ -88,10 +88,7 @@ pub(crate) async fn raw_body(request: Request, app: &AppState) -> Result<Body, A
 }
 
 /// Waits until a body of this size may arrive; a small one needs not.
-pub(super) async fn room(
-    app: &AppState,
-    bytes: usize,
-) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+async fn room(app: &AppState, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
     if bytes <= limits::SMALL_BODY_BYTES {
         return Ok(None);
     }

@@ -20,7 +20,7 @@ pub(crate) use caller::{
 pub(crate) use change::{Change, Updates};
 pub(crate) use conditions::{Conditions, IfMatch, IfNoneMatch, tagged};
 pub(crate) use creation::Creation;
-pub(crate) use files::{FunctionForm, WithFiles};
+pub(crate) use files::{Files, FunctionForm, WithFiles};
 pub(crate) use json::{Json, given, raw_body, set};
 pub(crate) use page::{Flag, PageQuery, Paging};
 pub(crate) use query::{Query, QueryNames, known, no_query, pairs};

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tollgate_core::functions::{Executable, Image};
 use tollgate_core::ids::{FunctionId, SiteId};
 use tollgate_core::invocations::LogLine;
@@ -98,6 +98,8 @@ pub(super) struct Pool {
     /// Somebody waits.
     waiting: Arc<Notify>,
     load: Mutex<Load>,
+    /// Turns of workers that are given files.
+    giving: Semaphore,
     /// What code has while it is loaded; none where no platform stands behind.
     loading: OnceLock<Arc<dyn Loading>>,
 }
@@ -140,6 +142,7 @@ impl Pool {
             }),
             waiting: Arc::default(),
             load: Mutex::new(Load::new()),
+            giving: Semaphore::new(limits::BUNDLES_AT_ONCE),
             loading: OnceLock::new(),
             config,
         });

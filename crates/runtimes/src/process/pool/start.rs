@@ -139,9 +139,14 @@ impl Pool {
         else {
             return Err(StartFailure::unavailable("This function has no code").into());
         };
-        let files = match bundle {
-            Some(bundle) => self.files(executable, bundle).await?,
-            None => Vec::new(),
+        // Until the worker has them.
+        let (_turn, files) = match bundle {
+            Some(bundle) => {
+                // It is never closed.
+                let turn = self.giving.acquire().await.ok();
+                (turn, self.files(executable, bundle).await?)
+            }
+            None => (None, Vec::new()),
         };
         let memory_mb = executable.memory_mb();
         // They are nowhere but in the worker once it has begun.
