@@ -224,8 +224,9 @@ impl Deployment<'_> {
             .into());
         }
         let of_file = self.source.environment.map(Environment::as_str);
-        if let Some(of_file) = of_file.filter(|of_file| there["environment"] != *of_file) {
-            let known = there["environment"].as_str().unwrap_or_default();
+        if let (Some(of_file), Some(known)) = (of_file, there["environment"].as_str())
+            && of_file != known
+        {
             return Err(format!(
                 "{} of app {app} is a {known} function, and {} is {of_file}; choose another --slug",
                 self.slug, self.source.name

@@ -289,7 +289,7 @@ async fn a_wrong_kind_of_file_is_named_without_a_server() {
     for (file, says) in [
         ("page.html", "is neither Python nor JavaScript"),
         ("empty.py", "is empty"),
-        ("package", "is a folder"),
+        ("package", "has no main.py"),
         ("utf16.py", "UTF-16"),
         ("program.py", "is binary"),
         ("chek_name.py", "did you mean `check_name.py`?"),
