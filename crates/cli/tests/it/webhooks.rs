@@ -148,8 +148,8 @@ async fn deliveries_are_signed_and_secrets_change_over() {
     assert_eq!(signatures.split(' ').count(), 2, "{signatures}");
     let folder = &server.folder;
     folder.write("deliveries.json", &deliveries.to_string());
-    let guide = FUNCTIONS.split("```py\n").nth(1).unwrap();
-    let guide = guide.split("```").next().unwrap();
+    let guide = FUNCTIONS.split("In plain Python:\n\n```py\n").nth(1);
+    let guide = guide.unwrap().split("```").next().unwrap();
     run_python("python3", folder, &format!("{guide}\n{VERIFY}"), "guide").await;
     match library().await {
         Some(python) => run_python(&python, folder, VERIFY, "library").await,

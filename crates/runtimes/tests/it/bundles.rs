@@ -350,3 +350,22 @@ async fn the_entry_point_is_looked_for_before_anything_is_stored() {
         "{needy}"
     );
 }
+
+#[tokio::test]
+async fn without_walls_each_version_still_has_its_own_files() {
+    let Some(python) = support::python_with(|config| config.sandbox = false) else {
+        return;
+    };
+    let house = house_of(python, Environment::Python);
+    let main =
+        |word: &str| format!("from texts import WORD\ndef main(p): return [WORD, {word:?}]\n");
+    for word in ["one", "two", "three"] {
+        let (main, texts) = (main(word), format!("WORD = {word:?}\n"));
+        let files = [("main.py", main.as_bytes()), ("texts.py", texts.as_bytes())];
+        let report = house
+            .python
+            .call(&house.function(None, &files), json!({}))
+            .await;
+        assert_eq!(value(&report), json!([word, word]));
+    }
+}

@@ -118,8 +118,7 @@ class Worker {
   /** What the one file exports. */
   async #single({ code, slug }) {
     const source = read(code);
-    const folder = path.join(process.env.HOME ?? fs.mkdtempSync('/tmp/function-'), FOLDER);
-    fs.mkdirSync(folder, { recursive: true });
+    const folder = ownFolder();
     this.place = folder + path.sep;
     const file = path.join(folder, `${slug}.${source.kind}`);
     fs.writeFileSync(file, source.code);
@@ -129,8 +128,7 @@ class Worker {
 
   /** What the file with the entry point exports, in the midst of the others. */
   async #several({ files: { file } }, encoded) {
-    const folder = path.join(process.env.HOME ?? fs.mkdtempSync('/tmp/function-'), FOLDER);
-    fs.mkdirSync(folder, { recursive: true });
+    const folder = ownFolder();
     this.place = folder + path.sep;
     unpack(folder, encoded);
     const entry = path.join(folder, file);
@@ -246,6 +244,19 @@ class Worker {
     } catch {
       return { kind, message: `main threw what cannot be shown: ${typeof error}`, traceback: null };
     }
+  }
+}
+
+/** A new folder for the code. */
+function ownFolder() {
+  const folder = path.join(process.env.HOME ?? '/tmp', FOLDER);
+  try {
+    fs.mkdirSync(folder);
+    return folder;
+  } catch (error) {
+    if (error.code !== 'EEXIST') throw error;
+    // Without walls all workers have one folder.
+    return fs.mkdtempSync(`${folder}-`);
   }
 }
 

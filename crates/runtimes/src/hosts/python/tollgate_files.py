@@ -5,6 +5,7 @@ The server has checked every path. What is written here is this worker's alone, 
 
 import contextlib
 import os
+import tempfile
 
 FOLDER = "function"
 
@@ -12,8 +13,12 @@ FOLDER = "function"
 def unpack(encoded):
     """Writes the files, and gives the folder around them."""
     root = os.path.join(os.getcwd(), FOLDER)
+    try:
+        os.mkdir(root)
+    except FileExistsError:
+        # Without walls all workers have one folder.
+        root = tempfile.mkdtemp(prefix=f"{FOLDER}-", dir=os.getcwd())
     folders = {root}
-    os.mkdir(root)
     for path, content in files_of(memoryview(encoded)):
         around = os.path.join(root, os.path.dirname(path)).rstrip("/")
         if around not in folders:

@@ -1,7 +1,7 @@
 //! Versions of several files in Node, and what a module has at its top.
 
 use crate::bundles::{House, house_of};
-use crate::support::{failure, node, value};
+use crate::support::{failure, node, node_with, value};
 use serde_json::json;
 use tollgate_core::functions::Environment;
 use tollgate_core::tasks::FailureKind;
@@ -166,4 +166,22 @@ async fn variables_are_there_at_the_top_of_the_module() {
     let function = house.function(None, &[("main.mjs", main)]);
     let report = house.python.call(&function, json!({})).await;
     assert_eq!(value(&report), json!(["value", "value"]));
+}
+
+#[tokio::test]
+async fn without_walls_each_version_still_has_its_own_files() {
+    let Some(node) = node_with(|config| config.sandbox = false) else {
+        return;
+    };
+    let house = house_of(node, Environment::Node);
+    for word in ["one", "two", "three"] {
+        let main = b"import { word } from './texts.mjs';\nexport default () => word;\n";
+        let texts = format!("export const word = '{word}';\n");
+        let files = [("main.mjs", &main[..]), ("texts.mjs", texts.as_bytes())];
+        let report = house
+            .python
+            .call(&house.function(None, &files), json!({}))
+            .await;
+        assert_eq!(value(&report), json!(word));
+    }
 }
