@@ -15,14 +15,16 @@ use std::path::Path;
 
 pub(super) async fn run(context: Context<'_>, args: FunctionRun) -> CommandResult {
     let path = Path::new(&args.function);
-    let is_there = path.is_file() || path.is_dir();
+    // A deployed function often has the name of its folder, and only it has an app.
+    let is_folder = path.is_dir() && args.app.is_none();
+    let is_there = path.is_file() || is_folder;
     // A slug has neither.
     let looks_like_one =
         args.function.contains('/') || ENDINGS.iter().any(|ending| args.function.ends_with(ending));
     if is_there || looks_like_one {
         refuse(
             &args.function,
-            "is a file, which runs here",
+            "is a file or folder, which runs here",
             &of_deployed(&args),
         )?;
         return local_run::run(context, &args).await;

@@ -62,6 +62,9 @@ async fn a_folder_runs_here_is_deployed_and_runs_there() {
         server.api.execute("mail", "welcome", &body).await.ok()["data"].clone()
     };
     assert_eq!(call().await, "Hello, Ada!");
+    // The folder is there too.
+    let deployed = [&run[..], &["--app", "mail"]].concat();
+    assert!(said(&server, &deployed).await.contains("Hello, Ada!"));
 
     server
         .folder
