@@ -87,48 +87,42 @@ async fn invocations(shared: &Shared, pause: Duration) -> Result<u64, StoreError
 
 async fn tokens(shared: &Shared, pause: Duration) -> Result<u64, StoreError> {
     let now = shared.clock.now();
-    let mut deleted = 0;
-    while !shared.is_stopping() {
-        let step = shared
-            .system()
-            .sweep_tokens(limits::RETENTION_BATCH, now)
-            .await?;
-        deleted += step;
-        if step < limits::RETENTION_BATCH as u64 {
-            break;
-        }
-        rest(shared, pause).await;
-    }
-    Ok(deleted)
+    let system = shared.system();
+    in_steps(shared, pause, || {
+        system.sweep_tokens(limits::RETENTION_BATCH, now)
+    })
+    .await
 }
 
 async fn idempotency_keys(shared: &Shared, pause: Duration) -> Result<u64, StoreError> {
     let before = idempotency::expired_at(shared.clock.now());
-    let mut deleted = 0;
-    while !shared.is_stopping() {
-        let step = shared
-            .system()
-            .forget_idempotency_keys(before, limits::RETENTION_BATCH)
-            .await?;
-        deleted += step;
-        if step < limits::RETENTION_BATCH as u64 {
-            break;
-        }
-        rest(shared, pause).await;
-    }
-    Ok(deleted)
+    let system = shared.system();
+    in_steps(shared, pause, || {
+        system.forget_idempotency_keys(before, limits::RETENTION_BATCH)
+    })
+    .await
 }
 
 async fn bundles(shared: &Shared, pause: Duration) -> Result<u64, StoreError> {
     let before = shared.clock.now().minus(limits::BUNDLE_UNUSED);
+    let system = shared.system();
+    in_steps(shared, pause, || {
+        system.sweep_bundles(limits::RETENTION_BATCH, before)
+    })
+    .await
+}
+
+/// One step after the other, each of a batch, until one finds less than that. Returns how much was deleted.
+async fn in_steps<S: Future<Output = Result<u64, StoreError>>>(
+    shared: &Shared,
+    pause: Duration,
+    mut step: impl FnMut() -> S,
+) -> Result<u64, StoreError> {
     let mut deleted = 0;
     while !shared.is_stopping() {
-        let step = shared
-            .system()
-            .sweep_bundles(limits::RETENTION_BATCH, before)
-            .await?;
-        deleted += step;
-        if step < limits::RETENTION_BATCH as u64 {
+        let done = step().await?;
+        deleted += done;
+        if done < limits::RETENTION_BATCH as u64 {
             break;
         }
         rest(shared, pause).await;

@@ -64,14 +64,19 @@ pub(super) struct StartFailure {
 
 impl StartFailure {
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        Self {
-            failure: Failure::new(FailureKind::Unavailable, message),
-            logs: Vec::new(),
-        }
+        Failure::new(FailureKind::Unavailable, message).into()
     }
 
     fn closed() -> Self {
         Self::unavailable("The runtime is shutting down")
+    }
+}
+
+/// Nothing was logged before it.
+impl From<Failure> for StartFailure {
+    fn from(failure: Failure) -> Self {
+        let logs = Vec::new();
+        Self { failure, logs }
     }
 }
 

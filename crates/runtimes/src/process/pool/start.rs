@@ -77,10 +77,7 @@ impl Pool {
         match self.loading.get() {
             Some(loading) => {
                 let found = loading.variables(executable).await;
-                found.map_err(|failure| StartFailure {
-                    failure,
-                    logs: Vec::new(),
-                })
+                found.map_err(StartFailure::from)
             }
             None if executable.in_force.variables.is_empty() => Ok(LoadedVariables::new()),
             None => Err(StartFailure::unavailable(
@@ -215,10 +212,7 @@ impl Pool {
             return Err(StartFailure::unavailable(message));
         };
         let found = loading.files(executable, bundle).await;
-        found.map_err(|failure| StartFailure {
-            failure,
-            logs: Vec::new(),
-        })
+        found.map_err(StartFailure::from)
     }
 }
 
@@ -255,10 +249,7 @@ fn of_unbegun(unbegun: Unbegun, memory_mb: u32) -> Unstarted {
     match unbegun {
         Unbegun::Lost(reason) => Unstarted::Lost(reason),
         Unbegun::NoHost(reason) => not_started(&reason).into(),
-        Unbegun::Ended(exit) => Unstarted::from(StartFailure {
-            failure: died_loading(exit, memory_mb),
-            logs: Vec::new(),
-        }),
+        Unbegun::Ended(exit) => StartFailure::from(died_loading(exit, memory_mb)).into(),
     }
 }
 

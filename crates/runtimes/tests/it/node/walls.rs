@@ -5,10 +5,10 @@ use crate::egress::{egress, let_out};
 use crate::support::{
     Python, node, node_function, node_function_with, node_interpreter, node_with, skipped, value,
 };
-use crate::walls::{open_folder, refusing};
+use crate::walls::{open_folder, refusing, standing};
 use serde_json::json;
 use std::process::Command;
-use tollgate_core::confinement::{Confinement, Wall};
+use tollgate_core::confinement::Wall;
 use tollgate_runtimes::{Language, ProcessConfig};
 
 const CANARY: &str = "canary-3f9c2a";
@@ -17,18 +17,7 @@ const NATIVE: &str = include_str!("native.c");
 
 /// A runtime with these walls; none, loudly, where the kernel lacks one.
 async fn behind(walls: &[Wall], change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
-    let node = node_with(change)?;
-    let standing = match node.runtime.ready(Language::Node).await {
-        Ok(Confinement::On(standing)) => standing,
-        other => panic!("not confined: {other:?}"),
-    };
-    for &wall in walls {
-        if let Some(reason) = standing.reason(wall) {
-            skipped(&format!("no wall {wall} here: {reason}"));
-            return None;
-        }
-    }
-    Some(node)
+    standing(node_with(change)?, Language::Node, walls).await
 }
 
 /// Attacks what belongs to others, and expects each way to be refused by the kernel, or by words before it.

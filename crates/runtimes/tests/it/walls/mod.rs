@@ -23,8 +23,12 @@ async fn behind(walls: &[Wall]) -> Option<Python> {
 }
 
 async fn behind_with(walls: &[Wall], change: impl FnOnce(&mut ProcessConfig)) -> Option<Python> {
-    let python = python_with(change)?;
-    let standing = match python.runtime.ready(Language::Python).await {
+    standing(python_with(change)?, Language::Python, walls).await
+}
+
+/// The runtime, if these walls stand around functions of this language.
+pub(crate) async fn standing(python: Python, language: Language, walls: &[Wall]) -> Option<Python> {
+    let standing = match python.runtime.ready(language).await {
         Ok(Confinement::On(standing)) => standing,
         other => panic!("not confined: {other:?}"),
     };
